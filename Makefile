@@ -1,0 +1,146 @@
+# cchost: everything that is built, installed, tested and measured starts here.
+#
+#   make run      installs what is missing, builds, starts the control plane
+#   make test     installs what is missing, builds, passes the tests
+#   make          builds ./cchost        make asan    the same under ASan and UBSan, and its tests
+#   make check    static analysis        make bench   figures, beside their references
+#   make install  PREFIX=/usr/local DESTDIR=
+#
+# Sources are found by folder, so a new file needs no line here. Objects go to
+# build/$(V)/; V is release or asan.
+
+V       ?= release
+O       := build/$(V)
+PREFIX  ?= /usr/local
+SHELL   := /bin/bash
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+
+# ---------------------------------------------------------------- what must be installed
+# BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta.
+BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
+              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
+RUN_PKGS   := passt
+TEST_PKGS  := libcmocka-dev nodejs node-ws procps iproute2
+CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
+BENCH_PKGS := wrk
+
+# $(call need,packages): installs those that dpkg does not know as installed.
+define need
+@missing=; for p in $(1); do \
+  dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+  cmd="apt-get -o DPkg::Lock::Timeout=200 install -y --no-install-recommends$$missing"; \
+  if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; \
+  else echo "These Debian packages are missing. As root, run:"; echo "  apt-get update && $$cmd"; exit 1; fi; \
+  echo "installing:$$missing"; \
+  { $$as apt-get -qq -o DPkg::Lock::Timeout=200 update && DEBIAN_FRONTEND=noninteractive $$as $$cmd; } >build/install.log 2>&1 || \
+    { tail -n 20 build/install.log; exit 1; }; \
+fi
+endef
+
+.PHONY: deps-build deps-run deps-test deps-check deps-bench
+deps-build: ; @mkdir -p build
+	$(call need,$(BUILD_PKGS))
+deps-run: deps-build
+	$(call need,$(RUN_PKGS))
+deps-test: deps-run
+	$(call need,$(TEST_PKGS))
+deps-check: deps-test
+	$(call need,$(CHECK_PKGS))
+deps-bench: deps-test
+	$(call need,$(BENCH_PKGS))
+
+# ---------------------------------------------------------------- flags
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wmissing-prototypes -Wstrict-prototypes \
+           -Wformat=2 -Wimplicit-fallthrough -Werror=format-security $(if $(CI),-Werror)
+HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-delete-null-pointer-checks \
+           -fno-strict-overflow -fno-strict-aliasing -ftrivial-auto-var-init=zero
+INC     := -I. -isystem /usr/include/luajit-2.1 -isystem /usr/share/include/llhttp
+DEFS    := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1
+CFLAGS_release := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
+CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS  := -std=c11 -fPIE -fexceptions -pthread $(WARN) $(HARDEN) $(CFLAGS_$(V)) $(DEFS) $(INC) $(EXTRA_CFLAGS)
+LDFLAGS_asan := -fsanitize=address,undefined
+LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(LDFLAGS_$(V))
+LIBS    := -luv -lluajit-5.1 -llmdb -lmbedcrypto -ljansson -ldl -lm
+
+# ---------------------------------------------------------------- sources
+# AGENT_SRC and LAUNCH_SRC are programs of their own: small, static, carried inside cchost.
+AGENT_MAIN  := $(wildcard host/agent/*.c)
+LAUNCH_MAIN := $(wildcard providers/local/launch/*.c)
+MAIN        := host/main.c
+LIB_SRC := $(filter-out $(MAIN),$(wildcard host/*.c)) $(wildcard host/sys/*.c host/script/*.c host/http/*.c host/observe/*.c store/*.c \
+           providers/*.c providers/mock/*.c providers/local/*.c)
+LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
+# What the agent shares with the host; it may use nothing that needs LMDB, curl or mbedTLS.
+AGENT_SHARED := host/sys/mem.c host/sys/err.c host/sys/clock.c host/observe/log.c host/http/server.c host/http/conn.c host/http/head.c \
+                host/http/ws_frame.c host/http/ws.c
+AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o) $(patsubst %.c,$(O)/%.o,$(wildcard $(AGENT_SHARED))) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
+LUA_SRC := $(shell find lua -name '*.lua' -not -path 'lua/meta/*' 2>/dev/null | LC_ALL=C sort)
+
+.PHONY: all run test asan check bench install clean unit fuzz crash format
+all: deps-build
+	@$(MAKE) --no-print-directory -j$$(nproc) cchost-build
+.PHONY: cchost-build
+cchost-build: $(if $(filter release,$(V)),cchost,$(O)/cchost)
+cchost: build/release/cchost
+	@ln -f $< $@ 2>/dev/null || cp $< $@
+
+$(O)/cchost: $(O)/host/main.o $(O)/libcchost.a $(O)/carried.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(O)/libcchost.a: $(LIB_OBJ)
+	@rm -f $@; $(AR) rcs $@ $^
+
+# The agent and the launcher run where none of our libraries are, so they are static. Sanitizers
+# cannot be: under asan the agent is an ordinary program, the launcher stays as it is.
+ifeq ($(V),asan)
+AGENT_LINK := $(LDFLAGS) -luv -ljansson -lutil
+else
+AGENT_LINK := -static-pie -Wl,-z,relro,-z,now -pthread -l:libuv_a.a -l:libjansson.a -ldl -lrt -lutil
+endif
+$(O)/cchost-agent: $(AGENT_OBJ)
+	$(CC) -o $@ $^ $(AGENT_LINK) 2> >(grep -v 'statically linked applications requires at runtime' >&2)
+$(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h)
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
+
+# Everything that the binary carries: Lua by module name, programs by file name (host/script/carried.h).
+$(O)/carried.S: $(LUA_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
+	@mkdir -p $(@D)
+	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) > $@
+$(O)/carried.o: $(O)/carried.S
+	$(CC) -fPIE -c -o $@ $<
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(O)/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -fPIE -fexceptions -w $(HARDEN) $(CFLAGS_$(V)) $(DEFS) $(INC) -c -o $@ $<
+-include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+# ---------------------------------------------------------------- the two commands
+run: deps-run
+	@$(MAKE) --no-print-directory all
+	@exec ./cchost serve
+test: deps-test
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) tests/run
+
+# ---------------------------------------------------------------- tests
+UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/test_*.c))
+.PHONY: unit-build
+unit-build:
+	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT)
+$(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+.SECONDARY:
+
+asan: deps-test
+	@$(MAKE) --no-print-directory V=asan all unit-build
+	@V=asan tests/run
+
+clean:
+	rm -rf build cchost

@@ -13,8 +13,14 @@
 #include <lua.h>
 #include <uv.h>
 
+struct cc_pool;
+
 lua_State *cc_vm_new(uv_loop_t *loop);
 uv_loop_t *cc_vm_loop(lua_State *L);
+lua_State *cc_vm_main(lua_State *L);   /* the state itself, from any of its coroutines */
+
+/* The general pool for blocking work that belongs to no provider (files, processes); made at first use. */
+struct cc_pool *cc_vm_pool(lua_State *L);
 
 /* Something that a binding opened and that outlives no state: `fini` runs at cc_vm_close, before
  * the loop is run dry, last registered first. */

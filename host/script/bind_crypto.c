@@ -1,0 +1,126 @@
+/* bind_crypto.c - module "crypto", over mbedTLS and the kernel's random numbers.
+ *
+ *   bytes = crypto.random(n)            1..4096 unpredictable bytes
+ *   text  = crypto.token(n)             n random bytes as 2n hex digits
+ *   text  = crypto.uuid()               version 4
+ *   bytes = crypto.sha256(text)         32 bytes
+ *   bytes = crypto.hmac_sha256(key, text)
+ *   text  = crypto.hex(bytes)
+ *   bool  = crypto.equal(a, b)          in a time that tells nothing of where they differ
+ */
+#include "host/sys/random.h"
+
+#include <lauxlib.h>
+#include <mbedtls/constant_time.h>
+#include <mbedtls/md.h>
+
+int luaopen_cc_crypto(lua_State *L);
+
+static const char digits[] = "0123456789abcdef";
+
+static void push_hex(lua_State *L, const unsigned char *p, size_t n)
+{
+    luaL_Buffer b;
+    size_t i;
+
+    luaL_buffinit(L, &b);
+    for (i = 0; i < n; i++) {
+        luaL_addchar(&b, digits[p[i] >> 4]);
+        luaL_addchar(&b, digits[p[i] & 15]);
+    }
+    luaL_pushresult(&b);
+}
+
+static size_t check_count(lua_State *L)
+{
+    lua_Integer n = luaL_checkinteger(L, 1);
+
+    luaL_argcheck(L, n >= 1 && n <= 4096, 1, "1..4096 bytes expected");
+    return (size_t)n;
+}
+
+static int l_random(lua_State *L)
+{
+    unsigned char buf[4096];
+    size_t n = check_count(L);
+
+    cc_random(buf, n);
+    lua_pushlstring(L, (char *)buf, n);
+    return 1;
+}
+
+static int l_token(lua_State *L)
+{
+    unsigned char buf[4096];
+    size_t n = check_count(L);
+
+    cc_random(buf, n);
+    push_hex(L, buf, n);
+    return 1;
+}
+
+static int l_uuid(lua_State *L)
+{
+    char text[37];
+
+    cc_uuid(text);
+    lua_pushlstring(L, text, 36);
+    return 1;
+}
+
+static int l_sha256(lua_State *L)
+{
+    unsigned char out[32];
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+
+    if (mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), (const unsigned char *)s, n, out) != 0)
+        return luaL_error(L, "crypto.sha256 failed");
+    lua_pushlstring(L, (char *)out, sizeof(out));
+    return 1;
+}
+
+static int l_hmac_sha256(lua_State *L)
+{
+    unsigned char out[32];
+    size_t klen, n;
+    const char *k = luaL_checklstring(L, 1, &klen), *s = luaL_checklstring(L, 2, &n);
+
+    if (mbedtls_md_hmac(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), (const unsigned char *)k, klen,
+                        (const unsigned char *)s, n, out) != 0)
+        return luaL_error(L, "crypto.hmac_sha256 failed");
+    lua_pushlstring(L, (char *)out, sizeof(out));
+    return 1;
+}
+
+static int l_hex(lua_State *L)
+{
+    size_t n;
+    const char *s = luaL_checklstring(L, 1, &n);
+
+    push_hex(L, (const unsigned char *)s, n);
+    return 1;
+}
+
+static int l_equal(lua_State *L)
+{
+    size_t na, nb;
+    const char *a = luaL_checklstring(L, 1, &na), *b = luaL_checklstring(L, 2, &nb);
+    /* the length of a secret is no secret; its bytes are compared even when it differs */
+    int diff = mbedtls_ct_memcmp(a, na == nb ? b : a, na);
+
+    lua_pushboolean(L, na == nb && diff == 0);
+    return 1;
+}
+
+static const luaL_Reg crypto_lib[] = {
+    { "random", l_random }, { "token", l_token }, { "uuid", l_uuid }, { "sha256", l_sha256 },
+    { "hmac_sha256", l_hmac_sha256 }, { "hex", l_hex }, { "equal", l_equal }, { NULL, NULL }
+};
+
+int luaopen_cc_crypto(lua_State *L)
+{
+    lua_newtable(L);
+    luaL_register(L, NULL, crypto_lib);
+    return 1;
+}

@@ -1,0 +1,277 @@
+/* bind_task.c - module "task", and the error values of all modules.
+ *
+ *   t = task.spawn(fn, ...)         runs fn in a task of its own
+ *   ... | nil, err = t:join()       [yields] fn's results; err.code "error" with the traceback if it raised
+ *   t:cancel(why)                   its wait returns nil, err with code "cancelled"
+ *   t:done() -> boolean
+ *   ok, err = task.sleep(seconds)   [yields]
+ *   task.count()                    tasks alive
+ *   err = task.error{code=, message=, retryable=, ...}   an error value like those of the host
+ *
+ * An error value is a table with code, message, retryable and the metatable
+ * "cchost.err", whose tostring is "code: message".
+ */
+#include "host/script/task.h"
+
+#include "host/observe/log.h"
+#include "host/script/vm.h"
+#include "host/sys/clock.h"
+#include "host/sys/err.h"
+#include "host/sys/mem.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#define ERR_META "cchost.err"
+#define HANDLE_META "cchost.task"
+
+int luaopen_cc_task(lua_State *L);
+
+static void set_err_meta(lua_State *L)
+{
+    luaL_getmetatable(L, ERR_META);
+    lua_setmetatable(L, -2);
+}
+
+int cc_push_err(lua_State *L, const struct cc_err *err)
+{
+    lua_pushnil(L);
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, cc_err_word(err->code));
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, err->message);
+    lua_setfield(L, -2, "message");
+    lua_pushboolean(L, err->retryable);
+    lua_setfield(L, -2, "retryable");
+    if (err->retry_after_ms) {
+        lua_pushnumber(L, (lua_Number)err->retry_after_ms / 1000);
+        lua_setfield(L, -2, "retry_after");
+    }
+    set_err_meta(L);
+    return 2;
+}
+
+static int l_err_tostring(lua_State *L)
+{
+    lua_getfield(L, 1, "code");
+    lua_getfield(L, 1, "message");
+    lua_pushfstring(L, "%s: %s", luaL_optstring(L, 2, "?"), luaL_optstring(L, 3, "?"));
+    return 1;
+}
+
+static int l_error(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "code");
+    lua_getfield(L, 1, "message");
+    luaL_argcheck(L, lua_isstring(L, -2) && lua_isstring(L, -1), 1, "code and message expected");
+    lua_settop(L, 1);
+    set_err_meta(L);
+    return 1;
+}
+
+/* ---- task.sleep */
+
+struct sleep_op {
+    struct cc_timer *timer;
+    struct cc_task *task;
+};
+
+static void sleep_cancel(void *arg)
+{
+    struct sleep_op *op = arg;
+
+    cc_timer_stop(op->timer);
+    free(op);
+}
+
+static void on_sleep_done(void *arg)
+{
+    struct sleep_op *op = arg;
+
+    lua_pushboolean(cc_task_stack(op->task), 1);
+    cc_task_wake(op->task, 1);
+    free(op);
+}
+
+static int l_sleep(lua_State *L)
+{
+    lua_Number sec = luaL_checknumber(L, 1);
+    struct cc_task *t = cc_task_need(L, "task.sleep");
+    struct sleep_op *op;
+
+    luaL_argcheck(L, sec >= 0 && sec <= 30 * 86400, 1, "0 to 30 days expected, in seconds");
+    op = cc_xcalloc(1, sizeof(*op));
+    op->task = t;
+    op->timer = cc_timer_start(cc_vm_loop(L), (uint64_t)(sec * 1000), on_sleep_done, op);
+    cc_task_park(t, sleep_cancel, op);
+    return lua_yield(L, 0);
+}
+
+/* ---- task.spawn. The handle outlives the task; results wait in the registry until joined. */
+
+struct handle {
+    lua_State *L;
+    struct cc_task *task;   /* NULL once it ended */
+    struct cc_task *joiner;
+    int results;            /* registry ref of {n=, ...}, or LUA_NOREF */
+    bool ok, gone;          /* gone: the userdata was collected */
+};
+
+static void handle_free(struct handle *h)
+{
+    luaL_unref(h->L, LUA_REGISTRYINDEX, h->results);
+    free(h);
+}
+
+static int push_results(lua_State *L, struct handle *h)
+{
+    struct cc_err err;
+    int i, n;
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->results);
+    if (!h->ok) {
+        cc_err_set(&err, CC_E_INTERNAL, "the task raised");
+        cc_push_err(L, &err);
+        lua_rawgeti(L, -3, 1);
+        lua_setfield(L, -2, "traceback");
+        lua_remove(L, -3);
+        return 2;
+    }
+    lua_getfield(L, -1, "n");
+    n = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, n + 1, "join");
+    for (i = 1; i <= n; i++)
+        lua_rawgeti(L, -i, i);
+    lua_remove(L, -(n + 1));
+    return n;
+}
+
+static void on_end(void *arg, bool ok, lua_State *co, int n, const char *error)
+{
+    struct handle *h = arg;
+    lua_State *L = h->L;
+    int i;
+
+    h->task = NULL;
+    if (h->gone) {
+        if (!ok)
+            cc_log(CC_LOG_ERROR, "task", "%s", error);
+        handle_free(h);
+        return;
+    }
+    h->ok = ok;
+    lua_createtable(L, n, 1);
+    for (i = 1; ok && i <= n; i++) {
+        lua_pushvalue(co, i);
+        lua_xmove(co, L, 1);
+        lua_rawseti(L, -2, i);
+    }
+    if (!ok) {
+        lua_pushstring(L, error);
+        lua_rawseti(L, -2, 1);
+    }
+    lua_pushinteger(L, n);
+    lua_setfield(L, -2, "n");
+    h->results = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (h->joiner) {
+        struct cc_task *j = h->joiner;
+
+        h->joiner = NULL;
+        cc_task_wake(j, push_results(cc_task_stack(j), h));
+    }
+}
+
+static struct handle *to_handle(lua_State *L) { return *(struct handle **)luaL_checkudata(L, 1, HANDLE_META); }
+
+static int l_spawn(lua_State *L)
+{
+    int nargs = lua_gettop(L) - 1;
+    struct handle *h, **ud;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    ud = lua_newuserdata(L, sizeof(struct handle *));
+    h = *ud = cc_xcalloc(1, sizeof(*h));
+    h->L = cc_vm_main(L);
+    h->results = LUA_NOREF;
+    luaL_getmetatable(L, HANDLE_META);
+    lua_setmetatable(L, -2);
+    lua_insert(L, 1);
+    h->task = cc_task_spawn(L, nargs, on_end, h);
+    return 1;
+}
+
+static void join_cancel(void *arg) { ((struct handle *)arg)->joiner = NULL; }
+
+static int l_join(lua_State *L)
+{
+    struct handle *h = to_handle(L);
+    struct cc_task *t;
+
+    if (!h->task)
+        return push_results(L, h);
+    if (h->joiner)
+        return luaL_error(L, "join: another task already joins it");
+    t = cc_task_need(L, "join");
+    if (t == h->task)
+        return luaL_error(L, "join: a task cannot join itself");
+    h->joiner = t;
+    cc_task_park(t, join_cancel, h);
+    return lua_yield(L, 0);
+}
+
+static int l_cancel(lua_State *L)
+{
+    struct handle *h = to_handle(L);
+    const char *why = luaL_optstring(L, 2, "asked to stop");
+
+    if (h->task)
+        cc_task_cancel(h->task, why);
+    return 0;
+}
+
+static int l_done(lua_State *L)
+{
+    lua_pushboolean(L, to_handle(L)->task == NULL);
+    return 1;
+}
+
+static int l_handle_gc(lua_State *L)
+{
+    struct handle *h = to_handle(L);
+
+    h->gone = true;
+    if (!h->task)
+        handle_free(h);
+    return 0;
+}
+
+static int l_count(lua_State *L)
+{
+    lua_pushinteger(L, cc_sched_count(L));
+    return 1;
+}
+
+static const luaL_Reg handle_methods[] = {
+    { "join", l_join }, { "cancel", l_cancel }, { "done", l_done }, { "__gc", l_handle_gc }, { NULL, NULL }
+};
+
+static const luaL_Reg task_lib[] = {
+    { "spawn", l_spawn }, { "sleep", l_sleep }, { "count", l_count }, { "error", l_error }, { NULL, NULL }
+};
+
+int luaopen_cc_task(lua_State *L)
+{
+    luaL_newmetatable(L, ERR_META);
+    lua_pushcfunction(L, l_err_tostring);
+    lua_setfield(L, -2, "__tostring");
+    luaL_newmetatable(L, HANDLE_META);
+    luaL_register(L, NULL, handle_methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 2);
+    lua_newtable(L);
+    luaL_register(L, NULL, task_lib);
+    return 1;
+}

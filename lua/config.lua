@@ -1,0 +1,150 @@
+-- Settings: declared once here, read from the command line over the environment over cchost.lua.
+--
+-- config.load(args) -> settings, rest | nil, faults
+--   settings.NAME is a value of its declared kind; `rest` the arguments that are no settings;
+--   `faults` a list of sentences: every fault is found before anything is opened.
+
+local sys = require "sys"
+
+local M = {}
+
+-- kind: string, int, bool, address, enum, list. Names are the environment's; --listen-addr is LISTEN_ADDR.
+M.declared = {
+  { "ENVIRONMENT", "enum", "development", one_of = { "development", "production" }, doc = "production refuses what is only fit for trying out" },
+  { "LISTEN_ADDR", "address", "127.0.0.1:8080", doc = "host:port, [v6]:port, or unix:/path" },
+  { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
+  { "POLICIES_DIR", "string", "./policies", doc = "the Lua files that operators edit" },
+  { "BASE_URL", "string", nil, doc = "how the world reaches us; http://LISTEN_ADDR when absent" },
+  { "PROVIDER", "enum", "local", one_of = { "local", "mock" }, doc = "where machines are made when a request does not say" },
+  { "API_KEY", "string", nil, secret = true, doc = "the operator's key (X-API-Key); made once into DATA_DIR/api_key when absent" },
+  { "TRUSTED_PROXIES", "list", "", doc = "CIDRs whose X-Forwarded-For is believed" },
+  { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
+  { "DRAIN_SECONDS", "int", 30, min = 0, max = 3600, doc = "how long running requests may take at the end" },
+  { "HTTP_CONNECTIONS", "int", 10000, min = 1, max = 1000000, doc = "bound on open client connections" },
+  { "HTTP_HEAD_SECONDS", "int", 10, min = 1, max = 3600, doc = "a whole request head must arrive in this time" },
+  { "HTTP_IDLE_SECONDS", "int", 15, min = 1, max = 3600, doc = "a kept connection may be idle for this long" },
+  { "HTTP_BODY_RATE", "int", 1024, min = 1, max = 1e9, doc = "bytes a second a request body must keep after 10 s" },
+  { "PROVIDER_SECONDS", "int", 60, min = 1, max = 3600, doc = "deadline of one provider call" },
+  { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
+  { "STOP_GRACE_SECONDS", "int", 5, min = 0, max = 300, doc = "time between TERM and KILL when a local machine stops" },
+  { "TERMINAL_COMMAND", "string", nil, doc = "what a terminal runs; zellij, else tmux, else the login shell when absent" },
+  { "MOCK", "string", nil, doc = "a Lua table of the mock provider's faults and latencies, as text" },
+}
+
+local by_name = {}
+for _, d in ipairs(M.declared) do
+  d.name, d.kind, d.default = d[1], d[2], d[3]
+  by_name[d.name] = d
+end
+
+local function one_of_text(list) return table.concat(list, ", ") end
+
+local parse = {}
+
+function parse.string(_, text) return text end
+
+function parse.int(d, text)
+  local s = tostring(text)
+  local n = s:match("^%-?%d+$") and tonumber(s)
+  if not n or (d.min and n < d.min) or (d.max and n > d.max) then
+    return nil, ("a whole number from %d to %d expected"):format(d.min, d.max)
+  end
+  return n
+end
+
+function parse.enum(d, text)
+  for _, v in ipairs(d.one_of) do
+    if v == text then return v end
+  end
+  return nil, "one of " .. one_of_text(d.one_of) .. " expected"
+end
+
+-- "host:port", ":port" (all addresses), "[v6]:port", "unix:/path"
+function parse.address(_, text)
+  local path = text:match("^unix:(/.+)$")
+  if path then return { unix = path } end
+  local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
+  if not host then host, port = text:match("^([^:%s]*):(%d+)$") end
+  port = tonumber(port)
+  if not port or port > 65535 then return nil, "host:port, [v6]:port or unix:/path expected" end
+  return { host = host == "" and "0.0.0.0" or host, port = port }
+end
+
+function parse.list(_, text)
+  local out = {}
+  for item in text:gmatch("[^,%s]+") do out[#out + 1] = item end
+  return out
+end
+
+-- cchost.lua returns a table of settings. An absent file is no fault.
+local function read_file(path, faults)
+  local f = io.open(path, "r")
+  if not f then return {} end
+  local text = f:read("*a")
+  f:close()
+  local chunk, why = load(text, "@" .. path, "t", {})
+  local ok, t = pcall(chunk or error, why)
+  if not ok or type(t) ~= "table" then
+    faults[#faults + 1] = path .. ": " .. (ok and "must return a table" or tostring(t))
+    return {}
+  end
+  for name in pairs(t) do
+    if not by_name[name] then faults[#faults + 1] = path .. ": unknown setting " .. tostring(name) end
+  end
+  return t
+end
+
+local function read_args(args, faults)
+  local given, rest = {}, {}
+  for _, a in ipairs(args) do
+    local flag, value = a:match("^%-%-([%w-]+)=(.*)$")
+    local name = flag and flag:upper():gsub("-", "_")
+    if not a:match("^%-%-") then
+      rest[#rest + 1] = a
+    elseif name and by_name[name] then
+      given[name] = value
+    else
+      faults[#faults + 1] = "unknown option " .. a .. " (settings are written --name=value)"
+    end
+  end
+  return given, rest
+end
+
+function M.load(args)
+  local faults, settings = {}, {}
+  local given, rest = read_args(args, faults)
+  local file = read_file(sys.env("CCHOST_CONFIG") or "cchost.lua", faults)
+  for _, d in ipairs(M.declared) do
+    local raw, from = given[d.name], "--" .. d.name:lower():gsub("_", "-")
+    if raw == nil then raw, from = sys.env(d.name), "environment " .. d.name end
+    if raw == nil or raw == "" then raw, from = file[d.name], "cchost.lua: " .. d.name end
+    if raw == nil then raw = d.default end
+    if raw ~= nil then
+      local value, why = parse[d.kind](d, tostring(raw))
+      if value == nil then
+        faults[#faults + 1] = ("%s: %s, not %q"):format(from, why, d.secret and "(secret)" or tostring(raw))
+      end
+      settings[d.name] = value
+    end
+  end
+  if settings.ENVIRONMENT == "production" and not settings.API_KEY then
+    faults[#faults + 1] = "API_KEY: production needs one that you set"
+  end
+  if settings.API_KEY and #settings.API_KEY < 16 then
+    faults[#faults + 1] = "API_KEY: at least 16 characters expected"
+  end
+  if #faults > 0 then return nil, faults end
+  return settings, rest
+end
+
+-- The text of all settings for --help.
+function M.help()
+  local out = {}
+  for _, d in ipairs(M.declared) do
+    out[#out + 1] = ("  --%-22s %s%s"):format(d.name:lower():gsub("_", "-"), d.doc,
+      d.default and d.default ~= "" and " (" .. tostring(d.default) .. ")" or "")
+  end
+  return table.concat(out, "\n") .. "\n"
+end
+
+return M

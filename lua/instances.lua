@@ -1,0 +1,295 @@
+-- Machines: the rules of their life. Routes and scripts call this; it knows no HTTP.
+--
+-- An `actor` is {admin = true} (the operator) or {user = id}; every function that takes one answers "not_found"
+-- for what is not the actor's. Functions return a value, or nil, err.
+
+local crypto = require "crypto"
+local errors = require "errors"
+local ids = require "ids"
+local json = require "json"
+local providers = require "providers"
+local schema = require "schema"
+local statuses = require "statuses"
+local store = require "store"
+local time = require "time"
+local types = require "types"
+local work = require "work"
+
+local M = {}
+
+M.operator = { admin = true }
+
+local function type_fault(name)
+  if not types.get(name) then return "no such machine type; GET /types lists them" end
+end
+
+local text_map = { "map", of = { "string", max = 4096 }, max = 100 }
+local id_text = { "string", min = 1, max = 64, pattern = "^[%w_.-]+$", hint = "an id" }
+
+-- What a create request may hold.
+M.create_fields = {
+  name = { "string", check = ids.name_fault },
+  image = { "string", min = 1, max = 255, pattern = "^[%w/_.:@+-]+$", hint = "the name of an image" },
+  type = { "string", max = 64, check = type_fault },
+  location = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a location" },
+  provider = { "string", one_of = { "local", "mock" } },
+  ports = { "list", of = { "integer", min = 1, max = 65535 } },
+  env = { "map", key = "^[%a_][%w_]*$", of = { "string", max = 32768 } },
+  cmd = { "list", of = { "string", max = 32768 } },
+  volumes = { "list", max = 16, of = { "object", fields = {
+    id = { "string", required = true, pattern = "^[%w][%w_-]*$", max = 64, hint = "letters, digits, '_' and '-'" },
+    path = { "string", required = true, pattern = "^/[^%c]+$", max = 255, hint = "an absolute path" } } } },
+  vpc_id = id_text, subnet_id = id_text,
+  ssh_keys = { "list", of = { "string", min = 16, max = 8192 } },
+  labels = text_map,
+  plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
+  hours = { "integer", min = 1, max = 87600 },
+  network = { "string", one_of = { "nat", "none", "host" } },
+}
+
+M.patch_fields = { name = M.create_fields.name, labels = text_map, env = M.create_fields.env }
+
+local function owner_key(actor, wanted)
+  if actor.admin then return wanted and tostring(wanted) or "" end
+  return tostring(actor.user)
+end
+
+local function may_see(actor, owner)
+  return actor.admin or owner == tostring(actor.user)
+end
+
+-- The uuid that `key` (uuid, short or name) stands for. A name is the actor's own; the operator's are tried first
+-- for the operator, then whoever's if it is only one.
+function M.resolve(actor, key)
+  if ids.is_uuid(key) then return key:lower() end
+  if ids.is_short(key) then return store.lookup("instance_short", key:lower()) end
+  return store.lookup("instance_name", owner_key(actor) .. "/" .. key)
+end
+
+-- The stored JSON text of a machine, untouched: the fast path of GET.
+function M.text(actor, key)
+  local id = M.resolve(actor, key)
+  if id then
+    local text, owner = store.raw("instance", id)
+    if text and may_see(actor, owner) then return text end
+  end
+  return errors.fail("not_found", "no such machine")
+end
+
+-- -> record | nil, err
+function M.get(actor, key)
+  local text, err = M.text(actor, key)
+  if not text then return nil, err end
+  return json.decode(text)
+end
+
+-- Machines that are not deleted, oldest id first: {texts = {json...}, after = cursor or nil}.
+function M.list(actor, after, limit)
+  local texts = {}
+  repeat
+    local page = store.scan("instance_live", { after = after, limit = limit - #texts + 1 })
+    for _, entry in ipairs(page) do
+      if #texts == limit then return { texts = texts, after = after } end
+      after = entry.key
+      local text, owner = store.raw("instance", entry.key)
+      if text and may_see(actor, owner) then texts[#texts + 1] = text end
+    end
+  until #page == 0
+  return { texts = texts }
+end
+
+local function new_operation(tx, kind, rec, actor)
+  local id = crypto.uuid()
+  tx:put("operation", id, {
+    id = id, kind = kind, machine = rec.id, state = "running", attempts = 0, created_at = time.rfc3339(time.now()),
+    by = actor.admin and "operator" or tostring(actor.user),
+  }, rec.owner_key)
+  rec.operation = id
+  tx:index("work", rec.id, id)
+  return id
+end
+
+local function new_record(spec, owner, settings)
+  local id, now = crypto.uuid(), time.now()
+  local kind = types.get(spec.type or types.default)
+  local provider = spec.provider or settings.provider
+  return {
+    id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner_key = owner,
+    owner = owner ~= "" and owner or json.null, provider = provider, image = spec.image or "host", type = kind.name,
+    resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
+    location = spec.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
+    cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,
+    subnet_id = spec.subnet_id or json.null, ssh_keys = json.array(spec.ssh_keys or {}), labels = spec.labels or {},
+    plan = spec.plan or json.null, network = spec.network or "nat", status = "STARTING", desired = "RUNNING",
+    created_at = time.rfc3339(now), updated_at = time.rfc3339(now), last_activity_at = time.rfc3339(now),
+    expires_at = spec.hours and time.rfc3339(now + spec.hours * 3600000) or json.null, version = 1,
+  }
+end
+
+-- settings of this process: {provider = default name}
+M.settings = { provider = "local" }
+
+-- Makes a machine. The name is reserved, the record, its operation and its first event are written in one commit;
+-- the work itself goes on after the answer. -> record, operation id | nil, err
+function M.create(actor, spec)
+  local user_id = spec.user_id
+  spec.user_id = nil
+  if user_id ~= nil and not actor.admin then return errors.fail("denied", "only the operator may name a user_id") end
+  if user_id ~= nil and not (type(user_id) == "number" and user_id >= 1 and user_id == math.floor(user_id))
+    and not (type(user_id) == "string" and #user_id <= 64 and user_id:match("^[%w-]+$")) then
+    return errors.fail("invalid", "user_id: the id of a user expected", { field = "user_id" })
+  end
+  local ok, err = schema.check(M.create_fields, spec)
+  if not ok then return nil, err end
+  local rec = new_record(spec, owner_key(actor, user_id), M.settings)
+  local _, perr = providers.get(rec.provider)
+  if perr then return nil, perr end
+  local made, werr = store.update(function(tx)
+    local name_key = rec.owner_key .. "/" .. rec.name
+    if tx:lookup("instance_name", name_key) then
+      return errors.fail("exists", "name: there is a machine called '" .. rec.name .. "' already", { field = "name" })
+    end
+    new_operation(tx, "create", rec, actor)
+    tx:index("instance_name", name_key, rec.id)
+    tx:index("instance_short", rec.short, rec.id)
+    tx:index("instance_live", rec.id, "")
+    tx:put("instance", rec.id, rec, rec.owner_key)
+    tx:log("instance", rec.id, "created", { name = rec.name, image = rec.image, type = rec.type, provider = rec.provider },
+      actor.admin and "operator" or tostring(actor.user))
+    return true
+  end)
+  if not made then return nil, werr end
+  work.drive(rec.id)
+  return rec, rec.operation
+end
+
+local wish = { stop = "STOPPED", start = "RUNNING", delete = "DELETED" }
+local past = { stop = "stopped", start = "started", delete = "deleted" }
+
+-- strict forms of seed 000/001: pause only what runs, wake only what is stopped
+local strict = { pause = { verb = "stop", from = "RUNNING" }, wake = { verb = "start", from = "STOPPED" } }
+
+-- Moves a machine towards what `verb` wants. -> record (as it is now), operation id or nil when nothing is to do
+local function ask(tx, actor, id, verb, from)
+  local rec = tx:get("instance", id)
+  if not rec or not may_see(actor, rec.owner_key) then return errors.fail("not_found", "no such machine") end
+  local to = statuses[rec.status][verb]
+  if from and rec.status ~= from then
+    return errors.fail("state", ("the machine is %s; only one that is %s can be %s"):format(rec.status, from,
+      from == "RUNNING" and "paused" or "woken"), { status_now = rec.status })
+  end
+  if not to then
+    return errors.fail("state", ("the machine is %s and cannot be %s"):format(rec.status, past[verb]), { status_now = rec.status })
+  end
+  if to == rec.status then return rec end
+  rec.status, rec.desired = to, wish[verb]
+  rec.error = nil
+  rec.version = rec.version + 1
+  rec.updated_at = time.rfc3339(time.now())
+  local old = rec.operation and tx:get("operation", rec.operation)
+  if old and old.state == "running" then
+    old.state, old.finished_at = "superseded", rec.updated_at
+    tx:put("operation", old.id, old, rec.owner_key)
+  end
+  local op = new_operation(tx, verb, rec, actor)
+  tx:put("instance", id, rec, rec.owner_key)
+  tx:log("instance", id, verb .. "_asked", { status = to }, actor.admin and "operator" or tostring(actor.user))
+  return rec, op
+end
+
+-- stop, start, delete, pause, wake. Waits at most `seconds` for the end.
+-- -> record, true when done | record, false, operation id while it goes on | nil, err
+function M.move(actor, key, verb, seconds)
+  local form = strict[verb] or { verb = verb }
+  local id = M.resolve(actor, key)
+  if not id then return errors.fail("not_found", "no such machine") end
+  local rec, op = store.update(function(tx) return ask(tx, actor, id, form.verb, form.from) end)
+  if not rec then return nil, op end
+  if work.transient(rec.status) then
+    work.drive(id)
+    if not work.wait(id, seconds or 30) then return rec, false, rec.operation end
+    rec = store.get("instance", id)
+  end
+  return rec, true
+end
+
+-- Changes name, labels, env (env is read when the machine next starts). `version`: only if it is still that one.
+function M.patch(actor, key, change, version)
+  local ok, err = schema.check(M.patch_fields, change)
+  if not ok then return nil, err end
+  local id = M.resolve(actor, key)
+  if not id then return errors.fail("not_found", "no such machine") end
+  return store.update(function(tx)
+    local rec = tx:get("instance", id)
+    if not rec or not may_see(actor, rec.owner_key) then return errors.fail("not_found", "no such machine") end
+    if version and version ~= rec.version then
+      return errors.fail("precondition", ("the machine is at version %d, not %d"):format(rec.version, version))
+    end
+    if rec.status == "DELETED" then return errors.fail("state", "the machine is DELETED and cannot be changed") end
+    if change.name and change.name ~= rec.name then
+      local new_key = rec.owner_key .. "/" .. change.name
+      if tx:lookup("instance_name", new_key) then
+        return errors.fail("exists", "name: there is a machine called '" .. change.name .. "' already", { field = "name" })
+      end
+      tx:unindex("instance_name", rec.owner_key .. "/" .. rec.name)
+      tx:index("instance_name", new_key, id)
+    end
+    rec.name, rec.labels, rec.env = change.name or rec.name, change.labels or rec.labels, change.env or rec.env
+    rec.version = rec.version + 1
+    rec.updated_at = time.rfc3339(time.now())
+    tx:put("instance", id, rec, rec.owner_key)
+    tx:log("instance", id, "changed", change, actor.admin and "operator" or tostring(actor.user))
+    return rec
+  end)
+end
+
+-- expires_at = max(now, expires_at) + hours
+function M.extend(actor, key, hours)
+  local id = M.resolve(actor, key)
+  if not id then return errors.fail("not_found", "no such machine") end
+  return store.update(function(tx)
+    local rec = tx:get("instance", id)
+    if not rec or not may_see(actor, rec.owner_key) then return errors.fail("not_found", "no such machine") end
+    if rec.status == "DELETED" then return errors.fail("state", "the machine is DELETED and cannot be extended") end
+    local now = time.now()
+    local from = rec.expires_at ~= json.null and time.parse(rec.expires_at) or now
+    rec.expires_at = time.rfc3339(math.max(now, from) + hours * 3600000)
+    rec.version = rec.version + 1
+    rec.updated_at = time.rfc3339(now)
+    tx:put("instance", id, rec, rec.owner_key)
+    tx:log("instance", id, "extended", { hours = hours, expires_at = rec.expires_at }, actor.admin and "operator" or tostring(actor.user))
+    return rec
+  end)
+end
+
+-- A machine that runs (one that is starting is waited for), with its provider. -> record, provider | nil, err
+function M.running(actor, key, seconds)
+  local rec, err = M.get(actor, key)
+  if not rec then return nil, err end
+  if rec.status == "STARTING" then
+    work.wait(rec.id, seconds or 30)
+    rec = store.get("instance", rec.id)
+  end
+  if rec.status ~= "RUNNING" then
+    return errors.fail("state", "the machine is " .. rec.status .. ", not RUNNING", { status_now = rec.status })
+  end
+  local p, perr = providers.get(rec.provider)
+  if not p then return nil, perr end
+  return rec, p
+end
+
+-- Runs a command on a machine. -> {exit=, stdout=, stderr=} | nil, err
+function M.exec(actor, key, cmd, seconds)
+  local rec, p = M.running(actor, key)
+  if not rec then return nil, p end
+  return p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60 })
+end
+
+-- What the machine does now: {last_input_at=ms, ...} | nil, err
+function M.activity(actor, key)
+  local rec, p = M.running(actor, key)
+  if not rec then return nil, p end
+  return p:activity(rec.provider_id)
+end
+
+return M

@@ -49,21 +49,23 @@ M.create_fields = {
 
 M.patch_fields = { name = M.create_fields.name, labels = text_map, env = M.create_fields.env }
 
-local function owner_key(actor, wanted)
-  if actor.admin then return wanted and tostring(wanted) or "" end
+-- Whose a new machine is: the operator's own has the owner "operator".
+local function owner_of(actor, wanted)
+  if actor.admin then return wanted and tostring(wanted) or "operator" end
   return tostring(actor.user)
 end
+
+local function by(actor) return actor.admin and "operator" or tostring(actor.user) end
 
 local function may_see(actor, owner)
   return actor.admin or owner == tostring(actor.user)
 end
 
--- The uuid that `key` (uuid, short or name) stands for. A name is the actor's own; the operator's are tried first
--- for the operator, then whoever's if it is only one.
+-- The uuid that `key` (uuid, short, or the name of one of the actor's own) stands for, or nil.
 function M.resolve(actor, key)
   if ids.is_uuid(key) then return key:lower() end
   if ids.is_short(key) then return store.lookup("instance_short", key:lower()) end
-  return store.lookup("instance_name", owner_key(actor) .. "/" .. key)
+  return store.lookup("instance_name", owner_of(actor) .. "/" .. key)
 end
 
 -- The stored JSON text of a machine, untouched: the fast path of GET.
@@ -102,8 +104,8 @@ local function new_operation(tx, kind, rec, actor)
   local id = crypto.uuid()
   tx:put("operation", id, {
     id = id, kind = kind, machine = rec.id, state = "running", attempts = 0, created_at = time.rfc3339(time.now()),
-    by = actor.admin and "operator" or tostring(actor.user),
-  }, rec.owner_key)
+    by = by(actor),
+  }, rec.owner)
   rec.operation = id
   tx:index("work", rec.id, id)
   return id
@@ -114,8 +116,7 @@ local function new_record(spec, owner, settings)
   local kind = types.get(spec.type or types.default)
   local provider = spec.provider or settings.provider
   return {
-    id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner_key = owner,
-    owner = owner ~= "" and owner or json.null, provider = provider, image = spec.image or "host", type = kind.name,
+    id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner = owner, provider = provider, image = spec.image or "host", type = kind.name,
     resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
     location = spec.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
     cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,
@@ -141,11 +142,11 @@ function M.create(actor, spec)
   end
   local ok, err = schema.check(M.create_fields, spec)
   if not ok then return nil, err end
-  local rec = new_record(spec, owner_key(actor, user_id), M.settings)
+  local rec = new_record(spec, owner_of(actor, user_id), M.settings)
   local _, perr = providers.get(rec.provider)
   if perr then return nil, perr end
   local made, werr = store.update(function(tx)
-    local name_key = rec.owner_key .. "/" .. rec.name
+    local name_key = rec.owner .. "/" .. rec.name
     if tx:lookup("instance_name", name_key) then
       return errors.fail("exists", "name: there is a machine called '" .. rec.name .. "' already", { field = "name" })
     end
@@ -153,9 +154,9 @@ function M.create(actor, spec)
     tx:index("instance_name", name_key, rec.id)
     tx:index("instance_short", rec.short, rec.id)
     tx:index("instance_live", rec.id, "")
-    tx:put("instance", rec.id, rec, rec.owner_key)
+    tx:put("instance", rec.id, rec, rec.owner)
     tx:log("instance", rec.id, "created", { name = rec.name, image = rec.image, type = rec.type, provider = rec.provider },
-      actor.admin and "operator" or tostring(actor.user))
+      by(actor))
     return true
   end)
   if not made then return nil, werr end
@@ -172,7 +173,7 @@ local strict = { pause = { verb = "stop", from = "RUNNING" }, wake = { verb = "s
 -- Moves a machine towards what `verb` wants. -> record (as it is now), operation id or nil when nothing is to do
 local function ask(tx, actor, id, verb, from)
   local rec = tx:get("instance", id)
-  if not rec or not may_see(actor, rec.owner_key) then return errors.fail("not_found", "no such machine") end
+  if not rec or not may_see(actor, rec.owner) then return errors.fail("not_found", "no such machine") end
   local to = statuses[rec.status][verb]
   if from and rec.status ~= from then
     return errors.fail("state", ("the machine is %s; only one that is %s can be %s"):format(rec.status, from,
@@ -189,11 +190,11 @@ local function ask(tx, actor, id, verb, from)
   local old = rec.operation and tx:get("operation", rec.operation)
   if old and old.state == "running" then
     old.state, old.finished_at = "superseded", rec.updated_at
-    tx:put("operation", old.id, old, rec.owner_key)
+    tx:put("operation", old.id, old, rec.owner)
   end
   local op = new_operation(tx, verb, rec, actor)
-  tx:put("instance", id, rec, rec.owner_key)
-  tx:log("instance", id, verb .. "_asked", { status = to }, actor.admin and "operator" or tostring(actor.user))
+  tx:put("instance", id, rec, rec.owner)
+  tx:log("instance", id, verb .. "_asked", { status = to }, by(actor))
   return rec, op
 end
 
@@ -221,24 +222,24 @@ function M.patch(actor, key, change, version)
   if not id then return errors.fail("not_found", "no such machine") end
   return store.update(function(tx)
     local rec = tx:get("instance", id)
-    if not rec or not may_see(actor, rec.owner_key) then return errors.fail("not_found", "no such machine") end
+    if not rec or not may_see(actor, rec.owner) then return errors.fail("not_found", "no such machine") end
     if version and version ~= rec.version then
       return errors.fail("precondition", ("the machine is at version %d, not %d"):format(rec.version, version))
     end
     if rec.status == "DELETED" then return errors.fail("state", "the machine is DELETED and cannot be changed") end
     if change.name and change.name ~= rec.name then
-      local new_key = rec.owner_key .. "/" .. change.name
+      local new_key = rec.owner .. "/" .. change.name
       if tx:lookup("instance_name", new_key) then
         return errors.fail("exists", "name: there is a machine called '" .. change.name .. "' already", { field = "name" })
       end
-      tx:unindex("instance_name", rec.owner_key .. "/" .. rec.name)
+      tx:unindex("instance_name", rec.owner .. "/" .. rec.name)
       tx:index("instance_name", new_key, id)
     end
     rec.name, rec.labels, rec.env = change.name or rec.name, change.labels or rec.labels, change.env or rec.env
     rec.version = rec.version + 1
     rec.updated_at = time.rfc3339(time.now())
-    tx:put("instance", id, rec, rec.owner_key)
-    tx:log("instance", id, "changed", change, actor.admin and "operator" or tostring(actor.user))
+    tx:put("instance", id, rec, rec.owner)
+    tx:log("instance", id, "changed", change, by(actor))
     return rec
   end)
 end
@@ -249,15 +250,15 @@ function M.extend(actor, key, hours)
   if not id then return errors.fail("not_found", "no such machine") end
   return store.update(function(tx)
     local rec = tx:get("instance", id)
-    if not rec or not may_see(actor, rec.owner_key) then return errors.fail("not_found", "no such machine") end
+    if not rec or not may_see(actor, rec.owner) then return errors.fail("not_found", "no such machine") end
     if rec.status == "DELETED" then return errors.fail("state", "the machine is DELETED and cannot be extended") end
     local now = time.now()
     local from = rec.expires_at ~= json.null and time.parse(rec.expires_at) or now
     rec.expires_at = time.rfc3339(math.max(now, from) + hours * 3600000)
     rec.version = rec.version + 1
     rec.updated_at = time.rfc3339(now)
-    tx:put("instance", id, rec, rec.owner_key)
-    tx:log("instance", id, "extended", { hours = hours, expires_at = rec.expires_at }, actor.admin and "operator" or tostring(actor.user))
+    tx:put("instance", id, rec, rec.owner)
+    tx:log("instance", id, "extended", { hours = hours, expires_at = rec.expires_at }, by(actor))
     return rec
   end)
 end

@@ -84,12 +84,12 @@ local function settle(id, from, status, info, err)
     if status == "RUNNING" then rec.last_activity_at = rec.updated_at end
     if status == "DELETED" then
       rec.deleted_at = rec.updated_at
-      tx:unindex("instance_name", rec.owner_key .. "/" .. rec.name)
+      tx:unindex("instance_name", rec.owner .. "/" .. rec.name)
       tx:unindex("instance_live", id)
     end
     finish_operation(tx, rec, err and "failed" or "done", err)
     tx:unindex("work", id)
-    tx:put("instance", id, rec, rec.owner_key)
+    tx:put("instance", id, rec, rec.owner)
     tx:log("instance", id, err and "failed" or status:lower(), event_data(from, rec, err), "system")
     return rec
   end)
@@ -102,7 +102,7 @@ local function note_attempt(rec, n, err)
     if not op or op.state ~= "running" then return true end
     op.attempts = n
     op.last_error = { code = err.code, message = err.message }
-    tx:put("operation", op.id, op, rec.owner_key)
+    tx:put("operation", op.id, op, rec.owner)
     return true
   end)
 end

@@ -216,6 +216,12 @@ static const llhttp_settings_t response_settings = {
 
 /* ---------------------------------------------------------------- meaning */
 
+static bool host_char(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '.' || c == '-' ||
+           c == '_' || c == '~';
+}
+
 static bool host_ok(const char *p, size_t n)
 {
     size_t i = 0, port;
@@ -227,7 +233,7 @@ static bool host_ok(const char *p, size_t n)
             return false;
         i++;
     } else {
-        while (i < n && ((p[i] | 32) >= 'a' && (p[i] | 32) <= 'z' ? 1 : p[i] && strchr("0123456789.-_~", p[i]) != NULL))
+        while (i < n && host_char((unsigned char)p[i]))
             i++;
         if (i == 0)
             return false;
@@ -344,7 +350,6 @@ static int vet_method(const char *p)
 static int vet_request(struct cc_head *h, const char *p)
 {
     unsigned seen = 0;
-    char path[8];
     int status = vet(h, p, &seen);
 
     if (status)
@@ -355,7 +360,6 @@ static int vet_request(struct cc_head *h, const char *p)
         return 400;
     if ((h->method == HTTP_GET || h->method == HTTP_HEAD) && cc_head_has_body(h))
         return 400;
-    (void)path;
     return 0;
 }
 

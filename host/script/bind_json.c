@@ -31,7 +31,7 @@ static bool fits(const json_t *v, int depth)
     if (depth > MAX_DEPTH)
         return false;
     if (json_is_integer(v))
-        return fabs((double)json_integer_value(v)) <= MAX_EXACT;
+        return json_integer_value(v) <= (json_int_t)MAX_EXACT && json_integer_value(v) >= -(json_int_t)MAX_EXACT;
     if (json_is_array(v)) {
         json_array_foreach((json_t *)v, i, child)
             if (!fits(child, depth + 1))

@@ -7,6 +7,9 @@
  *   ok, err = task.sleep(seconds)   [yields]
  *   task.count()                    tasks alive
  *   err = task.error{code=, message=, retryable=, ...}   an error value like those of the host
+ *   s = task.signal()               something to wait for, that another task tells
+ *   true | nil, err = s:wait(seconds)   [yields] until the next s:fire(); err.code "timeout"
+ *   s:fire()                        wakes every task that waits now
  *
  * An error value is a table with code, message, retryable and the metatable
  * "cchost.err", whose tostring is "code: message".
@@ -24,6 +27,7 @@
 
 #define ERR_META "cchost.err"
 #define HANDLE_META "cchost.task"
+#define SIGNAL_META "cchost.signal"
 
 int luaopen_cc_task(lua_State *L);
 
@@ -247,6 +251,91 @@ static int l_handle_gc(lua_State *L)
     return 0;
 }
 
+/* ---- task.signal. A waiter stands in its signal's list and anchors the signal meanwhile. */
+
+struct signal_wait {
+    lua_State *L;
+    int ref;
+    struct cc_task *task;
+    struct cc_timer *timer;
+    struct signal_wait *next, **at;
+};
+
+static void wait_free(struct signal_wait *w)
+{
+    if (w->next)
+        w->next->at = w->at;
+    *w->at = w->next;
+    luaL_unref(w->L, LUA_REGISTRYINDEX, w->ref);
+    free(w);
+}
+
+static void wait_cancel(void *op)
+{
+    struct signal_wait *w = op;
+
+    cc_timer_stop(w->timer);
+    wait_free(w);
+}
+
+static void on_wait_timeout(void *arg)
+{
+    struct signal_wait *w = arg;
+    struct cc_err err;
+
+    cc_err_set(&err, CC_E_TIMEOUT, "nothing happened in time");
+    cc_task_wake(w->task, cc_push_err(cc_task_stack(w->task), &err));
+    wait_free(w);
+}
+
+static int l_signal_wait(lua_State *L)
+{
+    struct signal_wait **head = luaL_checkudata(L, 1, SIGNAL_META);
+    lua_Number sec = luaL_checknumber(L, 2);
+    struct cc_task *t = cc_task_need(L, "signal:wait");
+    struct signal_wait *w;
+
+    luaL_argcheck(L, sec >= 0 && sec <= 86400, 2, "0..86400 seconds expected");
+    w = cc_xcalloc(1, sizeof(*w));
+    w->L = cc_vm_main(L);
+    w->task = t;
+    lua_pushvalue(L, 1);
+    w->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    w->timer = cc_timer_start(cc_vm_loop(L), (uint64_t)(sec * 1000), on_wait_timeout, w);
+    w->next = *head;
+    w->at = head;
+    if (*head)
+        (*head)->at = &w->next;
+    *head = w;
+    cc_task_park(t, wait_cancel, w);
+    return lua_yield(L, 0);
+}
+
+static int l_signal_fire(lua_State *L)
+{
+    struct signal_wait **head = luaL_checkudata(L, 1, SIGNAL_META), *w;
+
+    while ((w = *head)) {
+        cc_timer_stop(w->timer);
+        lua_pushboolean(cc_task_stack(w->task), 1);
+        cc_task_wake(w->task, 1);
+        wait_free(w);
+    }
+    return 0;
+}
+
+static int l_signal(lua_State *L)
+{
+    struct signal_wait **head = lua_newuserdata(L, sizeof(*head));
+
+    *head = NULL;
+    luaL_getmetatable(L, SIGNAL_META);
+    lua_setmetatable(L, -2);
+    return 1;
+}
+
+static const luaL_Reg signal_methods[] = { { "wait", l_signal_wait }, { "fire", l_signal_fire }, { NULL, NULL } };
+
 static int l_count(lua_State *L)
 {
     lua_pushinteger(L, cc_sched_count(L));
@@ -258,7 +347,8 @@ static const luaL_Reg handle_methods[] = {
 };
 
 static const luaL_Reg task_lib[] = {
-    { "spawn", l_spawn }, { "sleep", l_sleep }, { "count", l_count }, { "error", l_error }, { NULL, NULL }
+    { "spawn", l_spawn }, { "sleep", l_sleep }, { "count", l_count }, { "error", l_error },
+    { "signal", l_signal }, { NULL, NULL }
 };
 
 int luaopen_cc_task(lua_State *L)
@@ -270,7 +360,11 @@ int luaopen_cc_task(lua_State *L)
     luaL_register(L, NULL, handle_methods);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
-    lua_pop(L, 2);
+    luaL_newmetatable(L, SIGNAL_META);
+    luaL_register(L, NULL, signal_methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 3);
     lua_newtable(L);
     luaL_register(L, NULL, task_lib);
     return 1;

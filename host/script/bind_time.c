@@ -79,8 +79,9 @@ static bool offset_minutes(const char *p, int *out)
 
 static bool parse(const char *s, int64_t *ms)
 {
-    struct tm tm = { 0 }, back;
+    struct tm tm = { 0 };
     const char *p = strptime(s, "%Y-%m-%dT%H:%M:%S", &tm);
+    int day = tm.tm_mday;
     time_t sec;
     int64_t frac;
     int off;
@@ -91,8 +92,7 @@ static bool parse(const char *s, int64_t *ms)
     if (!offset_minutes(p, &off))
         return false;
     sec = timegm(&tm);
-    gmtime_r(&sec, &back);
-    if (back.tm_mday != tm.tm_mday)     /* the 31st of February */
+    if (tm.tm_mday != day)      /* timegm made the 31st of February a day in March */
         return false;
     *ms = ((int64_t)sec - off * 60) * 1000 + frac;
     return *ms >= 0;

@@ -1,0 +1,94 @@
+-- /instances and what is beneath it.
+
+local app = require "app"
+local errors = require "errors"
+local instances = require "instances"
+local types = require "types"
+
+-- What changes when the answer comes before the work is done: 202, and where to look.
+local function moved(rec, done, op)
+  if rec == nil then return nil, done end
+  if done then return 200, rec end
+  return 202, rec, { Location = "/operations/" .. op }
+end
+
+app.get("/types", {}, function() return 200, types.list() end)
+
+app.post("/instances", { body = true }, function(req)
+  local rec, op = instances.create(req.actor, req.body)
+  if not rec then return nil, op end
+  return 201, rec, { Location = "/operations/" .. op }
+end)
+
+app.get("/instances", {}, function(req)
+  local limit, after = app.page(req.http)
+  if not limit then return nil, after end
+  local page = instances.list(req.actor, after, limit)
+  local headers
+  if page.after then
+    headers = { Link = ('</instances?limit=%d&after=%s>; rel="next"'):format(limit, page.after) }
+  end
+  return 200, "[" .. table.concat(page.texts, ",") .. "]", headers
+end)
+
+app.get("/instances/{id}", {}, function(req)
+  local text, err = instances.text(req.actor, req.id)
+  if not text then return nil, err end
+  return 200, text
+end)
+
+app.patch("/instances/{id}", { body = instances.patch_fields }, function(req)
+  local match, version = req.http:header("if-match"), nil
+  if match and match ~= "*" then
+    version = tonumber(match:match('^"(%d+)"$'))
+    if not version then return errors.fail("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" }) end
+  end
+  local rec, err = instances.patch(req.actor, req.id, req.body, version)
+  if not rec then return nil, err end
+  return 200, rec, { ETag = ('"%d"'):format(rec.version) }
+end)
+
+app.delete("/instances/{id}", {}, function(req) return moved(instances.move(req.actor, req.id, "delete")) end)
+
+for _, verb in ipairs { "stop", "start", "pause", "wake" } do
+  app.post("/instances/{id}/" .. verb, { body = {} }, function(req)
+    return moved(instances.move(req.actor, req.id, verb))
+  end)
+end
+
+app.post("/instances/{id}/extend", { body = { hours = { "integer", required = true, min = 1, max = 87600 } } }, function(req)
+  local rec, err = instances.extend(req.actor, req.id, req.body.hours)
+  if not rec then return nil, err end
+  return 200, rec
+end)
+
+local exec_fields = {
+  cmd = { "list", required = true, max = 1000, of = { "string", max = 131072 } },
+  timeout = { "integer", min = 1, max = 3600 },
+}
+
+app.post("/instances/{id}/exec", { body = exec_fields }, function(req)
+  if #req.body.cmd == 0 then return errors.fail("invalid", "cmd: at least the program's name expected", { field = "cmd" }) end
+  local result, err = instances.exec(req.actor, req.id, req.body.cmd, req.body.timeout)
+  if not result then return nil, err end
+  return 200, result
+end)
+
+app.get("/instances/{id}/stats", {}, function(req)
+  local activity, err = instances.activity(req.actor, req.id)
+  if not activity then return nil, err end
+  return 200, activity
+end)
+
+-- The terminal: ttyd's protocol, spoken by the agent on the machine; here only who may, and the way there.
+app.get("/instances/{id}/terminal", {}, function(req)
+  local rec, p = instances.running(req.actor, req.id)
+  if not rec then return nil, p end
+  local at, err = p:endpoint(rec.provider_id)
+  if not at then return nil, err end
+  local ok, perr = req.http:proxy { unix = at.unix, path = "/ws" }
+  if not ok then
+    return errors.fail(perr.code, perr.message, { http_status = perr.code == "invalid" and 426 or 502 })
+  end
+  return true
+end)

@@ -1,0 +1,99 @@
+// Starts the real server and talks to it: what every test over HTTP needs.
+'use strict';
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const http = require('node:http');
+const os = require('node:os');
+const path = require('node:path');
+
+const root = path.join(__dirname, '..', '..');
+const binary = process.env.CCHOST || path.join(root, 'cchost');
+
+// Waits for a condition (its truthy value is returned), by asking again every 5 ms.
+async function until(fn, what, seconds = 20) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const v = await fn();
+    if (v) return v;
+    if (Date.now() > end) throw new Error(`in vain, ${seconds} s: ${what}`);
+    await new Promise((r) => setTimeout(r, 5));
+  }
+}
+
+function temp() {
+  return fs.mkdtempSync(path.join(os.tmpdir(), 'cchost-test-'));
+}
+
+class Server {
+  // settings: { provider: 'mock', ... } as command line settings. dir is kept when given.
+  static async start(settings = {}, dir = null) {
+    const s = new Server();
+    s.own = !dir;
+    s.dir = dir || temp();
+    s.settings = settings;
+    await s.launch();
+    return s;
+  }
+
+  async launch() {
+    const args = ['serve', '--listen-addr=127.0.0.1:0', `--data-dir=${this.dir}`];
+    for (const [k, v] of Object.entries(this.settings)) args.push(`--${k.replace(/_/g, '-')}=${v}`);
+    this.log = '';
+    this.child = spawn(binary, args, { cwd: this.dir, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.exited = new Promise((r) => this.child.on('exit', (code, signal) => { this.code = code; this.signal = signal; r(); }));
+    this.child.stderr.on('data', (d) => { this.log += d; });
+    await until(() => {
+      if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended:\n${this.log}`);
+      return /msg=ready/.test(this.log);
+    }, 'the server is ready', 60);
+    this.port = Number(/url=http:\/\/[^ ]*:(\d+)/.exec(this.log)[1]);
+    this.key = fs.readFileSync(path.join(this.dir, 'api_key'), 'utf8').trim();
+    this.agent = new http.Agent({ keepAlive: true, maxSockets: 200 });
+  }
+
+  get url() { return `http://127.0.0.1:${this.port}`; }
+
+  // -> {status, headers, text, body}
+  call(method, where, body, headers = {}) {
+    return new Promise((resolve, reject) => {
+      const text = body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body);
+      const h = { 'X-API-Key': this.key, ...headers };
+      for (const k of Object.keys(h)) if (h[k] === undefined) delete h[k];
+      if (text !== undefined) h['Content-Length'] = Buffer.byteLength(text);
+      const req = http.request({ host: '127.0.0.1', port: this.port, method, path: where, headers: h, agent: this.agent }, (res) => {
+        const parts = [];
+        res.on('data', (d) => parts.push(d));
+        res.on('error', reject);
+        res.on('end', () => {
+          const t = Buffer.concat(parts).toString();
+          let parsed;
+          try { parsed = JSON.parse(t); } catch { parsed = undefined; }
+          resolve({ status: res.statusCode, headers: res.headers, text: t, body: parsed });
+        });
+      });
+      req.on('error', reject);
+      req.end(text);
+    });
+  }
+
+  async status(id) { return (await this.call('GET', `/instances/${id}`)).body.status; }
+  running(id, seconds) { return until(async () => (await this.status(id)) === 'RUNNING', `${id} is RUNNING`, seconds); }
+
+  async kill() {
+    this.child.kill('SIGKILL');
+    await this.exited;
+    this.agent.destroy();
+  }
+
+  // An orderly end: TERM, exit code 0, nothing left open (the process says so in its log).
+  async stop() {
+    this.agent.destroy();
+    if (this.child.exitCode === null && !this.child.signalCode) this.child.kill('SIGTERM');
+    await this.exited;
+    if (this.own) fs.rmSync(this.dir, { recursive: true, force: true });
+    if (this.code !== 0) throw new Error(`the server ended with ${this.code ?? this.signal}:\n${this.log}`);
+    if (/left open|would not end/.test(this.log)) throw new Error(`something was left open:\n${this.log}`);
+  }
+}
+
+module.exports = { Server, until, temp, root, binary };

@@ -1,0 +1,138 @@
+-- The host's own Lua modules: tasks, json, time, files, processes.
+local t = require "t"
+local crypto = require "crypto"
+local fs = require "fs"
+local json = require "json"
+local sys = require "sys"
+local task = require "task"
+local time = require "time"
+
+t.test("a task gives its results to join", function()
+  local h = task.spawn(function(a, b) task.sleep(0); return a + b, nil, "x" end, 2, 3)
+  local sum, none, x = h:join()
+  t.eq(sum, 5); t.eq(none, nil); t.eq(x, "x")
+  t.eq(h:done(), true)
+end)
+
+t.test("a task that raises is an error with its traceback at join", function()
+  local ok, err = task.spawn(function() error("boom") end):join()
+  t.eq(ok, nil)
+  t.match(err.traceback, "boom")
+  t.match(err.traceback, "test_core.lua")
+end)
+
+t.test("cancel ends a wait with a value", function()
+  local h = task.spawn(function() return task.sleep(1000) end)
+  task.sleep(0)
+  h:cancel("enough")
+  local ok, err = h:join()
+  t.eq(ok, nil); t.eq(err.code, "cancelled"); t.match(err.message, "enough")
+end)
+
+t.test("a coroutine of one's own inside a task works, and cannot wait", function()
+  local gen = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end)
+  t.eq(gen() + gen() + gen(), 6)
+  local co = coroutine.create(function() task.sleep(0) end)
+  local ok, why = coroutine.resume(co)
+  t.eq(ok, false); t.match(why, "not in a task")
+end)
+
+t.test("a bare yield of a task is an error, not a hang", function()
+  local ok, err = task.spawn(function() coroutine.yield() end):join()
+  t.eq(ok, nil); t.match(err.traceback, "coroutine.yield")
+end)
+
+t.test("a signal wakes all its waiters, and times out", function()
+  local s, woken = task.signal(), 0
+  for _ = 1, 3 do task.spawn(function() s:wait(10); woken = woken + 1 end) end
+  task.sleep(0)
+  s:fire()
+  t.wait_until(function() return woken == 3 end)
+  local ok, err = s:wait(0.001)
+  t.eq(ok, nil); t.eq(err.code, "timeout")
+end)
+
+t.test("undeclared globals raise", function()
+  t.raises(function() return some_typo end, "undeclared global")   -- luacheck: ignore
+  t.raises(function() some_typo = 1 end, "undeclared global")      -- luacheck: ignore
+end)
+
+t.test("json keeps lists, exact integers and null", function()
+  local v = json.decode('{"a":[],"b":{},"n":9007199254740991,"z":null,"s":"\\u0000x"}')
+  t.eq(json.is_array(v.a), true); t.eq(json.is_array(v.b), false)
+  t.eq(v.n, 9007199254740991); t.eq(v.z, json.null); t.eq(v.s, "\0x")
+  t.eq(json.encode(v), '{"a":[],"b":{},"n":9007199254740991,"s":"\\u0000x","z":null}')
+  t.eq(json.encode { 123456789012345, 0.1, -0.5, 1e15 }, "[123456789012345,0.10000000000000001,-0.5,1000000000000000]")
+end)
+
+t.test("json refuses what others read differently", function()
+  for _, text in ipairs { "", "{", '{"a":1,"a":2}', "[1,]", "01", "+1", "0x10", "NaN", "1e999", '"\1"', '"\255"', "[1] x",
+    "9007199254740993", ("["):rep(100) .. ("]"):rep(100), '{"a" 1}', "nul" } do
+    local v, err = json.decode(text)
+    t.eq(v, nil, text); t.eq(err.code, "invalid", text)
+  end
+end)
+
+t.test("json.encode raises on what JSON cannot say", function()
+  local loop = {}; loop.loop = loop
+  for _, v in ipairs { { 1, nil, 3, x = 1 }, { print }, { 0 / 0 }, { "\255" }, loop, { [1] = 1, a = 2 } } do
+    t.raises(function() json.encode(v) end, "json.encode")
+  end
+end)
+
+t.test("time reads what it writes, and refuses what is no time", function()
+  t.eq(time.rfc3339(1700000000123), "2023-11-14T22:13:20.123Z")
+  t.eq(time.parse("2023-11-14T22:13:20.123Z"), 1700000000123)
+  t.eq(time.parse("2023-11-15T00:13:20+02:00"), 1700000000000)
+  for _, s in ipairs { "", "2023-11-14", "2023-02-31T00:00:00Z", "2023-11-14T22:13:20", "2023-11-14T22:13:20+2:00", "x" } do
+    t.eq(time.parse(s), nil, s)
+  end
+end)
+
+t.test("files are written whole, once, with their mode", function()
+  local dir = t.tmpdir()
+  t.eq(fs.mkdir(dir .. "/a/b", 448), true)
+  t.eq(fs.write(dir .. "/a/b/f", "one", { mode = 384, exclusive = true }), true)
+  local ok, err = fs.write(dir .. "/a/b/f", "two", { exclusive = true })
+  t.eq(ok, nil); t.eq(err.code, "exists")
+  t.eq(fs.read(dir .. "/a/b/f"), "one")
+  t.eq(fs.stat(dir .. "/a/b/f").mode, 384)
+  t.eq(#fs.list(dir .. "/a/b"), 1)
+  ok, err = fs.read(dir .. "/none")
+  t.eq(ok, nil); t.eq(err.code, "not_found")
+  ok, err = fs.read(dir .. "/a/b/f", 2)
+  t.eq(ok, nil); t.eq(err.code, "limit")
+end)
+
+t.test("a process runs with its input, its streams and its exit code", function()
+  local r = sys.run { "sh", "-c", "cat; echo err >&2; exit 3", input = "in" }
+  t.eq(r.exit, 3); t.eq(r.stdout, "in"); t.eq(r.stderr, "err\n")
+  local big = ("x"):rep(300000)
+  t.eq(#sys.run({ "cat", input = big }).stdout, #big)
+  local ok, err = sys.run { "/no/such/program" }
+  t.eq(ok, nil); t.eq(err.code, "not_found")
+end)
+
+t.test("a process is ended at its deadline, with its children", function()
+  local ok, err = sys.run { "sh", "-c", "sleep 1000 & sleep 1000", timeout = 0.05 }
+  t.eq(ok, nil); t.eq(err.code, "timeout")
+end)
+
+t.test("a process is ended when its task is cancelled", function()
+  local h = task.spawn(function() return sys.run { "sleep", "1000" } end)
+  task.sleep(0)
+  h:cancel("test")
+  local ok, err = h:join()
+  t.eq(ok, nil); t.eq(err.code, "cancelled")
+end)
+
+t.test("crypto gives the known answers", function()
+  t.eq(crypto.hex(crypto.sha256("abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+  t.eq(crypto.hex(crypto.hmac_sha256("Jefe", "what do ya want for nothing?")),
+    "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+  t.eq(crypto.equal("abc", "abc"), true); t.eq(crypto.equal("abc", "abd"), false)
+  t.eq(crypto.equal("abc", "ab"), false); t.eq(crypto.equal("", "x"), false)
+  t.match(crypto.uuid(), "^%x+%-%x+%-4%x+%-[89ab]%x+%-%x+$")
+end)
+
+return t.done()

@@ -142,5 +142,51 @@ asan: deps-test
 	@$(MAKE) --no-print-directory V=asan all unit-build
 	@V=asan tests/run
 
+# ---------------------------------------------------------------- checks
+C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+LUA_ALL := $(shell git ls-files '*.lua' 2>/dev/null)
+.PHONY: check-format check-tidy check-cppcheck check-lua
+check: deps-check
+	@$(MAKE) --no-print-directory -j$$(nproc) check-format check-cppcheck check-lua check-tidy
+	@echo "check: nothing found"
+check-format:
+	clang-format --dry-run --Werror $(C_ALL)
+check-cppcheck:
+	@mkdir -p build/cppcheck
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
+	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck -D_GNU_SOURCE -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
+check-lua:
+	luacheck --quiet --codes $(LUA_ALL)
+check-tidy:
+	@echo "clang-tidy, $(words $(filter-out tests/%,$(filter %.c,$(C_ALL)))) files"
+	@printf '%s\n' $(filter-out tests/%,$(filter %.c,$(C_ALL))) | xargs -P$$(nproc) -n4 sh -c \
+	  'clang-tidy --quiet "$$@" -- -std=c11 $(DEFS) $(INC) 2>build/tidy.err || exit 255' tidy
+format: deps-check
+	clang-format -i $(C_ALL)
+
+# ---------------------------------------------------------------- figures, fuzzing, installation
+bench: deps-bench
+	@$(MAKE) --no-print-directory all
+	@tests/bench/run
+
+FUZZ_SECONDS ?= 60
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz: deps-fuzz
+	@mkdir -p build/fuzz
+	@for f in $(FUZZERS); do mkdir -p build/fuzz/$$f.new; \
+	  clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined $(DEFS) $(INC) -o build/fuzz/$$f tests/fuzz/$$f.c \
+	    $$(sed -n 's/^ \* links: //p' tests/fuzz/$$f.c | sed 's#llhttp#/usr/share/llhttp/api.c /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c#') -Wno-everything || exit 1; \
+	  build/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/$$f.new tests/fuzz/corpus/$$f \
+	    >build/fuzz/$$f.log 2>&1 || { tail -n 40 build/fuzz/$$f.log; exit 1; }; \
+	  echo "$$f: $$(grep -E 'number_of_executed_units' build/fuzz/$$f.log)"; done
+deps-fuzz: deps-build
+	$(call need,clang)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples
+	install -m 0755 cchost $(DESTDIR)$(PREFIX)/bin/cchost
+	install -m 0644 $(wildcard examples/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples
+	$(if $(wildcard policies/*.lua),install -m 0644 $(wildcard policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/policies)
+
 clean:
 	rm -rf build cchost

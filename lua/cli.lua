@@ -38,7 +38,16 @@ local function run_script(path, args)
     return 1
   end
   package.path = (path:match("^(.*)/[^/]*$") or ".") .. "/?.lua"
-  local code = chunk(unpack(args))
+  local ok, code = xpcall(function() return chunk(unpack(args)) end, function(why)
+    return type(why) == "table" and why.exit_code and why or debug.traceback(tostring(why), 2)
+  end)
+  require("script").end_progress()
+  if not ok then
+    if type(code) == "table" then return code.exit_code end
+    io.stderr:write("cchost: ", code, "
+")
+    return 1
+  end
   return type(code) == "number" and code or 0
 end
 

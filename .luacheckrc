@@ -1,0 +1,5 @@
+-- What luacheck (make check) expects of our Lua: LuaJIT, no globals of our own, 120 columns.
+std = "luajit"
+max_line_length = 130
+ignore = { "212/self" }
+exclude_files = { "build" }

@@ -1,0 +1,44 @@
+/* launch.h - what is said between the host and cchost-launch.
+ *
+ * The host (providers/local/launch.c) starts `cchost-launch run` with one end
+ * of a socketpair as fd 3 and writes: a uint32_t length, then that many bytes
+ * of "key NUL value NUL" pairs, keys in any order, some many times.  It reads
+ * back one line, "ok PID" or "error ERRNO sentence", and end of file.
+ * `cchost-launch filter FILE [userns]` writes the seccomp program that the
+ * machines get: made once, as making it costs more than a whole start.
+ *
+ *   lock      path of the machine's lock file: locked (open file description
+ *             lock) by its pid 1 for as long as it lives, holding
+ *             "PID START_TICKS STARTED_AT_MS\n", then "ready\n"
+ *   vlock     the same of each of its volumes
+ *   socket    path where the agent listens; bound here, outside of the machine
+ *   log       file that pid 1, the agent and `cmd` write to
+ *   agent     path of the agent program
+ *   filter    path of the seccomp program
+ *   hostname
+ *   uids      "BASE COUNT": as root; absent: the caller's own uid alone
+ *   cgroup    path of a v1 `tasks` file to write "0" to
+ *   cgroup2   directory of a v2 group
+ *   share     a system directory of the host, read-only (also when it is a link)
+ *   hide      a path that shows nothing
+ *   image     a root file system (instead of share), with `upper`: where the
+ *             machine's changes to it are kept
+ *   bind      "SOURCE NUL", then key `at` with its place in the machine, read-write
+ *   tmpfs     MiB of everything that is not on disk
+ *   net       nat, none, host
+ *   pasta     path of pasta, for nat
+ *   dns       address in the machine's resolv.conf
+ *   block     an address that the machine must not reach ("1.2.3.4/32")
+ *   env       NAME=value        shell   sh -c line of the terminal
+ *   cmd       one argument each
+ */
+#ifndef CC_LAUNCH_H
+#define CC_LAUNCH_H
+
+enum {
+    CC_LAUNCH_FD = 3,
+    CC_LAUNCH_SPEC_MAX = 256 * 1024,
+    CC_LAUNCH_UID = 1000        /* claude, inside */
+};
+
+#endif

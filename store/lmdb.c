@@ -1,0 +1,459 @@
+/* lmdb.c - the LMDB environment: opening, snapshots, the moving map.
+ *
+ * NOTLS, sync on, no WRITEMAP.  One lock keeps the map still: whoever has a
+ * transaction open holds it shared, whoever moves the map (growth, growth by
+ * another process, opening again) holds it alone.  The loop holds it only
+ * inside one call or one update, so the writer waits microseconds; the loop
+ * waits only when another process has grown the file.  The loop's one read
+ * transaction is reset and renewed, never kept over a wait.
+ */
+#include "store/store_internal.h"
+
+#include "host/observe/log.h"
+#include "host/sys/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const names[T_COUNT] = { "meta", "records", "index", "log", "heads" };
+#define OURS "cchost store"
+
+/* ---- errors */
+
+static int code_of(int rc)
+{
+    switch (rc) {
+    case 0: return CC_OK;
+    case MDB_MAP_FULL: case ENOSPC: case EDQUOT: case EFBIG: return CC_E_FULL;
+    case MDB_NOTFOUND: return CC_E_NOT_FOUND;
+    case MDB_CORRUPTED: case MDB_PAGE_NOTFOUND: case MDB_INVALID: case CC_E_CORRUPT: return CC_E_CORRUPT;
+    case MDB_VERSION_MISMATCH: return CC_E_UNSUPPORTED;
+    case MDB_READERS_FULL: return CC_E_UNAVAILABLE;
+    case MDB_TXN_FULL: return CC_E_LIMIT;
+    case EACCES: case EPERM: case EROFS: return CC_E_DENIED;
+    default: return CC_E_IO;
+    }
+}
+
+int cc_db_err(struct cc_err *err, int rc, const char *what)
+{
+    return cc_err_set(err, code_of(rc), "%s: %s", what,
+                      rc == CC_E_CORRUPT ? "a stored value is broken" : mdb_strerror(rc));
+}
+
+/* ---- before LMDB sees the file: it trusts what it maps, and dies of a broken one */
+
+struct page_meta {
+    uint64_t mapsize, last_page, txn;
+    uint32_t page_size;
+};
+
+/* Offsets of a meta page of LMDB 0.9 on a 64-bit machine. */
+static bool read_meta(int fd, off_t at, struct page_meta *out)
+{
+    enum { FLAGS = 10, MAGIC = 16, VERSION = 20, MAPSIZE = 32, PAGE_SIZE = 40, LAST_PAGE = 136, TXN = 144, END = 152 };
+    uint8_t b[END];
+    uint32_t magic, version;
+    uint16_t flags;
+
+    if (pread(fd, b, END, at) != END)
+        return false;
+    memcpy(&flags, b + FLAGS, sizeof(flags));
+    memcpy(&magic, b + MAGIC, sizeof(magic));
+    memcpy(&version, b + VERSION, sizeof(version));
+    memcpy(&out->page_size, b + PAGE_SIZE, sizeof(out->page_size));
+    memcpy(&out->mapsize, b + MAPSIZE, sizeof(out->mapsize));
+    memcpy(&out->last_page, b + LAST_PAGE, sizeof(out->last_page));
+    memcpy(&out->txn, b + TXN, sizeof(out->txn));
+    return magic == 0xBEEFC0DE && version == 1 && (flags & 0x08) && out->page_size >= 512 &&
+           out->page_size <= 65536 && (out->page_size & (out->page_size - 1)) == 0;
+}
+
+/* A good file may lack its last pages: those that a commit took and gave up again are never written. A
+ * few are added as zeros, on which LMDB reports an error where it would die of the missing end. */
+static int check_length(int fd, uint64_t need, const char *file, struct cc_err *err)
+{
+    enum { FEW = 1 << 20 };
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return cc_err_sys(err, errno, "%s", file);
+    if ((uint64_t)st.st_size >= need)
+        return CC_OK;
+    if (need - (uint64_t)st.st_size > FEW || fallocate(fd, 0, (off_t)need - 1, 1) != 0)
+        return cc_err_set(err, CC_E_CORRUPT, "%s is broken: it has %lld bytes and should have %llu; restore a backup",
+                          file, (long long)st.st_size, (unsigned long long)need);
+    cc_log(CC_LOG_WARN, "store", "the end of the file was short of %llu bytes",
+           (unsigned long long)need - (unsigned long long)st.st_size);
+    return CC_OK;
+}
+
+static int check_open_file(int fd, const char *file, struct cc_err *err)
+{
+    struct page_meta a, b, *newest;
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && st.st_size == 0)
+        return CC_OK; /* another process is making it */
+    if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
+        return cc_err_set(err, CC_E_CORRUPT, "%s is broken, or not a store of cchost; restore a backup", file);
+    newest = a.txn > b.txn ? &a : &b;
+    return check_length(fd, (newest->last_page + 1) * a.page_size, file, err);
+}
+
+static int check_file(const char *path, struct cc_err *err)
+{
+    char *file = cc_xasprintf("%s/data.mdb", path);
+    int fd = open(file, O_RDWR | O_CLOEXEC), rc = CC_OK;
+
+    if (fd >= 0) {
+        rc = check_open_file(fd, file, err);
+        close(fd);
+    } else if (errno != ENOENT) {
+        rc = cc_err_sys(err, errno, "%s", file);
+    }
+    free(file);
+    return rc;
+}
+
+/* ---- opening */
+
+static int open_env(struct cc_db *db, size_t map)
+{
+    MDB_env *env;
+    int fd, rc = mdb_env_create(&env);
+
+    if (rc)
+        return rc;
+    mdb_env_set_maxdbs(env, T_COUNT);
+    if ((rc = mdb_env_set_mapsize(env, map)) || (rc = mdb_env_open(env, db->path, MDB_NOTLS, 0600))) {
+        mdb_env_close(env);
+        return rc;
+    }
+    if (mdb_env_get_fd(env, &fd) == 0)
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    mdb_reader_check(env, NULL);
+    db->env = env;
+    return 0;
+}
+
+static int open_tables(struct cc_db *db, MDB_txn *t, unsigned flags)
+{
+    int i, rc = 0;
+
+    for (i = 0; i < T_COUNT && !rc; i++)
+        rc = mdb_dbi_open(t, names[i], flags, &db->dbi[i]);
+    return rc;
+}
+
+static int create_tables(struct cc_db *db, MDB_txn *t)
+{
+    uint8_t schema[8];
+    int rc = open_tables(db, t, MDB_CREATE);
+
+    cc_put64(schema, CC_STORE_SCHEMA);
+    if (!rc)
+        rc = cc_db_put(db, t, T_META, SLICE("format", 6), SLICE(OURS, sizeof(OURS) - 1));
+    return rc ? rc : cc_db_put(db, t, T_META, SLICE("schema", 6), SLICE(schema, 8));
+}
+
+static int check_schema(struct cc_db *db, MDB_txn *t, struct cc_err *err)
+{
+    uint64_t schema;
+    MDB_val v;
+
+    if (cc_db_get(db, t, T_META, SLICE("format", 6), &v) || v.mv_size != sizeof(OURS) - 1 ||
+        memcmp(v.mv_data, OURS, v.mv_size) != 0)
+        return cc_err_set(err, CC_E_CORRUPT, "%s is not a store of cchost", db->path);
+    if (cc_db_get(db, t, T_META, SLICE("schema", 6), &v) || v.mv_size != 8)
+        return cc_err_set(err, CC_E_CORRUPT, "%s is broken: its schema version is missing", db->path);
+    schema = cc_get64(v.mv_data);
+    if (schema > CC_STORE_SCHEMA)
+        return cc_err_set(err, CC_E_UNSUPPORTED, "%s was written by a newer cchost (schema %llu, this one knows %d): "
+                          "use that version, or restore a backup", db->path, (unsigned long long)schema, CC_STORE_SCHEMA);
+    return CC_OK;
+}
+
+/* Is there no table at all? Then it is new, and ours to fill. */
+static bool is_empty(MDB_txn *t)
+{
+    MDB_stat st;
+    MDB_dbi root;
+
+    return mdb_dbi_open(t, NULL, 0, &root) == 0 && mdb_stat(t, root, &st) == 0 && st.ms_entries == 0;
+}
+
+/* Only an absent schema is made: an existing store is opened without its write lock. */
+static int use_tables(struct cc_db *db, struct cc_err *err)
+{
+    MDB_txn *t;
+    bool make;
+    int rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &t);
+
+    if (rc)
+        return cc_db_err(err, rc, db->path);
+    if ((make = is_empty(t))) {
+        mdb_txn_abort(t);
+        if ((rc = mdb_txn_begin(db->env, NULL, 0, &t)))
+            return cc_db_err(err, rc, db->path);
+        make = is_empty(t); /* another process may have been faster */
+    }
+    rc = make ? create_tables(db, t) : mdb_dbi_open(t, names[T_META], 0, &db->dbi[T_META]);
+    if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
+        cc_err_set(err, rc = CC_E_CORRUPT, "%s is not a store of cchost", db->path);
+    else if (rc)
+        rc = cc_db_err(err, rc, db->path);
+    else if (!(rc = check_schema(db, t, err)) && !make && (rc = open_tables(db, t, 0)))
+        rc = cc_err_set(err, CC_E_CORRUPT, "%s is broken: a table is missing", db->path);
+    if (rc)
+        mdb_txn_abort(t);
+    else if ((rc = mdb_txn_commit(t)))
+        rc = cc_db_err(err, rc, db->path);
+    return rc;
+}
+
+int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err)
+{
+    int rc;
+
+    memset(db, 0, sizeof(*db));
+    if ((rc = check_file(path, err)))
+        return rc;
+    db->path = cc_xstrdup(path);
+    db->map_max = map_max;
+    if ((rc = open_env(db, map))) {
+        cc_db_err(err, rc, path);
+        free(db->path);
+        return code_of(rc);
+    }
+    pthread_rwlock_init(&db->lock, NULL);
+    if ((rc = use_tables(db, err)))
+        cc_db_close(db);
+    return rc;
+}
+
+static void close_env(struct cc_db *db)
+{
+    if (db->reader)
+        mdb_txn_abort(db->reader);
+    db->reader = NULL;
+    if (db->env)
+        mdb_env_close(db->env);
+    db->env = NULL;
+}
+
+void cc_db_close(struct cc_db *db)
+{
+    close_env(db);
+    pthread_rwlock_destroy(&db->lock);
+    free(db->path);
+}
+
+/* ---- moving the map */
+
+/* mdb_env_set_mapsize unmaps before it maps; when that fails, every later read is a crash. Ask first. */
+static bool room_for(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (p == MAP_FAILED)
+        return false;
+    munmap(p, size);
+    return true;
+}
+
+int cc_db_grow(struct cc_db *db)
+{
+    MDB_envinfo info;
+    size_t size;
+    int rc = MDB_MAP_FULL;
+
+    pthread_rwlock_wrlock(&db->lock);
+    mdb_env_info(db->env, &info);
+    size = info.me_mapsize * 2 < db->map_max ? info.me_mapsize * 2 : db->map_max;
+    if (size > info.me_mapsize && room_for(size))
+        rc = mdb_env_set_mapsize(db->env, size);
+    pthread_rwlock_unlock(&db->lock);
+    cc_log(rc ? CC_LOG_ERROR : CC_LOG_INFO, "store", rc ? "the map of %zu MiB is full and cannot grow" : "map grown to %zu MiB",
+           (rc ? info.me_mapsize : size) >> 20);
+    return rc;
+}
+
+/* Another process has grown the file. */
+static int follow_growth(struct cc_db *db)
+{
+    int rc;
+
+    pthread_rwlock_wrlock(&db->lock);
+    rc = mdb_env_set_mapsize(db->env, 0);
+    pthread_rwlock_unlock(&db->lock);
+    return rc;
+}
+
+int cc_db_reopen(struct cc_db *db)
+{
+    struct cc_err err;
+    MDB_envinfo info = { .me_mapsize = 1 << 30 };
+    int rc;
+
+    pthread_rwlock_wrlock(&db->lock);
+    if (db->env)
+        mdb_env_info(db->env, &info);
+    close_env(db);
+    if (!(rc = open_env(db, info.me_mapsize)) && (rc = use_tables(db, &err)))
+        close_env(db);
+    pthread_rwlock_unlock(&db->lock);
+    cc_log(CC_LOG_WARN, "store", "opened again after a failed write%s%s", rc ? ", which failed too: " : "",
+           rc ? mdb_strerror(rc) : "");
+    return rc;
+}
+
+/* ---- transactions */
+
+static int begin(struct cc_db *db, unsigned flags, MDB_txn **t)
+{
+    int rc;
+
+    pthread_rwlock_rdlock(&db->lock);
+    if (!db->env)
+        rc = MDB_PANIC;
+    else
+        rc = *t ? mdb_txn_renew(*t) : mdb_txn_begin(db->env, NULL, flags, t);
+    if (rc)
+        pthread_rwlock_unlock(&db->lock);
+    return rc;
+}
+
+static int begin_following(struct cc_db *db, unsigned flags, MDB_txn **t)
+{
+    int rc = begin(db, flags, t);
+
+    if (rc == MDB_MAP_RESIZED && !(rc = follow_growth(db)))
+        rc = begin(db, flags, t);
+    if (!rc && flags)
+        atomic_fetch_add(&db->reads_open, 1);
+    return rc;
+}
+
+int cc_db_read_begin(struct cc_db *db)
+{
+    if (db->depth++ == 0)
+        db->depth_rc = begin_following(db, MDB_RDONLY, &db->reader);
+    return db->depth_rc;
+}
+
+void cc_db_read_end(struct cc_db *db)
+{
+    if (--db->depth > 0 || db->depth_rc)
+        return;
+    mdb_txn_reset(db->reader);
+    atomic_fetch_sub(&db->reads_open, 1);
+    pthread_rwlock_unlock(&db->lock);
+}
+
+int cc_db_snapshot(struct cc_db *db, MDB_txn **out)
+{
+    *out = NULL;
+    return begin_following(db, MDB_RDONLY, out);
+}
+
+void cc_db_snapshot_end(struct cc_db *db, MDB_txn *t)
+{
+    mdb_txn_abort(t);
+    atomic_fetch_sub(&db->reads_open, 1);
+    pthread_rwlock_unlock(&db->lock);
+}
+
+int cc_db_write_begin(struct cc_db *db, MDB_txn **out)
+{
+    *out = NULL;
+    return begin_following(db, 0, out);
+}
+
+int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit)
+{
+    int rc = commit ? atomic_exchange(&db->fail_next, 0) : 0;
+
+    if (commit && !rc)
+        rc = mdb_txn_commit(t);
+    else
+        mdb_txn_abort(t);
+    pthread_rwlock_unlock(&db->lock);
+    return rc;
+}
+
+/* ---- keys and values */
+
+static MDB_val val(struct cc_slice s) { return (MDB_val){ s.len, (void *)s.data }; }
+
+int cc_db_get(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, MDB_val *out)
+{
+    MDB_val k = val(key);
+
+    return mdb_get(t, db->dbi[table], &k, out);
+}
+
+int cc_db_put(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, struct cc_slice value)
+{
+    MDB_val k = val(key), v = val(value);
+
+    return mdb_put(t, db->dbi[table], &k, &v, 0);
+}
+
+void *cc_db_reserve(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, size_t len, unsigned flags,
+                    int *rc)
+{
+    MDB_val k = val(key), v = { len, NULL };
+
+    *rc = mdb_put(t, db->dbi[table], &k, &v, MDB_RESERVE | flags);
+    return *rc ? NULL : v.mv_data;
+}
+
+int cc_db_del(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key)
+{
+    MDB_val k = val(key);
+    int rc = mdb_del(t, db->dbi[table], &k, NULL);
+
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int cc_db_last_seq(struct cc_db *db, MDB_txn *t, uint64_t *out)
+{
+    MDB_cursor *c;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(t, db->dbi[T_LOG], &c);
+
+    if (rc)
+        return rc;
+    rc = mdb_cursor_get(c, &k, &v, MDB_LAST);
+    mdb_cursor_close(c);
+    if (!rc)
+        *out = cc_get64(k.mv_data);
+    else if (rc == MDB_NOTFOUND)
+        *out = rc = 0;
+    return rc;
+}
+
+int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first)
+{
+    struct cc_slice key = SLICE("next_rev", 8);
+    uint64_t next = 1;
+    uint8_t b[8];
+    MDB_val v;
+    int rc = cc_db_get(db, t, T_META, key, &v);
+
+    if (rc && rc != MDB_NOTFOUND)
+        return rc;
+    if (!rc)
+        next = cc_get64(v.mv_data);
+    cc_put64(b, next + REV_BLOCK);
+    if ((rc = cc_db_put(db, t, T_META, key, SLICE(b, 8))))
+        return rc;
+    *first = next;
+    return 0;
+}

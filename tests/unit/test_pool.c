@@ -1,0 +1,145 @@
+/* The worker pool: every job is delivered once, cancelled or not; threads are bounded. */
+#include "host/sys/pool.h"
+
+#include "host/sys/clock.h"
+#include "host/sys/mem.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+struct test_job {
+    struct cc_job job;
+    bool worked, done;
+    int left;
+};
+
+static int delivered;
+
+static void quick(struct cc_job *job) { ((struct test_job *)job)->worked = true; }
+
+/* Blocks until its call is over, as a driver that hangs would. */
+static void stuck(struct cc_job *job)
+{
+    struct test_job *t = (struct test_job *)job;
+    struct pollfd p = { job->call.wake_fd, POLLIN, 0 };
+
+    t->worked = true;
+    while (!cc_call_over(&job->call))
+        poll(&p, 1, cc_call_left_ms(&job->call));
+}
+
+static void on_done(struct cc_job *job)
+{
+    assert_false(((struct test_job *)job)->done);
+    ((struct test_job *)job)->done = true;
+    delivered++;
+}
+
+static void close_dry(uv_loop_t *loop, struct cc_pool *p)
+{
+    cc_pool_close(p);
+    uv_run(loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(loop), 0);
+}
+
+static void submit(struct cc_pool *p, struct test_job *t, void (*work)(struct cc_job *))
+{
+    t->job.work = work;
+    t->job.done = on_done;
+    cc_pool_submit(p, &t->job);
+}
+
+static void test_every_job_is_delivered(void **state)
+{
+    uv_loop_t loop;
+    struct cc_pool *p;
+    struct cc_pool_stats st;
+    struct test_job *jobs = cc_xcalloc(1000, sizeof(*jobs));
+    int i;
+
+    (void)state;
+    delivered = 0;
+    uv_loop_init(&loop);
+    p = cc_pool_new(&loop, "test", 4);
+    for (i = 0; i < 1000; i++)
+        submit(p, &jobs[i], quick);
+    uv_run(&loop, UV_RUN_DEFAULT);   /* ends: an idle pool keeps no loop alive */
+    assert_int_equal(delivered, 1000);
+    cc_pool_stats(p, &st);
+    assert_in_range(st.threads, 1, 4);
+    assert_int_equal(st.finished, 1000);
+    close_dry(&loop, p);
+    for (i = 0; i < 1000; i++)
+        assert_true(jobs[i].worked);
+    free(jobs);
+}
+
+static void test_cancel_wakes_a_stuck_job_and_skips_a_queued_one(void **state)
+{
+    uv_loop_t loop;
+    struct cc_pool *p;
+    struct test_job a = { 0 }, b = { 0 };
+
+    (void)state;
+    delivered = 0;
+    uv_loop_init(&loop);
+    p = cc_pool_new(&loop, "test", 1);
+    submit(p, &a, stuck);
+    submit(p, &b, quick);
+    cc_pool_cancel(&b.job);
+    cc_pool_cancel(&a.job);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(delivered, 2);
+    assert_false(b.worked);
+    close_dry(&loop, p);
+}
+
+static void test_deadline_is_seen_by_the_job(void **state)
+{
+    uv_loop_t loop;
+    struct cc_pool *p;
+    struct test_job a = { 0 };
+
+    (void)state;
+    uv_loop_init(&loop);
+    p = cc_pool_new(&loop, "test", 1);
+    a.job.call.deadline_ms = cc_mono_ms() + 10;
+    submit(p, &a, stuck);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_true(a.done);
+    assert_true(cc_mono_ms() >= a.job.call.deadline_ms);
+    close_dry(&loop, p);
+}
+
+static void test_close_cancels_and_delivers(void **state)
+{
+    uv_loop_t loop;
+    struct cc_pool *p;
+    struct test_job jobs[6] = { 0 };
+    int i;
+
+    (void)state;
+    delivered = 0;
+    uv_loop_init(&loop);
+    p = cc_pool_new(&loop, "test", 2);
+    for (i = 0; i < 6; i++)
+        submit(p, &jobs[i], stuck);
+    close_dry(&loop, p);
+    assert_int_equal(delivered, 6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_job_is_delivered),
+        cmocka_unit_test(test_cancel_wakes_a_stuck_job_and_skips_a_queued_one),
+        cmocka_unit_test(test_deadline_is_seen_by_the_job),
+        cmocka_unit_test(test_close_cancels_and_delivers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

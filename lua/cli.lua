@@ -44,8 +44,7 @@ local function run_script(path, args)
   require("script").end_progress()
   if not ok then
     if type(code) == "table" then return code.exit_code end
-    io.stderr:write("cchost: ", code, "
-")
+    io.stderr:write("cchost: ", code, "\n")
     return 1
   end
   return type(code) == "number" and code or 0

@@ -10,13 +10,16 @@ local M = {}
 
 -- kind: string, int, bool, address, enum, list. Names are the environment's; --listen-addr is LISTEN_ADDR.
 M.declared = {
-  { "ENVIRONMENT", "enum", "development", one_of = { "development", "production" }, doc = "production refuses what is only fit for trying out" },
+  { "ENVIRONMENT", "enum", "development", one_of = { "development", "production" },
+    doc = "production refuses what is only fit for trying out" },
   { "LISTEN_ADDR", "address", "127.0.0.1:8080", doc = "host:port, [v6]:port, or unix:/path" },
   { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
   { "POLICIES_DIR", "string", "./policies", doc = "the Lua files that operators edit" },
   { "BASE_URL", "string", nil, doc = "how the world reaches us; http://LISTEN_ADDR when absent" },
-  { "PROVIDER", "enum", "local", one_of = { "local", "mock" }, doc = "where machines are made when a request does not say" },
-  { "API_KEY", "string", nil, secret = true, doc = "the operator's key (X-API-Key); made once into DATA_DIR/api_key when absent" },
+  { "PROVIDER", "enum", "local", one_of = { "local", "mock" },
+    doc = "where machines are made when a request does not say" },
+  { "API_KEY", "string", nil, secret = true,
+    doc = "the operator's key (X-API-Key); made once into DATA_DIR/api_key when absent" },
   { "TRUSTED_PROXIES", "list", "", doc = "CIDRs whose X-Forwarded-For is believed" },
   { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
   { "DRAIN_SECONDS", "int", 30, min = 0, max = 3600, doc = "how long running requests may take at the end" },

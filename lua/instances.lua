@@ -116,7 +116,8 @@ local function new_record(spec, owner, settings)
   local kind = types.get(spec.type or types.default)
   local provider = spec.provider or settings.provider
   return {
-    id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner = owner, provider = provider, image = spec.image or "host", type = kind.name,
+    id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner = owner,
+    provider = provider, image = spec.image or "host", type = kind.name,
     resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
     location = spec.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
     cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,
@@ -180,7 +181,8 @@ local function ask(tx, actor, id, verb, from)
       from == "RUNNING" and "paused" or "woken"), { status_now = rec.status })
   end
   if not to then
-    return errors.fail("state", ("the machine is %s and cannot be %s"):format(rec.status, past[verb]), { status_now = rec.status })
+    return errors.fail("state", ("the machine is %s and cannot be %s"):format(rec.status, past[verb]),
+      { status_now = rec.status })
   end
   if to == rec.status then return rec end
   rec.status, rec.desired = to, wish[verb]

@@ -10,8 +10,13 @@ local task = require "task"
 
 local M = {}
 
-M.help = "usage: cchost serve [--SETTING=VALUE ...]\n\nRuns the control plane until TERM or INT; then lets running requests end.\n\nsettings:\n"
-  .. config.help()
+M.help = [[
+usage: cchost serve [--SETTING=VALUE ...]
+
+Runs the control plane until TERM or INT; then lets running requests end.
+
+settings:
+]] .. config.help()
 
 local function complain(faults)
   for _, f in ipairs(faults) do io.stderr:write("cchost: ", f, "\n") end
@@ -117,7 +122,9 @@ function M.run(args)
   end
   local url = url_of(settings, server)
   local resumed = require("work").resume()
-  log.info("serve", "ready", { url = url, key = place, data = settings.DATA_DIR, provider = settings.PROVIDER, resumed = resumed })
+  log.info("serve", "ready", {
+    url = url, key = place, data = settings.DATA_DIR, provider = settings.PROVIDER, resumed = resumed,
+  })
   banner(url, place)
   wait_for_end()
   log.info("serve", "ending; new connections are refused", {})

@@ -41,7 +41,9 @@ app.patch("/instances/{id}", { body = instances.patch_fields }, function(req)
   local match, version = req.http:header("if-match"), nil
   if match and match ~= "*" then
     version = tonumber(match:match('^"(%d+)"$'))
-    if not version then return errors.fail("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" }) end
+    if not version then
+      return errors.fail("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
+    end
   end
   local rec, err = instances.patch(req.actor, req.id, req.body, version)
   if not rec then return nil, err end

@@ -22,7 +22,9 @@ end
 function M.ok(v, what) if not v then error((what or "not true") .. ": " .. show(v), 2) end end
 
 function M.match(text, pattern)
-  if type(text) ~= "string" or not text:match(pattern) then error("got " .. show(text) .. ", want a match of " .. show(pattern), 2) end
+  if type(text) ~= "string" or not text:match(pattern) then
+    error("got " .. show(text) .. ", want a match of " .. show(pattern), 2)
+  end
 end
 
 function M.raises(fn, pattern)

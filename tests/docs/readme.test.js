@@ -1,0 +1,62 @@
+// Every command that README.md shows is run, in the order it stands there.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const fs = require('node:fs');
+const path = require('node:path');
+const { spawn, spawnSync } = require('node:child_process');
+const { root, temp, until, binary } = require('../lib/cchost.js');
+
+const text = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
+const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1].trim().split('\n'));
+
+function sh(lines, env) {
+  const r = spawnSync('bash', ['-euc', lines.join('\n')], { cwd: root, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 120e3 });
+  assert.strictEqual(r.status, 0, r.stdout + r.stderr);
+  return r.stdout;
+}
+
+test('the first screen shows the two commands, and make knows them', () => {
+  assert.deepStrictEqual(blocks[0].map((l) => l.split('#')[0].trim()), ['make run', 'make test']);
+  sh(['make -n test >/dev/null']);
+});
+
+test('make run serves; the commands of the first minute and the scripts work on it', async () => {
+  const dir = temp();
+  // under a sanitizer build the same rule runs that build
+  const command = process.env.V === 'asan' ? [binary, 'serve'] : ['make', 'run'];
+  const child = spawn(command[0], command.slice(1), {
+    cwd: root, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, DATA_DIR: dir, LISTEN_ADDR: '127.0.0.1:0' },
+  });
+  let log = '';
+  child.stdout.on('data', (d) => { log += d; });
+  child.stderr.on('data', (d) => { log += d; });
+  const exited = new Promise((r) => child.on('exit', r));
+  try {
+    await until(() => /msg=ready/.test(log) || (child.exitCode !== null && assert.fail(log)), 'ready', 300);
+    const url = /url=(http:\/\/[^ \n]+)/.exec(log)[1];
+    const here = (lines) => lines.map((l) => l.replace('data/api_key', `${dir}/api_key`).replaceAll('http://127.0.0.1:8080', url).replace('./cchost', binary));
+    const lines = here(blocks[1]);
+    assert.ok(/STARTING/.test(sh(lines.slice(0, 2))));
+    assert.strictEqual(JSON.parse(sh([lines[0], lines[2]])).stdout, '42\n');
+    assert.strictEqual(JSON.parse(sh([lines[0], lines[3]])).status, 'STOPPED');
+    assert.strictEqual(JSON.parse(sh([lines[0], lines[4]])).status, 'RUNNING');
+    const scripts = here(blocks[2]);
+    const env = { DATA_DIR: dir };
+    assert.match(sh([scripts[0]], env), /Linux/);
+    assert.match(sh([scripts[1]], env), /first +RUNNING/);
+    assert.match(sh([scripts[2]], env), /0 of 1 machines would be stopped/);
+    assert.strictEqual(JSON.parse(sh([lines[0], lines[5]])).status, 'DELETED');
+    assert.strictEqual(lines.length, 6);
+    assert.strictEqual(scripts.length, 3);
+  } finally {
+    process.kill(-child.pid, 'SIGINT');
+    await exited;
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test('every file that the README names is there', () => {
+  for (const [, file] of text.matchAll(/\]\(([^)]+)\)/g)) assert.ok(fs.existsSync(path.join(root, file)), file);
+});

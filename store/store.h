@@ -72,7 +72,7 @@ struct cc_record {
     struct cc_slice text;   /* JSON */
     struct cc_slice owner;  /* may be empty */
     uint64_t rev;
-    uint64_t log_seq;       /* its newest log entry, 0: none */
+    uint64_t log_seq;       /* its newest log entry; 0: none, or a write in flight */
 };
 
 struct cc_range {
@@ -111,7 +111,8 @@ int cc_store_history(struct cc_store *s, const char *kind, struct cc_slice id, s
  * From begin to submit or abort is one stretch of code that does not wait; one update is open at a
  * time.  What get and lookup hand out is borrowed until then. */
 
-struct cc_txn *cc_txn_begin(struct cc_store *s);
+/* turn: NULL, or the `arg` of the cc_store_turn that has called back. */
+struct cc_txn *cc_txn_begin(struct cc_store *s, void *turn);
 uint64_t cc_txn_rev(const struct cc_txn *t);    /* the revision of everything it puts */
 
 /* 0, CC_E_NOT_FOUND, or a failure, which also makes submit fail. Own writes and writes in flight are seen. */
@@ -138,10 +139,9 @@ enum { CC_TXN_IDLE = 1 };
 int cc_txn_submit(struct cc_txn *t, cc_commit_fn fn, void *arg, struct cc_err *err);
 void cc_txn_abort(struct cc_txn *t);
 
-/* For an update that keeps losing against another process: waits for the store's write lock, calls fn(arg)
- * with it held, and gives it back at the next submit or abort, or after a second.  The update begun
- * next reads no writes in flight and goes first, so it cannot lose. `arg` is its name for cancel, which
- * is also right when fn has run and no update was begun. */
+/* For an update that keeps losing against another process: waits for the store's write lock and calls fn(arg)
+ * with it held.  The update then begun with this `arg` reads no writes in flight and goes first, so it cannot
+ * lose; its submit or abort gives the lock back, as do cancel and the passing of a second. */
 void cc_store_turn(struct cc_store *s, void (*fn)(void *arg), void *arg);
 void cc_store_turn_cancel(struct cc_store *s, void *arg);
 

@@ -212,7 +212,8 @@ struct cc_handover {
 };
 
 int cc_handover_init(struct cc_store *s);
-void cc_handover_close(struct cc_store *s);     /* frees the store when the handles are gone */
+void cc_handover_flush(struct cc_store *s);     /* before the writer is joined */
+void cc_handover_close(struct cc_store *s);     /* after; frees the store when the handles are gone */
 void cc_handover_submit(struct cc_store *s, struct cc_txn *t);
 void cc_handover_done_alone(struct cc_store *s);/* the update of a turn was aborted */
 void cc_handover_want_revs(struct cc_store *s);

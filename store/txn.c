@@ -143,7 +143,20 @@ static struct cell *touch(struct cc_txn *t, enum table table, const char *name, 
 
 /* ---- begin and end */
 
-struct cc_txn *cc_txn_begin(struct cc_store *s)
+/* 0: there is none, and the writer has been asked for more. */
+static uint64_t take_revision(struct cc_store *s)
+{
+    if (s->rev_next == s->rev_end && s->rev_spare) {
+        s->rev_next = s->rev_spare;
+        s->rev_end = s->rev_spare + REV_BLOCK;
+        s->rev_spare = 0;
+    }
+    if (s->rev_end - s->rev_next < REV_BLOCK / 2 && !s->rev_spare)
+        cc_handover_want_revs(s);
+    return s->rev_next < s->rev_end ? s->rev_next++ : 0;
+}
+
+struct cc_txn *cc_txn_begin(struct cc_store *s, void *turn)
 {
     struct cc_txn *t = cc_xcalloc(1, sizeof(*t));
 
@@ -153,16 +166,8 @@ struct cc_txn *cc_txn_begin(struct cc_store *s)
     t->nbuckets = TXN_BUCKETS;
     t->cells_end = &t->cells;
     t->notes_end = &t->notes;
-    t->alone = s->hand.held;
-    if (s->rev_next == s->rev_end && s->rev_spare) {
-        s->rev_next = s->rev_spare;
-        s->rev_end = s->rev_spare + REV_BLOCK;
-        s->rev_spare = 0;
-    }
-    if (s->rev_next < s->rev_end)
-        t->rev = s->rev_next++;
-    if (s->rev_end - s->rev_next < REV_BLOCK / 2 && !s->rev_spare)
-        cc_handover_want_revs(s);
+    t->alone = turn && s->hand.held && s->hand.holder == turn;
+    t->rev = take_revision(s);
     t->read_rc = cc_db_read_begin(&s->db);
     s->open = t;
     return t;

@@ -281,7 +281,8 @@ static void finish(struct group *g, struct cc_txn *list, int rc)
     w->commits += !rc && g->dirty;
     if (g->revs)
         w->new_revs = g->revs;
-    w->want_revs = false;
+    if (g->take_revs)
+        w->want_revs = false;
     *w->done_end = list;
     while (*w->done_end)
         w->done_end = &(*w->done_end)->next;
@@ -341,6 +342,7 @@ static void give_turn(struct cc_writer *w, struct group *g)
     uv_async_send(&w->store->hand.async);
     wait_until(w, TURN_S, turn_over);
     w->turn = TURN_NONE;
+    uv_async_send(&w->store->hand.async);   /* the loop learns it, also when the time was over */
 }
 
 static void work(struct cc_writer *w)

@@ -9,6 +9,7 @@ const luaL_Reg cc_modules[] = {
     { "fs", luaopen_cc_fs },
     { "log", luaopen_cc_log },
     { "crypto", luaopen_cc_crypto },
+    { "jwt", luaopen_cc_jwt },
     { "store", luaopen_cc_store },
     { "http", luaopen_cc_http },
     { "provider", luaopen_cc_provider },

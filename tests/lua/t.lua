@@ -62,6 +62,11 @@ function M.test(name, fn)
   if not ok then sys.stdout("# " .. tostring(why):gsub("\n", "\n# ") .. "\n") end
 end
 
+function M.skip(name, why)
+  count = count + 1
+  sys.stdout(("ok %d - %s # SKIP %s\n"):format(count, name, why))
+end
+
 -- Ends the file: the plan, and the exit code.
 function M.done()
   for _, dir in ipairs(dirs) do sys.run { "rm", "-rf", dir } end

@@ -190,3 +190,6 @@ install: all
 
 clean:
 	rm -rf build cchost
+
+$(O)/bench_store: $(O)/tests/bench/bench_store.o $(O)/libcchost.a $(O)/carried.o
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -30,7 +30,8 @@ end
 
 local operator = { admin = true }
 
-local function authenticate(http)
+-- Who asks: an actor, or nil, err. The operator's key is the only credential there is yet.
+function M.authenticate(http)
   local key = http:header("x-api-key")
   if not key then return errors.fail("unauthorized", "missing API key") end
   if not crypto.equal(key, M.api_key) then return errors.fail("unauthorized", "invalid API key") end
@@ -72,7 +73,7 @@ local function run(http)
   local options = route and route.options
   local actor, err
   if not (options and options.open) then
-    actor, err = authenticate(http)
+    actor, err = M.authenticate(http)
     if not actor then return nil, err end
   end
   if not route then return not_found(http, first) end

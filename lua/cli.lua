@@ -38,8 +38,8 @@ local function run_script(path, args)
     return 1
   end
   package.path = (path:match("^(.*)/[^/]*$") or ".") .. "/?.lua"
-  local ok, code = xpcall(function() return chunk(unpack(args)) end, function(why)
-    return type(why) == "table" and why.exit_code and why or debug.traceback(tostring(why), 2)
+  local ok, code = xpcall(function() return chunk(unpack(args)) end, function(fault)
+    return type(fault) == "table" and fault.exit_code and fault or debug.traceback(tostring(fault), 2)
   end)
   require("script").end_progress()
   if not ok then

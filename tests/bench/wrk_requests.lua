@@ -1,3 +1,4 @@
+-- luacheck: globals wrk request done
 -- For wrk: asks for the "path token" lines of the file in REQUESTS, one after the other.
 local paths = {}
 for line in io.lines(os.getenv("REQUESTS")) do

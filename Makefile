@@ -75,7 +75,8 @@ LIB_SRC := $(filter-out $(MAIN),$(wildcard host/*.c)) $(wildcard host/sys/*.c ho
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
 # What the agent shares with the host; it may use nothing that needs LMDB, curl or mbedTLS.
 AGENT_SHARED := host/sys/mem.c host/sys/err.c host/sys/clock.c host/observe/log.c host/http/server.c host/http/conn.c host/http/head.c \
-                host/http/ws_frame.c host/http/ws.c
+                host/http/req.c host/http/reply.c \
+                host/http/body.c host/http/text.c host/http/addr.c host/http/sock.c host/http/ws_frame.c host/http/ws.c host/sys/random.c
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o) $(patsubst %.c,$(O)/%.o,$(wildcard $(AGENT_SHARED))) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
 LUA_SRC := $(shell find lua -name '*.lua' -not -path 'lua/meta/*' 2>/dev/null | LC_ALL=C sort)
 

@@ -274,24 +274,24 @@ static int encoding_status(const char *p, size_t n)
 }
 
 /* Fields that say something about the message itself or about who asks: one at most. */
-enum { F_HOST = 1, F_LENGTH = 2, F_ENCODING = 4, F_EXPECT = 8, F_UPGRADE = 16, F_AUTH = 32,
-       F_TYPE = 64, F_KEY = 128, F_WS_KEY = 256, F_WS_VERSION = 512 };
+enum { H_HOST = 1, H_LENGTH = 2, H_ENCODING = 4, H_EXPECT = 8, H_UPGRADE = 16, H_AUTH = 32,
+       H_TYPE = 64, H_KEY = 128, H_WS_KEY = 256, H_WS_VERSION = 512 };
 
 static unsigned field_bit(const char *p, size_t n)
 {
     switch (n) {
-    case 4: return cc_word_is(p, n, "host") ? F_HOST : 0;
-    case 6: return cc_word_is(p, n, "expect") ? F_EXPECT : 0;
-    case 7: return cc_word_is(p, n, "upgrade") ? F_UPGRADE : 0;
-    case 9: return cc_word_is(p, n, "x-api-key") ? F_KEY : 0;
-    case 12: return cc_word_is(p, n, "content-type") ? F_TYPE : 0;
-    case 13: return cc_word_is(p, n, "authorization") ? F_AUTH : 0;
-    case 14: return cc_word_is(p, n, "content-length") ? F_LENGTH : 0;
+    case 4: return cc_word_is(p, n, "host") ? H_HOST : 0;
+    case 6: return cc_word_is(p, n, "expect") ? H_EXPECT : 0;
+    case 7: return cc_word_is(p, n, "upgrade") ? H_UPGRADE : 0;
+    case 9: return cc_word_is(p, n, "x-api-key") ? H_KEY : 0;
+    case 12: return cc_word_is(p, n, "content-type") ? H_TYPE : 0;
+    case 13: return cc_word_is(p, n, "authorization") ? H_AUTH : 0;
+    case 14: return cc_word_is(p, n, "content-length") ? H_LENGTH : 0;
     case 17:
         if (cc_word_is(p, n, "transfer-encoding"))
-            return F_ENCODING;
-        return cc_word_is(p, n, "sec-websocket-key") ? F_WS_KEY : 0;
-    case 21: return cc_word_is(p, n, "sec-websocket-version") ? F_WS_VERSION : 0;
+            return H_ENCODING;
+        return cc_word_is(p, n, "sec-websocket-key") ? H_WS_KEY : 0;
+    case 21: return cc_word_is(p, n, "sec-websocket-version") ? H_WS_VERSION : 0;
     default: return 0;
     }
 }
@@ -299,14 +299,14 @@ static unsigned field_bit(const char *p, size_t n)
 static int vet_field(struct cc_head *h, unsigned bit, const char *v, size_t n)
 {
     switch (bit) {
-    case F_HOST: return host_ok(v, n) ? 0 : 400;
-    case F_LENGTH:
+    case H_HOST: return host_ok(v, n) ? 0 : 400;
+    case H_LENGTH:
         h->length = length_of(v, n);
         return h->length < 0 ? 400 : 0;
-    case F_ENCODING:
+    case H_ENCODING:
         h->chunked = true;
         return h->minor == 0 ? 400 : encoding_status(v, n);
-    case F_EXPECT:
+    case H_EXPECT:
         h->expect = h->minor == 1;
         return h->minor == 0 || cc_word_is(v, n, "100-continue") ? 0 : 417;
     default: return 0;
@@ -354,7 +354,7 @@ static int vet_request(struct cc_head *h, const char *p)
 
     if (status)
         return status;
-    if (h->minor == 1 && !(seen & F_HOST))
+    if (h->minor == 1 && !(seen & H_HOST))
         return 400;
     if (p[h->target] == '*' && h->method != HTTP_OPTIONS)
         return 400;

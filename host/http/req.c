@@ -1,0 +1,514 @@
+/* req.c - what a handler can ask of a request and do with it; see req.h. */
+#include "host/http/req.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/http/conn.h"
+#include "host/http/text.h"
+#include "host/sys/err.h"
+#include "host/sys/mem.h"
+#include "host/sys/random.h"
+
+#define DISCARD_MAX 65536           /* an unread body up to this is swallowed for keep-alive */
+#define WRITE_HIGH (256 * 1024)     /* queued bytes from which a writer must wait */
+
+/* ---------------------------------------------------------------- reading */
+
+const char *cc_req_method(const struct cc_req *r)
+{
+    return llhttp_method_name((llhttp_method_t)r->h.method);
+}
+
+struct cc_text cc_req_path_raw(const struct cc_req *r)
+{
+    return (struct cc_text){ r->head + r->h.target, r->h.path_len };
+}
+
+/* The escapes were vetted with the head, but whether they make UTF-8 was not: what does not is
+ * given as it came, and matches no route. */
+struct cc_text cc_req_path(struct cc_req *r)
+{
+    struct cc_text raw = cc_req_path_raw(r);
+    int n;
+
+    if (!r->h.escaped)
+        return raw;
+    if (!r->path) {
+        r->path = cc_xmalloc(raw.n);
+        n = cc_path_decode(raw.p, raw.n, r->path);
+        if (n < 0)
+            memcpy(r->path, raw.p, raw.n);
+        r->path_len = n < 0 ? (uint32_t)raw.n : (uint32_t)n;
+    }
+    return (struct cc_text){ r->path, r->path_len };
+}
+
+struct cc_text cc_req_query(const struct cc_req *r)
+{
+    if (!r->h.query)
+        return (struct cc_text){ NULL, 0 };
+    return (struct cc_text){ r->head + r->h.query, r->h.query_len };
+}
+
+struct cc_text cc_req_header(const struct cc_req *r, const char *name, size_t len)
+{
+    const struct cc_field *f = cc_head_find(&r->h, r->head, name, len);
+
+    if (!f)
+        return (struct cc_text){ NULL, 0 };
+    return (struct cc_text){ r->head + f->value, f->value_len };
+}
+
+bool cc_req_header_at(const struct cc_req *r, unsigned i, struct cc_text *name, struct cc_text *value)
+{
+    const struct cc_field *f = &r->h.fields[i];
+
+    if (i >= r->h.count)
+        return false;
+    *name = (struct cc_text){ r->head + f->name, f->name_len };
+    *value = (struct cc_text){ r->head + f->value, f->value_len };
+    return true;
+}
+
+int cc_req_minor(const struct cc_req *r) { return r->h.minor; }
+bool cc_req_gone(const struct cc_req *r) { return !r->conn || r->conn->eof; }
+bool cc_req_wants_upgrade(const struct cc_req *r) { return r->h.upgrade; }
+bool cc_req_started(const struct cc_req *r) { return r->started; }
+struct cc_server *cc_req_server(const struct cc_req *r) { return r->server; }
+
+static bool peer_of(struct cc_conn *c, struct cc_addr *a)
+{
+    struct sockaddr_storage ss;
+    int len = sizeof(ss);
+
+    if (!c->peer_known && uv_tcp_getpeername(&c->sock->tcp, (struct sockaddr *)&ss, &len) == 0) {
+        cc_addr_from(&c->peer, (struct sockaddr *)&ss);
+        c->peer_known = true;
+    }
+    *a = c->peer;
+    return c->peer_known;
+}
+
+static bool trusted(const struct cc_server *s, const struct cc_addr *a)
+{
+    unsigned i;
+
+    for (i = 0; i < s->o.n_trusted; i++)
+        if (cc_cidr_holds(&s->trusted[i], a))
+            return true;
+    return false;
+}
+
+/* Goes one X-Forwarded-For line from right to left as long as those named are trusted. Returns
+ * true when the walk has ended. */
+static bool walk_forwarded(const struct cc_server *s, const char *p, size_t n, struct cc_addr *client)
+{
+    while (n > 0) {
+        const char *comma = memrchr(p, ',', n);
+        const char *from = comma ? comma + 1 : p, *to = p + n;
+        struct cc_addr a;
+
+        while (from < to && (*from == ' ' || *from == '\t'))
+            from++;
+        while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
+            to--;
+        if (!cc_addr_parse(&a, from, (size_t)(to - from)))
+            return true;
+        *client = a;
+        if (!trusted(s, &a))
+            return true;
+        n = comma ? (size_t)(comma - p) : 0;
+    }
+    return false;
+}
+
+static bool forwarded(struct cc_req *r, struct cc_addr *client)
+{
+    bool any = false;
+    unsigned i;
+
+    for (i = r->h.count; i-- > 0;) {
+        const struct cc_field *f = &r->h.fields[i];
+
+        if (!cc_word_is(r->head + f->name, f->name_len, "x-forwarded-for"))
+            continue;
+        any = true;
+        if (walk_forwarded(r->server, r->head + f->value, f->value_len, client))
+            break;
+    }
+    return any;
+}
+
+const char *cc_req_remote(struct cc_req *r)
+{
+    struct cc_addr a;
+    bool known;
+
+    if (r->remote[0])
+        return r->remote;
+    if (!r->conn)
+        return "unknown";
+    memset(&a, 0, sizeof(a));
+    known = !r->conn->is_unix && peer_of(r->conn, &a);
+    if (r->conn->is_unix ? r->server->o.trust_unix : known && trusted(r->server, &a)) {
+        struct cc_addr none = { { 0 } };
+
+        forwarded(r, &a);
+        known = known || memcmp(&a, &none, sizeof(a)) != 0;
+    }
+    if (known)
+        cc_addr_text(&a, r->remote);
+    else
+        strcpy(r->remote, r->conn->is_unix ? "unix" : "unknown");
+    return r->remote;
+}
+
+static bool sane_id(const char *p, size_t n)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (!((p[i] >= '0' && p[i] <= '9') || ((p[i] | 32) >= 'a' && (p[i] | 32) <= 'z') ||
+              p[i] == '.' || p[i] == '_' || p[i] == '-'))
+            return false;
+    return n > 0 && n <= 64;
+}
+
+/* Eight random bytes; the kernel is asked for 32 ids at once. */
+static void random_id(char out[16])
+{
+    static const char hex[] = "0123456789abcdef";
+    static unsigned char pool[256];
+    static unsigned left;
+    unsigned i;
+
+    if (left == 0) {
+        cc_random(pool, sizeof(pool));
+        left = sizeof(pool);
+    }
+    for (i = 0; i < 8; i++) {
+        unsigned char b = pool[--left];
+
+        out[2 * i] = hex[b >> 4];
+        out[2 * i + 1] = hex[b & 15];
+    }
+}
+
+const char *cc_req_id(struct cc_req *r)
+{
+    struct cc_text t;
+
+    if (r->id_len)
+        return r->id;
+    t = cc_req_header(r, "x-request-id", 12);
+    if (t.p && sane_id(t.p, t.n)) {
+        memcpy(r->id, t.p, t.n);
+        r->id_len = (uint8_t)t.n;
+    } else {
+        random_id(r->id);
+        r->id_len = 16;
+    }
+    r->id[r->id_len] = 0;
+    return r->id;
+}
+
+/* ---------------------------------------------------------------- waiting */
+
+void cc_req_done_waiting(struct cc_req *r, int status)
+{
+    cc_req_wait_fn fn = r->wait;
+    void *arg = r->wait_arg;
+
+    if (r->asking || !fn)
+        return;
+    r->wait = NULL;
+    fn(arg, r, status);
+}
+
+void cc_req_unwait(struct cc_req *r) { r->wait = NULL; }
+
+void cc_req_fail(struct cc_req *r, int status)
+{
+    r->failed = status;
+    r->close = true;
+    if (r->conn && r->conn->due_kind == DUE_BODY)
+        cc_conn_wait(r->conn, DUE_NEVER);
+    if (r->waits_body)
+        cc_req_done_waiting(r, status);
+}
+
+void cc_req_lost(struct cc_req *r)
+{
+    r->conn = NULL;
+    if (!r->body.done && !r->failed)
+        r->failed = CC_E_IO;
+    cc_req_done_waiting(r, CC_E_IO);
+}
+
+/* ---------------------------------------------------------------- the body */
+
+static bool body_exceeds(struct cc_req *r)
+{
+    if (r->body.got <= r->max)
+        return false;
+    r->failed = CC_E_LIMIT;
+    return true;
+}
+
+static void collect(void *arg, const char *data, size_t n)
+{
+    struct cc_req *r = arg;
+
+    if (r->failed || body_exceeds(r))
+        return;
+    if (r->cap - r->len < n) {
+        size_t cap = r->cap ? r->cap * 2 : 4096;
+
+        if (r->h.length > 0 && r->h.length <= 65536)
+            cap = (size_t)r->h.length;
+        while (cap < r->len + n)
+            cap *= 2;
+        r->data = cc_xrealloc(r->data, cap);
+        r->cap = cap;
+    }
+    memcpy(r->data + r->len, data, n);
+    r->len += n;
+}
+
+static void pass_on(void *arg, const char *data, size_t n)
+{
+    struct cc_req *r = arg;
+
+    if (!r->failed && !body_exceeds(r))
+        r->sink(r->wait_arg, data, n);
+}
+
+static void say_continue(struct cc_req *r)
+{
+    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct cc_conn *c = r->conn;
+    uv_buf_t buf = uv_buf_init(text, sizeof(text) - 1);
+
+    if (!r->h.expect || r->continued)
+        return;
+    r->continued = true;
+    if (!cc_conn_waiting(c))
+        cc_conn_send(c, &buf, 1);   /* a failure will show in reading */
+}
+
+static int body_start(struct cc_req *r, size_t max, enum cc_body_mode mode, cc_req_wait_fn fn, void *arg)
+{
+    if (max == 0)
+        max = r->server->o.limits.body_bytes;
+    if (!r->failed && !r->conn)
+        r->failed = CC_E_IO;
+    if (!r->failed && r->h.length > 0 && (uint64_t)r->h.length > max)
+        r->failed = CC_E_LIMIT;
+    if (r->failed) {
+        r->close = true;
+        return r->failed;
+    }
+    r->max = max;
+    r->mode = (uint8_t)mode;
+    r->wait = fn;
+    r->wait_arg = arg;
+    r->waits_body = true;
+    r->body.sink = mode == BODY_COLLECT ? collect : pass_on;
+    r->body.arg = r;
+    say_continue(r);
+    cc_conn_wait(r->conn, DUE_BODY);
+    r->asking = true;
+    cc_conn_kick(r->conn);
+    r->asking = false;
+    if (!r->body.done && !r->failed && cc_req_gone(r)) {
+        r->failed = CC_E_IO;
+        r->close = true;
+    }
+    if (!r->body.done && !r->failed)
+        return 1;
+    r->wait = NULL;
+    return r->failed;
+}
+
+int cc_req_body(struct cc_req *r, size_t max, cc_req_wait_fn fn, void *arg)
+{
+    if (r->body.done && !r->failed)
+        return 0;
+    return body_start(r, max, BODY_COLLECT, fn, arg);
+}
+
+struct cc_text cc_req_body_text(const struct cc_req *r)
+{
+    return (struct cc_text){ r->data ? r->data : "", r->len };
+}
+
+int cc_req_body_to(struct cc_req *r, size_t max, cc_req_sink_fn sink, cc_req_wait_fn fn, void *arg)
+{
+    if (r->body.done)
+        return 0;
+    r->sink = sink;
+    return body_start(r, max, BODY_STREAM, fn, arg);
+}
+
+void cc_req_body_pause(struct cc_req *r, bool stop)
+{
+    if (r->paused == stop || !r->conn)
+        return;
+    r->paused = stop;
+    cc_conn_wait(r->conn, stop ? DUE_NEVER : DUE_BODY);
+    cc_conn_kick(r->conn);
+}
+
+/* ---------------------------------------------------------------- the reply */
+
+static bool bodiless(int status) { return status == 204 || status == 304 || status < 200; }
+
+/* Whether the connection can live on, told in the head: not when the client asked so, when we
+ * drain, or when an unknown lot of body is still to come. */
+static void decide_close(struct cc_req *r)
+{
+    if (!r->h.keep_alive || r->server->draining || r->conn->ends ||
+        (r->conn->eof && !cc_conn_waiting(r->conn)))
+        r->close = true;
+    if (r->body.done)
+        return;
+    if (r->h.chunked || (r->h.expect && !r->continued) ||
+        (uint64_t)r->h.length - r->body.got > DISCARD_MAX)
+        r->close = true;
+}
+
+static void discard(void *arg, const char *data, size_t n) { (void)arg, (void)data, (void)n; }
+
+static void ended(struct cc_req *r, int rc)
+{
+    struct cc_conn *c = r->conn;
+
+    r->wait = NULL;
+    r->body.sink = discard;
+    if (rc >= 0) {
+        cc_conn_replied(c, rc);
+        return;
+    }
+    c->req = NULL;
+    cc_req_put(r);
+    cc_conn_close(c);
+}
+
+int cc_req_reply(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, const char *body,
+                 size_t len)
+{
+    enum cc_framing framing = bodiless(status) ? FRAMING_NONE : FRAMING_LENGTH;
+    const char *head;
+    uv_buf_t bufs[2];
+    int rc;
+
+    if (!r->conn) {
+        cc_req_put(r);
+        return 0;
+    }
+    decide_close(r);
+    rc = cc_reply_head(r, status, h, n, framing, len, &head);
+    if (rc < 0)
+        return rc;
+    bufs[0] = uv_buf_init((char *)head, (unsigned)rc);
+    bufs[1] = uv_buf_init((char *)body, (unsigned)len);
+    ended(r, cc_conn_send(r->conn, bufs, len && framing == FRAMING_LENGTH && r->h.method != HTTP_HEAD ? 2 : 1));
+    return 0;
+}
+
+void cc_req_reply_error(struct cc_req *r, int status, const char *code, const char *message)
+{
+    static const struct cc_hdr json = { { "Content-Type", 12 }, { "application/json; charset=utf-8", 31 } };
+    char body[512];
+    size_t n = 0, i;
+
+    /* both are our own words, but a quote in one must not break the text */
+    n += (size_t)snprintf(body, 300, "{\"error\":\"");
+    for (i = 0; message[i] && n < 400; i++)
+        body[n++] = message[i] == '"' || message[i] == '\\' || (unsigned char)message[i] < ' ' ? ' ' : message[i];
+    n += (size_t)snprintf(body + n, sizeof(body) - n, "\",\"code\":\"%.40s\"}", code);
+    cc_req_reply(r, status, &json, 1, body, n);
+}
+
+int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n)
+{
+    enum cc_framing framing;
+    const char *head;
+    uv_buf_t buf;
+    int rc;
+
+    if (!r->conn)
+        return CC_E_IO;
+    decide_close(r);
+    r->chunked = !bodiless(status) && r->h.minor == 1;
+    r->silent = bodiless(status) || r->h.method == HTTP_HEAD;
+    if (!bodiless(status) && r->h.minor == 0)
+        r->close = true;
+    framing = bodiless(status) ? FRAMING_NONE : r->chunked ? FRAMING_CHUNKED : FRAMING_CLOSE;
+    rc = cc_reply_head(r, status, h, n, framing, 0, &head);
+    if (rc < 0)
+        return rc;
+    r->started = true;
+    buf = uv_buf_init((char *)head, (unsigned)rc);
+    rc = cc_conn_send(r->conn, &buf, 1);
+    if (rc == 1)
+        cc_conn_wait(r->conn, DUE_WRITE);
+    return rc < 0 ? CC_E_IO : 0;
+}
+
+int cc_req_write(struct cc_req *r, const char *data, size_t len, cc_req_wait_fn fn, void *arg)
+{
+    char size[20];
+    uv_buf_t bufs[3];
+    int rc;
+
+    if (!r->conn)
+        return CC_E_IO;
+    if (r->silent || len == 0)
+        return 0;
+    bufs[0] = uv_buf_init(size, (unsigned)snprintf(size, sizeof(size), "%zx\r\n", len));
+    bufs[1] = uv_buf_init((char *)data, (unsigned)len);
+    bufs[2] = uv_buf_init("\r\n", 2);
+    rc = r->chunked ? cc_conn_send(r->conn, bufs, 3) : cc_conn_send(r->conn, bufs + 1, 1);
+    if (rc < 0)
+        return CC_E_IO;
+    if (rc == 1 && r->conn->due_kind != DUE_WRITE)
+        cc_conn_wait(r->conn, DUE_WRITE);
+    if (rc == 0 || cc_sock_queued(r->conn->sock) < WRITE_HIGH)
+        return 0;
+    r->wait = fn;
+    r->wait_arg = arg;
+    r->waits_body = false;
+    return 1;
+}
+
+void cc_req_finish(struct cc_req *r)
+{
+    uv_buf_t buf = uv_buf_init("0\r\n\r\n", 5);
+    int rc;
+
+    if (!r->conn) {
+        cc_req_put(r);
+        return;
+    }
+    if (r->chunked && !r->silent)
+        rc = cc_conn_send(r->conn, &buf, 1);
+    else
+        rc = 0;
+    if (rc == 0 && cc_sock_queued(r->conn->sock) > 0)
+        rc = 1;
+    ended(r, rc);
+}
+
+void cc_req_abort(struct cc_req *r)
+{
+    struct cc_conn *c = r->conn;
+
+    if (c)
+        c->req = NULL;
+    cc_req_put(r);
+    if (c)
+        cc_conn_close(c);
+}

@@ -1,0 +1,44 @@
+/* http.h - what the files of module "http" share: requests as Lua sees them.
+ *
+ * A request userdata is a {slot, generation} pair.  Slots are C memory, used
+ * again and never freed while the VM lives, so a stale userdata is noticed
+ * without a finalizer and without an anchor.  Thread: loop thread only.
+ */
+#ifndef CC_SCRIPT_HTTP_H
+#define CC_SCRIPT_HTTP_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "host/http/req.h"
+#include "host/script/task.h"
+#include "host/sys/err.h"
+
+struct cc_lua_req {
+    struct cc_req *r;           /* NULL: ended */
+    uint32_t gen;
+    struct cc_task *waiter;     /* in body, write, proxy */
+    void *op;                   /* what else is under way for it: a proxy connecting */
+    struct cc_lua_req *next;
+};
+
+/* The live request at stack index 1, or NULL when it has ended. [raises] on anything else. */
+struct cc_lua_req *cc_lua_req_at(lua_State *L);
+
+/* Collects a header table at `idx` (nil is fine; a value may be a list) into h; returns how many.
+ * The strings stay anchored in the table. [raises] */
+#define CC_LUA_HEADERS 64
+unsigned cc_lua_headers(lua_State *L, int idx, struct cc_hdr *h);
+
+/* nil, err with a sentence for the code. */
+int cc_lua_fail(lua_State *L, int code, const char *what);
+
+int cc_lua_req_proxy(lua_State *L);         /* bind_proxy.c */
+int cc_lua_req_websocket(lua_State *L);     /* bind_ws.c */
+int cc_lua_http_request(lua_State *L);      /* bind_http_client.c */
+void cc_lua_ws_open(lua_State *L);          /* makes the metatable */
+int cc_lua_close_id(lua_State *L);          /* bind_proxy.c: n = http.close_streams(id) */
+
+#endif

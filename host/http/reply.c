@@ -37,9 +37,57 @@ static void put_number(struct out *o, uint64_t v)
     put(o, p, (size_t)(digits + sizeof(digits) - p));
 }
 
+static const char *reason(int status)
+{
+    switch (status) {
+    case 101: return "Switching Protocols";
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 204: return "No Content";
+    case 206: return "Partial Content";
+    case 301: return "Moved Permanently";
+    case 302: return "Found";
+    case 303: return "See Other";
+    case 304: return "Not Modified";
+    case 307: return "Temporary Redirect";
+    case 308: return "Permanent Redirect";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 406: return "Not Acceptable";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 410: return "Gone";
+    case 411: return "Length Required";
+    case 412: return "Precondition Failed";
+    case 413: return "Content Too Large";
+    case 414: return "URI Too Long";
+    case 415: return "Unsupported Media Type";
+    case 416: return "Range Not Satisfiable";
+    case 417: return "Expectation Failed";
+    case 422: return "Unprocessable Content";
+    case 426: return "Upgrade Required";
+    case 428: return "Precondition Required";
+    case 429: return "Too Many Requests";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    case 505: return "HTTP Version Not Supported";
+    case 507: return "Insufficient Storage";
+    default: return "";             /* the reason is optional; the space before it is not */
+    }
+}
+
 static void put_status(struct out *o, int status)
 {
-    const char *name = llhttp_status_name((llhttp_status_t)status);
+    const char *name = reason(status);
 
     PUT(o, "HTTP/1.1 ");
     put_number(o, (uint64_t)status);
@@ -125,8 +173,10 @@ int cc_reply_head(struct cc_req *r, int status, const struct cc_hdr *h, unsigned
         return CC_E_INVALID;
     put_defaults(&o, s, replaced);
     if (s->o.request_ids) {
+        const char *id = cc_req_id(r);
+
         PUT(&o, "X-Request-Id: ");
-        put(&o, cc_req_id(r), r->id_len);
+        put(&o, id, r->id_len);
         PUT(&o, "\r\n");
     }
     put_framing(&o, framing, len);

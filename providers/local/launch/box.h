@@ -24,7 +24,7 @@ struct box {
     bool mapped;                    /* has a range of uids (`uids`) */
     unsigned long uid_base, uid_count;
     int lock_fd, socket_fd, agent_fd, log_fd;
-    int filter_fd;
+    int filter_fd, userns_fd, netns_fd;
     int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd;   /* detached mounts, -1: not yet */
 };
 
@@ -41,7 +41,7 @@ void box_root(struct box *b);
 
 /* net.c */
 void box_net(struct box *b);                                   /* in the machine: lo, blocked addresses */
-void box_pasta(const struct box *b, pid_t init, int pidfd);    /* in the launcher, after the answer */
+void box_pasta(const struct box *b, int pidfd);                /* in the launcher, after the answer */
 
 /* filter.c */
 int box_filter_write(const char *path, bool userns);

@@ -32,7 +32,7 @@ static const int never[] = {
     NO(iopl), NO(ioperm), NO(bpf), NO(perf_event_open), NO(userfaultfd), NO(keyctl), NO(add_key), NO(request_key),
     NO(open_by_handle_at), NO(lookup_dcookie), NO(nfsservctl), NO(vm86), NO(vm86old), NO(_sysctl), NO(uselib),
     NO(ustat), NO(sysfs), NO(vhangup), NO(fanotify_init), NO(io_uring_setup), NO(io_uring_enter),
-    NO(io_uring_register), NO(setdomainname), NO(sethostname), NO(move_pages), NO(mbind), NO(migrate_pages),
+    NO(io_uring_register), NO(setdomainname), NO(sethostname),
 };
 
 /* What only the owner of a user namespace can use. */

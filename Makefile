@@ -155,7 +155,7 @@ check-format:
 check-cppcheck:
 	@mkdir -p build/cppcheck
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
-	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck -D_GNU_SOURCE -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
+	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
 check-lua:
 	luacheck --quiet --codes $(LUA_ALL)
 check-tidy:

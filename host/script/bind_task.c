@@ -313,9 +313,10 @@ static int l_signal_wait(lua_State *L)
 
 static int l_signal_fire(lua_State *L)
 {
-    struct signal_wait **head = luaL_checkudata(L, 1, SIGNAL_META), *w;
+    struct signal_wait **head = luaL_checkudata(L, 1, SIGNAL_META), *w, *next;
 
-    while ((w = *head)) {
+    for (w = *head; w; w = next) {
+        next = w->next;
         cc_timer_stop(w->timer);
         lua_pushboolean(cc_task_stack(w->task), 1);
         cc_task_wake(w->task, 1);

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char *const names[T_COUNT] = { "meta", "records", "index", "log", "heads" };
@@ -375,12 +376,23 @@ int cc_db_write_begin(struct cc_db *db, MDB_txn **out)
     return begin_following(db, 0, out);
 }
 
+/* LMDB calls a write that stopped half-way EIO; on a full disk that is how it begins. */
+static int why_short(struct cc_db *db, int rc)
+{
+    enum { NEARLY_NONE = 8 << 20 };
+    struct statvfs v;
+
+    if (rc == EIO && statvfs(db->path, &v) == 0 && v.f_bavail * v.f_frsize < NEARLY_NONE)
+        return ENOSPC;
+    return rc;
+}
+
 int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit)
 {
     int rc = commit ? atomic_exchange(&db->fail_next, 0) : 0;
 
     if (commit && !rc)
-        rc = mdb_txn_commit(t);
+        rc = why_short(db, mdb_txn_commit(t));
     else
         mdb_txn_abort(t);
     pthread_rwlock_unlock(&db->lock);

@@ -1,0 +1,35 @@
+/* bind_store.h - what the two halves of module "store" share: reading (bind_store.c), updates (bind_store_tx.c). */
+#ifndef CC_BIND_STORE_H
+#define CC_BIND_STORE_H
+
+#include "store/store.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+struct bind {                   /* one a VM; upvalue 1 of every function */
+    struct cc_store *store;     /* NULL: not open */
+    struct cc_txn *txn;         /* of the update whose function runs */
+    struct cc_err failed;       /* code 0, or why a read in it failed */
+    char *rows;                 /* what a walk has collected */
+    size_t rows_len, rows_size;
+    unsigned jobs;              /* verifications under way */
+    bool close_wanted, gone;    /* when the last of them is done: close, free this */
+};
+
+static inline struct bind *bind_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+
+/* [raises] naming the argument. */
+const char *bind_name(lua_State *L, int arg);
+struct cc_slice bind_key(lua_State *L, int arg);
+struct cc_slice bind_text(lua_State *L, int arg, size_t max);
+
+/* Pushes value and revision of a record. [raises] when its text is broken. */
+int bind_push_record(lua_State *L, const char *kind, const struct cc_record *r);
+/* Pushes text, owner, revision. */
+int bind_push_raw(lua_State *L, const struct cc_record *r);
+
+/* Pushes the function store.update. */
+void bind_push_update(lua_State *L, struct bind *b);
+
+#endif

@@ -54,7 +54,7 @@ deps-bench: deps-test
 # ---------------------------------------------------------------- flags
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wmissing-prototypes -Wstrict-prototypes \
            -Wformat=2 -Wimplicit-fallthrough -Werror=format-security $(if $(CI),-Werror)
-HARDEN  := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-delete-null-pointer-checks \
+HARDEN  := -ffunction-sections -fdata-sections -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -fno-delete-null-pointer-checks \
            -fno-strict-overflow -fno-strict-aliasing -ftrivial-auto-var-init=zero
 INC     := -I. -isystem /usr/include/luajit-2.1 -isystem /usr/share/include/llhttp
 DEFS    := -D_GNU_SOURCE -DLLHTTP_STRICT_MODE=1
@@ -73,11 +73,9 @@ MAIN        := host/main.c
 LIB_SRC := $(filter-out $(MAIN),$(wildcard host/*.c)) $(wildcard host/sys/*.c host/script/*.c host/http/*.c host/observe/*.c store/*.c \
            providers/*.c providers/mock/*.c providers/local/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
-# What the agent shares with the host; it may use nothing that needs LMDB, curl or mbedTLS.
-AGENT_SHARED := host/sys/mem.c host/sys/err.c host/sys/clock.c host/observe/log.c host/http/server.c host/http/conn.c host/http/head.c \
-                host/http/req.c host/http/reply.c \
-                host/http/body.c host/http/text.c host/http/addr.c host/http/sock.c host/http/ws_frame.c host/http/ws.c host/sys/random.c
-AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o) $(patsubst %.c,$(O)/%.o,$(wildcard $(AGENT_SHARED))) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
+# The agent shares host/sys, host/http and host/observe with the host, through the same library: the linker takes what
+# is called, and nothing in it may need Lua, LMDB or curl.
+AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua -name '*.lua' -not -path 'lua/meta/*' 2>/dev/null | LC_ALL=C sort)
 
 .PHONY: all run test asan check bench install clean unit fuzz crash format
@@ -89,36 +87,36 @@ cchost: build/release/cchost
 	@ln -f $< $@ 2>/dev/null || cp $< $@
 
 $(O)/cchost: $(O)/host/main.o $(O)/libcchost.a $(O)/carried.o
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 $(O)/libcchost.a: $(LIB_OBJ)
 	@rm -f $@; $(AR) rcs $@ $^
 
 # The agent and the launcher run where none of our libraries are, so they are static. Sanitizers
 # cannot be: under asan the agent is an ordinary program, the launcher stays as it is.
 ifeq ($(V),asan)
-AGENT_LINK := $(LDFLAGS) -luv -ljansson -lutil
+AGENT_LINK := $(LDFLAGS) -luv -ljansson -lmbedcrypto -lutil -ldl
 else
-AGENT_LINK := -static-pie -Wl,-z,relro,-z,now -pthread -l:libuv_a.a -l:libjansson.a -ldl -lrt -lutil
+AGENT_LINK := -static-pie -s -Wl,-z,relro,-z,now -pthread -Wl,--gc-sections -l:libuv_a.a -l:libjansson.a -l:libmbedcrypto.a -ldl -lrt -lutil
 endif
-$(O)/cchost-agent: $(AGENT_OBJ)
-	$(CC) -o $@ $^ $(AGENT_LINK) 2> >(grep -v 'statically linked applications requires at runtime' >&2)
+$(O)/cchost-agent: $(AGENT_OBJ) $(O)/libcchost.a
+	@echo "  LINK $@"; $(CC) -o $@ $^ $(AGENT_LINK) 2> >(grep -vE "statically linked applications requires|in function .(uv__|uv_)" >&2)
 $(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h)
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
+	@echo "  LINK $@"; $(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
 
 # Everything that the binary carries: Lua by module name, programs by file name (host/script/carried.h).
 $(O)/carried.S: $(LUA_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
 	@mkdir -p $(@D)
 	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) > $@
 $(O)/carried.o: $(O)/carried.S
-	$(CC) -fPIE -c -o $@ $<
+	@$(CC) -fPIE -c -o $@ $<
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC   $<"; $(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(O)/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(CC) -std=c11 -fPIE -fexceptions -w $(HARDEN) $(CFLAGS_$(V)) $(DEFS) $(INC) -c -o $@ $<
+	@$(CC) -std=c11 -fPIE -fexceptions -w $(HARDEN) $(CFLAGS_$(V)) $(DEFS) $(INC) -c -o $@ $<
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
 # ---------------------------------------------------------------- the two commands
@@ -136,7 +134,7 @@ unit-build:
 	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT)
 $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 .SECONDARY:
 
 asan: deps-test
@@ -193,4 +191,4 @@ clean:
 	rm -rf build cchost
 
 $(O)/bench_store: $(O)/tests/bench/bench_store.o $(O)/libcchost.a $(O)/carried.o
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -345,6 +345,18 @@ int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struc
     return rc < 0 ? cc_err_sys(err, -rc, "cannot listen on %s", path) : 0;
 }
 
+int cc_server_listen_fd(struct cc_server *s, int fd, struct cc_err *err)
+{
+    struct listener *l = listener_new(s, true);
+    int rc = uv_pipe_open(&l->pipe, fd);
+
+    if (rc == 0)
+        rc = uv_listen(&l->stream, 4096, on_connection);
+    if (rc < 0)
+        listener_close(l);
+    return rc < 0 ? cc_err_sys(err, -rc, "cannot listen on descriptor %d", fd) : 0;
+}
+
 bool cc_server_addr(struct cc_server *s, char host[46], int *port)
 {
     struct cc_link *at;

@@ -56,6 +56,8 @@ struct cc_server *cc_server_new(uv_loop_t *loop, const struct cc_server_opts *o)
 int cc_server_listen(struct cc_server *s, const char *host, int port, struct cc_err *err);
 /* A dead socket in the way is removed, a live one is CC_E_EXISTS. */
 int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struct cc_err *err);
+/* A unix socket that was bound by somebody else. The descriptor is the server's from here on. */
+int cc_server_listen_fd(struct cc_server *s, int fd, struct cc_err *err);
 
 /* Where the first TCP listener is; false when there is none. */
 bool cc_server_addr(struct cc_server *s, char host[46], int *port);

@@ -1,0 +1,50 @@
+/* agent.h - the parts of cchost-agent, the program on every machine.
+ *
+ * cchost-agent --listen-fd N | --listen PATH   [--shell COMMAND]
+ *
+ * It serves HTTP/1.1 on a unix socket that only the host reaches (its file
+ * permissions are the fence; there is no credential yet):
+ *   GET  /healthz    {"status":"ok","version":V,"uptime_ms":N}
+ *   GET  /activity   {"last_input_ms":N,"clients":N,"foreground":NAME|null,"load":X,"uptime_ms":N}
+ *                    last_input_ms: unix ms of the last byte typed, 0: never; load: CPUs busy since the last call
+ *   POST /exec       {"cmd":[...],"stdin":BASE64,"timeout_ms":N} -> {"exit":N,"stdout":BASE64,"stderr":BASE64,
+ *                    "truncated":BOOL}; exit is 128+n after signal n, 124 after the timeout; 404: no such program
+ *   GET  /ws         WebSocket, subprotocol tty: ttyd's protocol, one shell per connection
+ * Errors are {"error":SENTENCE,"code":WORD}.
+ *
+ * Static, without Lua: it runs where none of our libraries are.  Thread: one.
+ */
+#ifndef CC_AGENT_H
+#define CC_AGENT_H
+
+#include "host/http/req.h"
+
+#include <jansson.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+struct agent {
+    uv_loop_t *loop;
+    const char *shell;      /* for sh -c; NULL: zellij, tmux or the login shell */
+    int64_t last_input_ms;
+    uint64_t started_ms;
+};
+
+/* main.c: the body of a reply, or of an error; `o` is consumed. [ends] r */
+void agent_reply(struct cc_req *r, int status, json_t *o);
+
+/* terminal.c: answers the upgrade and runs a shell behind it. [ends] r */
+void agent_terminal(struct agent *a, struct cc_req *r);
+unsigned agent_terminals(void);
+/* Name of the foreground process of the terminal that was typed on last; false: none. */
+bool agent_foreground(char name[64]);
+
+/* exec.c: POST /exec. [ends] r */
+void agent_exec(struct agent *a, struct cc_req *r);
+
+/* activity.c: load is counted from here on; GET /activity. [ends] r */
+void agent_activity_start(void);
+void agent_activity(struct agent *a, struct cc_req *r);
+
+#endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/http/client.h"
 #include "host/http/server.h"
 #include "host/observe/log.h"
 #include "host/script/modules.h"
@@ -80,6 +81,8 @@ static void on_handler_end(void *arg, bool ok, lua_State *co, int n, const char 
     struct cc_lua_req *q = arg;
 
     (void)co, (void)n;
+    if (q->waiter)
+        cc_task_cancel(q->waiter, "the request's handler has ended");
     if (!ok)
         cc_log(CC_LOG_ERROR, "http", "request %s: %s", q->r ? cc_req_id(q->r) : "(answered)", error);
     else if (q->r)
@@ -737,6 +740,7 @@ static void close_module(void *arg)
 
     while (m->servers)
         server_close(m->servers);
+    cc_client_close();
     while ((q = m->spare)) {
         m->spare = q->next;
         free(q);
@@ -759,10 +763,8 @@ static const luaL_Reg req_methods[] = {
     { "start", l_start },
     { "write", l_write },
     { "finish", l_finish },
-#ifdef CC_HTTP_ALL
     { "proxy", cc_lua_req_proxy },
     { "websocket", cc_lua_req_websocket },
-#endif
     { NULL, NULL }
 };
 
@@ -776,10 +778,9 @@ static const luaL_Reg server_methods[] = {
 
 static const luaL_Reg http_lib[] = {
     { "serve", l_serve },
-#ifdef CC_HTTP_ALL
     { "request", cc_lua_http_request },
-    { "close_streams", cc_lua_close_id },
-#endif
+    { "close_streams", cc_lua_close_streams },
+    { "streams", cc_lua_streams },
     { NULL, NULL }
 };
 
@@ -806,9 +807,7 @@ int luaopen_cc_http(lua_State *L)
     lua_pushcfunction(L, l_server_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
-#ifdef CC_HTTP_ALL
     cc_lua_ws_open(L);
-#endif
     cc_vm_at_close(L, close_module, m);
     lua_newtable(L);
     luaL_register(L, NULL, http_lib);

@@ -1,0 +1,123 @@
+/* bind_proxy.c - module "http": passing an upgrade through to a machine.
+ *
+ *   true | nil, err = req:proxy{unix= | host=, port=, path=, headers=, id=}   [yields]
+ *       true: the 101 was passed on, the connection is C's and the request has ended
+ *   n = http.close_streams(id, code, reason)
+ *   { {id=, opened=, typed_at=, from_client=, from_machine=, typed=}, ... } = http.streams()
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/http/splice.h"
+#include "host/http/ws_frame.h"
+#include "host/script/http.h"
+#include "host/sys/mem.h"
+
+static void cancel_dial(void *op)
+{
+    struct cc_lua_req *q = op;
+
+    q->waiter = NULL;
+    cc_splice_cancel(q->op);
+    q->op = NULL;
+}
+
+static void on_open(void *arg, int status, const struct cc_err *err)
+{
+    struct cc_lua_req *q = arg;
+    struct cc_task *t = q->waiter;
+    lua_State *L = cc_task_stack(t);
+
+    q->waiter = NULL;
+    q->op = NULL;
+    if (status < 0) {
+        cc_task_wake(t, cc_push_err(L, err));
+        return;
+    }
+    q->r = NULL;
+    lua_pushboolean(L, 1);
+    cc_task_wake(t, 1);
+}
+
+static const char *opt_string(lua_State *L, const char *name)
+{
+    const char *s;
+
+    lua_getfield(L, 2, name);       /* stays on the stack, which anchors it */
+    s = lua_tostring(L, -1);
+    if (!s && !lua_isnil(L, -1))
+        luaL_error(L, "req:proxy: %s must be a string", name);
+    return s;
+}
+
+int cc_lua_req_proxy(lua_State *L)
+{
+    struct cc_lua_req *q = cc_lua_req_at(L);
+    struct cc_hdr headers[CC_LUA_HEADERS];
+    struct cc_splice_opts o = { .headers = headers, .on_open = on_open, .arg = q };
+    struct cc_task *t;
+    struct cc_err err;
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    t = cc_task_need(L, "req:proxy");
+    lua_settop(L, 2);
+    o.unix_path = opt_string(L, "unix");
+    o.host = opt_string(L, "host");
+    o.path = opt_string(L, "path");
+    o.id = opt_string(L, "id");
+    lua_getfield(L, 2, "port");
+    o.port = (int)lua_tointeger(L, -1);
+    lua_getfield(L, 2, "headers");
+    o.n_headers = cc_lua_headers(L, lua_gettop(L), headers);
+    luaL_argcheck(L, o.unix_path || (o.host && o.port > 0 && o.port < 65536), 2,
+                  "unix, or host and port, expected");
+    if (!q)
+        return cc_lua_fail(L, CC_E_IO, "the request has ended");
+    if (q->waiter)
+        return luaL_error(L, "req:proxy: another task waits for this request");
+    q->op = cc_splice_dial(q->r, &o, &err);
+    if (!q->op)
+        return cc_push_err(L, &err);
+    q->waiter = t;
+    cc_task_park(t, cancel_dial, q);
+    return lua_yield(L, 0);
+}
+
+int cc_lua_close_streams(lua_State *L)
+{
+    const char *id = luaL_checkstring(L, 1);
+    lua_Integer code = luaL_optinteger(L, 2, 1001);
+    const char *reason = luaL_optstring(L, 3, "");
+
+    luaL_argcheck(L, cc_ws_code_ok((int)code), 2, "a close code expected");
+    lua_pushinteger(L, cc_splice_close_id(id, (int)code, reason));
+    return 1;
+}
+
+static void set_number(lua_State *L, const char *name, lua_Number v)
+{
+    lua_pushnumber(L, v);
+    lua_setfield(L, -2, name);
+}
+
+int cc_lua_streams(lua_State *L)
+{
+    unsigned n = cc_splice_list(NULL, 0), i;
+    struct cc_splice_stats *all = lua_newuserdata(L, (n ? n : 1) * sizeof(*all));
+
+    n = cc_splice_list(all, n);
+    lua_createtable(L, (int)n, 0);
+    for (i = 0; i < n; i++) {
+        lua_createtable(L, 0, 6);
+        lua_pushstring(L, all[i].id);
+        lua_setfield(L, -2, "id");
+        set_number(L, "opened", (lua_Number)all[i].opened_ms / 1000);
+        if (all[i].typed_ms)
+            set_number(L, "typed_at", (lua_Number)all[i].typed_ms / 1000);
+        set_number(L, "from_client", (lua_Number)all[i].from_client);
+        set_number(L, "from_machine", (lua_Number)all[i].from_backend);
+        set_number(L, "typed", (lua_Number)all[i].typed);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}

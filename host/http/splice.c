@@ -297,6 +297,7 @@ static struct splice *splice_new(struct cc_dial *d)
     s->up.stop = stop;
     s->backend = d->sock;
     s->backend->handle.data = s;
+    uv_read_stop(&s->backend->stream);  /* uv would keep the old callback */
     memcpy(s->stats.id, d->id, sizeof(d->id));
     s->stats.opened_ms = cc_wall_ms();
     cc_link_in(&all, &s->all);

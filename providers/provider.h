@@ -162,6 +162,7 @@ const char *cc_pairs_get(const struct cc_pairs *p, const char *key, const char *
 /* True for 12 lower-case hex digits, and for "cc-" and such. */
 bool cc_short_ok(const char *s);
 bool cc_provider_id_ok(const char *s);
+bool cc_volume_id_ok(const char *s);        /* 1..64 of letters, digits, "-_.", not first a dot */
 
 /* What every driver checks of a spec before it acts: ids, paths, sizes. */
 int cc_machine_spec_check(const struct cc_machine_spec *spec, struct cc_err *err);

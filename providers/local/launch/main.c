@@ -259,6 +259,7 @@ static int run(void)
     char text[64];
     pid_t pid;
 
+    syscall(SYS_close_range, CC_LAUNCH_FD + 1, ~0U, 0U);
     fcntl(CC_LAUNCH_FD, F_SETFD, FD_CLOEXEC);
     box_report_to(CC_LAUNCH_FD);
     signal(SIGPIPE, SIG_IGN);
@@ -293,18 +294,37 @@ static int run(void)
     return 0;
 }
 
+/* Can this host make machines at all? Says why not on stderr. */
+static int probe(void)
+{
+    static const struct { int flag; const char *name; } parts[] = {
+        { CLONE_NEWUSER, "user" }, { CLONE_NEWNS, "mount" }, { CLONE_NEWNET, "network" }, { CLONE_NEWPID, "pid" },
+        { CLONE_NEWUTS, "uts" }, { CLONE_NEWIPC, "ipc" }, { CLONE_NEWCGROUP, "cgroup" },
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(parts) / sizeof(*parts); i++)
+        if (unshare(parts[i].flag) != 0) {
+            fprintf(stderr, "no %s namespaces: %s\n", parts[i].name, strerror(errno));
+            return 1;
+        }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     int r;
 
     if (argc == 2 && strcmp(argv[1], "run") == 0)
         return run();
+    if (argc == 2 && strcmp(argv[1], "probe") == 0)
+        return probe();
     if ((argc == 3 || (argc == 4 && strcmp(argv[3], "nested") == 0)) && strcmp(argv[1], "filter") == 0) {
         if ((r = box_filter_write(argv[2], argc == 4)) == 0)
             return 0;
         fprintf(stderr, "cchost-launch: seccomp program: %s\n", strerror(-r));
         return 1;
     }
-    fprintf(stderr, "usage: cchost-launch run <&3 | filter FILE [nested]\n");
+    fprintf(stderr, "usage: cchost-launch run 3<> | probe | filter FILE [nested]\n");
     return 2;
 }

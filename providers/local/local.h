@@ -1,0 +1,124 @@
+/* local.h - the parts of the `local` driver (local.c ties them together).
+ *
+ * DIR/machines/SHORT/   machine.json  what it is (written whole, before it first starts)
+ *                       lock          held by its pid 1 while it lives; see launch/launch.h
+ *                       agent.sock    where its agent listens, while it lives
+ *                       log           what pid 1, the agent, pasta and `cmd` had to say
+ *                       home/         its /home;   upper/ work/: its changes to an image
+ * DIR/volumes/ID/       volume.json, lock, data/
+ * DIR/images/KEY/       unpacked root file systems
+ * DIR/slots/N           link to SHORT: whose uid range that is (as root)
+ * DIR/locks/            one operation at a time on a machine or volume, over all processes
+ * DIR/bin/              the programs that this binary carries
+ * DIR/trash/            what is being deleted
+ */
+#ifndef CC_LOCAL_H
+#define CC_LOCAL_H
+
+#include "providers/provider.h"
+
+#include <jansson.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+enum { CC_LOCAL_MANY = 32, CC_SLOT_UIDS = 65536 };
+
+struct cc_list { char *v[CC_LOCAL_MANY]; size_t n; };
+
+/* cgroup.c. v1: a directory per controller; v2: one. Empty strings where there is none. */
+enum cc_controller { CC_CG_MEMORY, CC_CG_PIDS, CC_CG_CPU, CC_CG_COUNT };
+
+struct cc_cgroups {
+    bool v2;
+    char base[CC_CG_COUNT][512];        /* parents of the machines' groups; v2: all the same */
+    char why[CC_CG_COUNT][128];         /* why a controller is missing */
+};
+
+struct cc_local {
+    char *dir;                          /* absolute */
+    bool root;                          /* machines have uid ranges of their own */
+    unsigned long uid_base, slots;
+    struct cc_list share, hide, block;
+    char *launch, *agent, *filter, *pasta, *dns;
+    uint32_t stop_grace_ms, pids, memory_mib, disk_gib;
+    double vcpu;
+    char no_machines[200];              /* why this host can make none, or "" */
+    char no_nat[200];
+    struct cc_cgroups cg;
+    struct cc_capabilities caps;
+    struct cc_unenforced missing[8];
+};
+
+/* A machine as its directory tells it. Strings live in the arena. */
+struct cc_machine {
+    const char *short_id;
+    struct cc_machine_spec spec;
+    unsigned long uid_base;             /* 0: the caller's own uid */
+    bool own_volume;                    /* create made the volume cc-SHORT */
+    const char *group[CC_CG_COUNT];     /* control groups of its last start, NULL: none */
+    bool group_v2;
+};
+
+struct cc_alive {
+    bool locked, ready, made;           /* made: was ready at least once */
+    pid_t pid;                          /* 0: not known */
+    int64_t ticks, started_at;
+};
+
+/* ---- host.c: settings, and what this host can give */
+int cc_local_settings(struct cc_local *l, const struct cc_pairs *settings, struct cc_err *err);
+int cc_local_install(struct cc_local *l, bool nested, struct cc_err *err);   /* directories, carried programs, filter */
+void cc_local_probe(struct cc_local *l);
+
+/* ---- cgroup.c */
+void cc_cgroups_find(struct cc_cgroups *cg, const char *wish);
+int cc_cgroups_make(const struct cc_local *l, struct cc_arena *a, struct cc_machine *m, struct cc_err *err);
+void cc_cgroups_remove(const struct cc_machine *m);
+
+/* ---- machine.c */
+const char *cc_machine_path(const struct cc_local *l, struct cc_arena *a, const char *short_id, const char *leaf);
+int cc_machine_load(const struct cc_local *l, struct cc_arena *a, const char *short_id, struct cc_machine *out,
+                    struct cc_err *err);
+int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m, struct cc_err *err);
+void cc_machine_alive(const struct cc_local *l, const char *short_id, struct cc_alive *out);
+void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m,
+                     const struct cc_alive *alive, struct cc_machine_info *out);
+/* One operation at a time. Returns a descriptor whose close ends it, or CC_E_TIMEOUT, CC_E_CANCELLED. */
+int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_call *call, struct cc_err *err);
+void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd);  /* its object is no more */
+int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);
+void cc_local_slot_free(const struct cc_local *l, unsigned long uid_base, const char *short_id);
+
+/* ---- files.c */
+int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err);  /* temporary name, rename */
+char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n);      /* NULL and errno */
+int cc_remove_tree(const char *path);                                                   /* 0 or errno */
+int cc_shift_owners(const char *path, unsigned long from, unsigned long to);            /* a range of uids */
+
+/* ---- launch.c */
+int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,
+                    const char *image_root);
+/* Ends it: TERM, at most grace_ms, KILL; returns when no process of it is left. */
+int cc_local_end(const struct cc_local *l, struct cc_provider_ctx *x, const char *short_id, uint32_t grace_ms);
+/* Runs `launch ARGS` to its end; output (stderr) into `text`. Exit status or -1. */
+int cc_local_run(const char *const *argv, char *text, size_t size);
+
+/* ---- image.c */
+int cc_image_check(const char *image, struct cc_err *err);
+int cc_image_root(const struct cc_local *l, struct cc_provider_ctx *x, const char *image, const char **root);
+
+/* ---- volume.c */
+int cc_volume_make(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                   struct cc_volume_info *out);
+int cc_volume_drop(const struct cc_local *l, struct cc_provider_ctx *x, const char *id);
+int cc_volume_all(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_volume_list *out);
+/* Before a start: gives the data to the machine's uids. */
+int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const char *id, unsigned long uid_base);
+const char *cc_volume_path(const struct cc_local *l, struct cc_arena *a, const char *id, const char *leaf);
+
+/* ---- talk.c: requests to a machine's agent */
+int cc_agent_exec(const char *socket, struct cc_provider_ctx *x, const struct cc_exec_spec *spec,
+                  struct cc_exec_result *out);
+int cc_agent_activity(const char *socket, struct cc_provider_ctx *x, struct cc_activity *out);
+
+#endif

@@ -1,0 +1,117 @@
+/* registry.c - the drivers of this build, and what all of them check alike. */
+#include "providers/provider.h"
+
+#include "providers/drivers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct cc_driver *const cc_drivers[] = { &cc_driver_local, &cc_driver_mock, NULL };
+
+const struct cc_driver *cc_driver_find(const char *name)
+{
+    size_t i;
+
+    for (i = 0; cc_drivers[i]; i++)
+        if (strcmp(cc_drivers[i]->name, name) == 0)
+            return cc_drivers[i];
+    return NULL;
+}
+
+const char *cc_pairs_get(const struct cc_pairs *p, const char *key, const char *other)
+{
+    size_t i;
+
+    for (i = 0; p && i < p->n; i++)
+        if (strcmp(p->v[i].key, key) == 0)
+            return p->v[i].value;
+    return other;
+}
+
+bool cc_short_ok(const char *s)
+{
+    return s && strlen(s) == 12 && strspn(s, "0123456789abcdef") == 12;
+}
+
+bool cc_provider_id_ok(const char *s)
+{
+    return s && strncmp(s, "cc-", 3) == 0 && cc_short_ok(s + 3);
+}
+
+/* An absolute path without "." and "..", that may become a mount point. */
+static bool path_ok(const char *s)
+{
+    const char *at;
+
+    if (!s || s[0] != '/' || s[1] == 0 || strlen(s) > 255 || s[strlen(s) - 1] == '/')
+        return false;
+    for (at = s; at && *at; at = strchr(at + 1, '/'))
+        if (at[1] == '/' || strncmp(at, "/./", 3) == 0 || strncmp(at, "/../", 4) == 0 || strcmp(at, "/..") == 0 ||
+            strcmp(at, "/.") == 0)
+            return false;
+    return true;
+}
+
+bool cc_volume_id_ok(const char *s)
+{
+    return s && *s && strlen(s) <= 64 && s[0] != '.' &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(s);
+}
+
+static int check_env(const struct cc_pairs *env, struct cc_err *err)
+{
+    size_t i;
+
+    if (env->n > 100)
+        return cc_err_set(err, CC_E_INVALID, "more than 100 environment variables");
+    for (i = 0; i < env->n; i++)
+        if (!env->v[i].key || !*env->v[i].key || strchr(env->v[i].key, '=') || !env->v[i].value ||
+            strlen(env->v[i].key) + strlen(env->v[i].value) > 32000)
+            return cc_err_set(err, CC_E_INVALID, "environment variable %zu is not one", i + 1);
+    return 0;
+}
+
+int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
+{
+    size_t i;
+
+    if (!s || !cc_short_ok(s->short_id))
+        return cc_err_set(err, CC_E_INVALID, "short must be 12 hex digits");
+    if (!s->id || strlen(s->id) > 64)
+        return cc_err_set(err, CC_E_INVALID, "id is missing");
+    if (s->vcpu < 0 || s->vcpu > 1024 || s->memory_mib > 64u * 1024 * 1024)
+        return cc_err_set(err, CC_E_INVALID, "vcpu or memory out of range");
+    if (s->n_volumes > 16 || s->cmd.n > 100)
+        return cc_err_set(err, CC_E_INVALID, "at most 16 volumes and 100 words of cmd");
+    for (i = 0; i < s->n_volumes; i++) {
+        if (!cc_volume_id_ok(s->volumes[i].id))
+            return cc_err_set(err, CC_E_INVALID, "volume %zu has no proper id", i + 1);
+        if (!path_ok(s->volumes[i].path))
+            return cc_err_set(err, CC_E_INVALID, "volume %s: path must be absolute and plain", s->volumes[i].id);
+    }
+    return check_env(&s->env, err);
+}
+
+const char *cc_machine_state_word(enum cc_machine_state s)
+{
+    static const char *const words[] = { "starting", "running", "stopped", "error", "gone" };
+
+    return (unsigned)s < sizeof(words) / sizeof(*words) ? words[s] : "error";
+}
+
+static const char *const networks[] = { "nat", "none", "host" };
+
+const char *cc_network_word(enum cc_network n)
+{
+    return (unsigned)n < 3 ? networks[n] : "none";
+}
+
+int cc_network_parse(const char *s)
+{
+    int i;
+
+    for (i = 0; i < 3; i++)
+        if (strcmp(networks[i], s) == 0)
+            return i;
+    return -1;
+}

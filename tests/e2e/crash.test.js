@@ -13,7 +13,7 @@ test('ten machines run, five are being made, the host is killed', async () => {
   for (const m of ten) await s.running(m.id);
   const t0 = await Terminal.open(`${s.url}/instances/ten-0/terminal`, { 'X-API-Key': s.key });
   t0.type('echo before > /claude-data/mark; echo do""ne\r');
-  await t0.sees(/\r\ndone\r\n/);
+  await t0.sees(/\rdone\r\n/);
 
   // the five answers are not waited for: the host is killed somewhere in their making
   const five = Array.from({ length: 5 }, (_, i) => s.call('POST', '/instances', { name: `five-${i}` }).catch(() => null));
@@ -26,7 +26,7 @@ test('ten machines run, five are being made, the host is killed', async () => {
     assert.strictEqual(await s.status(m.id), 'RUNNING');
     const t = await Terminal.open(`${s.url}/instances/${m.id}/terminal`, { 'X-API-Key': s.key });
     t.type('echo $((6*7))\r');
-    await t.sees(/\r\n42\r\n/);
+    await t.sees(/\r42\r\n/);
     await t.close();
   }
   const x = await s.call('POST', '/instances/ten-0/exec', { cmd: ['cat', '/claude-data/mark'] });

@@ -18,7 +18,7 @@ test('from an HTTP call to a shell, through stop and start, to nothing left', as
 
   let t = await Terminal.open(where, auth);
   t.type('echo $((6*7)); echo kept > /claude-data/file; stty size\r');
-  await t.sees(/\r\n42\r\n/);
+  await t.sees(/\r42\r\n/);
   await t.sees(/24 80/);
   t.resize(100, 30);
   t.type('stty size\r');
@@ -34,7 +34,7 @@ test('from an HTTP call to a shell, through stop and start, to nothing left', as
 
   t = await Terminal.open(where, auth);
   t.type('cat /claude-data/file\r');
-  await t.sees(/\r\nkept\r\n/);
+  await t.sees(/\rkept\r\n/);
   t.type('exit 0\r');
   await t.closed;
   assert.strictEqual(t.code, 1000);

@@ -9,13 +9,13 @@ const path = require('node:path');
 const root = path.join(__dirname, '..', '..');
 const binary = process.env.CCHOST || path.join(root, 'cchost');
 
-// Waits for a condition (its truthy value is returned), by asking again every 5 ms.
+// Waits for a condition (its truthy value is returned), by asking again every 5 ms. what: a text, or a function that tells it then.
 async function until(fn, what, seconds = 20) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const v = await fn();
     if (v) return v;
-    if (Date.now() > end) throw new Error(`in vain, ${seconds} s: ${what}`);
+    if (Date.now() > end) throw new Error(`in vain, ${seconds} s: ${typeof what === 'function' ? what() : what}`);
     await new Promise((r) => setTimeout(r, 5));
   }
 }

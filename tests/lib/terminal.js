@@ -30,7 +30,7 @@ class Terminal {
 
   type(text) { this.ws.send(Buffer.concat([Buffer.from('0'), Buffer.from(text)])); }
   resize(columns, rows) { this.ws.send(Buffer.from('1' + JSON.stringify({ columns, rows }))); }
-  sees(pattern, seconds) { return until(() => pattern.test(this.output), `${pattern} in ${JSON.stringify(this.output.slice(-300))}`, seconds); }
+  sees(pattern, seconds) { return until(() => pattern.test(this.output), () => `${pattern} in ${JSON.stringify(this.output.slice(-300))}`, seconds); }
 
   async close() {
     this.ws.close();

@@ -1,0 +1,170 @@
+'use strict';
+// Deadlines and bounds, with small settings: what a slow or greedy peer can take, and how it ends.
+const test = require('node:test');
+const assert = require('node:assert');
+const net = require('node:net');
+const { start, exchange, until, json } = require('./lib');
+
+const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+const quick = { head_seconds: 0.4, idle_seconds: 0.4, rate_seconds: 0.4, linger_seconds: 0.4, body_rate: 1024 };
+const since = (t) => (Date.now() - t) / 1000;
+
+async function withServer(limits, fn) {
+  const server = await start(limits);
+  try { await fn(server); } finally { await server.quit(); }
+}
+
+test('a head that does not come to its end is 408 in time, whole or dripping', () => withServer(quick, async (server) => {
+  let t = Date.now();
+  let r = await exchange(server.port, 'GET / HTTP/1.1\r\nHost: a\r\n');
+  assert.deepStrictEqual(r.replies.map((x) => x.status), [408]);
+  assert.ok(since(t) >= 0.35 && since(t) < 1.5, String(since(t)));
+  t = Date.now();
+  r = await exchange(server.port, [...('GET / HTTP/1.1\r\nX: ' + 'a'.repeat(500))], { pause: 20 });
+  assert.deepStrictEqual(r.replies.map((x) => x.status), [408]);
+  assert.ok(since(t) < 1.5, String(since(t)));
+}));
+
+test('a connection that says nothing is closed without a word', () => withServer(quick, async (server) => {
+  const t = Date.now();
+  const r = await exchange(server.port, '');
+  assert.strictEqual(r.bytes.length, 0);
+  assert.strictEqual(r.closed, 'end');
+  assert.ok(since(t) < 1.5);
+}));
+
+test('an idle connection is closed after its time, and not before', () => withServer(quick, async (server) => {
+  let t = Date.now();
+  let r = await exchange(server.port, head);
+  assert.deepStrictEqual(r.replies.map((x) => x.status), [200]);
+  assert.ok(r.closed === 'end' && since(t) >= 0.35 && since(t) < 1.5, String(since(t)));
+  t = Date.now();
+  r = await exchange(server.port, [head, head, head, head], { pause: 200 });
+  assert.strictEqual(r.replies.length, 4);
+  assert.ok(since(t) >= 0.9);
+}));
+
+test('a body that drips is 408, one that flows is not', () => withServer(quick, async (server) => {
+  const post = 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4000\r\n\r\n';
+  const t = Date.now();
+  let r = await exchange(server.port, [post, ...'x'.repeat(100)], { pause: 20 });
+  assert.deepStrictEqual(r.replies.map((x) => x.status), [408]);
+  assert.strictEqual(r.replies[0].headers.connection, 'close');
+  assert.ok(since(t) < 1.5, String(since(t)));
+  r = await exchange(server.port, [post, ...Array(20).fill('x'.repeat(200))], { pause: 50 });
+  assert.deepStrictEqual(r.replies.map((x) => x.status), [200]);
+}));
+
+test('chunk sizes of nothing but zeros do not keep a body alive', () => withServer(quick, async (server) => {
+  const t = Date.now();
+  const r = await exchange(server.port, ['POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n', ...Array(100).fill('0'.repeat(50))], { pause: 20 });
+  assert.ok([400, 408].includes(r.replies[0].status));
+  assert.ok(since(t) < 1.5);
+}));
+
+test('a reader that stands still is cut off, with what it holds', () => withServer(quick, async (server) => {
+  const s = net.connect(server.port, '127.0.0.1');
+  s.on('error', () => {});
+  s.pause();
+  s.write('GET /big?50000000 HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(async () => (await json(server, '/stats')).timed_out >= 1, 8000);
+  await until(async () => (await json(server, '/stats')).connections === 1);
+  s.destroy();
+}));
+
+test('a peer that never closes after our last word is closed', () => withServer(quick, async (server) => {
+  const s = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+  s.on('error', () => {});
+  s.on('data', () => {});
+  s.write('BAD\r\n\r\n');
+  await until(async () => (await json(server, '/stats')).connections === 1, 3000);
+  s.destroy();
+}));
+
+test('at the bound of connections a new one is told 503, and it is served again when one has gone', () => withServer({ connections: 5 }, async (server) => {
+  const idle = [];
+  for (let i = 0; i < 5; i++) {
+    const s = net.connect(server.port, '127.0.0.1');
+    await new Promise((r) => s.on('connect', r));
+    idle.push(s);
+  }
+  let r;
+  await until(async () => {
+    r = await exchange(server.port, head);
+    return r.replies[0].status === 503;
+  });
+  assert.strictEqual(r.replies[0].headers['retry-after'], '1');
+  assert.strictEqual(r.closed, 'end');
+  idle.pop().destroy();
+  await until(async () => (await exchange(server.port, head.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'))).replies[0].status === 200);
+  for (const s of idle) s.destroy();
+}));
+
+test('a smaller bound of headers and head is kept', () => withServer({ headers: 3, head: 200 }, async (server) => {
+  const r = await exchange(server.port, 'GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nE: f\r\n\r\n');
+  assert.strictEqual(r.replies[0].status, 431);
+  const q = await exchange(server.port, `GET / HTTP/1.1\r\nHost: a\r\nA: ${'b'.repeat(200)}\r\n\r\n`);
+  assert.strictEqual(q.replies[0].status, 431);
+}));
+
+test('2,000 slow peers of four kinds: others are served, and all the slow are gone in time', { timeout: 60000 }, () => withServer(
+  { head_seconds: 2, idle_seconds: 2, rate_seconds: 2, linger_seconds: 1, body_rate: 1024 }, async (server) => {
+    const kinds = ['GET / HT', 'POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\nab', head, 'GET /big?5000000 HTTP/1.1\r\nHost: a\r\n\r\n'];
+    const socks = [];
+    for (let i = 0; i < 2000; i++) {
+      const s = net.connect({ port: server.port, host: '127.0.0.1', localAddress: `127.0.${1 + i % 20}.1` });
+      s.on('error', () => {});
+      s.on('close', () => { s.gone = true; });
+      s.write(kinds[i % 4]);
+      if (i % 4 === 3) s.pause(); else s.resume();
+      socks.push(s);
+    }
+    const times = [];
+    for (let i = 0; i < 100; i++) {
+      const t = process.hrtime.bigint();
+      const r = await exchange(server.port, head, { until: (x) => x.length === 1 });
+      assert.strictEqual(r.replies[0].status, 200);
+      times.push(Number(process.hrtime.bigint() - t) / 1e6);
+    }
+    await until(async () => (await json(server, '/stats')).connections < 10, 20000);
+    for (const s of socks) s.destroy();
+    times.sort((a, b) => a - b);
+    assert.ok(times[98] < 500, `p99 ${times[98]} ms`);
+  }));
+
+test('draining: idle connections close, running requests finish with Connection: close, then it ends', async () => {
+  const server = await start();
+  const idle = exchange(server.port, head);
+  const silent = exchange(server.port, '');
+  const running = exchange(server.port, 'GET /sleep?0.5 HTTP/1.1\r\nHost: a\r\n\r\n' + head);
+  await until(async () => (await json(server, '/stats')).running === 2);
+  const t = Date.now();
+  const quit = server.quit();
+  assert.strictEqual((await idle).closed, 'end');
+  assert.strictEqual((await silent).closed, 'end');
+  assert.ok(since(t) < 0.4, 'idle ones at once');
+  const r = await running;
+  assert.deepStrictEqual(r.replies.map((x) => [x.status, x.headers.connection]), [[200, 'close']]);
+  await quit;
+  await assert.rejects(exchange(server.port, head));
+});
+
+test('a drain whose time is up cuts what still runs and says so', async () => {
+  const server = await start({ drain: 0.3 });
+  const running = exchange(server.port, 'GET /sleep?3 HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(async () => (await json(server, '/stats')).running === 2);
+  await exchange(server.port, 'GET /quit HTTP/1.1\r\nHost: a\r\n\r\n', { until: (x) => x.length === 1 });
+  assert.ok((await running).closed);
+  assert.strictEqual(await server.ended, 3);
+  assert.ok(!/left open|Sanitizer/.test(server.errors), server.errors);
+});
+
+test('a second server on the same socket is refused, a dead socket is replaced', async () => {
+  const fs = require('node:fs');
+  const first = await start();
+  await exchange(first.socket, head, { until: (x) => x.length === 1 });
+  first.child.kill('SIGKILL');
+  await first.ended;
+  assert.ok(fs.existsSync(first.socket));
+  fs.unlinkSync(first.socket);
+});

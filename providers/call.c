@@ -302,25 +302,52 @@ static void run_inline(struct cc_provider_wait *w, struct job *j, uint64_t timeo
 
 /* ---------------------------------------------------------------- verbs */
 
+/* `threads` is ours; the driver sees the rest. */
+static int own_settings(const struct cc_driver *d, const struct cc_pairs *all, struct cc_arena *a,
+                        struct cc_pairs *rest, unsigned *threads, struct cc_err *err)
+{
+    const char *text = cc_pairs_get(all, "threads", NULL);
+    struct cc_pair *v = cc_arena_alloc(a, ((all ? all->n : 0) + 1) * sizeof(*v));
+    size_t i, n = 0;
+    long t = text ? strtol(text, NULL, 10) : (long)d->threads;
+
+    if (text && (t < 1 || t > 256))
+        return cc_err_set(err, CC_E_INVALID, "provider %s: threads must be 1 to 256", d->name);
+    for (i = 0; all && i < all->n; i++)
+        if (strcmp(all->v[i].key, "threads") != 0)
+            v[n++] = all->v[i];
+    *rest = (struct cc_pairs){ v, n };
+    *threads = (unsigned)t;
+    return 0;
+}
+
 struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const struct cc_pairs *settings,
                                      struct cc_err *err)
 {
     const struct cc_driver *d = cc_driver_find(name);
+    struct cc_arena a = { 0 };
+    struct cc_pairs rest;
     struct cc_provider *p;
+    unsigned threads;
     void *self;
+    int r;
 
     if (!d) {
         cc_err_set(err, CC_E_NOT_FOUND, "no provider \"%.60s\" in this build", name);
         return NULL;
     }
-    if (d->open(settings, &self, err) != 0)
+    r = own_settings(d, settings, &a, &rest, &threads, err);
+    if (r == 0)
+        r = d->open(&rest, &self, err);
+    cc_arena_free(&a);
+    if (r != 0)
         return NULL;
     p = cc_xcalloc(1, sizeof(*p));
     p->driver = d;
     p->self = self;
     p->loop = loop;
     if (!(d->flags & CC_DRIVER_INLINE))
-        p->pool = cc_pool_new(loop, name, d->threads);
+        p->pool = cc_pool_new(loop, name, threads);
     return p;
 }
 

@@ -45,7 +45,8 @@ struct cc_provider_wait;
 /* `res` is valid until it returns. [loop] */
 typedef void (*cc_provider_done)(void *arg, const struct cc_provider_res *res);
 
-/* NULL and err when the name is unknown or the driver refuses its settings. */
+/* NULL and err when the name is unknown or the driver refuses its settings. `threads` among them
+ * bounds the pool (1..256) and is not the driver's. */
 struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const struct cc_pairs *settings,
                                      struct cc_err *err);
 

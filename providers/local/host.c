@@ -77,7 +77,7 @@ static int known(const struct cc_pairs *p, struct cc_err *err)
 {
     static const char *const keys[] = { "dir", "share", "share_more", "hide", "block", "pasta", "dns", "uid_base",
                                         "uid_slots", "stop_grace_ms", "pids", "memory_mib", "disk_gib", "vcpu",
-                                        "cgroup", "nested" };
+                                        "cgroup", "nested", "shell" };
     size_t i, k;
 
     for (i = 0; i < p->n; i++) {
@@ -150,6 +150,8 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
     l->disk_gib = (uint32_t)disk;
     l->vcpu = (double)vcpu;
     l->root = geteuid() == 0;
+    if (cc_pairs_get(p, "shell", NULL))
+        l->shell = cc_xstrdup(cc_pairs_get(p, "shell", NULL));
     l->pasta = find_pasta(cc_pairs_get(p, "pasta", NULL));
     l->dns = cc_xstrdup(cc_pairs_get(p, "dns", "169.254.0.53"));
     cc_cgroups_find(&l->cg, cc_pairs_get(p, "cgroup", NULL));

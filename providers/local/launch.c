@@ -139,8 +139,8 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
     add_network(w, l, m);
     for (i = 0; i < s->env.n; i++)
         add(w, "env", cc_arena_printf(a, "%s=%s", s->env.v[i].key, s->env.v[i].value));
-    if (s->shell)
-        add(w, "shell", s->shell);
+    if (s->shell || l->shell)
+        add(w, "shell", s->shell ? s->shell : l->shell);
     for (i = 0; i < s->cmd.n; i++)
         add(w, "cmd", s->cmd.v[i]);
 }

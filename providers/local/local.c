@@ -42,6 +42,7 @@ static void l_close(void *self)
     free(l->filter);
     free(l->pasta);
     free(l->dns);
+    free(l->shell);
     free(l);
 }
 

@@ -40,6 +40,7 @@ struct cc_local {
     unsigned long uid_base, slots;
     struct cc_list share, hide, block;
     char *launch, *agent, *filter, *pasta, *dns;
+    char *shell;                        /* of terminals, where the machine does not say; NULL: the agent's own choice */
     uint32_t stop_grace_ms, pids, memory_mib, disk_gib;
     double vcpu;
     char no_machines[200];              /* why this host can make none, or "" */

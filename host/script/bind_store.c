@@ -1,4 +1,5 @@
-/* bind_store.c - module "store": opening, reading, looking after it. store.update is in bind_store_tx.c.
+/* bind_store.c - module "store": opening, reading, looking after it. Walks are in bind_store_walk.c,
+ * store.update is in bind_store_tx.c.
  *
  *   true | nil, err   = store.open{dir=, serve=, map_mib=}   one store a VM
  *   store.close()
@@ -28,8 +29,6 @@
 #include <string.h>
 
 int luaopen_cc_store(lua_State *L);
-
-enum { LOG_LIMIT = 1000 };
 
 /* ---- arguments */
 
@@ -67,7 +66,7 @@ struct cc_slice bind_text(lua_State *L, int arg, size_t max)
     return s;
 }
 
-static struct bind *need_open(lua_State *L)
+struct bind *bind_need_open(lua_State *L)
 {
     struct bind *b = bind_of(L);
 
@@ -76,72 +75,10 @@ static struct bind *need_open(lua_State *L)
     return b;
 }
 
-static struct cc_slice option_text(lua_State *L, int arg, const char *name)
-{
-    struct cc_slice s = { "", 0 };
-
-    lua_getfield(L, arg, name);
-    if (lua_type(L, -1) == LUA_TSTRING)
-        s.data = lua_tolstring(L, -1, &s.len);
-    else if (!lua_isnil(L, -1))
-        luaL_error(L, "store: option %s: a string expected", name);
-    if (s.len > CC_STORE_KEY_MAX)
-        luaL_error(L, "store: option %s: at most 400 bytes expected", name);
-    lua_pop(L, 1);  /* the table keeps it */
-    return s;
-}
-
-static double option_number(lua_State *L, int arg, const char *name, double fallback)
-{
-    double n = fallback;
-
-    lua_getfield(L, arg, name);
-    if (!lua_isnil(L, -1)) {
-        n = lua_tonumber(L, -1);
-        if (lua_type(L, -1) != LUA_TNUMBER || n < 0 || n > 9007199254740992.0 || n != (double)(uint64_t)n)
-            luaL_error(L, "store: option %s: a whole number, 0 or more, expected", name);
-    }
-    lua_pop(L, 1);
-    return n;
-}
-
-static bool option_flag(lua_State *L, int arg, const char *name)
-{
-    bool on;
-
-    lua_getfield(L, arg, name);
-    on = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return on;
-}
-
-/* Leaves an options table at `arg`, also when there is none. */
-static void options(lua_State *L, int arg)
-{
-    lua_settop(L, arg);
-    if (lua_isnil(L, arg)) {
-        lua_newtable(L);
-        lua_replace(L, arg);
-    }
-    luaL_checktype(L, arg, LUA_TTABLE);
-}
-
-static struct cc_range range(lua_State *L, int arg)
-{
-    struct cc_range r;
-
-    options(L, arg);
-    r.prefix = option_text(L, arg, "prefix");
-    r.after = option_text(L, arg, "after");
-    r.limit = (size_t)option_number(L, arg, "limit", 0);
-    r.reverse = option_flag(L, arg, "reverse");
-    return r;
-}
-
 /* ---- single reads */
 
 /* Absent: nil. Failed: nil, err. */
-static int push_missing(lua_State *L, int code)
+int bind_push_missing(lua_State *L, int code)
 {
     struct cc_err err;
 
@@ -173,191 +110,33 @@ int bind_push_record(lua_State *L, const char *kind, const struct cc_record *r)
 
 static int l_raw(lua_State *L)
 {
-    struct bind *b = need_open(L);
+    struct bind *b = bind_need_open(L);
     struct cc_record r;
     int rc = cc_store_get(b->store, bind_name(L, 1), bind_key(L, 2), &r);
 
-    return rc ? push_missing(L, rc) : bind_push_raw(L, &r);
+    return rc ? bind_push_missing(L, rc) : bind_push_raw(L, &r);
 }
 
 static int l_get(lua_State *L)
 {
-    struct bind *b = need_open(L);
+    struct bind *b = bind_need_open(L);
     const char *kind = bind_name(L, 1);
     struct cc_record r;
     int rc = cc_store_get(b->store, kind, bind_key(L, 2), &r);
 
-    return rc ? push_missing(L, rc) : bind_push_record(L, kind, &r);
+    return rc ? bind_push_missing(L, rc) : bind_push_record(L, kind, &r);
 }
 
 static int l_lookup(lua_State *L)
 {
-    struct bind *b = need_open(L);
+    struct bind *b = bind_need_open(L);
     struct cc_slice v;
     int rc = cc_store_lookup(b->store, bind_name(L, 1), bind_key(L, 2), &v);
 
     if (rc)
-        return push_missing(L, rc);
+        return bind_push_missing(L, rc);
     lua_pushlstring(L, v.data, v.len);
     return 1;
-}
-
-/* ---- walks: rows are copied first and pushed when the snapshot is closed, since pushing may raise */
-
-static void collect(struct bind *b, struct cc_slice s)
-{
-    size_t need = b->rows_len + sizeof(s.len) + s.len;
-
-    if (need > b->rows_size) {
-        b->rows_size = need * 2;
-        b->rows = cc_xrealloc(b->rows, b->rows_size);
-    }
-    memcpy(b->rows + b->rows_len, &s.len, sizeof(s.len));
-    if (s.len)
-        memcpy(b->rows + b->rows_len + sizeof(s.len), s.data, s.len);
-    b->rows_len = need;
-}
-
-static void collect_number(struct bind *b, double n)
-{
-    collect(b, (struct cc_slice){ (const char *)&n, sizeof(n) });
-}
-
-struct field {
-    const char *name;
-    bool number;
-};
-
-/* A list of tables; `fields` says what a row has. A large buffer is not kept. */
-static int push_rows(lua_State *L, struct bind *b, const struct field *fields, int nfields)
-{
-    enum { KEEP = 1 << 20 };
-    size_t at = 0, len;
-    int row = 0, i;
-    double n;
-
-    lua_newtable(L);
-    while (at < b->rows_len) {
-        lua_createtable(L, 0, nfields);
-        for (i = 0; i < nfields; i++, at += len) {
-            memcpy(&len, b->rows + at, sizeof(len));
-            at += sizeof(len);
-            if (fields[i].number) {
-                memcpy(&n, b->rows + at, sizeof(n));
-                lua_pushnumber(L, n);
-            } else {
-                lua_pushlstring(L, b->rows + at, len);
-            }
-            lua_setfield(L, -2, fields[i].name);
-        }
-        lua_rawseti(L, -2, ++row);
-    }
-    if (b->rows_size > KEEP) {
-        free(b->rows);
-        b->rows = NULL;
-        b->rows_size = 0;
-    }
-    return 1;
-}
-
-static bool on_index(void *arg, struct cc_slice key, struct cc_slice value)
-{
-    collect(arg, key);
-    collect(arg, value);
-    return true;
-}
-
-static int l_scan(lua_State *L)
-{
-    static const struct field fields[] = { { "key", false }, { "value", false } };
-    struct bind *b = need_open(L);
-    const char *index = bind_name(L, 1);
-    struct cc_range r = range(L, 2);
-    int rc;
-
-    b->rows_len = 0;
-    rc = cc_store_scan(b->store, index, &r, on_index, b);
-    return rc ? push_missing(L, rc) : push_rows(L, b, fields, 2);
-}
-
-static bool on_record(void *arg, struct cc_slice id, const struct cc_record *rec)
-{
-    collect(arg, id);
-    collect(arg, rec->text);
-    collect(arg, rec->owner);
-    collect_number(arg, (double)rec->rev);
-    return true;
-}
-
-static int l_list(lua_State *L)
-{
-    static const struct field fields[] = { { "id", false }, { "json", false }, { "owner", false }, { "rev", true } };
-    struct bind *b = need_open(L);
-    const char *kind = bind_name(L, 1);
-    struct cc_range r = range(L, 2);
-    int rc;
-
-    b->rows_len = 0;
-    rc = cc_store_list(b->store, kind, &r, on_record, b);
-    return rc ? push_missing(L, rc) : push_rows(L, b, fields, 4);
-}
-
-static bool on_entry(void *arg, const struct cc_entry *e)
-{
-    static const char digits[] = "0123456789abcdef";
-    char hex[64];
-    int i;
-
-    for (i = 0; i < 32; i++) {
-        hex[2 * i] = digits[e->hash[i] >> 4];
-        hex[2 * i + 1] = digits[e->hash[i] & 15];
-    }
-    collect_number(arg, (double)e->seq);
-    collect_number(arg, (double)e->prev);
-    collect_number(arg, (double)e->at);
-    collect(arg, e->kind);
-    collect(arg, e->id);
-    collect(arg, e->type);
-    collect(arg, e->by);
-    collect(arg, e->data);
-    collect(arg, (struct cc_slice){ hex, sizeof(hex) });
-    return true;
-}
-
-static int push_entries(lua_State *L, struct bind *b, int rc)
-{
-    static const struct field fields[] = {
-        { "seq", true }, { "prev", true }, { "at", true }, { "kind", false }, { "id", false }, { "type", false },
-        { "by", false }, { "data", false }, { "hash", false },
-    };
-
-    return rc ? push_missing(L, rc) : push_rows(L, b, fields, 9);
-}
-
-static int l_log(lua_State *L)
-{
-    struct bind *b = need_open(L);
-    uint64_t after;
-    size_t limit;
-
-    options(L, 1);
-    after = (uint64_t)option_number(L, 1, "after", 0);
-    limit = (size_t)option_number(L, 1, "limit", LOG_LIMIT);
-    b->rows_len = 0;
-    return push_entries(L, b, cc_store_log(b->store, after, limit, option_flag(L, 1, "reverse"), on_entry, b));
-}
-
-static int l_history(lua_State *L)
-{
-    struct bind *b = need_open(L);
-    const char *kind = bind_name(L, 1);
-    struct cc_slice id = bind_key(L, 2);
-    size_t limit;
-
-    options(L, 3);
-    limit = (size_t)option_number(L, 3, "limit", LOG_LIMIT);
-    b->rows_len = 0;
-    return push_entries(L, b, cc_store_history(b->store, kind, id, limit, on_entry, b));
 }
 
 /* ---- open and close */
@@ -371,8 +150,8 @@ static int l_open(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     if (b->store)
         return luaL_error(L, "store.open: it is open");
-    o.map_mib = (size_t)option_number(L, 1, "map_mib", 0);
-    o.serve = option_flag(L, 1, "serve");
+    o.map_mib = (size_t)bind_option_number(L, 1, "map_mib", 0);
+    o.serve = bind_option_flag(L, 1, "serve");
     lua_getfield(L, 1, "dir");
     if (lua_type(L, -1) != LUA_TSTRING)
         return luaL_error(L, "store.open: option dir: a string expected");
@@ -480,7 +259,7 @@ static void verify_cancel(void *op)
 
 static int l_verify(lua_State *L)
 {
-    struct bind *b = need_open(L);
+    struct bind *b = bind_need_open(L);
     struct cc_task *t = cc_task_need(L, "store.verify");
     struct verify *v = cc_xcalloc(1, sizeof(*v));
 
@@ -523,10 +302,6 @@ static const luaL_Reg store_lib[] = {
     { "raw", l_raw },
     { "get", l_get },
     { "lookup", l_lookup },
-    { "scan", l_scan },
-    { "list", l_list },
-    { "log", l_log },
-    { "history", l_history },
     { "verify", l_verify },
     { "stats", l_stats },
     { NULL, NULL }
@@ -540,6 +315,7 @@ int luaopen_cc_store(lua_State *L)
     lua_newtable(L);
     lua_pushlightuserdata(L, b);
     luaL_setfuncs(L, store_lib, 1);
+    bind_add_walks(L, b);
     bind_push_update(L, b);
     lua_setfield(L, -2, "update");
     return 1;

@@ -1,4 +1,4 @@
-/* bind_store.h - what the two halves of module "store" share: reading (bind_store.c), updates (bind_store_tx.c). */
+/* bind_store.h - what the parts of module "store" share: bind_store.c, bind_store_walk.c, bind_store_tx.c. */
 #ifndef CC_BIND_STORE_H
 #define CC_BIND_STORE_H
 
@@ -29,6 +29,16 @@ int bind_push_record(lua_State *L, const char *kind, const struct cc_record *r);
 /* Pushes text, owner, revision. */
 int bind_push_raw(lua_State *L, const struct cc_record *r);
 
+/* [raises] when the store is not open. */
+struct bind *bind_need_open(lua_State *L);
+/* A field of the table at `arg`. [raises] naming the option. */
+double bind_option_number(lua_State *L, int arg, const char *name, double fallback);
+bool bind_option_flag(lua_State *L, int arg, const char *name);
+/* What a failed read returns: nil when absent, else nil, err. */
+int bind_push_missing(lua_State *L, int code);
+
+/* Adds scan, list, log and history to the table on top. */
+void bind_add_walks(lua_State *L, struct bind *b);
 /* Pushes the function store.update. */
 void bind_push_update(lua_State *L, struct bind *b);
 

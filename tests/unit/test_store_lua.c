@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct fix {
@@ -33,6 +35,7 @@ static int setup(void **state)
 
     strcpy(f->dir, "/tmp/cc-store-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
+    setenv("CC_TEST_DIR", f->dir, 1);
     uv_loop_init(&f->loop);
     f->L = cc_vm_new(&f->loop);
     *state = f;
@@ -214,6 +217,44 @@ static void many_tasks_one_key(void **state)
     finish(f, 1);
 }
 
+#define COUNT(times) \
+    "for _ = 1, " times " do\n" \
+    "  assert(store.update(function(tx)\n" \
+    "    local r = tx:get('n', 'shared') or { n = 0 }\n" \
+    "    r.n = r.n + 1\n" \
+    "    tx:put('n', 'shared', r)\n" \
+    "  end))\n" \
+    "end\n"
+
+/* A script beside a server, both on one record: conflicts are run again, the turn ends the losing. */
+static void script_beside_a_server(void **state)
+{
+    struct fix *f = *state;
+    int status = -1, i;
+    pid_t pid;
+
+    assert_int_equal(cc_vm_close(f->L), 0);     /* neither loop nor VM may cross a fork */
+    pid = fork();
+    uv_loop_init(&f->loop);
+    f->L = cc_vm_new(&f->loop);
+    if (pid == 0) {
+        start(f, "", "assert(store.open { dir = os.getenv 'CC_TEST_DIR' })\n" COUNT("150"));
+        while (!f->ended)
+            uv_run(&f->loop, UV_RUN_ONCE);
+        if (f->error[0])
+            fprintf(stderr, "%s\n", f->error);
+        _exit(f->error[0] || cc_vm_close(f->L) ? 1 : 0);
+    }
+    run(f, "");
+    for (i = 0; i < 4; i++)
+        start(f, "", COUNT("100"));
+    finish(f, 4);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    start(f, "", "eq(store.get('n', 'shared').n, 550)\n");
+    finish(f, 1);
+}
+
 /* Closing the VM under tasks that wait for a commit or a verification leaves nothing open (teardown proves it). */
 static void close_under_waiting_tasks(void **state)
 {
@@ -232,7 +273,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
         T(reads_and_writes), T(walks), T(nothing_is_written_when_it_fails), T(misuse_raises),
-        T(refused_store_is_told), T(many_tasks_one_key), T(close_under_waiting_tasks),
+        T(refused_store_is_told), T(many_tasks_one_key), T(script_beside_a_server),
+        T(close_under_waiting_tasks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,26 +75,32 @@ static bool read_meta(int fd, off_t at, struct page_meta *out)
            out->page_size <= 65536 && (out->page_size & (out->page_size - 1)) == 0;
 }
 
-/* A good file may lack its last pages: those that a commit took and gave up again are never written. A
- * few are added as zeros, on which LMDB reports an error where it would die of the missing end. */
-static int check_length(int fd, uint64_t need, const char *file, struct cc_err *err)
+/* A good file may lack its last pages: those that a commit took and gave up again are never written. What
+ * lacks is added as zeros, on which LMDB reports an error where it would die of the missing end; whether
+ * there was something in it is then found out by reading everything (`mended`). fallocate, unlike
+ * ftruncate, cannot cut off what another process has just written. */
+static int check_length(struct cc_db *db, int fd, uint64_t need, const char *file, struct cc_err *err)
 {
-    enum { FEW = 1 << 20 };
     struct stat st;
 
     if (fstat(fd, &st) != 0)
         return cc_err_sys(err, errno, "%s", file);
     if ((uint64_t)st.st_size >= need)
         return CC_OK;
-    if (need - (uint64_t)st.st_size > FEW || fallocate(fd, 0, (off_t)need - 1, 1) != 0)
-        return cc_err_set(err, CC_E_CORRUPT, "%s is broken: it has %lld bytes and should have %llu; restore a backup",
-                          file, (long long)st.st_size, (unsigned long long)need);
-    cc_log(CC_LOG_WARN, "store", "the end of the file was short of %llu bytes",
-           (unsigned long long)need - (unsigned long long)st.st_size);
+    cc_log(CC_LOG_WARN, "store", "the file has %lld bytes and may have %llu: it is checked", (long long)st.st_size,
+           (unsigned long long)need);
+    if (fallocate(fd, 0, (off_t)need - 1, 1) != 0)
+        return cc_err_sys(err, errno, "%s is shorter than it says and cannot be lengthened", file);
+    db->mended = true;
     return CC_OK;
 }
 
-static int check_open_file(int fd, const char *file, struct cc_err *err)
+int cc_db_no_end(const char *path, struct cc_err *err)
+{
+    return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, its end is missing; restore a backup", path);
+}
+
+static int check_open_file(struct cc_db *db, int fd, const char *file, struct cc_err *err)
 {
     struct page_meta a, b, *newest;
     struct stat st;
@@ -104,16 +110,16 @@ static int check_open_file(int fd, const char *file, struct cc_err *err)
     if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
         return cc_err_set(err, CC_E_CORRUPT, "%s is broken, or not a store of cchost; restore a backup", file);
     newest = a.txn > b.txn ? &a : &b;
-    return check_length(fd, (newest->last_page + 1) * a.page_size, file, err);
+    return check_length(db, fd, (newest->last_page + 1) * a.page_size, file, err);
 }
 
-static int check_file(const char *path, struct cc_err *err)
+static int check_file(struct cc_db *db, const char *path, struct cc_err *err)
 {
     char *file = cc_xasprintf("%s/data.mdb", path);
     int fd = open(file, O_RDWR | O_CLOEXEC), rc = CC_OK;
 
     if (fd >= 0) {
-        rc = check_open_file(fd, file, err);
+        rc = check_open_file(db, fd, file, err);
         close(fd);
     } else if (errno != ENOENT) {
         rc = cc_err_sys(err, errno, "%s", file);
@@ -223,7 +229,7 @@ int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, s
     int rc;
 
     memset(db, 0, sizeof(*db));
-    if ((rc = check_file(path, err)))
+    if ((rc = check_file(db, path, err)))
         return rc;
     db->path = cc_xstrdup(path);
     db->map_max = map_max;
@@ -233,8 +239,11 @@ int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, s
         return code_of(rc);
     }
     pthread_rwlock_init(&db->lock, NULL);
-    if ((rc = use_tables(db, err)))
-        cc_db_close(db);
+    if (!(rc = use_tables(db, err)))
+        return CC_OK;
+    if (rc == CC_E_CORRUPT && db->mended)
+        cc_db_no_end(path, err);
+    cc_db_close(db);
     return rc;
 }
 

@@ -216,7 +216,7 @@ static int head_in(enum table table, MDB_val v, struct head *out)
         return cc_head_read(v, out);
     if (!(rc = cc_stored_read(v, &r)))
         *out = r.head;
-    return rc;
+    return rc || memchr(r.text.data, '\0', r.text.len) ? CC_E_CORRUPT : CC_OK;    /* pages that were lost read as zeros */
 }
 
 static int check_heads(struct check *c, enum table table)
@@ -241,12 +241,29 @@ static int check_heads(struct check *c, enum table table)
     return told(c, rc);
 }
 
+/* The index has no proof of its own; that it can be read through is something. */
+static int check_index(struct check *c)
+{
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(c->txn, c->db->dbi[T_INDEX], &cursor);
+
+    if (rc)
+        return told(c, rc);
+    while (!(rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)))
+        ;
+    mdb_cursor_close(cursor);
+    return told(c, rc);
+}
+
 static int check_rest(struct check *c)
 {
     int rc = check_heads(c, T_RECORDS);
 
     if (!rc)
         rc = check_heads(c, T_HEADS);
+    if (!rc)
+        rc = check_index(c);
     if (!rc && c->chained != c->entries)
         rc = cc_err_set(c->err, CC_E_CORRUPT, "the log has %llu entries, the chains of all objects %llu",
                         (unsigned long long)c->entries, (unsigned long long)c->chained);

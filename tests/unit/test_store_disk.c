@@ -490,7 +490,61 @@ static void truncated_file_is_refused(void **state)
     assert_int_equal(stat(file_in(f, "store/data.mdb"), &st), 0);
     assert_int_equal(truncate(file_in(f, "store/data.mdb"), st.st_size / 2), 0);
     assert_int_equal(fix_open(f, &err), CC_E_CORRUPT);
-    assert_non_null(strstr(err.message, "is broken: it has"));
+    assert_non_null(strstr(err.message, "is broken, its end is missing"));
+    f->store = NULL;
+}
+
+static off_t size_of(struct fix *f)
+{
+    struct stat st;
+
+    assert_int_equal(stat(file_in(f, "store/data.mdb"), &st), 0);
+    return st.st_size;
+}
+
+/* A large value that is deleted in the group that made it leaves pages that are never written; when they
+ * were the last, the file is shorter than it says and yet whole. */
+static void unwritten_end_is_no_fault(void **state)
+{
+    struct fix *f = *state;
+    struct done d[2] = { { .calls = 0 } };
+    char *text = malloc(200000);
+    struct cc_txn *t;
+    MDB_envinfo info;
+    int i;
+
+    for (i = 0; i < 10; i++)
+        assert_int_equal(increment_once(f, "x"), CC_OK);    /* the engine has pages to use again */
+    memset(text, 'x', 200000);
+    t = cc_txn_begin(f->store, NULL);
+    cc_txn_put(t, "big", S("a"), (struct cc_slice){ text, 200000 }, NULL);
+    assert_int_equal(cc_txn_submit(t, on_done, &d[0], NULL), CC_OK);
+    t = cc_txn_begin(f->store, NULL);
+    assert_true(cc_txn_del(t, "big", S("a")));
+    assert_int_equal(cc_txn_submit(t, on_done, &d[1], NULL), CC_OK);
+    wait_done(f, &d[0]);
+    wait_done(f, &d[1]);
+    free(text);
+    mdb_env_info(f->store->db.env, &info);
+    assert_true(size_of(f) < (off_t)(info.me_last_pgno + 1) * 4096);    /* it is so */
+    reopen(f);
+    assert_true(f->store->db.mended);
+    assert_int_equal(increment_once(f, "x"), CC_OK);
+    assert_int_equal(value_of(f, "n", "x"), 11);
+    verified(f);
+}
+
+/* The same little piece missing, but with data in it. */
+static void lost_end_is_refused(void **state)
+{
+    struct fix *f = *state;
+    struct cc_err err = { .message = "" };
+
+    grow_by(f, 32, 30000);
+    fix_close(f);
+    assert_int_equal(truncate(file_in(f, "store/data.mdb"), size_of(f) - 300000), 0);
+    assert_int_equal(fix_open(f, &err), CC_E_CORRUPT);
+    assert_non_null(strstr(err.message, "is broken, its end is missing"));
     f->store = NULL;
 }
 
@@ -576,6 +630,7 @@ int main(void)
         T(full_map_fails_cleanly), T(refused_writes_fail_cleanly), T(two_processes_lose_nothing),
         T(growth_elsewhere_is_followed), T(kill_9_loses_nothing), T(second_serve_is_refused),
         T(newer_schema_is_refused), T(others_data_is_refused), T(garbage_is_refused), T(truncated_file_is_refused),
+        T(unwritten_end_is_no_fault), T(lost_end_is_refused),
         T(flipped_byte_is_found), T(missing_entries_are_found),
     };
 

@@ -48,11 +48,12 @@ function parse(bytes, heads = false) {
     const r = { status: Number(m[1]), headers: {}, lines: lines.slice(1), body: Buffer.alloc(0) };
     for (const l of r.lines) r.headers[l.slice(0, l.indexOf(':')).toLowerCase()] = l.slice(l.indexOf(':') + 2);
     at = end + 4;
-    if (r.headers['transfer-encoding'] === 'chunked') {
+    if (!heads && r.headers['transfer-encoding'] === 'chunked') {
       for (;;) {
         const nl = bytes.indexOf('\r\n', at);
         if (nl < 0) break;
         const n = parseInt(bytes.toString('latin1', at, nl), 16);
+        if (!(n >= 0)) throw new Error('no chunk: ' + bytes.toString('latin1', at, at + 40));
         r.body = Buffer.concat([r.body, bytes.subarray(nl + 2, nl + 2 + n)]);
         at = nl + 2 + n + 2;
         if (n === 0) { r.complete = true; break; }

@@ -65,7 +65,7 @@ static void block_host(struct wishes *w)
     freeifaddrs(all);
 }
 
-static void add_network(struct wishes *w, const struct cc_local *l, const struct cc_machine *m)
+static void add_network(struct wishes *w, const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m)
 {
     size_t i;
 
@@ -73,6 +73,7 @@ static void add_network(struct wishes *w, const struct cc_local *l, const struct
     if (m->spec.network != CC_NET_NAT)
         return;
     add(w, "pasta", l->pasta);
+    add(w, "turn", cc_arena_printf(a, "%s/locks/nat", l->dir));
     add(w, "dns", l->dns);
     for (i = 0; i < l->block.n; i++)
         add(w, "block", l->block.v[i]);
@@ -136,7 +137,7 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
         add(w, "bind", cc_volume_path(l, a, s->volumes[i].id, "data"));
         add(w, "at", s->volumes[i].path);
     }
-    add_network(w, l, m);
+    add_network(w, l, a, m);
     for (i = 0; i < s->env.n; i++)
         add(w, "env", cc_arena_printf(a, "%s=%s", s->env.v[i].key, s->env.v[i].value));
     if (s->shell || l->shell)

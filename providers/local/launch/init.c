@@ -163,9 +163,11 @@ static void first_agent(const struct box *b, int ready_fd)
     close(ready_fd);
 }
 
-/* TERM to all; whoever is left when the host's patience ends dies with us. */
-static _Noreturn void end_all(void)
+/* TERM to all; whoever is left when the host's patience ends dies with us. pasta is not waited for,
+ * and cannot be reached before it has joined the machine's user namespace: so again and again. */
+static _Noreturn void end_all(struct box *b)
 {
+    const struct timespec nap = { 0, 20000000 };
     sigset_t set;
 
     kill(-1, SIGTERM);
@@ -178,22 +180,32 @@ static _Noreturn void end_all(void)
 
         if (p < 0 && errno == ECHILD)
             _exit(0);
-        if (p == 0)
-            sigwaitinfo(&set, NULL);
+        if (p == b->pasta_pid)
+            b->pasta_pid = 0;
+        if (p == 0) {
+            if (b->pasta_pid > 0)
+                kill(b->pasta_pid, SIGKILL);
+            sigtimedwait(&set, NULL, &nap);
+        }
     }
 }
 
-static bool reap(void)
+static bool reap(struct box *b)
 {
     bool agent_died = false;
     pid_t p;
 
-    while ((p = waitpid(-1, NULL, WNOHANG)) > 0)
+    while ((p = waitpid(-1, NULL, WNOHANG)) > 0) {
         agent_died |= p == agent_pid;
+        if (p == b->pasta_pid) {
+            b->pasta_pid = 0;
+            dprintf(2, "init: nat has ended; start the machine again to have it back\n");
+        }
+    }
     return agent_died;
 }
 
-static _Noreturn void serve(const struct box *b, const sigset_t *set)
+static _Noreturn void serve(struct box *b, const sigset_t *set)
 {
     int64_t backoff = BACKOFF_FIRST_MS, started = now_ms(), again = 0;
 
@@ -209,8 +221,8 @@ static _Noreturn void serve(const struct box *b, const sigset_t *set)
         }
         sig = again ? sigtimedwait(set, NULL, &t) : sigwaitinfo(set, NULL);
         if (sig == SIGTERM || sig == SIGINT)
-            end_all();
-        if (reap()) {
+            end_all(b);
+        if (reap(b)) {
             if (now_ms() - started > STEADY_MS)
                 backoff = BACKOFF_FIRST_MS;
             again = now_ms() + backoff;

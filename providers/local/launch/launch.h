@@ -27,6 +27,7 @@
  *   tmpfs     MiB of everything that is not on disk
  *   net       nat, none, host
  *   pasta     path of pasta, for nat
+ *   turn      lock file: pastas of one host start one at a time
  *   dns       address in the machine's resolv.conf
  *   block     an address that the machine must not reach ("1.2.3.4/32")
  *   env       NAME=value        shell   sh -c line of the terminal

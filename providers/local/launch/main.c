@@ -289,8 +289,8 @@ static int run(void)
     snprintf(text, sizeof(text), "ok %d\n", pid);
     if (write(CC_LAUNCH_FD, text, strlen(text)) < 0)
         _exit(2);               /* the host has gone; the machine lives */
-    if (strcmp(b->net, "nat") == 0 && b->pasta)
-        box_pasta(b, pidfd);
+    if (strcmp(b->net, "nat") == 0 && b->pasta && b->turn)
+        box_pasta(b, pid, pidfd);
     return 0;
 }
 

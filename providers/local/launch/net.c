@@ -4,7 +4,8 @@
  * addresses it must never reach get "unreachable" routes, before anything of
  * the user's runs (nobody inside has the capability to take them away).
  * nat: pasta connects the namespace to the world through ordinary sockets of
- * its own.  It runs inside the machine's pid namespace, so that the kernel
+ * its own.  Starting it costs several times what a machine costs, so they start
+ * one at a time, at low priority, after the host has its answer.  It runs inside the machine's pid namespace, so that the kernel
  * ends it with the machine whatever becomes of us, under a uid of the
  * machine's range that nothing inside can have.
  */
@@ -16,17 +17,20 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static void loopback_up(void)
@@ -150,19 +154,64 @@ static void tun_for_keeper(void)
     umask(022);
 }
 
-void box_pasta(const struct box *b, int pidfd)
+/* pasta as a child of pid 1: the namespace ends only when every zombie in it was reaped, and the
+ * host's init, which would get a child of ours, may take its time. */
+static void pasta_start(struct box *b)
 {
-    pid_t child;
+    pid_t between = fork(), pasta;
 
-    if (setns(pidfd, CLONE_NEWPID) != 0)
-        fprintf(stderr, "nat: pid namespace: %s\n", strerror(errno));
-    if ((child = fork()) != 0)
+    if (between != 0) {
+        waitpid(between, NULL, 0);
         return;
+    }
+    if ((pasta = fork()) != 0) {
+        b->pasta_pid = pasta;
+        _exit(0);
+    }
     signal(SIGPIPE, SIG_DFL);       /* this pasta takes an ignored one for a failure */
     setsid();
-    setpriority(PRIO_PROCESS, 0, 5);
-    if (b->mapped)
+    if (b->mapped) {
+        setpriority(PRIO_PROCESS, 0, 19);
         tun_for_keeper();
+    }
     pasta_exec(b);
     _exit(1);
+}
+
+static bool network_up(pid_t init)
+{
+    char path[64], text[4096];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/net/route", init);
+    if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        return true;                /* gone: nothing to wait for */
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return strstr(text, "eth0\t00000000\t") != NULL;
+}
+
+void box_pasta(struct box *b, pid_t init, int pidfd)
+{
+    struct pollfd p = { .fd = pidfd, .events = POLLIN };
+    int turn, tries;
+
+    if (fork() != 0)
+        return;                     /* the launcher ends; this one sees to the network */
+    setsid();
+    close(CC_LAUNCH_FD);
+    turn = open(b->turn, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (turn < 0 || flock(turn, LOCK_EX) != 0)
+        fprintf(stderr, "nat: %s: %s\n", b->turn, strerror(errno));
+    if (setns(pidfd, CLONE_NEWPID) == 0) {
+        pasta_start(b);
+        for (tries = 0; tries < 400 && !network_up(init); tries++)
+            if (poll(&p, 1, 5) != 0)
+                break;
+        if (b->mapped)              /* as long as it starts it is nobody's hurry; then it serves */
+            setpriority(PRIO_USER, (id_t)(b->uid_base + b->uid_count), 0);
+    }
+    _exit(0);
 }

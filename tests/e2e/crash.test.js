@@ -6,8 +6,9 @@ const { Server, until } = require('../lib/cchost.js');
 const { Terminal } = require('../lib/terminal.js');
 const { traces } = require('../lib/traces.js');
 
-test('ten machines run, five are being made, the host is killed', async () => {
-  const s = await Server.start();
+test('ten machines run, five are being made, the host is killed', async (t) => {
+  const s = await Server.start({ terminal_command: 'exec bash --norc' });
+  t.after(() => s.stop());
   const ten = [];
   for (let i = 0; i < 10; i++) ten.push((await s.call('POST', '/instances', { name: `ten-${i}` })).body);
   for (const m of ten) await s.running(m.id);
@@ -24,10 +25,10 @@ test('ten machines run, five are being made, the host is killed', async () => {
 
   for (const m of ten) {
     assert.strictEqual(await s.status(m.id), 'RUNNING');
-    const t = await Terminal.open(`${s.url}/instances/${m.id}/terminal`, { 'X-API-Key': s.key });
-    t.type('echo $((6*7))\r');
-    await t.sees(/\r42\r\n/);
-    await t.close();
+    const tty = await Terminal.open(`${s.url}/instances/${m.id}/terminal`, { 'X-API-Key': s.key });
+    tty.type('echo $((6*7))\r');
+    await tty.sees(/\r42\r\n/);
+    await tty.close();
   }
   const x = await s.call('POST', '/instances/ten-0/exec', { cmd: ['cat', '/claude-data/mark'] });
   assert.strictEqual(x.body.stdout, 'before\n');
@@ -37,10 +38,10 @@ test('ten machines run, five are being made, the host is killed', async () => {
   const list = (await s.call('GET', '/instances?limit=100')).body;
   for (const m of list) await s.running(m.id);
   const store = new Set(list.map((m) => `cc-${m.short}`));
+  const shorts = list.map((m) => m.short);
   await until(() => traces(s.dir).cgroups.every((g) => store.has(g.split('/').pop())), 'no cgroup without its machine');
 
   await Promise.all(list.map((m) => s.call('DELETE', `/instances/${m.id}`)));
-  const left = traces(s.dir);
+  const left = traces(s.dir, shorts);
   assert.deepStrictEqual([left.processes, left.mounts, left.cgroups], [[], [], []]);
-  await s.stop();
 });

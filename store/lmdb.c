@@ -47,87 +47,6 @@ int cc_db_err(struct cc_err *err, int rc, const char *what)
                       rc == CC_E_CORRUPT ? "a stored value is broken" : mdb_strerror(rc));
 }
 
-/* ---- before LMDB sees the file: it trusts what it maps, and dies of a broken one */
-
-struct page_meta {
-    uint64_t mapsize, last_page, txn;
-    uint32_t page_size;
-};
-
-/* Offsets of a meta page of LMDB 0.9 on a 64-bit machine. */
-static bool read_meta(int fd, off_t at, struct page_meta *out)
-{
-    enum { FLAGS = 10, MAGIC = 16, VERSION = 20, MAPSIZE = 32, PAGE_SIZE = 40, LAST_PAGE = 136, TXN = 144, END = 152 };
-    uint8_t b[END];
-    uint32_t magic, version;
-    uint16_t flags;
-
-    if (pread(fd, b, END, at) != END)
-        return false;
-    memcpy(&flags, b + FLAGS, sizeof(flags));
-    memcpy(&magic, b + MAGIC, sizeof(magic));
-    memcpy(&version, b + VERSION, sizeof(version));
-    memcpy(&out->page_size, b + PAGE_SIZE, sizeof(out->page_size));
-    memcpy(&out->mapsize, b + MAPSIZE, sizeof(out->mapsize));
-    memcpy(&out->last_page, b + LAST_PAGE, sizeof(out->last_page));
-    memcpy(&out->txn, b + TXN, sizeof(out->txn));
-    return magic == 0xBEEFC0DE && version == 1 && (flags & 0x08) && out->page_size >= 512 &&
-           out->page_size <= 65536 && (out->page_size & (out->page_size - 1)) == 0;
-}
-
-/* A good file may lack its last pages: those that a commit took and gave up again are never written. What
- * lacks is added as zeros, on which LMDB reports an error where it would die of the missing end; whether
- * there was something in it is then found out by reading everything (`mended`). fallocate, unlike
- * ftruncate, cannot cut off what another process has just written. */
-static int check_length(struct cc_db *db, int fd, uint64_t need, const char *file, struct cc_err *err)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) != 0)
-        return cc_err_sys(err, errno, "%s", file);
-    if ((uint64_t)st.st_size >= need)
-        return CC_OK;
-    cc_log(CC_LOG_WARN, "store", "the file has %lld bytes and may have %llu: it is checked", (long long)st.st_size,
-           (unsigned long long)need);
-    if (fallocate(fd, 0, (off_t)need - 1, 1) != 0)
-        return cc_err_sys(err, errno, "%s is shorter than it says and cannot be lengthened", file);
-    db->mended = true;
-    return CC_OK;
-}
-
-int cc_db_no_end(const char *path, struct cc_err *err)
-{
-    return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, its end is missing; restore a backup", path);
-}
-
-static int check_open_file(struct cc_db *db, int fd, const char *file, struct cc_err *err)
-{
-    struct page_meta a, b, *newest;
-    struct stat st;
-
-    if (fstat(fd, &st) == 0 && st.st_size == 0)
-        return CC_OK; /* another process is making it */
-    if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
-        return cc_err_set(err, CC_E_CORRUPT, "%s is broken, or not a store of cchost; restore a backup", file);
-    newest = a.txn > b.txn ? &a : &b;
-    return check_length(db, fd, (newest->last_page + 1) * a.page_size, file, err);
-}
-
-static int check_file(struct cc_db *db, const char *path, struct cc_err *err)
-{
-    char *file = cc_xasprintf("%s/data.mdb", path);
-    int fd = open(file, O_RDWR | O_CLOEXEC), rc = CC_OK;
-
-    if (fd >= 0) {
-        rc = check_open_file(db, fd, file, err);
-        close(fd);
-    } else if (errno != ENOENT) {
-        rc = cc_err_sys(err, errno, "%s", file);
-    }
-    free(file);
-    return rc;
-}
-
 /* ---- opening */
 
 static int open_env(struct cc_db *db, size_t map)
@@ -229,7 +148,7 @@ int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, s
     int rc;
 
     memset(db, 0, sizeof(*db));
-    if ((rc = check_file(db, path, err)))
+    if ((rc = cc_file_check(path, err)))
         return rc;
     db->path = cc_xstrdup(path);
     db->map_max = map_max;
@@ -239,11 +158,8 @@ int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, s
         return code_of(rc);
     }
     pthread_rwlock_init(&db->lock, NULL);
-    if (!(rc = use_tables(db, err)))
-        return CC_OK;
-    if (rc == CC_E_CORRUPT && db->mended)
-        cc_db_no_end(path, err);
-    cc_db_close(db);
+    if ((rc = use_tables(db, err)))
+        cc_db_close(db);
     return rc;
 }
 

@@ -124,16 +124,11 @@ static int start(struct cc_store *s, struct cc_err *err)
 
 static int open_in(struct cc_store *s, const struct cc_store_opts *o, const char *path, struct cc_err *err)
 {
-    struct cc_verified all;
     int rc;
 
     if ((rc = make_dir(o->dir, err)) || (rc = make_dir(path, err)) || (rc = check_not_open(path, err)) ||
         (o->serve && (rc = lock_serve(o->dir, &s->serve_fd, err))) || (rc = open_db(s, o, path, err)))
         return rc;
-    if (s->db.mended && cc_store_verify(s, &all, NULL, NULL, NULL) != CC_OK) {  /* there was something in it */
-        cc_db_close(&s->db);
-        return cc_db_no_end(path, err);
-    }
     first_revisions(s);
     sync_dir(path);
     sync_dir(o->dir);

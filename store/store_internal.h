@@ -47,6 +47,10 @@ void cc_entry_write(uint8_t *to, const struct cc_entry *e, const uint8_t *before
 int cc_entry_read(uint64_t seq, MDB_val v, struct cc_entry *out);
 void cc_entry_hash(uint64_t seq, MDB_val v, const uint8_t *before, uint8_t out[HASH_BYTES]);
 
+/* ---- file.c: whether LMDB may be let near the file */
+
+int cc_file_check(const char *path, struct cc_err *err);
+
 /* ---- lmdb.c: the environment, its map, and who may touch it when */
 
 struct cc_db {
@@ -59,13 +63,11 @@ struct cc_db {
     atomic_int reads_open;
     atomic_int fail_next;
     char *path;                 /* of the folder */
-    bool mended;                /* the file's end was missing and is zeros now */
     size_t map_max;
 };
 
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err);
 void cc_db_close(struct cc_db *db);
-int cc_db_no_end(const char *path, struct cc_err *err);         /* the refusal of a file that was cut */
 int cc_db_err(struct cc_err *err, int rc, const char *what);    /* any code of LMDB or the system -> CC_E_* */
 
 /* The loop's snapshot; nests. 0 or an engine code, end is due either way. */

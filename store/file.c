@@ -1,0 +1,141 @@
+/* file.c - a look at the data file before LMDB maps it.
+ *
+ * LMDB 0.9 trusts what it maps: pages have no checksums, and a file that was
+ * cut short kills the process.  So both meta pages and the length are looked
+ * at first.  A good file may be short as well: pages that a commit took and
+ * gave up again are never written, also when they were the last.  What
+ * lacks is then added as zeros, and a child process reads everything: if that
+ * ends it, there was something in it.
+ */
+#include "store/store_internal.h"
+
+#include "host/observe/log.h"
+#include "host/sys/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct page_meta {
+    uint64_t mapsize, last_page, txn;
+    uint32_t page_size;
+};
+
+/* Offsets of a meta page of LMDB 0.9 on a 64-bit machine. */
+static bool read_meta(int fd, off_t at, struct page_meta *out)
+{
+    enum { FLAGS = 10, MAGIC = 16, VERSION = 20, MAPSIZE = 32, PAGE_SIZE = 40, LAST_PAGE = 136, TXN = 144, END = 152 };
+    uint8_t b[END];
+    uint32_t magic, version;
+    uint16_t flags;
+
+    if (pread(fd, b, END, at) != END)
+        return false;
+    memcpy(&flags, b + FLAGS, sizeof(flags));
+    memcpy(&magic, b + MAGIC, sizeof(magic));
+    memcpy(&version, b + VERSION, sizeof(version));
+    memcpy(&out->page_size, b + PAGE_SIZE, sizeof(out->page_size));
+    memcpy(&out->mapsize, b + MAPSIZE, sizeof(out->mapsize));
+    memcpy(&out->last_page, b + LAST_PAGE, sizeof(out->last_page));
+    memcpy(&out->txn, b + TXN, sizeof(out->txn));
+    return magic == 0xBEEFC0DE && version == 1 && (flags & 0x08) && out->page_size >= 512 &&
+           out->page_size <= 65536 && (out->page_size & (out->page_size - 1)) == 0;
+}
+
+/* ---- the child: exit code 0 when all can be read */
+
+static void read_all(const char *path)
+{
+    struct cc_store *s = cc_xcalloc(1, sizeof(*s));
+    struct rlimit no_core = { 0, 0 };
+    struct cc_verified all;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+    setrlimit(RLIMIT_CORE, &no_core);
+    if (null >= 0)
+        dup2(null, STDERR_FILENO);  /* LMDB's last words help nobody */
+    _exit(cc_db_open(&s->db, path, 1 << 20, 1 << 20, NULL) || cc_store_verify(s, &all, NULL, NULL, NULL));
+}
+
+static bool can_be_read(const char *path)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0)
+        read_all(path);
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status == 0;
+}
+
+/* Every process that has it open holds a lock on the first byte of lock.mdb. */
+static bool in_use(const char *path)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+    char *file = cc_xasprintf("%s/lock.mdb", path);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    bool used = false;
+
+    free(file);
+    if (fd < 0)
+        return false;
+    used = fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    close(fd);
+    return used;
+}
+
+/* ---- the check */
+
+/* Not while another process has it open: it has been through this, and may be writing there. */
+static int mend(int fd, uint64_t need, const char *path, struct cc_err *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return cc_err_sys(err, errno, "%s", path);
+    if ((uint64_t)st.st_size >= need || in_use(path))
+        return CC_OK;
+    cc_log(CC_LOG_WARN, "store", "the file has %lld bytes and may have %llu: it is checked", (long long)st.st_size,
+           (unsigned long long)need);
+    if (fallocate(fd, 0, (off_t)need - 1, 1) != 0)
+        return cc_err_sys(err, errno, "%s/data.mdb is shorter than it says and cannot be lengthened", path);
+    if (can_be_read(path))
+        return CC_OK;
+    if (ftruncate(fd, st.st_size) != 0)     /* so that it is refused the next time, too */
+        cc_log(CC_LOG_WARN, "store", "cannot shorten the file again");
+    return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, its end is missing; restore a backup", path);
+}
+
+static int check(int fd, const char *path, struct cc_err *err)
+{
+    struct page_meta a, b, *newest;
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && st.st_size == 0)
+        return CC_OK; /* another process is making it */
+    if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
+        return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, or not a store of cchost; restore a backup", path);
+    newest = a.txn > b.txn ? &a : &b;
+    return mend(fd, (newest->last_page + 1) * a.page_size, path, err);
+}
+
+int cc_file_check(const char *path, struct cc_err *err)
+{
+    char *file = cc_xasprintf("%s/data.mdb", path);
+    int fd = open(file, O_RDWR | O_CLOEXEC), rc = CC_OK;
+
+    if (fd >= 0) {
+        rc = check(fd, path, err);
+        close(fd);
+    } else if (errno != ENOENT) {
+        rc = cc_err_sys(err, errno, "%s", file);
+    }
+    free(file);
+    return rc;
+}

@@ -85,10 +85,21 @@ class Server {
     this.agent.destroy();
   }
 
+  // Machines outlive the server, so a test that failed half-way must not leave its own behind.
+  async deleteAll() {
+    for (;;) {
+      const { body } = await this.call('GET', '/instances?limit=1000');
+      if (!body.length) return;
+      await Promise.all(body.map((m) => this.call('DELETE', `/instances/${m.id}`)));
+    }
+  }
+
   // An orderly end: TERM, exit code 0, nothing left open (the process says so in its log).
   async stop() {
+    const up = this.child.exitCode === null && !this.child.signalCode;
+    if (up && this.own) await this.deleteAll();
     this.agent.destroy();
-    if (this.child.exitCode === null && !this.child.signalCode) this.child.kill('SIGTERM');
+    if (up) this.child.kill('SIGTERM');
     await this.exited;
     if (this.own) fs.rmSync(this.dir, { recursive: true, force: true });
     if (this.code !== 0) throw new Error(`the server ended with ${this.code ?? this.signal}:\n${this.log}`);

@@ -321,22 +321,16 @@ static int own_settings(const struct cc_driver *d, const struct cc_pairs *all, s
     return 0;
 }
 
-struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const struct cc_pairs *settings,
-                                     struct cc_err *err)
+struct cc_provider *cc_provider_open_driver(uv_loop_t *loop, const struct cc_driver *d, const struct cc_pairs *settings,
+                                            struct cc_err *err)
 {
-    const struct cc_driver *d = cc_driver_find(name);
     struct cc_arena a = { 0 };
     struct cc_pairs rest;
     struct cc_provider *p;
     unsigned threads;
     void *self;
-    int r;
+    int r = own_settings(d, settings, &a, &rest, &threads, err);
 
-    if (!d) {
-        cc_err_set(err, CC_E_NOT_FOUND, "no provider \"%.60s\" in this build", name);
-        return NULL;
-    }
-    r = own_settings(d, settings, &a, &rest, &threads, err);
     if (r == 0)
         r = d->open(&rest, &self, err);
     cc_arena_free(&a);
@@ -347,8 +341,19 @@ struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const st
     p->self = self;
     p->loop = loop;
     if (!(d->flags & CC_DRIVER_INLINE))
-        p->pool = cc_pool_new(loop, name, threads);
+        p->pool = cc_pool_new(loop, d->name, threads);
     return p;
+}
+
+struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const struct cc_pairs *settings,
+                                     struct cc_err *err)
+{
+    const struct cc_driver *d = cc_driver_find(name);
+
+    if (d)
+        return cc_provider_open_driver(loop, d, settings, err);
+    cc_err_set(err, CC_E_NOT_FOUND, "no provider \"%.60s\" in this build", name);
+    return NULL;
 }
 
 void cc_provider_close(struct cc_provider *p)

@@ -50,6 +50,10 @@ typedef void (*cc_provider_done)(void *arg, const struct cc_provider_res *res);
 struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const struct cc_pairs *settings,
                                      struct cc_err *err);
 
+/* The same with a driver that is in no list: for tests. */
+struct cc_provider *cc_provider_open_driver(uv_loop_t *loop, const struct cc_driver *d, const struct cc_pairs *settings,
+                                            struct cc_err *err);
+
 /* Cancels what is under way (those waiters get "cancelled"), and frees all once the last job has returned. */
 void cc_provider_close(struct cc_provider *p);
 

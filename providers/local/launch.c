@@ -147,7 +147,7 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
 }
 
 /* `fd` becomes the child's fd 3, `err_fd` its stderr (-1: /dev/null). The launcher's session is its own. */
-static int spawn(const char *const *argv, int fd, int err_fd, pid_t *pid)
+static int spawn(const char *program, const char *const *argv, int fd, int err_fd, pid_t *pid)
 {
     static char *const no_environment[] = { NULL };
     posix_spawn_file_actions_t fa;
@@ -170,7 +170,7 @@ static int spawn(const char *const *argv, int fd, int err_fd, pid_t *pid)
     posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     posix_spawnattr_setsigdefault(&at, &all);
     posix_spawnattr_setsigmask(&at, &none);
-    r = posix_spawn(pid, argv[0], &fa, &at, (char *const *)argv, no_environment);
+    r = posix_spawn(pid, program, &fa, &at, (char *const *)argv, no_environment);
     posix_spawnattr_destroy(&at);
     posix_spawn_file_actions_destroy(&fa);
     return r;
@@ -194,7 +194,7 @@ int cc_local_run(const char *const *argv, char *text, size_t size)
 
     if (pipe2(p, O_CLOEXEC) != 0)
         return -1;
-    r = spawn(argv, -1, p[1], &pid);
+    r = spawn(argv[0], argv, -1, p[1], &pid);
     close(p[1]);
     if (r == 0) {
         while ((r = n + 1 < size ? read(p[0], text + n, size - n - 1) : read(p[0], rest, sizeof(rest))) > 0)
@@ -252,7 +252,7 @@ static int judge(const char *line, struct cc_err *err)
 int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,
                     const char *image_root)
 {
-    const char *argv[] = { l->launch, "run", NULL };
+    const char *argv[] = { "cchost-init", "run", NULL };   /* all that the machine sees of its pid 1 */
     struct wishes w = { 0 };
     uint32_t len;
     char line[512];
@@ -269,7 +269,7 @@ int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const s
         return cc_err_sys(x->err, errno, "socketpair");
     }
     len = (uint32_t)w.n;
-    r = spawn(argv, s[1], -1, &pid);
+    r = spawn(l->launch, argv, s[1], -1, &pid);
     close(s[1]);
     if (r != 0) {
         r = cc_err_sys(x->err, r, "starting the launcher");

@@ -237,6 +237,8 @@ void cc_sched_close(lua_State *L)
     }
     while ((t = s->all)) {
         cc_log(CC_LOG_WARN, "task", "a task would not end and is dropped");
+        if (t->state == PARKED && t->cancel)
+            t->cancel(t->op); /* what it waits for must not find it later */
         task_put(s, t, false);
     }
     the_sched = NULL;

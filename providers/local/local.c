@@ -261,7 +261,8 @@ static int remove_machine(const struct cc_local *l, struct cc_provider_ctx *x, c
     cc_remove_tree(trash);
     if (rename(cc_machine_path(l, x->arena, short_id, ""), trash) != 0 && errno != ENOENT)
         return cc_err_sys(x->err, errno, "removing cc-%s", short_id);
-    cc_local_slot_free(l, m.uid_base, short_id);
+    if (l->root)
+        cc_local_slot_free(l, short_id);
     r = cc_remove_tree(trash);
     return r ? cc_err_sys(x->err, r, "removing the files of cc-%s", short_id) : 0;
 }

@@ -88,7 +88,7 @@ void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct 
 int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_call *call, struct cc_err *err);
 void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd);  /* its object is no more */
 int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);
-void cc_local_slot_free(const struct cc_local *l, unsigned long uid_base, const char *short_id);
+void cc_local_slot_free(const struct cc_local *l, const char *short_id);
 
 /* ---- files.c */
 int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err);  /* temporary name, rename */

@@ -299,16 +299,20 @@ int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long 
     return 0;
 }
 
-void cc_local_slot_free(const struct cc_local *l, unsigned long uid_base, const char *short_id)
+void cc_local_slot_free(const struct cc_local *l, const char *short_id)
 {
+    unsigned long i, n = first_slot(l, short_id);
     char path[512], who[32];
     ssize_t got;
 
-    if (uid_base < l->uid_base)
-        return;
-    snprintf(path, sizeof(path), "%s/slots/%lu", l->dir, (uid_base - l->uid_base) / CC_SLOT_UIDS);
-    got = readlink(path, who, sizeof(who) - 1);
-    who[got > 0 ? got : 0] = 0;
-    if (strcmp(who, short_id) == 0)
-        unlink(path);
+    for (i = 0; i < l->slots; i++, n = (n + 1) % l->slots) {
+        snprintf(path, sizeof(path), "%s/slots/%lu", l->dir, n);
+        if ((got = readlink(path, who, sizeof(who) - 1)) < 0)
+            return;             /* behind a hole: sweep takes it at the next open */
+        who[got] = 0;
+        if (strcmp(who, short_id) == 0) {
+            unlink(path);
+            return;
+        }
+    }
 }

@@ -21,6 +21,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+static unsigned run_id;      /* no two runs share a name, whatever an earlier one left */
+
 struct fix {
     const struct cc_driver *driver;
     void *self;
@@ -48,6 +50,7 @@ static inline struct fix *fix_new(const char *driver)
     struct fix *f = calloc(1, sizeof(*f));
     struct cc_err err = { .message = "" };
 
+    run_id = (unsigned)getpid();
     f->driver = cc_driver_find(driver);
     f->call.wake_fd = -1;
     strcpy(f->dir, "/tmp/cc-prov-XXXXXX");
@@ -72,14 +75,14 @@ static inline void fix_ok(struct fix *f, struct cc_provider_req req)
         fail_msg("operation %d: %s: %s", req.op, cc_err_word(f->res.code), f->res.err.message);
 }
 
-/* A description with its own short id: 12 digits of n. */
+/* A description with its own short id, whose last 6 digits are n. */
 static inline struct cc_machine_spec a_machine(unsigned n)
 {
     static char text[64][2][40];
     struct cc_machine_spec s = { .network = CC_NET_NONE };
 
-    snprintf(text[n % 64][0], 40, "%012x", n);
-    snprintf(text[n % 64][1], 40, "00000000-0000-4000-8000-%012x", n);
+    snprintf(text[n % 64][0], 40, "%06x%06x", run_id & 0xffffff, n);
+    snprintf(text[n % 64][1], 40, "00000000-0000-4000-8000-%06x%06x", run_id & 0xffffff, n);
     s.short_id = text[n % 64][0];
     s.id = text[n % 64][1];
     s.name = "box";
@@ -90,7 +93,7 @@ static inline struct cc_machine_spec a_machine(unsigned n)
 static inline const char *pid_of(const struct cc_machine_spec *s)
 {
     static char text[64][20];
-    unsigned n = (unsigned)strtoul(s->short_id, NULL, 16) % 64;
+    unsigned n = (unsigned)strtoul(s->short_id + 6, NULL, 16) % 64;
 
     snprintf(text[n], 20, "cc-%s", s->short_id);
     return text[n];

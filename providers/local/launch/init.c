@@ -170,8 +170,7 @@ static _Noreturn void end_all(struct box *b)
     const struct timespec nap = { 0, 20000000 };
     sigset_t set;
 
-    kill(-1, SIGTERM);
-    kill(-1, SIGHUP);
+    kill(-1, SIGTERM);              /* terminals hang up when the agent ends */
     kill(-1, SIGCONT);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);

@@ -1,0 +1,597 @@
+/* Machines of `local`: what they see and may do, that they outlive the host, and that nothing outlives them. */
+#include "test_provider.h"
+
+#include "host/script/carried.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static int setup(void **state)
+{
+    *state = fix_new("local");
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    assert_nothing_left(*state);
+    fix_free(*state);
+    return 0;
+}
+
+#define DO(f, ...) fix_do((f), (struct cc_provider_req){ __VA_ARGS__ })
+#define OK(f, ...) fix_ok((f), (struct cc_provider_req){ __VA_ARGS__ })
+
+static const struct cc_capabilities *caps(struct fix *f)
+{
+    return f->driver->capabilities(f->self);
+}
+
+static void nap(void)
+{
+    poll(NULL, 0, 2);
+}
+
+/* The same, but the answer may get lost. */
+static int try(struct fix *f, const struct cc_machine_spec *s, const char *line)
+{
+    const char *const words[] = { "sh", "-c", line };
+    struct cc_exec_spec e = { .cmd = { words, 3 } };
+    int r = fix_do(f, (struct cc_provider_req){ .op = CC_OP_EXEC, .id = pid_of(s), .exec = &e });
+
+    return r ? r : f->res.exec.exit;
+}
+
+/* As the machine's lock file has it. */
+static pid_t init_of(struct fix *f, const struct cc_machine_spec *s)
+{
+    char path[128];
+    int pid = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/machines/%s/lock", f->dir, s->short_id);
+    if ((file = fopen(path, "re"))) {
+        if (fscanf(file, "%d", &pid) != 1)
+            pid = 0;
+        fclose(file);
+    }
+    return pid;
+}
+
+/* ---------------------------------------------------------------- inside */
+
+static void test_who_and_where(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(1);
+
+    s.name = "My box!";
+    create(f, &s);
+    assert_true(says(f, &s, "id -un; id -u; id -g; hostname; pwd; echo $HOME",
+                     "claude\n1000\n1000\nMy-box-\n/home/claude\n/home/claude\n"));
+    assert_true(says(f, &s, "touch /tmp/a /home/claude/b /claude-data/c && echo yes", "yes\n"));
+    assert_true(says(f, &s, "for p in /usr/x /etc/x /bin/x /lib/x; do touch $p 2>/dev/null && echo $p; done", ""));
+    assert_true(says(f, &s, "grep -E '^Cap(Eff|Prm|Bnd|Amb)|^NoNew|^Seccomp:' /proc/self/status | cut -f2 | tr '\\n' ' '",
+                     "0000000000000000 0000000000000000 0000000000000000 0000000000000000 1 2 "));
+    assert_true(says(f, &s, "cat /proc/1/comm; ls /proc | grep -c '^[0-9]'", "cchost-init\n5\n"));    /* init, agent, sh, ls, grep */
+    assert_true(says(f, &s, "ls -A /dev | tr '\\n' ' '",
+                     "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero "));
+    destroy(f, &s);
+}
+
+static void test_the_host_is_out_of_sight(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(2);
+    char line[256];
+
+    create(f, &s);
+    assert_true(says(f, &s, "cat /etc/shadow 2>/dev/null; cat /etc/gshadow 2>/dev/null; ls -A /root", ""));
+    snprintf(line, sizeof(line), "ls -A /home; ls -d %s /work /var/lib/dpkg /boot /sys/fs /.cchost 2>/dev/null", f->dir);
+    assert_true(says(f, &s, line, "claude\n"));
+    assert_true(says(f, &s, "grep -c . /etc/passwd; cat /etc/hostname", "3\nbox\n"));
+    assert_int_not_equal(sh(f, &s, "cat /proc/1/environ"), 0);
+    assert_int_not_equal(sh(f, &s, "ls /proc/1/root/"), 0);
+    assert_int_not_equal(sh(f, &s, "cat /proc/kcore | head -c 1 | grep -q ."), 0);
+    assert_true(says(f, &s, "find / -xdev -name agent.sock 2>/dev/null; ss -xl 2>/dev/null | grep -c agent", "0\n"));
+    destroy(f, &s);
+}
+
+static void test_forbidden_calls(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(3);
+
+    create(f, &s);
+    assert_int_not_equal(sh(f, &s, "unshare -U true"), 0);
+    assert_int_not_equal(sh(f, &s, "unshare -n true"), 0);
+    assert_int_not_equal(sh(f, &s, "mount -t tmpfs x /tmp"), 0);
+    assert_int_not_equal(sh(f, &s, "dmesg"), 0);
+    assert_int_not_equal(sh(f, &s, "hostname other"), 0);
+    try(f, &s, "kill -9 1; kill -9 -1");    /* the agent too: the machine lives on */
+    while (DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)) != 0)
+        nap();
+    assert_int_equal(state_of(f, &s), CC_M_RUNNING);
+    destroy(f, &s);
+}
+
+static void test_sudo_and_setuid_give_nothing(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(4);
+
+    create(f, &s);
+    assert_true(says(f, &s, "cp /bin/id /tmp/id; chmod 4755 /tmp/id; /tmp/id -u; "
+                     "grep -v nosuid /proc/mounts | grep -v ' /dev/' | cut -d' ' -f2", "1000\n"));
+    destroy(f, &s);
+}
+
+/* ---------------------------------------------------------------- outside */
+
+static void test_own_uid_range(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec a = a_machine(5), b = a_machine(6);
+    char path[128];
+    struct stat sa, sb;
+
+    create(f, &a);
+    create(f, &b);
+    snprintf(path, sizeof(path), "/proc/%d/ns/user", init_of(f, &a));
+    assert_true(sh(f, &a, "sleep 60 & sleep 0") == 0);
+    snprintf(path, sizeof(path), "%s/machines/%s/home/claude", f->dir, a.short_id);
+    assert_int_equal(stat(path, &sa), 0);
+    snprintf(path, sizeof(path), "%s/machines/%s/home/claude", f->dir, b.short_id);
+    assert_int_equal(stat(path, &sb), 0);
+    if (geteuid() == 0) {
+        assert_true(sa.st_uid >= 0x70000000u && sb.st_uid >= 0x70000000u);
+        assert_int_not_equal(sa.st_uid, sb.st_uid);
+        snprintf(path, sizeof(path), "/proc/%d", init_of(f, &a));
+        assert_int_equal(stat(path, &sb), 0);       /* not dumpable, so its files are root's: look inside */
+        snprintf(path, sizeof(path), "/proc/%d/status", init_of(f, &a));
+        assert_false(mentions(path, "Uid:\t0\t"));
+    } else {
+        assert_int_equal(sa.st_uid, geteuid());
+    }
+    destroy(f, &a);
+    destroy(f, &b);
+}
+
+static bool cgroup_has(const char *controller, const char *name)
+{
+    char line[256];
+
+    snprintf(line, sizeof(line), "find /sys/fs/cgroup/%s -type d -name '%s' 2>/dev/null | grep -q .", controller, name);
+    return system(line) == 0;
+}
+
+static void test_limits_are_applied_or_told(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(7);
+    bool disk_told = false, memory_told = false;
+    size_t i;
+
+    s.memory_mib = 64;
+    s.vcpu = 0.5;
+    s.disk_gib = 3;
+    create(f, &s);
+    for (i = 0; i < f->res.machine.n_unenforced; i++) {
+        disk_told |= strcmp(f->res.machine.unenforced[i].what, "disk_gib") == 0;
+        memory_told |= strcmp(f->res.machine.unenforced[i].what, "memory_mib") == 0;
+    }
+    assert_true(disk_told);
+    assert_int_equal(f->res.machine.disk_gib, 0);
+    if (caps(f)->limit_memory) {
+        assert_int_equal(f->res.machine.memory_mib, 64);
+        assert_false(memory_told);
+        assert_int_not_equal(try(f, &s, "head -c 200m /dev/zero | tail >/dev/null"), 0);
+        while (DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)) != 0)
+            nap();                  /* the agent may have been the victim */
+    } else {
+        assert_true(memory_told);
+    }
+    destroy(f, &s);
+    assert_false(cgroup_has("", pid_of(&s)));
+}
+
+static void test_processes_are_bounded(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(8);
+
+    if (!caps(f)->limit_pids) {
+        print_message("this host cannot limit processes: %s\n", "see capabilities");
+        skip();
+    }
+    f->driver->close(f->self);
+    f->extra[f->n_extra++] = (struct cc_pair){ "pids", "40" };
+    assert_int_equal(fix_open(f, NULL), 0);
+    create(f, &s);
+    assert_int_equal(f->res.machine.pids, 40);
+    assert_int_not_equal(sh(f, &s, "for i in $(seq 100); do sleep 100 >/dev/null 2>&1 & done 2>/dev/null"), 0);
+    destroy(f, &s);
+}
+
+/* ---------------------------------------------------------------- life and death */
+
+static void test_data_survives_stop_and_start(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(9);
+
+    create(f, &s);
+    sh(f, &s, "echo home >~/a; echo volume >/claude-data/b; echo gone >/tmp/c");
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_int_equal(processes_with(s.short_id), 0);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat ~/a /claude-data/b; cat /tmp/c 2>/dev/null", "home\nvolume\n"));
+    destroy(f, &s);
+}
+
+static void test_machines_outlive_the_host(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(10);
+    int64_t started;
+
+    create(f, &s);
+    started = f->res.machine.started_at;
+    sh(f, &s, "echo kept >/tmp/here");
+    f->driver->close(f->self);
+    assert_int_equal(fix_open(f, NULL), 0);
+    assert_int_equal(state_of(f, &s), CC_M_RUNNING);
+    assert_int_equal(f->res.machine.started_at, started);
+    assert_true(says(f, &s, "cat /tmp/here", "kept\n"));
+    create(f, &s);
+    assert_int_equal(f->res.machine.started_at, started);
+    destroy(f, &s);
+}
+
+/* A host that is killed while it makes machines: each is then there whole, or can be made or removed. */
+static void test_a_host_killed_while_creating(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s[12];
+    unsigned i, round;
+
+    for (round = 0; round < 8; round++) {
+        pid_t host = fork();
+
+        for (i = 0; i < 12; i++)
+            s[i] = a_machine(100 + i);
+        if (host == 0) {
+            for (i = 0; i < 12; i++)
+                create(f, &s[i]);
+            _exit(0);
+        }
+        poll(NULL, 0, (int)(3 + round * 5));    /* somewhere in the middle: any place will do */
+        kill(host, SIGKILL);
+        waitpid(host, NULL, 0);
+        f->driver->close(f->self);
+        assert_int_equal(fix_open(f, NULL), 0);
+        for (i = 0; i < 12; i++) {
+            if (round % 2)
+                create(f, &s[i]);               /* the workflow is taken up again */
+            if (round % 2)
+                assert_true(says(f, &s[i], "echo up", "up\n"));
+            destroy(f, &s[i]);
+        }
+        assert_nothing_left(f);
+    }
+}
+
+static void test_pid_1_killed_from_outside(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(11);
+
+    create(f, &s);
+    sh(f, &s, "sleep 1000 >/dev/null 2>&1 & echo x >~/x");
+    assert_int_equal(kill(init_of(f, &s), SIGKILL), 0);
+    while (state_of(f, &s) == CC_M_RUNNING)
+        nap();
+    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat ~/x; pgrep -c sleep", "x\n0\n"));
+    destroy(f, &s);
+}
+
+static void test_the_agent_comes_back(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(12);
+
+    create(f, &s);
+    sh(f, &s, "echo $PPID >/tmp/agent; (sleep 0.05; kill -9 $PPID) >/dev/null 2>&1 &");
+    while (try(f, &s, "[ $PPID != $(cat /tmp/agent) ]") != 0)
+        nap();
+    assert_int_equal(state_of(f, &s), CC_M_RUNNING);
+    destroy(f, &s);
+}
+
+static void test_stop_is_gentle_then_firm(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(13);
+    uint64_t t;
+
+    f->driver->close(f->self);
+    f->extra[f->n_extra++] = (struct cc_pair){ "stop_grace_ms", "300" };
+    assert_int_equal(fix_open(f, NULL), 0);
+    create(f, &s);
+    sh(f, &s, "(trap 'echo bye >~/bye; exit' TERM; : >/tmp/set; while :; do sleep 0.01; done) >/dev/null 2>&1 &");
+    while (sh(f, &s, "[ -e /tmp/set ]") != 0)
+        nap();
+    t = cc_mono_ms();
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_true(cc_mono_ms() - t < 290);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat ~/bye", "bye\n"));
+    sh(f, &s, "(trap '' TERM HUP; : >/tmp/set; while :; do sleep 0.01; done) >/dev/null 2>&1 &");
+    while (sh(f, &s, "[ -e /tmp/set ]") != 0)
+        nap();
+    t = cc_mono_ms();
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_in_range(cc_mono_ms() - t, 290, 3000);
+    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    destroy(f, &s);
+}
+
+static void test_cmd_runs_at_each_start(void **state)
+{
+    struct fix *f = *state;
+    const char *const words[] = { "sh", "-c", "echo $GREETING >>~/ran" };
+    const struct cc_pair env[] = { { "GREETING", "hi there" } };
+    struct cc_machine_spec s = a_machine(14);
+
+    s.cmd = (struct cc_strs){ words, 3 };
+    s.env = (struct cc_pairs){ env, 1 };
+    create(f, &s);
+    while (sh(f, &s, "grep -q hi ~/ran") != 0)
+        nap();
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    while (sh(f, &s, "[ $(grep -c 'hi there' ~/ran) = 2 ]") != 0)
+        nap();
+    assert_true(says(f, &s, "echo $GREETING", "hi there\n"));
+    destroy(f, &s);
+}
+
+/* ---------------------------------------------------------------- deadlines */
+
+static void test_exec_ends_in_time(void **state)
+{
+    struct fix *f = *state;
+    const char *const words[] = { "sleep", "60" };
+    struct cc_exec_spec e = { .cmd = { words, 2 }, .timeout_ms = 100 };
+    struct cc_machine_spec s = a_machine(15);
+
+    create(f, &s);
+    OK(f, .op = CC_OP_EXEC, .id = pid_of(&s), .exec = &e);
+    assert_int_equal(f->res.exec.exit, 124);
+    e.timeout_ms = 30000;
+    assert_int_equal(DO(f, .op = CC_OP_EXEC, .id = pid_of(&s), .exec = &e, .timeout_ms = 50), CC_E_TIMEOUT);
+    destroy(f, &s);
+}
+
+static void test_exec_passes_bytes(void **state)
+{
+    struct fix *f = *state;
+    static char big[300000];
+    const char *const words[] = { "sh", "-c", "cat; echo oops >&2; exit 7" };
+    struct cc_exec_spec e = { .cmd = { words, 3 }, .in = big, .in_len = sizeof(big) };
+    struct cc_machine_spec s = a_machine(16);
+    size_t i;
+
+    for (i = 0; i < sizeof(big); i++)
+        big[i] = (char)(i * 7);
+    create(f, &s);
+    OK(f, .op = CC_OP_EXEC, .id = pid_of(&s), .exec = &e);
+    assert_int_equal(f->res.exec.exit, 7);
+    assert_int_equal(f->res.exec.out_len, sizeof(big));
+    assert_memory_equal(f->res.exec.out, big, sizeof(big));
+    assert_string_equal(f->res.exec.err, "oops\n");
+    destroy(f, &s);
+}
+
+static void test_a_cancelled_create_leaves_nothing(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(17);
+
+    atomic_store(&f->call.cancelled, true);
+    assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_CANCELLED);
+    atomic_store(&f->call.cancelled, false);
+    assert_int_equal(state_of(f, &s), CC_M_GONE);
+    assert_int_equal(processes_with(s.short_id), 0);
+}
+
+/* ---------------------------------------------------------------- volumes */
+
+static void test_a_volume_moves_between_machines(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "shared" };
+    struct cc_mount_spec m = { "shared", "/claude-data" };
+    struct cc_machine_spec a = a_machine(18), b = a_machine(19);
+
+    a.volumes = b.volumes = &m;
+    a.n_volumes = b.n_volumes = 1;
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &a);
+    sh(f, &a, "mkdir -p /claude-data/d && echo from a >/claude-data/d/f && ln -s /etc/passwd /claude-data/l");
+    assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &b), CC_E_CONFLICT);
+    assert_int_equal(state_of(f, &b), CC_M_GONE);
+    assert_int_equal(DO(f, .op = CC_OP_VOLUME_DELETE, .id = "shared"), CC_E_CONFLICT);
+    destroy(f, &a);
+    create(f, &b);
+    assert_true(says(f, &b, "cat /claude-data/d/f && echo more >>/claude-data/d/f && stat -c %U /claude-data/d/f",
+                     "from a\nclaude\n"));
+    destroy(f, &b);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "shared");
+}
+
+static void test_own_volume_stays_unless_purged(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(20);
+
+    create(f, &s);
+    sh(f, &s, "echo kept >/claude-data/k");
+    OK(f, .op = CC_OP_DESTROY, .id = pid_of(&s));
+    create(f, &s);
+    assert_true(says(f, &s, "cat /claude-data/k; ls -A ~", "kept\n"));
+    destroy(f, &s);
+}
+
+/* ---------------------------------------------------------------- images */
+
+static void test_images(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(21);
+    char line[1024], root[100], tar[100];
+    unsigned i;
+
+    /* A root of a few copied programs: what a busybox image would be. */
+    snprintf(root, sizeof(root), "%s/image", f->dir);
+    snprintf(tar, sizeof(tar), "%s/image.tar.gz", f->dir);
+    snprintf(line, sizeof(line),
+             "set -e; mkdir -p %s/bin %s/etc; cd %s; echo mark >etc/mark; ln -s bin sbin; "
+             "for p in sh cat id touch ls; do cp /bin/$p bin/; ldd /bin/$p | grep -o '/lib[^ ]*'; done | sort -u | "
+             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .", root, root, root, tar);
+    assert_int_equal(system(line), 0);
+    for (i = 0; i < 2; i++) {
+        s = a_machine(21 + i);
+        s.image = i ? tar : root;
+        create(f, &s);
+        assert_true(says(f, &s, "cat /etc/mark; id -u", "mark\n1000\n"));
+        if (geteuid() == 0)         /* its root's files are its root's */
+            assert_true(says(f, &s, "ls -ldn /etc | cat | { read a b c d e; echo $c; }; touch /etc/x 2>/dev/null; ls /etc/x 2>/dev/null",
+                             "0\n"));
+        OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+        OK(f, .op = CC_OP_START, .id = pid_of(&s));
+        destroy(f, &s);
+    }
+    s.image = "/nonexistent";
+    assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_NOT_FOUND);
+    snprintf(line, sizeof(line), "echo rubbish >%s", tar);
+    assert_int_equal(system(line), 0);
+    s.image = tar;
+    assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_INVALID);
+}
+
+/* ---------------------------------------------------------------- network */
+
+static int listener(const char *address, int *port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET };
+    socklen_t n = sizeof(a);
+    int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    inet_pton(AF_INET, address, &a.sin_addr);
+    assert_int_equal(bind(s, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(s, 8), 0);
+    assert_int_equal(getsockname(s, (struct sockaddr *)&a, &n), 0);
+    *port = ntohs(a.sin_port);
+    return s;
+}
+
+static void test_network_none_is_alone(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(23);
+
+    create(f, &s);
+    assert_true(says(f, &s, "cut -d: -f1 -s /proc/net/dev | tr -d ' '", "lo\n"));
+    destroy(f, &s);
+}
+
+static void test_nat_reaches_neither_host_nor_machines(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec a = a_machine(24), b = a_machine(25);
+    char line[512];
+    int port, fd;
+
+    a.network = b.network = CC_NET_NAT;
+    if (!caps(f)->net_nat) {
+        assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &a), CC_E_UNSUPPORTED);
+        print_message("no nat on this host: %s\n", f->res.err.message);
+        skip();
+    }
+    fd = listener("0.0.0.0", &port);
+    create(f, &a);
+    create(f, &b);
+    while (sh(f, &a, "grep -q eth0 /proc/net/route") != 0 || sh(f, &b, "grep -q eth0 /proc/net/route") != 0)
+        nap();
+    /* Loopback, every address that the host has, its gateway's mapping, the resolver's address. */
+    snprintf(line, sizeof(line),
+             "for h in 127.0.0.1 169.254.169.254 $(ip -4 -o addr | grep -o 'inet [0-9.]*' | cut -c6-) %s; do "
+             "timeout 1 bash -c \"exec 3<>/dev/tcp/$h/%d\" 2>/dev/null && echo reached $h; done; echo done",
+             "$(ip route | grep -o 'via [0-9.]*' | cut -c5-)", port);
+    assert_true(says(f, &a, line, "done\n"));
+    /* The other machine listens; nothing of it is on the host or in the first one. */
+    sh(f, &b, "(python3 -m http.server 8765 || true) >/dev/null 2>&1 &");
+    assert_int_not_equal(sh(f, &a, "timeout 1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/8765' 2>/dev/null"), 0);
+    close(fd);
+    destroy(f, &a);
+    destroy(f, &b);
+    assert_int_equal(processes_with(f->dir), 0);
+}
+
+static void test_many_at_once(void **state)
+{
+    enum { N = 24 };
+    struct fix *f = *state;
+    pid_t kids[N];
+    unsigned i;
+    int status;
+
+    for (i = 0; i < N; i++) {
+        if ((kids[i] = fork()) == 0) {
+            struct cc_machine_spec s = a_machine(200 + i);
+
+            create(f, &s);
+            _exit(says(f, &s, "echo up", "up\n") ? 0 : 1);
+        }
+    }
+    for (i = 0; i < N; i++) {
+        assert_int_equal(waitpid(kids[i], &status, 0), kids[i]);
+        assert_int_equal(status, 0);
+    }
+    OK(f, .op = CC_OP_LIST);
+    assert_int_equal(f->res.machines.n, N);
+    for (i = 0; i < N; i++) {
+        struct cc_machine_spec s = a_machine(200 + i);
+
+        destroy(f, &s);
+    }
+}
+
+#define CASE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(test_who_and_where), CASE(test_the_host_is_out_of_sight), CASE(test_forbidden_calls),
+        CASE(test_sudo_and_setuid_give_nothing), CASE(test_own_uid_range), CASE(test_limits_are_applied_or_told),
+        CASE(test_processes_are_bounded), CASE(test_data_survives_stop_and_start),
+        CASE(test_machines_outlive_the_host), CASE(test_a_host_killed_while_creating),
+        CASE(test_pid_1_killed_from_outside), CASE(test_the_agent_comes_back), CASE(test_stop_is_gentle_then_firm),
+        CASE(test_cmd_runs_at_each_start), CASE(test_exec_ends_in_time), CASE(test_exec_passes_bytes),
+        CASE(test_a_cancelled_create_leaves_nothing), CASE(test_a_volume_moves_between_machines),
+        CASE(test_own_volume_stays_unless_purged), CASE(test_images), CASE(test_network_none_is_alone),
+        CASE(test_nat_reaches_neither_host_nor_machines), CASE(test_many_at_once),
+    };
+    int failed = cmocka_run_group_tests_name(argc < 2 ? "local" : "local as an ordinary user", tests, NULL, NULL);
+
+    if (argc < 2 && geteuid() == 0)
+        failed += again_as_user(argv[0]);
+    return failed;
+}

@@ -157,6 +157,7 @@ static void count_open(uv_handle_t *h, void *arg)
 }
 
 static void on_guard(uv_timer_t *t) { (void)t; }
+static void on_guard_closed(uv_handle_t *h) { h->data = NULL; }
 
 /* Until nothing is left to wait for, or for five seconds: what is open then is named by close. */
 static void run_dry(uv_loop_t *loop)
@@ -169,8 +170,10 @@ static void run_dry(uv_loop_t *loop)
     uv_unref((uv_handle_t *)&guard);
     while (uv_loop_alive(loop) && cc_mono_ns() < end)
         uv_run(loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&guard, NULL);
-    uv_run(loop, UV_RUN_NOWAIT);
+    guard.data = &guard;
+    uv_close((uv_handle_t *)&guard, on_guard_closed);
+    while (guard.data) /* a uv_stop from before may cut the first run short */
+        uv_run(loop, UV_RUN_NOWAIT);
 }
 
 /* The state is closed after the loop has run dry, so that every completion still finds it; the

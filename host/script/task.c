@@ -46,6 +46,7 @@ struct sched {
     struct cc_task *spare;          /* finished cleanly: coroutine ready for another function */
     struct cc_task *current;
     unsigned count, spares;
+    unsigned handles;               /* while closing */
     bool draining;
 };
 
@@ -214,7 +215,14 @@ int cc_sched_init(lua_State *L, uv_loop_t *loop)
     return 0;
 }
 
-static void on_closed(uv_handle_t *h) { free(h->data); }
+/* libuv finishes closes in the reverse of their order, so the last is known by counting only. */
+static void on_closed(uv_handle_t *h)
+{
+    struct sched *s = h->data;
+
+    if (--s->handles == 0)
+        free(s);
+}
 
 /* Cancel may make a task start another wait, so go round; a task that never ends is dropped after
  * some rounds, which the count tells. */
@@ -242,8 +250,9 @@ void cc_sched_close(lua_State *L)
         task_put(s, t, false);
     }
     the_sched = NULL;
-    uv_close((uv_handle_t *)&s->prepare, NULL);
-    uv_close((uv_handle_t *)&s->idle, NULL);
+    s->handles = 3;
+    uv_close((uv_handle_t *)&s->prepare, on_closed);
+    uv_close((uv_handle_t *)&s->idle, on_closed);
     uv_close((uv_handle_t *)&s->check, on_closed);
 }
 

@@ -35,7 +35,10 @@ local function start_machine(p, rec, deadline)
     local info, err = p:start(rec.provider_id, deadline)
     if info or err.code ~= "not_found" then return info, err end
   end
-  return p:create(spec_of(rec), deadline)
+  -- create finds a machine that a cut-off attempt made; that one may be stopped by now
+  local info, err = p:create(spec_of(rec), deadline)
+  if info and info.state == "stopped" then return p:start(info.provider_id, deadline) end
+  return info, err
 end
 
 -- The provider call of each transient status, and the status that its success leads to.

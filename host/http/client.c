@@ -19,14 +19,14 @@
 #include "host/http/text.h"
 #include "host/sys/mem.h"
 
-enum { START_MAX = 20, HEAD_MAX = 65536 };
+enum { START_MAX = 20, HEAD_MAX = 65536, TAKE_MAX = 1 << 20 };
 #define OLD_PROTOCOLS ((CURLoption)181)     /* CURLOPT_PROTOCOLS, for a libcurl before 7.85 */
 
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
 #undef curl_multi_setopt
 #define FUNCTIONS(X) \
-    X(global_init) X(easy_init) X(easy_cleanup) X(easy_setopt) X(easy_getinfo) X(easy_strerror) \
+    X(global_init) X(easy_init) X(easy_cleanup) X(easy_setopt) X(easy_getinfo) X(easy_strerror) X(easy_pause) \
     X(multi_init) X(multi_cleanup) X(multi_setopt) X(multi_add_handle) X(multi_remove_handle) \
     X(multi_socket_action) X(multi_info_read) X(multi_assign) X(slist_append) X(slist_free_all)
 
@@ -38,7 +38,8 @@ static struct {
 
 struct cc_fetch {
     struct cc_fetch *prev, *next;       /* waiting or running */
-    bool running;
+    bool running, paused;
+    struct client *client;
     CURL *easy;
     struct curl_slist *headers;
     char *body, *url;
@@ -56,7 +57,8 @@ struct client {
     uv_loop_t *loop;
     CURLM *multi;
     uv_timer_t timer;                   /* libcurl reads the real clock, so its timer is a real one */
-    uv_idle_t idle;                     /* while fetches wait to be started */
+    uv_idle_t idle;                     /* while fetches wait to be started, or to be let go on */
+    size_t taken;                       /* bytes in this turn: libcurl would read on as long as any come */
     struct list waiting, running;
     unsigned closing;                   /* handles of ours still open */
 };
@@ -137,10 +139,17 @@ static void detach(struct client *c, struct cc_fetch *f)
     list_remove(f->running ? &c->running : &c->waiting, f);
     if (f->running)
         curl.multi_remove_handle(c->multi, f->easy);
+    if (!c->running.first)
+        uv_unref((uv_handle_t *)&c->timer); /* connections kept for reuse keep no loop alive */
 }
 
-static int code_of(CURLcode rc)
+static int code_of(struct cc_fetch *f, CURLcode rc)
 {
+    long sent = 0;
+
+    curl.easy_getinfo(f->easy, CURLINFO_REQUEST_SIZE, &sent);
+    if (rc == CURLE_UNSUPPORTED_PROTOCOL && sent > 0)
+        return CC_E_IO;                 /* what came back is no HTTP/1 */
     switch (rc) {
     case CURLE_OPERATION_TIMEDOUT: return CC_E_TIMEOUT;
     case CURLE_COULDNT_CONNECT:
@@ -184,7 +193,7 @@ static void finish(struct client *c, struct cc_fetch *f, CURLcode rc)
     else if (f->too_long)
         fail(f, CC_E_LIMIT, "the answer is too long");
     else
-        fail(f, code_of(rc), f->text[0] ? f->text : curl.easy_strerror(rc));
+        fail(f, code_of(f, rc), f->text[0] ? f->text : curl.easy_strerror(rc));
 }
 
 static void collect(struct client *c)
@@ -232,6 +241,7 @@ static void act(struct client *c, curl_socket_t fd, int events)
 
     if (!c->multi)
         return;
+    c->taken = 0;
     if (curl.multi_socket_action(c->multi, fd, events, &running) != CURLM_OK)
         rebuild(c);
     else
@@ -378,6 +388,8 @@ void cc_client_close(void)
 
 /* ---------------------------------------------------------------- one fetch */
 
+static void on_idle(uv_idle_t *h);
+
 static size_t on_head(char *p, size_t size, size_t n, void *arg)
 {
     struct cc_fetch *f = arg;
@@ -404,6 +416,12 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg)
     struct cc_fetch *f = arg;
 
     n *= size;
+    if (f->client->taken > TAKE_MAX) {
+        f->paused = true;
+        uv_idle_start(&f->client->idle, on_idle);
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    f->client->taken += n;
     if (f->data_len + n > f->max) {
         f->too_long = true;
         return 0;
@@ -509,22 +527,48 @@ static void set_all(struct cc_fetch *f, const struct cc_fetch_opts *o)
     set_method(f, o);
 }
 
+/* Those that were stopped for having had their share of a turn. Unpausing calls on_data at once. */
+static void let_go_on(struct client *c)
+{
+    struct cc_fetch *f;
+
+    c->taken = 0;
+    for (f = c->running.first; f && c->taken <= TAKE_MAX; f = f->next) {
+        if (!f->paused)
+            continue;
+        f->paused = false;
+        curl.easy_pause(f->easy, CURLPAUSE_CONT);
+    }
+}
+
+static bool any_paused(const struct client *c)
+{
+    const struct cc_fetch *f = c->running.first;
+
+    while (f && !f->paused)
+        f = f->next;
+    return f != NULL;
+}
+
 static void on_idle(uv_idle_t *h)
 {
     struct client *c = h->data;
     struct cc_fetch *f;
     int left = START_MAX;
 
+    let_go_on(c);
+
     while (left-- > 0 && (f = c->waiting.first)) {
         list_remove(&c->waiting, f);
         f->running = true;
         list_add(&c->running, f);
+        uv_ref((uv_handle_t *)&c->timer);
         if (curl.multi_add_handle(c->multi, f->easy) != CURLM_OK) {
             list_remove(&c->running, f);
             fail(f, CC_E_IO, "the request could not be started");
         }
     }
-    if (!c->waiting.first)
+    if (!c->waiting.first && !any_paused(c))
         uv_idle_stop(h);
 }
 
@@ -541,6 +585,7 @@ struct cc_fetch *cc_fetch_start(uv_loop_t *loop, const struct cc_fetch_opts *o, 
     }
     c = client_of(loop);
     f = cc_xcalloc(1, sizeof(*f));
+    f->client = c;
     f->easy = curl.easy_init();
     assert(f->easy);
     f->max = o->max_body ? o->max_body : 8 << 20;

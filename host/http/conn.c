@@ -375,6 +375,8 @@ static void on_eof(struct cc_conn *c)
             cc_conn_close(c);
         else if (c->req->mode != BODY_UNASKED && !c->req->body.done)
             cc_req_fail(c->req, CC_E_IO);
+        else if (c->req->wait_gone)
+            cc_req_done_waiting(c->req, CC_E_IO);
         return;
     case CONN_REPLY: return;            /* run() comes back here when it has gone */
     case CONN_LINGER:

@@ -75,7 +75,7 @@ struct cc_req {
     /* waiting for the body or for room to write */
     cc_req_wait_fn wait;
     void *wait_arg;
-    bool waits_body;
+    bool waits_body, wait_gone; /* for the body; also to hear of a half-close */
     int failed;                 /* why the body could not be had */
     /* reply */
     bool started, chunked, silent, close;

@@ -227,7 +227,11 @@ void cc_req_done_waiting(struct cc_req *r, int status)
     fn(arg, r, status);
 }
 
-void cc_req_unwait(struct cc_req *r) { r->wait = NULL; }
+void cc_req_unwait(struct cc_req *r)
+{
+    r->wait = NULL;
+    r->wait_gone = false;
+}
 
 void cc_req_fail(struct cc_req *r, int status)
 {

@@ -19,12 +19,13 @@
 #include "host/sys/mem.h"
 
 #define LEAVE_MS 3000
+#define STALL_MS 60000      /* a machine that takes no byte for so long is stuck */
 
 struct splice {
     struct cc_upgrade up;           /* first: stop() casts */
     struct cc_link all;
     struct cc_sock *client, *backend;
-    struct cc_timer *timer;         /* while leaving */
+    struct cc_timer *timer;         /* while one side has ended, or the backend takes nothing */
     uv_loop_t *loop;
     struct cc_ws_follow in, out;    /* from the client, to the client */
     bool client_ended, leaving;
@@ -108,6 +109,7 @@ static void leave(struct splice *s, int code, const char *reason)
     }
     cc_sock_shutdown(s->client);
     uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
+    cc_timer_stop(s->timer);
     s->timer = cc_timer_start(s->loop, LEAVE_MS, on_leave_time, s);
 }
 
@@ -121,14 +123,27 @@ static void on_client_sent(void *owner, int status)
         uv_read_start(&s->backend->stream, cc_sock_alloc, on_read);
 }
 
+static void on_stall_time(void *arg)
+{
+    struct splice *s = arg;
+
+    s->timer = NULL;
+    leave(s, 1011, "the machine takes no input");
+}
+
 static void on_backend_sent(void *owner, int status)
 {
     struct splice *s = owner;
 
-    if (status < 0)
+    if (status < 0) {
         leave(s, 1011, "the machine went away");
-    else if (!s->client_ended && cc_sock_queued(s->backend) == 0)
-        uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
+        return;
+    }
+    if (s->client_ended || cc_sock_queued(s->backend) > 0)
+        return;
+    cc_timer_stop(s->timer);
+    s->timer = NULL;
+    uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
 }
 
 static void note_input(struct splice *s, uint64_t typed)
@@ -149,10 +164,13 @@ static void from_client(struct splice *s, char *p, size_t n)
     s->stats.from_client += n;
     note_input(s, cc_ws_follow_feed(&s->in, p, n));
     rc = cc_sock_send(s->backend, &buf, 1, on_backend_sent);
-    if (rc == 1)
-        uv_read_stop(&s->client->stream);
-    else if (rc < 0)
+    if (rc < 0) {
         leave(s, 1011, "the machine went away");
+    } else if (rc == 1) {           /* not reading, we would not learn that the client has gone */
+        uv_read_stop(&s->client->stream);
+        cc_timer_stop(s->timer);
+        s->timer = cc_timer_start(s->loop, STALL_MS, on_stall_time, s);
+    }
 }
 
 /* False when the splice is no more. */
@@ -171,7 +189,8 @@ static bool from_backend(struct splice *s, char *p, size_t n)
     return rc >= 0;
 }
 
-/* The client half-closed: the backend hears of it and may still finish what it has to say. */
+/* The client half-closed, or closed (which looks the same): the backend hears of it and has a
+ * moment to finish what it has to say. */
 static void on_client_end(struct splice *s, bool clean)
 {
     if (!clean || s->leaving || s->client_ended) {
@@ -181,6 +200,7 @@ static void on_client_end(struct splice *s, bool clean)
     s->client_ended = true;
     uv_read_stop(&s->client->stream);
     cc_sock_shutdown(s->backend);
+    s->timer = cc_timer_start(s->loop, LEAVE_MS, on_leave_time, s);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -317,6 +337,8 @@ static void join(struct cc_dial *d, const char *head, size_t head_len, size_t us
 
     s->client = cc_req_take(d->r, &s->up, &rest, &rest_len);
     s->client->handle.data = s;
+    if (s->client->handle.type == UV_TCP)
+        uv_tcp_keepalive(&s->client->tcp, 1, 60);   /* no deadline ends an idle terminal: this finds dead ones */
     cc_sock_send(s->client, &buf, 1, on_client_sent);       /* a failure shows in reading */
     uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
     uv_read_start(&s->backend->stream, cc_sock_alloc, on_read);
@@ -427,7 +449,7 @@ static int vet(struct cc_req *r, const struct cc_splice_opts *o, struct cc_err *
 
     if (!r->conn)
         return cc_err_set(err, CC_E_IO, "the client has gone");
-    if (r->h.method != HTTP_GET || !r->h.upgrade || !up.p || !cc_list_has(up.p, up.n, "websocket") ||
+    if (r->h.method != HTTP_GET || r->h.minor != 1 || !r->h.upgrade || !up.p || !cc_list_has(up.p, up.n, "websocket") ||
         !key.p || !cc_ws_accept(key.p, key.n, accept))
         return cc_err_set(err, CC_E_INVALID, "a WebSocket upgrade is expected here");
     if (!version.p || version.n != 2 || memcmp(version.p, "13", 2) != 0)
@@ -473,6 +495,7 @@ struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o,
     r->wait = on_client_lost;
     r->wait_arg = d;
     r->waits_body = false;
+    r->wait_gone = true;
     d->timer = cc_timer_start(d->loop, o->dial_ms ? o->dial_ms : 5000, on_dial_time, d);
     return d;
 }

@@ -13,6 +13,7 @@ const program = path.join(path.dirname(fs.realpathSync(binary)), 'cchost-agent')
 const agentBinary = fs.existsSync(program) ? program : path.join(__dirname, '../../build', process.env.V || 'release', 'cchost-agent');
 
 let dir, sock, child;
+const opened = [];
 
 test.before(async () => {
   dir = temp();
@@ -21,7 +22,10 @@ test.before(async () => {
   await until(() => fs.existsSync(sock), 'the socket');
 });
 // every connection of a test is closed by it
-test.afterEach(() => until(async () => (await call('GET', '/activity')).body.clients === 0, 'no client is left'));
+test.afterEach(() => {
+  for (const ws of opened.splice(0)) ws.terminate(); // of a test that failed half-way
+  return until(async () => (await call('GET', '/activity')).body.clients === 0, 'no client is left');
+});
 test.after(async () => {
   child.kill();
   await new Promise((r) => child.on('exit', r));
@@ -43,6 +47,7 @@ function call(method, where, body) {
 // -> {ws, out(), sent: [all messages], closed: promise of the code}
 function connect(hello = '{"AuthToken":"","columns":80,"rows":24}') {
   const ws = new WebSocket(`ws+unix://${sock}:/ws`, ['tty'], { perMessageDeflate: false });
+  opened.push(ws);
   const c = { ws, messages: [], text: '', bytes: 0 };
   ws.on('message', (d) => {
     c.messages.push(String.fromCharCode(d[0]));
@@ -137,7 +142,10 @@ test('pause stops the output, resume lets all of it come', async () => {
   await c.closed;
 });
 
-test('a reader that stands still costs a bounded amount of memory', async () => {
+// the sanitizer keeps freed memory for a while, so that its process grows whatever we do
+const skip = process.env.V === 'asan' && 'memory is not measured under a sanitizer';
+
+test('a reader that stands still costs a bounded amount of memory', { skip }, async () => {
   const rss = () => Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${child.pid}/status`))[1]);
   const c = connect();
   await c.ready;

@@ -189,36 +189,62 @@ static inline bool mentions(const char *file, const char *text)
     return found;
 }
 
-/* No machine, volume, slot, lock, trash, mount or socket of this directory. */
-static inline void assert_nothing_left(struct fix *f)
+/* NULL, or which machine, volume, slot, trash, mount or socket of this directory there still is. */
+static inline const char *left_behind(struct fix *f)
 {
     static const char *const places[] = { "machines", "volumes", "slots", "trash" };
+    static char why[200];
     char path[128];
     size_t i;
 
-    fix_ok(f, (struct cc_provider_req){ .op = CC_OP_LIST });
-    assert_int_equal(f->res.machines.n, 0);
-    fix_ok(f, (struct cc_provider_req){ .op = CC_OP_VOLUME_LIST });
-    assert_int_equal(f->res.volumes.n, 0);
     for (i = 0; i < 4; i++) {
         snprintf(path, sizeof(path), "%s/%s", f->dir, places[i]);
+        snprintf(why, sizeof(why), "%d left in %s", entries(path), path);
         if (entries(path) != 0)
-            fail_msg("%d left in %s", entries(path), path);
+            return why;
     }
-    assert_false(mentions("/proc/self/mounts", f->dir));
-    assert_false(mentions("/proc/net/unix", f->dir));
+    snprintf(why, sizeof(why), "a mount or socket of %s is left", f->dir);
+    if (mentions("/proc/self/mounts", f->dir) || mentions("/proc/net/unix", f->dir))
+        return why;
+    snprintf(why, sizeof(why), "processes of %s are left", f->dir);
+    return processes_with(f->dir) ? why : NULL;
 }
 
+static inline void assert_nothing_left(struct fix *f)
+{
+    const char *why = left_behind(f);
+
+    if (why)
+        fail_msg("%s", why);
+}
+
+/* Also what a test that failed left running. */
 static inline void fix_free(struct fix *f)
 {
+    struct cc_machine_list left;
     char line[128];
+    size_t i;
 
+    left = fix_do(f, (struct cc_provider_req){ .op = CC_OP_LIST }) == 0 ? f->res.machines : (struct cc_machine_list){ NULL, 0 };
+    for (i = 0; i < left.n; i++)
+        fix_do(f, (struct cc_provider_req){ .op = CC_OP_DESTROY, .id = left.v[i].provider_id, .purge = true });
     f->driver->close(f->self);
     cc_arena_free(&f->arena);
     snprintf(line, sizeof(line), "rm -rf %s", f->dir);
     if (system(line) != 0)
         fail_msg("cannot remove %s", f->dir);
     free(f);
+}
+
+/* A teardown: tells what is left, and takes it away. */
+static inline int fix_end(struct fix *f)
+{
+    const char *why = strcmp(f->driver->name, "local") == 0 ? left_behind(f) : NULL;
+
+    fix_free(f);
+    if (why)
+        fail_msg("%s", why);
+    return 0;
 }
 
 /* Runs this test program again as an ordinary user; its result is ours. */

@@ -6,12 +6,7 @@ static int local_setup(void **state) { *state = fix_new("local"); return 0; }
 
 static int teardown(void **state)
 {
-    struct fix *f = *state;
-
-    if (strcmp(f->driver->name, "local") == 0)
-        assert_nothing_left(f);
-    fix_free(f);
-    return 0;
+    return fix_end(*state);
 }
 
 #define DO(f, ...) fix_do((f), (struct cc_provider_req){ __VA_ARGS__ })

@@ -30,7 +30,7 @@ async function once(s) {
 }
 
 (async () => {
-  const s = await Server.start();
+  const s = await Server.start({ terminal_command: process.env.TERMINAL || 'exec bash' });
   const ids = [];
   const warm = await once(s);
   ids.push(warm.id);

@@ -118,7 +118,7 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
         r = absolute(cc_pairs_get(p, "dir", NULL), &l->dir, err);
     if (r == 0)
         r = split(&l->share, "share",
-                  cc_pairs_get(p, "share", "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc /nix"), err);
+                  cc_pairs_get(p, "share", "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc /nix/store"), err);
     if (r == 0)
         r = split(&l->share, "share_more", cc_pairs_get(p, "share_more", ""), err);
     if (r == 0)

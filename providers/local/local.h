@@ -3,8 +3,8 @@
  * DIR/machines/SHORT/   machine.json  what it is (written whole, before it first starts)
  *                       lock          held by its pid 1 while it lives; see launch/launch.h
  *                       agent.sock    where its agent listens, while it lives
- *                       log           what pid 1, the agent, pasta and `cmd` had to say
- *                       home/         its /home;   upper/ work/: its changes to an image
+ *                       log           what pid 1, the agent and pasta had to say
+ *                       home/         its /home;   changes/: to its image
  * DIR/volumes/ID/       volume.json, lock, data/
  * DIR/images/KEY/       unpacked root file systems
  * DIR/slots/N           link to SHORT: whose uid range that is (as root)

@@ -132,9 +132,16 @@ static pid_t start_agent(const struct box *b, int report)
 
 static void start_cmd(const struct box *b)
 {
+    int fd;
+
     if (b->cmd.n == 0 || fork() != 0)
         return;
     prepare(b, -1, -1);
+    fd = open(".cmd.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0644);   /* on its own disk, not on the host's */
+    if (fd >= 0) {
+        dup2(fd, 1);
+        dup2(fd, 2);
+    }
     syscall(SYS_close_range, 3U, ~0U, 0U);
     environ = environment(b);
     execvp(b->cmd.v[0], b->cmd.v);

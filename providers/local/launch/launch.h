@@ -12,7 +12,7 @@
  *             "PID START_TICKS STARTED_AT_MS\n", then "ready\n"
  *   vlock     the same of each of its volumes
  *   socket    path where the agent listens; bound here, outside of the machine
- *   log       file that pid 1, the agent and `cmd` write to
+ *   log       file that pid 1, the agent and pasta write to; `cmd` writes to ~/.cmd.log
  *   agent     path of the agent program
  *   filter    path of the seccomp program
  *   hostname

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -30,6 +31,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { LOG_MAX = 1024 * 1024 };
 
 static void write_file(const char *path, const char *text)
 {
@@ -92,6 +95,8 @@ static void open_all(struct box *b)
     b->log_fd = open(b->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (b->log_fd < 0 || dup2(b->log_fd, 1) < 0 || dup2(b->log_fd, 2) < 0)
         box_fail(errno, "%s", b->log);
+    if (lseek(b->log_fd, 0, SEEK_END) > LOG_MAX && ftruncate(b->log_fd, 0) != 0)
+        box_fail(errno, "%s", b->log);
     b->socket_fd = listen_at(b->socket);
     b->agent_fd = open_ro(b->agent);
     b->filter_fd = open_ro(b->filter);
@@ -123,6 +128,10 @@ static pid_t clone_machine(const struct box *b, int *pidfd)
     }
     if (b->mapped && (setegid(keeper) != 0 || seteuid(keeper) != 0))
         box_fail(errno, "becoming uid %u", keeper);
+    if (b->mapped && b->cgroup2) {      /* who enters a group is asked by this one */
+        setfsuid(0);
+        setfsgid(0);
+    }
     pid = syscall(SYS_clone3, &a, sizeof(a));
     if (pid < 0)
         box_fail(errno, "making the machine's namespaces");

@@ -193,6 +193,22 @@ static bool network_up(pid_t init)
     return strstr(text, "eth0\t00000000\t") != NULL;
 }
 
+/* In v1 the launcher has been in the machine's groups since its start. */
+static void enter_group(const struct box *b)
+{
+    char path[512];
+    int fd;
+
+    if (!b->cgroup2)
+        return;
+    snprintf(path, sizeof(path), "%s/cgroup.procs", b->cgroup2);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, "0", 1) != 1)
+        fprintf(stderr, "nat: %s: %s\n", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
 void box_pasta(struct box *b, pid_t init, int pidfd)
 {
     struct pollfd p = { .fd = pidfd, .events = POLLIN };
@@ -202,6 +218,7 @@ void box_pasta(struct box *b, pid_t init, int pidfd)
         return;                     /* the launcher ends; this one sees to the network */
     setsid();
     close(CC_LAUNCH_FD);
+    enter_group(b);
     turn = open(b->turn, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (turn < 0 || flock(turn, LOCK_EX) != 0)
         fprintf(stderr, "nat: %s: %s\n", b->turn, strerror(errno));

@@ -72,13 +72,13 @@ static void drop(struct cc_conn *c, void (*end)(struct cc_sock *))
 
     if (c->state == CONN_GONE)
         return;
+    cc_server_ref(s);
     leave(c);
     end(c->sock);
     c->sock = NULL;
     c->req = NULL;
     if (!c->running)
         conn_free(c);
-    cc_server_ref(s);
     if (r && r->over)
         cc_req_put(r);
     else if (r)
@@ -90,17 +90,18 @@ static void drop(struct cc_conn *c, void (*end)(struct cc_sock *))
 void cc_conn_close(struct cc_conn *c) { drop(c, cc_sock_close); }
 
 /* The peer is to read what we said, so we end our side and swallow what still comes: closing
- * with bytes unread would send a reset that overtakes the reply. */
-static void linger(struct cc_conn *c)
+ * with bytes unread would send a reset that overtakes the reply. False when c is no more. */
+static bool linger(struct cc_conn *c)
 {
     if (c->eof && cc_sock_queued(c->sock) == 0) {
         cc_conn_close(c);
-        return;
+        return false;
     }
     c->state = CONN_LINGER;
     c->n = 0;
     cc_sock_shutdown(c->sock);
     cc_conn_wait(c, DUE_LINGER);
+    return true;
 }
 
 static void refuse(struct cc_conn *c, int status)
@@ -119,7 +120,8 @@ static void refuse(struct cc_conn *c, int status)
 static void next(struct cc_conn *c)
 {
     if (c->ends) {
-        linger(c);
+        if (!linger(c))
+            return;
     } else if (c->req) {
         c->state = CONN_BUSY;           /* the rest of its body is to be discarded first */
         cc_conn_wait(c, DUE_BODY);

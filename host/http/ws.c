@@ -218,6 +218,8 @@ static void on_frame(struct cc_ws *ws)
 
 static void append(struct cc_ws *ws, const char *p, size_t n)
 {
+    if (n == 0)
+        return;
     if (ws->msg_cap - ws->msg_len < n) {
         size_t cap = ws->msg_cap ? ws->msg_cap * 2 : 1024;
 

@@ -114,7 +114,7 @@ static int start(struct cc_store *s, struct cc_err *err)
 
     if (rc)
         return cc_err_set(err, CC_E_IO, "cannot start the store: %s", uv_strerror(rc));
-    if ((rc = cc_writer_start(&s->writer, s)))
+    if (cc_writer_start(&s->writer, s))
         abort(); /* no thread to be had: nothing in this process would work */
     cc_overlay_init(&s->overlay);
     s->next_open = open_stores;
@@ -208,7 +208,7 @@ static int read_one(struct cc_store *s, enum table table, const char *name, stru
 int cc_store_get(struct cc_store *s, const char *kind, struct cc_slice id, struct cc_record *out)
 {
     struct stored r;
-    MDB_val v;
+    MDB_val v = { 0, NULL };
     int rc = read_one(s, T_RECORDS, kind, id, &v);
 
     if (rc || (rc = cc_stored_read(v, &r)))

@@ -309,12 +309,14 @@ static const char *type_name(mode_t m)
 
 static void push_stat(lua_State *L, struct fs_job *j)
 {
+    long long ms = j->st.st_mtim.tv_sec * 1000LL + j->st.st_mtim.tv_nsec / 1000000;
+
     lua_createtable(L, 0, 4);
     lua_pushstring(L, type_name(j->st.st_mode));
     lua_setfield(L, -2, "type");
     lua_pushnumber(L, (lua_Number)j->st.st_size);
     lua_setfield(L, -2, "size");
-    lua_pushnumber(L, (lua_Number)(j->st.st_mtim.tv_sec * 1000 + j->st.st_mtim.tv_nsec / 1000000));
+    lua_pushnumber(L, (lua_Number)ms);
     lua_setfield(L, -2, "mtime");
     lua_pushinteger(L, (lua_Integer)(j->st.st_mode & 07777));
     lua_setfield(L, -2, "mode");

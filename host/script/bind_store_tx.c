@@ -94,6 +94,7 @@ static char *encode(lua_State *L, int arg, size_t *len)
     if (*len > CC_STORE_TEXT_MAX) {
         free(text);
         luaL_argerror(L, arg, "more than 16 MiB of JSON");
+        return NULL; /* not reached: it raises */
     }
     return text;
 }

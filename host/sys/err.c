@@ -30,7 +30,7 @@ static int fill(struct cc_err *err, int code)
     return code;
 }
 
-int cc_err_set(struct cc_err *err, int code, const char *fmt, ...)
+int (cc_err_set)(struct cc_err *err, int code, const char *fmt, ...)
 {
     va_list ap;
 
@@ -57,7 +57,7 @@ static int code_of(int sys)
     }
 }
 
-int cc_err_sys(struct cc_err *err, int sys, const char *fmt, ...)
+int (cc_err_sys)(struct cc_err *err, int sys, const char *fmt, ...)
 {
     va_list ap;
     size_t n;

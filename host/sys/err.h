@@ -43,6 +43,11 @@ int cc_err_set(struct cc_err *err, int code, const char *fmt, ...) __attribute__
 /* The same for a failed system call: text of errno value `sys` behind the sentence, code chosen from it. [any thread] */
 int cc_err_sys(struct cc_err *err, int sys, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+#ifdef __clang_analyzer__ /* which cannot know that they return what they are given, never 0 */
+#define cc_err_set(err, code, ...) ((void)cc_err_set(err, code, __VA_ARGS__), (code))
+#define cc_err_sys(err, sys, ...) ((void)cc_err_sys(err, sys, __VA_ARGS__), CC_E_IO)
+#endif
+
 /* The stable word of a code; "internal" for what is unknown. [any thread] */
 const char *cc_err_word(int code);
 

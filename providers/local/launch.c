@@ -98,7 +98,7 @@ static const char *hostname(struct cc_arena *a, const struct cc_machine *m)
     char *h = cc_arena_strdup(a, name);
     size_t i;
 
-    for (i = 0; h[i] && i < 63; i++)
+    for (i = 0; i < 63 && h[i]; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-", h[i]))
             h[i] = '-';
     h[i] = 0;

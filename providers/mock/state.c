@@ -109,18 +109,23 @@ static void load_machine(struct cc_mock *m, const json_t *o)
 int cc_mock_load(struct cc_mock *m, struct cc_err *err)
 {
     json_error_t why;
-    json_t *doc, *o;
+    json_t *doc, *list;
     size_t i;
 
     if (!m->path || access(m->path, F_OK) != 0)
         return 0;
     if (!(doc = json_load_file(m->path, 0, &why)))
         return cc_err_set(err, CC_E_CORRUPT, "state of the mock in %s: %s", m->path, why.text);
-    json_array_foreach(json_object_get(doc, "machines"), i, o)
-        load_machine(m, o);
-    json_array_foreach(json_object_get(doc, "volumes"), i, o)
+    list = json_object_get(doc, "machines");
+    for (i = 0; i < json_array_size(list); i++)
+        load_machine(m, json_array_get(list, i));
+    list = json_object_get(doc, "volumes");
+    for (i = 0; i < json_array_size(list); i++) {
+        const json_t *o = json_array_get(list, i);
+
         cc_mock_volume(m, text(o, "id"), true)->size_gib =
             (uint32_t)json_integer_value(json_object_get(o, "size_gib"));
+    }
     json_decref(doc);
     return 0;
 }

@@ -75,6 +75,9 @@ static void test_who_and_where(void **state)
     assert_true(says(f, &s, "for p in /usr/x /etc/x /bin/x /lib/x; do touch $p 2>/dev/null && echo $p; done", ""));
     assert_true(says(f, &s, "grep -E '^Cap(Eff|Prm|Bnd|Amb)|^NoNew|^Seccomp:' /proc/self/status | cut -f2 | tr '\\n' ' '",
                      "0000000000000000 0000000000000000 0000000000000000 0000000000000000 1 2 "));
+    /* Signals 32 and 33 are the C library's own: posix_spawn ignores them. */
+    assert_true(says(f, &s, "grep -cE '^Sig(Ign|Blk):.00000000000000000$|^Sig(Ign|Blk):.0000000[01][08]0000000$' /proc/self/status",
+                     "2\n"));
     assert_true(says(f, &s, "cat /proc/1/comm; ls /proc | grep -c '^[0-9]'", "cchost-init\n5\n"));    /* init, agent, sh, ls, grep */
     assert_true(says(f, &s, "ls -A /dev | tr '\\n' ' '",
                      "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero "));

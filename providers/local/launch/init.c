@@ -102,6 +102,7 @@ static void prepare(const struct box *b, int fd3, int program)
 
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
     setsid();
     become_user(b);
     if (chdir("/home/claude") != 0 && chdir("/") != 0)

@@ -4,10 +4,11 @@
  * addresses it must never reach get "unreachable" routes, before anything of
  * the user's runs (nobody inside has the capability to take them away).
  * nat: pasta connects the namespace to the world through ordinary sockets of
- * its own.  Starting it costs several times what a machine costs, so they start
- * one at a time, at low priority, after the host has its answer.  It runs inside the machine's pid namespace, so that the kernel
- * ends it with the machine whatever becomes of us, under a uid of the
- * machine's range that nothing inside can have.
+ * its own.  Starting it costs several times what a machine costs, so they
+ * start one at a time, at low priority, after the host has its answer.  It
+ * runs inside the machine's pid namespace, so that the kernel ends it with the
+ * machine whatever becomes of us, under a uid of the machine's range that
+ * nothing inside can have.
  */
 #include "providers/local/launch/box.h"
 

@@ -68,8 +68,12 @@ function M.resolve(actor, key)
   return store.lookup("instance_name", owner_of(actor) .. "/" .. key)
 end
 
--- The stored JSON text of a machine, untouched: the fast path of GET.
+-- The stored JSON text of a machine, untouched: the fast path of GET. What is as long as a uuid is looked up as one.
 function M.text(actor, key)
+  if #key == 36 then
+    local text, owner = store.raw("instance", key)
+    if text and may_see(actor, owner) then return text end
+  end
   local id = M.resolve(actor, key)
   if id then
     local text, owner = store.raw("instance", id)

@@ -2,6 +2,7 @@
  *
  *   v = jwt.new{ {secret=, kid=}, ..., cache=4096 }     the first key signs, all verify
  *   user_id, purpose, jti, email | nil, err = v:verify(token)    strings; "" for an absent claim
+ *   user_id, purpose, jti | nil, err = v:bearer(header)          the same of an Authorization header "Bearer TOKEN"
  *   token = v:sign(claims)                              claims: a table; exp in unix seconds is the caller's
  */
 #include "host/script/json.h"
@@ -11,6 +12,7 @@
 
 #include <lauxlib.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #define JWT_META "cchost.jwt"
 
@@ -76,6 +78,29 @@ static int l_verify(lua_State *L)
     return 4;
 }
 
+/* The read path: no Lua string is made of the token. */
+static int l_bearer(lua_State *L)
+{
+    static const char scheme[] = "Bearer ";
+    const size_t skip = sizeof(scheme) - 1;
+    struct cc_jwt *j = to_jwt(L);
+    const struct cc_jwt_claims *c;
+    struct cc_err err;
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+
+    if (len <= skip || strncasecmp(text, scheme, skip) != 0) {
+        cc_err_set(&err, CC_E_DENIED, "invalid token");
+        return cc_push_err(L, &err);
+    }
+    if (cc_jwt_verify(j, text + skip, len - skip, cc_wall_ms() / 1000, &c, &err) != 0)
+        return cc_push_err(L, &err);
+    lua_pushstring(L, c->user_id);
+    lua_pushstring(L, c->purpose);
+    lua_pushstring(L, c->jti);
+    return 3;
+}
+
 static int l_sign(lua_State *L)
 {
     struct cc_jwt *j = to_jwt(L);
@@ -99,7 +124,7 @@ static int l_gc(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg methods[] = { { "verify", l_verify }, { "sign", l_sign }, { "__gc", l_gc }, { NULL, NULL } };
+static const luaL_Reg methods[] = { { "verify", l_verify }, { "bearer", l_bearer }, { "sign", l_sign }, { "__gc", l_gc }, { NULL, NULL } };
 
 int luaopen_cc_jwt(lua_State *L)
 {

@@ -45,6 +45,9 @@ struct cc_jwt {
     size_t buckets; /* of two entries each; a power of two, or 0 */
     uint64_t seed[2];
     struct cc_jwt_claims last;
+    char head[CC_JWT_CLAIM_MAX + 1]; /* the last head that was found good, encoded: most tokens have the same */
+    size_t head_len;
+    char kid[CC_JWT_CLAIM_MAX + 1]; /* and the kid that it names */
 };
 
 struct parts {
@@ -236,7 +239,21 @@ static bool read_head(const struct parts *p, char kid[CC_JWT_CLAIM_MAX + 1])
     return ok;
 }
 
-static bool signature_holds(struct cc_jwt *j, const struct parts *p, const char *kid)
+static bool head_holds(struct cc_jwt *j, const struct parts *p)
+{
+    if (p->head_len == j->head_len && memcmp(p->head, j->head, j->head_len) == 0)
+        return true;
+    j->head_len = 0;
+    if (!read_head(p, j->kid))
+        return false;
+    if (p->head_len <= sizeof(j->head)) {
+        memcpy(j->head, p->head, p->head_len);
+        j->head_len = p->head_len;
+    }
+    return true;
+}
+
+static bool signature_holds(struct cc_jwt *j, const struct parts *p)
 {
     unsigned char mac[MAC], want[MAC + 1];
     bool holds = false;
@@ -245,7 +262,7 @@ static bool signature_holds(struct cc_jwt *j, const struct parts *p, const char 
     if (decode64(p->mac, p->mac_len, want, sizeof(want)) != MAC)
         return false;
     for (k = j->keys; k && !holds; k = k->next) {
-        if (*kid && (!k->kid || strcmp(k->kid, kid) != 0))
+        if (*j->kid && (!k->kid || strcmp(k->kid, j->kid) != 0))
             continue;
         hmac(k, p->head, p->signed_len, mac);
         holds = mbedtls_ct_memcmp(mac, want, MAC) == 0;
@@ -347,7 +364,6 @@ static int refuse(struct cc_err *err) { return cc_err_set(err, CC_E_DENIED, "inv
 int cc_jwt_verify(struct cc_jwt *j, const char *token, size_t len, int64_t now, const struct cc_jwt_claims **out,
                   struct cc_err *err)
 {
-    char kid[CC_JWT_CLAIM_MAX + 1];
     struct entry *e = NULL;
     struct parts p;
     uint64_t h = 0;
@@ -362,7 +378,7 @@ int cc_jwt_verify(struct cc_jwt *j, const char *token, size_t len, int64_t now, 
         *out = &e->claims;
         return in_time(&e->claims, now) ? 0 : refuse(err);
     }
-    if (!split(token, len, &p) || !read_head(&p, kid) || !signature_holds(j, &p, kid) || !read_claims(&p, &j->last))
+    if (!split(token, len, &p) || !head_holds(j, &p) || !signature_holds(j, &p) || !read_claims(&p, &j->last))
         return refuse(err);
     if (!in_time(&j->last, now))
         return refuse(err);

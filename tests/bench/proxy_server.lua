@@ -13,7 +13,7 @@ local server = assert(http.serve {
   handler = function(req)
     if req:path() == "/healthz" then return req:reply(200, '{"status":"ok"}') end
     local text = req:header("authorization")
-    if not text or not verifier:verify(text:sub(8)) then return req:reply(401, '{"error":"invalid token"}') end
+    if not text or not verifier:bearer(text) then return req:reply(401, '{"error":"invalid token"}') end
     local ok, err = req:proxy { host = "127.0.0.1", port = tonumber(backend), path = "/ws" }
     if not ok then req:reply(502, '{"error":"' .. err.code .. '"}') end
   end,

@@ -18,9 +18,7 @@ local verifier = jwt.new { { secret = "perf-anchor-secret-0123456789abcdef" }, c
 function app.authenticate(req)
   local text = req:header("authorization")
   local user, purpose
-  if text and text:sub(1, 7) == "Bearer " then
-    user, purpose = verifier:verify(text:sub(8))
-  end
+  if text then user, purpose = verifier:bearer(text) end
   if not user or purpose ~= "session" then return errors.fail("unauthorized", "invalid token") end
   return { user = user }
 end

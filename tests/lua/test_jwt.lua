@@ -44,6 +44,16 @@ t.test("a token made by hand is the same as ours", function()
   t.eq(v:verify(forge(good_head, body { user_id = "u", exp = now + 60 })), "u")
 end)
 
+t.test("a bearer header holds a token, and only that", function()
+  local token = v:sign { user_id = 7, purpose = "session", exp = now + 60, jti = "j1" }
+  local user, purpose, jti = v:bearer("Bearer " .. token)
+  t.eq(user, "7"); t.eq(purpose, "session"); t.eq(jti, "j1")
+  t.eq(v:bearer("bearer " .. token), "7")
+  for _, text in ipairs { "", "Bearer", "Bearer ", token, "Basic " .. token, "Bearer  " .. token, "Bearer " .. token .. " " } do
+    t.eq(v:bearer(text), nil, text)
+  end
+end)
+
 t.test("the cache forgets nothing of the times", function()
   local short = jwt.new { { secret = secret }, cache = 64 }
   local token = short:sign { user_id = "u", exp = now + 1 }

@@ -45,10 +45,7 @@ char *cc_arena_strndup(struct cc_arena *a, const char *s, size_t n)
     return p;
 }
 
-char *cc_arena_strdup(struct cc_arena *a, const char *s)
-{
-    return s ? cc_arena_strndup(a, s, strlen(s)) : NULL;
-}
+char *cc_arena_strdup(struct cc_arena *a, const char *s) { return s ? cc_arena_strndup(a, s, strlen(s)) : NULL; }
 
 char *cc_arena_printf(struct cc_arena *a, const char *fmt, ...)
 {

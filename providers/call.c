@@ -21,17 +21,17 @@ struct cc_provider {
     const struct cc_driver *driver;
     void *self;
     uv_loop_t *loop;
-    struct cc_pool *pool;               /* NULL with CC_DRIVER_INLINE */
-    struct cc_provider_wait *waits;     /* all that have not been answered */
+    struct cc_pool *pool;           /* NULL with CC_DRIVER_INLINE */
+    struct cc_provider_wait *waits; /* all that have not been answered */
     struct cc_provider_stats stats;
-    unsigned jobs;                      /* not yet returned */
+    unsigned jobs; /* not yet returned */
     bool closing;
 };
 
 struct job {
-    struct cc_job base;                 /* first: the pool gives it back */
+    struct cc_job base; /* first: the pool gives it back */
     struct cc_provider *p;
-    struct cc_provider_wait *wait;      /* NULL: nobody wants the answer any more */
+    struct cc_provider_wait *wait; /* NULL: nobody wants the answer any more */
     struct cc_arena arena;
     struct cc_provider_req req;
     struct cc_provider_res res;
@@ -40,9 +40,9 @@ struct job {
 struct cc_provider_wait {
     struct cc_provider *p;
     struct cc_provider_wait *next, **link;
-    struct job *job;                    /* NULL: returned (inline, its answer is held) */
-    struct job *held;                   /* the job of an inline call until its answer is due */
-    struct cc_timer *timer;             /* the watchdog, or the held answer */
+    struct job *job;        /* NULL: returned (inline, its answer is held) */
+    struct job *held;       /* the job of an inline call until its answer is due */
+    struct cc_timer *timer; /* the watchdog, or the held answer */
     cc_provider_done done;
     void *arg;
 };
@@ -71,18 +71,30 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
                    struct cc_provider_res *s)
 {
     switch (r->op) {
-    case CC_OP_CREATE: return d->create(self, x, r->machine, &s->machine);
-    case CC_OP_DESTROY: return d->destroy(self, x, r->id, r->purge);
-    case CC_OP_START: return d->start(self, x, r->id, &s->machine);
-    case CC_OP_STOP: return d->stop(self, x, r->id);
-    case CC_OP_STATUS: return d->status(self, x, r->id, &s->machine);
-    case CC_OP_ACTIVITY: return d->activity(self, x, r->id, &s->activity);
-    case CC_OP_LIST: return d->list(self, x, &s->machines);
-    case CC_OP_EXEC: return d->exec(self, x, r->id, r->exec, &s->exec);
-    case CC_OP_VOLUME_CREATE: return d->volume_create(self, x, r->volume, &s->volume);
-    case CC_OP_VOLUME_DELETE: return d->volume_delete(self, x, r->id);
-    case CC_OP_VOLUME_LIST: return d->volume_list(self, x, &s->volumes);
-    case CC_OP_COUNT: break;
+    case CC_OP_CREATE:
+        return d->create(self, x, r->machine, &s->machine);
+    case CC_OP_DESTROY:
+        return d->destroy(self, x, r->id, r->purge);
+    case CC_OP_START:
+        return d->start(self, x, r->id, &s->machine);
+    case CC_OP_STOP:
+        return d->stop(self, x, r->id);
+    case CC_OP_STATUS:
+        return d->status(self, x, r->id, &s->machine);
+    case CC_OP_ACTIVITY:
+        return d->activity(self, x, r->id, &s->activity);
+    case CC_OP_LIST:
+        return d->list(self, x, &s->machines);
+    case CC_OP_EXEC:
+        return d->exec(self, x, r->id, r->exec, &s->exec);
+    case CC_OP_VOLUME_CREATE:
+        return d->volume_create(self, x, r->volume, &s->volume);
+    case CC_OP_VOLUME_DELETE:
+        return d->volume_delete(self, x, r->id);
+    case CC_OP_VOLUME_LIST:
+        return d->volume_list(self, x, &s->volumes);
+    case CC_OP_COUNT:
+        break;
     }
     return cc_err_set(x->err, CC_E_INTERNAL, "no such operation");
 }
@@ -138,8 +150,8 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->labels = copy_pairs(a, &s->labels);
     c->cmd = copy_strs(a, &s->cmd);
     for (i = 0; i < s->n_volumes; i++)
-        volumes[i] = (struct cc_mount_spec){ cc_arena_strdup(a, s->volumes[i].id),
-                                             cc_arena_strdup(a, s->volumes[i].path) };
+        volumes[i] =
+            (struct cc_mount_spec){ cc_arena_strdup(a, s->volumes[i].id), cc_arena_strdup(a, s->volumes[i].path) };
     c->volumes = volumes;
     return c;
 }
@@ -215,7 +227,7 @@ static void answer(struct cc_provider_wait *w, const struct cc_provider_res *res
     cc_timer_stop(w->timer);
     free(w);
     p->stats.failed += res->code != 0;
-    p->jobs++;          /* holds the provider through `done` */
+    p->jobs++; /* holds the provider through `done` */
     done(arg, res);
     p->jobs--;
     maybe_free(p);
@@ -250,7 +262,7 @@ static void work(struct cc_job *base)
     struct job *j = (struct job *)base;
     struct cc_provider_ctx x = { .call = &base->call, .arena = &j->arena };
 
-    if (cc_call_over(&base->call))      /* it waited in the queue for too long */
+    if (cc_call_over(&base->call)) /* it waited in the queue for too long */
         j->res.code = cc_err_set(&j->res.err, CC_E_TIMEOUT, "the provider was too busy to begin");
     else
         cc_provider_perform(j->p->driver, j->p->self, &x, &j->req, &j->res);
@@ -291,9 +303,10 @@ static void run_inline(struct cc_provider_wait *w, struct job *j, uint64_t timeo
     cc_provider_perform(w->p->driver, w->p->self, &x, &j->req, &j->res);
     w->job = NULL;
     w->held = j;
-    if (x.delay_ms >= timeout) {        /* lost, or too late to be heard */
+    if (x.delay_ms >= timeout) { /* lost, or too late to be heard */
         memset(&j->res, 0, sizeof(j->res));
-        j->res.code = cc_err_set(&j->res.err, CC_E_TIMEOUT, "the provider did not answer in time; it may have happened");
+        j->res.code =
+            cc_err_set(&j->res.err, CC_E_TIMEOUT, "the provider did not answer in time; it may have happened");
         w->p->stats.timed_out++;
         x.delay_ms = timeout;
     }
@@ -379,10 +392,7 @@ void cc_provider_close(struct cc_provider *p)
     maybe_free(p);
 }
 
-const struct cc_driver *cc_provider_driver(struct cc_provider *p)
-{
-    return p->driver;
-}
+const struct cc_driver *cc_provider_driver(struct cc_provider *p) { return p->driver; }
 
 const struct cc_capabilities *cc_provider_capabilities(struct cc_provider *p)
 {
@@ -423,7 +433,7 @@ struct cc_provider_wait *cc_provider_call(struct cc_provider *p, const struct cc
     }
     j->base.work = work;
     j->base.done = on_done;
-    j->res.code = cc_err_set(&j->res.err, CC_E_CANCELLED, "cancelled before it began");     /* work says otherwise */
+    j->res.code = cc_err_set(&j->res.err, CC_E_CANCELLED, "cancelled before it began"); /* work says otherwise */
     w->timer = cc_timer_start(p->loop, timeout + GRACE_MS, on_overslept, w);
     cc_pool_submit(p->pool, &j->base);
     return w;

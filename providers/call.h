@@ -15,8 +15,18 @@
 #include <uv.h>
 
 enum cc_provider_op {
-    CC_OP_CREATE, CC_OP_DESTROY, CC_OP_START, CC_OP_STOP, CC_OP_STATUS, CC_OP_ACTIVITY, CC_OP_LIST,
-    CC_OP_EXEC, CC_OP_VOLUME_CREATE, CC_OP_VOLUME_DELETE, CC_OP_VOLUME_LIST, CC_OP_COUNT
+    CC_OP_CREATE,
+    CC_OP_DESTROY,
+    CC_OP_START,
+    CC_OP_STOP,
+    CC_OP_STATUS,
+    CC_OP_ACTIVITY,
+    CC_OP_LIST,
+    CC_OP_EXEC,
+    CC_OP_VOLUME_CREATE,
+    CC_OP_VOLUME_DELETE,
+    CC_OP_VOLUME_LIST,
+    CC_OP_COUNT
 };
 
 struct cc_provider_req {
@@ -25,14 +35,14 @@ struct cc_provider_req {
     const struct cc_machine_spec *machine; /* create */
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
-    bool purge;                            /* destroy: the volumes that create made for it, too */
-    uint64_t timeout_ms;                   /* 0: the driver's default */
+    bool purge;          /* destroy: the volumes that create made for it, too */
+    uint64_t timeout_ms; /* 0: the driver's default */
 };
 
 struct cc_provider_res {
-    int code;                              /* 0, or err.code */
+    int code; /* 0, or err.code */
     struct cc_err err;
-    struct cc_machine_info machine;        /* create, start, status */
+    struct cc_machine_info machine; /* create, start, status */
     struct cc_machine_list machines;
     struct cc_activity activity;
     struct cc_exec_result exec;
@@ -59,8 +69,7 @@ void cc_provider_close(struct cc_provider *p);
 
 const struct cc_driver *cc_provider_driver(struct cc_provider *p);
 const struct cc_capabilities *cc_provider_capabilities(struct cc_provider *p);
-int cc_provider_endpoint(struct cc_provider *p, const char *provider_id, struct cc_endpoint *out,
-                         struct cc_err *err);
+int cc_provider_endpoint(struct cc_provider *p, const char *provider_id, struct cc_endpoint *out, struct cc_err *err);
 
 /* `done` runs exactly once, in a later turn of the loop, unless cc_provider_cancel came first. */
 struct cc_provider_wait *cc_provider_call(struct cc_provider *p, const struct cc_provider_req *req,
@@ -72,8 +81,8 @@ void cc_provider_cancel(struct cc_provider_wait *w);
 struct cc_provider_stats {
     struct cc_pool_stats pool;
     uint64_t calls, failed, timed_out, cancelled;
-    unsigned waiting;                      /* waiters now */
-    unsigned abandoned;                    /* jobs given up that have not returned yet */
+    unsigned waiting;   /* waiters now */
+    unsigned abandoned; /* jobs given up that have not returned yet */
 };
 void cc_provider_stats(struct cc_provider *p, struct cc_provider_stats *out);
 

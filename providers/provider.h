@@ -28,25 +28,35 @@
 #include <stdint.h>
 
 /* A setting, a label, an environment variable. Lists of them carry their length. */
-struct cc_pair { const char *key, *value; };
-struct cc_pairs { const struct cc_pair *v; size_t n; };
-struct cc_strs { const char *const *v; size_t n; };
+struct cc_pair {
+    const char *key, *value;
+};
+struct cc_pairs {
+    const struct cc_pair *v;
+    size_t n;
+};
+struct cc_strs {
+    const char *const *v;
+    size_t n;
+};
 
 enum cc_network { CC_NET_NAT, CC_NET_NONE, CC_NET_HOST };
 
-struct cc_mount_spec { const char *id, *path; };            /* a volume and where it stands in the machine */
+struct cc_mount_spec {
+    const char *id, *path;
+}; /* a volume and where it stands in the machine */
 
 struct cc_machine_spec {
-    const char *id;            /* the record's uuid; kept as a label */
-    const char *short_id;      /* 12 hex digits: cc-<short> is its name at the provider */
-    const char *name;          /* for people; its hostname where that is possible */
-    const char *image;         /* NULL: the driver's default */
-    double vcpu;               /* 0: the driver's default, here and below */
+    const char *id;       /* the record's uuid; kept as a label */
+    const char *short_id; /* 12 hex digits: cc-<short> is its name at the provider */
+    const char *name;     /* for people; its hostname where that is possible */
+    const char *image;    /* NULL: the driver's default */
+    double vcpu;          /* 0: the driver's default, here and below */
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
     struct cc_pairs env, labels;
-    struct cc_strs cmd;        /* run once at each start, beside the agent */
-    const char *shell;         /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
+    struct cc_strs cmd; /* run once at each start, beside the agent */
+    const char *shell;  /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
     const struct cc_mount_spec *volumes;
     size_t n_volumes;
 };
@@ -54,50 +64,67 @@ struct cc_machine_spec {
 enum cc_machine_state { CC_M_STARTING, CC_M_RUNNING, CC_M_STOPPED, CC_M_ERROR, CC_M_GONE };
 
 /* Asked for, but this host or provider cannot hold anybody to it. Never silent. */
-struct cc_unenforced { const char *what, *why; };
+struct cc_unenforced {
+    const char *what, *why;
+};
 
 struct cc_machine_info {
     const char *provider_id;
     const char *id, *name, *image;
     enum cc_machine_state state;
-    const char *reason;        /* of CC_M_ERROR, else NULL */
-    const char *address;       /* IP address, NULL where there is none */
-    const char *socket;        /* path of the agent's unix socket, or NULL */
-    int64_t started_at;        /* unix ms, 0 while stopped */
-    double vcpu;               /* limits as applied; 0: none */
+    const char *reason;  /* of CC_M_ERROR, else NULL */
+    const char *address; /* IP address, NULL where there is none */
+    const char *socket;  /* path of the agent's unix socket, or NULL */
+    int64_t started_at;  /* unix ms, 0 while stopped */
+    double vcpu;         /* limits as applied; 0: none */
     uint32_t memory_mib, disk_gib, pids;
     const struct cc_unenforced *unenforced;
     size_t n_unenforced;
 };
 
-struct cc_machine_list { struct cc_machine_info *v; size_t n; };
+struct cc_machine_list {
+    struct cc_machine_info *v;
+    size_t n;
+};
 
 struct cc_activity {
-    int64_t last_input_at;     /* unix ms of the last byte typed, 0: never since start */
-    uint32_t clients;          /* open terminals */
-    const char *foreground;    /* what runs in the foreground of the busiest terminal, or NULL */
-    double load;               /* CPUs busy over the last minute or so */
+    int64_t last_input_at;  /* unix ms of the last byte typed, 0: never since start */
+    uint32_t clients;       /* open terminals */
+    const char *foreground; /* what runs in the foreground of the busiest terminal, or NULL */
+    double load;            /* CPUs busy over the last minute or so */
 };
 
 struct cc_exec_spec {
-    struct cc_strs cmd;        /* an argument vector, never a shell's line */
-    const char *in;            /* standard input, or NULL */
-    size_t in_len;             /* at most CC_EXEC_MAX */
-    uint32_t timeout_ms;       /* 0: 60,000; what runs longer is killed and exit is 124 */
+    struct cc_strs cmd;  /* an argument vector, never a shell's line */
+    const char *in;      /* standard input, or NULL */
+    size_t in_len;       /* at most CC_EXEC_MAX */
+    uint32_t timeout_ms; /* 0: 60,000; what runs longer is killed and exit is 124 */
 };
 
-enum { CC_EXEC_MAX = 1024 * 1024 };   /* of stdin, stdout and stderr each */
+enum { CC_EXEC_MAX = 1024 * 1024 }; /* of stdin, stdout and stderr each */
 
 struct cc_exec_result {
-    int exit;                  /* 128 + n when signal n ended it, 124 after the timeout */
+    int exit; /* 128 + n when signal n ended it, 124 after the timeout */
     const char *out, *err;
     size_t out_len, err_len;
     bool truncated;
 };
 
-struct cc_volume_spec { const char *id; uint32_t size_gib; struct cc_pairs labels; };
-struct cc_volume_info { const char *id; uint32_t size_gib; const char *used_by; bool size_enforced; };
-struct cc_volume_list { struct cc_volume_info *v; size_t n; };
+struct cc_volume_spec {
+    const char *id;
+    uint32_t size_gib;
+    struct cc_pairs labels;
+};
+struct cc_volume_info {
+    const char *id;
+    uint32_t size_gib;
+    const char *used_by;
+    bool size_enforced;
+};
+struct cc_volume_list {
+    struct cc_volume_info *v;
+    size_t n;
+};
 
 struct cc_capabilities {
     const char *driver;
@@ -105,32 +132,34 @@ struct cc_capabilities {
     bool net_nat, net_none, net_host;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     const char *default_image;
-    const struct cc_unenforced *missing;    /* what this host cannot give, and why */
+    const struct cc_unenforced *missing; /* what this host cannot give, and why */
     size_t n_missing;
 };
 
-struct cc_endpoint { char unix_path[256]; };
+struct cc_endpoint {
+    char unix_path[256];
+};
 
 /* What a call gets besides its arguments. `call` says when to stop; `err` may be filled on failure. */
 struct cc_provider_ctx {
     const struct cc_call *call;
     struct cc_arena *arena;
     struct cc_err *err;
-    uint64_t delay_ms;         /* set by a CC_DRIVER_INLINE driver: its answer is held so long */
+    uint64_t delay_ms; /* set by a CC_DRIVER_INLINE driver: its answer is held so long */
 };
 
-enum { CC_DRIVER_INLINE = 1 };  /* never blocks: runs on the loop, its answer waits on the host's clock */
-#define CC_DELAY_FOREVER UINT64_MAX  /* the answer is lost: the caller meets its deadline */
+enum { CC_DRIVER_INLINE = 1 };      /* never blocks: runs on the loop, its answer waits on the host's clock */
+#define CC_DELAY_FOREVER UINT64_MAX /* the answer is lost: the caller meets its deadline */
 
 struct cc_driver {
     const char *name;
     unsigned flags;
-    unsigned threads;          /* of its pool, 1..256; 0 with CC_DRIVER_INLINE */
+    unsigned threads; /* of its pool, 1..256; 0 with CC_DRIVER_INLINE */
     uint32_t default_timeout_ms;
 
     /* Settings not known are refused by name. The instance keeps no pointer into them. */
     int (*open)(const struct cc_pairs *settings, void **self, struct cc_err *err);
-    void (*close)(void *self);                 /* after the last call returned; machines stay */
+    void (*close)(void *self); /* after the last call returned; machines stay */
     const struct cc_capabilities *(*capabilities)(void *self);
 
     int (*create)(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
@@ -145,7 +174,7 @@ struct cc_driver {
                 struct cc_exec_result *out);
     int (*volume_create)(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                          struct cc_volume_info *out);
-    int (*volume_delete)(void *self, struct cc_provider_ctx *x, const char *id);  /* in use: "conflict" */
+    int (*volume_delete)(void *self, struct cc_provider_ctx *x, const char *id); /* in use: "conflict" */
     int (*volume_list)(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out);
 
     /* Never blocks [loop]: where the agent of that machine listens. It may not listen (yet). */
@@ -154,7 +183,7 @@ struct cc_driver {
 
 /* registry.c: the drivers that this build has, NULL at the end. */
 extern const struct cc_driver *const cc_drivers[];
-const struct cc_driver *cc_driver_find(const char *name);   /* or NULL */
+const struct cc_driver *cc_driver_find(const char *name); /* or NULL */
 
 /* A setting by name, or `other`. */
 const char *cc_pairs_get(const struct cc_pairs *p, const char *key, const char *other);
@@ -162,13 +191,13 @@ const char *cc_pairs_get(const struct cc_pairs *p, const char *key, const char *
 /* True for 12 lower-case hex digits, and for "cc-" and such. */
 bool cc_short_ok(const char *s);
 bool cc_provider_id_ok(const char *s);
-bool cc_volume_id_ok(const char *s);        /* 1..64 of letters, digits, "-_.", not first a dot */
+bool cc_volume_id_ok(const char *s); /* 1..64 of letters, digits, "-_.", not first a dot */
 
 /* What every driver checks of a spec before it acts: ids, paths, sizes. */
 int cc_machine_spec_check(const struct cc_machine_spec *spec, struct cc_err *err);
 
-const char *cc_machine_state_word(enum cc_machine_state s);  /* "running" ... */
-const char *cc_network_word(enum cc_network n);              /* "nat" ... */
-int cc_network_parse(const char *s);                         /* -1: none of them */
+const char *cc_machine_state_word(enum cc_machine_state s); /* "running" ... */
+const char *cc_network_word(enum cc_network n);             /* "nat" ... */
+int cc_network_parse(const char *s);                        /* -1: none of them */
 
 #endif

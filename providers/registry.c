@@ -28,15 +28,9 @@ const char *cc_pairs_get(const struct cc_pairs *p, const char *key, const char *
     return other;
 }
 
-bool cc_short_ok(const char *s)
-{
-    return s && strlen(s) == 12 && strspn(s, "0123456789abcdef") == 12;
-}
+bool cc_short_ok(const char *s) { return s && strlen(s) == 12 && strspn(s, "0123456789abcdef") == 12; }
 
-bool cc_provider_id_ok(const char *s)
-{
-    return s && strncmp(s, "cc-", 3) == 0 && cc_short_ok(s + 3);
-}
+bool cc_provider_id_ok(const char *s) { return s && strncmp(s, "cc-", 3) == 0 && cc_short_ok(s + 3); }
 
 /* An absolute path without "." and "..", that may become a mount point. */
 static bool path_ok(const char *s)
@@ -101,10 +95,7 @@ const char *cc_machine_state_word(enum cc_machine_state s)
 
 static const char *const networks[] = { "nat", "none", "host" };
 
-const char *cc_network_word(enum cc_network n)
-{
-    return (unsigned)n < 3 ? networks[n] : "none";
-}
+const char *cc_network_word(enum cc_network n) { return (unsigned)n < 3 ? networks[n] : "none"; }
 
 int cc_network_parse(const char *s)
 {

@@ -43,8 +43,8 @@ static bool read_meta(int fd, off_t at, struct page_meta *out)
     memcpy(&out->mapsize, b + MAPSIZE, sizeof(out->mapsize));
     memcpy(&out->last_page, b + LAST_PAGE, sizeof(out->last_page));
     memcpy(&out->txn, b + TXN, sizeof(out->txn));
-    return magic == 0xBEEFC0DE && version == 1 && (flags & 0x08) && out->page_size >= 512 &&
-           out->page_size <= 65536 && (out->page_size & (out->page_size - 1)) == 0;
+    return magic == 0xBEEFC0DE && version == 1 && (flags & 0x08) && out->page_size >= 512 && out->page_size <= 65536 &&
+           (out->page_size & (out->page_size - 1)) == 0;
 }
 
 /* ---- the child: exit code 0 when all can be read */
@@ -58,7 +58,7 @@ static void read_all(const char *path)
 
     setrlimit(RLIMIT_CORE, &no_core);
     if (null >= 0)
-        dup2(null, STDERR_FILENO);  /* LMDB's last words help nobody */
+        dup2(null, STDERR_FILENO); /* LMDB's last words help nobody */
     _exit(cc_db_open(&s->db, path, 1 << 20, 1 << 20, NULL) || cc_store_verify(s, &all, NULL, NULL, NULL));
 }
 
@@ -107,7 +107,7 @@ static int mend(int fd, uint64_t need, const char *path, struct cc_err *err)
         return cc_err_sys(err, errno, "%s/data.mdb is shorter than it says and cannot be lengthened", path);
     if (can_be_read(path))
         return CC_OK;
-    if (ftruncate(fd, st.st_size) != 0)     /* so that it is refused the next time, too */
+    if (ftruncate(fd, st.st_size) != 0) /* so that it is refused the next time, too */
         cc_log(CC_LOG_WARN, "store", "cannot shorten the file again");
     return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, its end is missing; restore a backup", path);
 }

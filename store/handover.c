@@ -36,7 +36,7 @@ static void hand_over(struct cc_store *s)
     struct cc_writer *w = &s->writer;
 
     stop_watching(h);
-    if (!h->list || h->held)    /* while it holds the lock for one update, that one goes first */
+    if (!h->list || h->held) /* while it holds the lock for one update, that one goes first */
         return;
     pthread_mutex_lock(&w->lock);
     *w->queue_end = h->list;

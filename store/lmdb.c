@@ -28,15 +28,32 @@ static const char *const names[T_COUNT] = { "meta", "records", "index", "log", "
 static int code_of(int rc)
 {
     switch (rc) {
-    case 0: return CC_OK;
-    case MDB_MAP_FULL: case ENOSPC: case EDQUOT: case EFBIG: return CC_E_FULL;
-    case MDB_NOTFOUND: return CC_E_NOT_FOUND;
-    case MDB_CORRUPTED: case MDB_PAGE_NOTFOUND: case MDB_INVALID: case CC_E_CORRUPT: return CC_E_CORRUPT;
-    case MDB_VERSION_MISMATCH: return CC_E_UNSUPPORTED;
-    case MDB_READERS_FULL: return CC_E_UNAVAILABLE;
-    case MDB_TXN_FULL: return CC_E_LIMIT;
-    case EACCES: case EPERM: case EROFS: return CC_E_DENIED;
-    default: return CC_E_IO;
+    case 0:
+        return CC_OK;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return CC_E_FULL;
+    case MDB_NOTFOUND:
+        return CC_E_NOT_FOUND;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case CC_E_CORRUPT:
+        return CC_E_CORRUPT;
+    case MDB_VERSION_MISMATCH:
+        return CC_E_UNSUPPORTED;
+    case MDB_READERS_FULL:
+        return CC_E_UNAVAILABLE;
+    case MDB_TXN_FULL:
+        return CC_E_LIMIT;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return CC_E_DENIED;
+    default:
+        return CC_E_IO;
     }
 }
 
@@ -99,8 +116,10 @@ static int check_schema(struct cc_db *db, MDB_txn *t, struct cc_err *err)
         return cc_err_set(err, CC_E_CORRUPT, "%s is broken: its schema version is missing", db->path);
     schema = cc_get64(v.mv_data);
     if (schema > CC_STORE_SCHEMA)
-        return cc_err_set(err, CC_E_UNSUPPORTED, "%s was written by a newer cchost (schema %llu, this one knows %d): "
-                          "use that version, or restore a backup", db->path, (unsigned long long)schema, CC_STORE_SCHEMA);
+        return cc_err_set(err, CC_E_UNSUPPORTED,
+                          "%s was written by a newer cchost (schema %llu, this one knows %d): "
+                          "use that version, or restore a backup",
+                          db->path, (unsigned long long)schema, CC_STORE_SCHEMA);
     return CC_OK;
 }
 
@@ -204,7 +223,8 @@ int cc_db_grow(struct cc_db *db)
     if (size > info.me_mapsize && room_for(size))
         rc = mdb_env_set_mapsize(db->env, size);
     pthread_rwlock_unlock(&db->lock);
-    cc_log(rc ? CC_LOG_ERROR : CC_LOG_INFO, "store", rc ? "the map of %zu MiB is full and cannot grow" : "map grown to %zu MiB",
+    cc_log(rc ? CC_LOG_ERROR : CC_LOG_INFO, "store",
+           rc ? "the map of %zu MiB is full and cannot grow" : "map grown to %zu MiB",
            (rc ? info.me_mapsize : size) >> 20);
     return rc;
 }

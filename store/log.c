@@ -93,7 +93,7 @@ static int follow(struct cc_store *s, struct cc_slice key, size_t limit, cc_entr
     for (seq = h.seq; !rc && seq; seq = e.prev) {
         rc = entry_at(&s->db, s->db.reader, seq, &v, &e);
         if (rc == MDB_NOTFOUND || (!rc && e.prev >= seq))
-            rc = CC_E_CORRUPT;  /* cut off, or a circle */
+            rc = CC_E_CORRUPT; /* cut off, or a circle */
         if (rc || !fn(arg, &e) || ++n == limit)
             break;
     }
@@ -116,7 +116,7 @@ int cc_store_history(struct cc_store *s, const char *kind, struct cc_slice id, s
 struct check {
     struct cc_db *db;
     MDB_txn *txn;
-    uint64_t seq;           /* checked so far */
+    uint64_t seq; /* checked so far */
     uint64_t entries, objects, chained;
     struct cc_err *err;
 };
@@ -216,7 +216,7 @@ static int head_in(enum table table, MDB_val v, struct head *out)
         return cc_head_read(v, out);
     if (!(rc = cc_stored_read(v, &r)))
         *out = r.head;
-    return rc || memchr(r.text.data, '\0', r.text.len) ? CC_E_CORRUPT : CC_OK;    /* pages that were lost read as zeros */
+    return rc || memchr(r.text.data, '\0', r.text.len) ? CC_E_CORRUPT : CC_OK; /* pages that were lost read as zeros */
 }
 
 static int check_heads(struct check *c, enum table table)

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct cc_store *open_stores;    /* LMDB must not be opened twice by one process */
+static struct cc_store *open_stores; /* LMDB must not be opened twice by one process */
 
 /* ---- opening */
 
@@ -231,8 +231,8 @@ int cc_store_lookup(struct cc_store *s, const char *index, struct cc_slice key, 
 
 struct walk {
     MDB_cursor *cursor;
-    struct cc_slice low;        /* every key begins with it */
-    size_t skip;                /* of the name and its NUL */
+    struct cc_slice low; /* every key begins with it */
+    size_t skip;         /* of the name and its NUL */
     bool reverse;
     MDB_val key, value;
     uint8_t low_buf[KEY_BYTES];
@@ -299,9 +299,10 @@ static int first(struct walk *w, const char *name, const struct cc_range *r)
     return w->reverse ? first_down(w, after) : first_up(w, after);
 }
 
-typedef int (*row_fn)(void *arg, struct cc_slice key, MDB_val value);   /* CC_OK, 1 to end, or negative */
+typedef int (*row_fn)(void *arg, struct cc_slice key, MDB_val value); /* CC_OK, 1 to end, or negative */
 
-static int walk_in(struct cc_store *s, enum table table, const char *name, const struct cc_range *r, row_fn fn, void *arg)
+static int walk_in(struct cc_store *s, enum table table, const char *name, const struct cc_range *r, row_fn fn,
+                   void *arg)
 {
     struct walk w;
     size_t n = 0;

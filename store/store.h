@@ -37,12 +37,12 @@ struct cc_slice {
 
 enum {
     CC_STORE_SCHEMA = 1,
-    CC_STORE_NAME_MAX = 64,                 /* kinds and index names: [a-z_]+ */
-    CC_STORE_KEY_MAX = 400,                 /* ids, index keys and index values: 1 (value: 0) to this, any bytes */
+    CC_STORE_NAME_MAX = 64, /* kinds and index names: [a-z_]+ */
+    CC_STORE_KEY_MAX = 400, /* ids, index keys and index values: 1 (value: 0) to this, any bytes */
     CC_STORE_OWNER_MAX = 64,
-    CC_STORE_TYPE_MAX = 64,                 /* of a log entry; 1 at least */
+    CC_STORE_TYPE_MAX = 64, /* of a log entry; 1 at least */
     CC_STORE_BY_MAX = 200,
-    CC_STORE_TEXT_MAX = 16 * 1024 * 1024    /* one JSON text */
+    CC_STORE_TEXT_MAX = 16 * 1024 * 1024 /* one JSON text */
 };
 
 bool cc_store_name_ok(struct cc_slice name);
@@ -52,10 +52,10 @@ bool cc_store_key_ok(struct cc_slice key);
 
 struct cc_store_opts {
     uv_loop_t *loop;
-    const char *dir;        /* DATA_DIR; made with mode 0700 when absent. The store is in its folder "store" */
-    bool serve;             /* takes DATA_DIR/serve.lock; a second taker is refused with CC_E_EXISTS */
-    size_t map_mib;         /* first size of the map, 0: 1024. It grows by itself */
-    size_t map_max_mib;     /* and never beyond this, 0: 1 TiB. Then updates fail with CC_E_FULL */
+    const char *dir;    /* DATA_DIR; made with mode 0700 when absent. The store is in its folder "store" */
+    bool serve;         /* takes DATA_DIR/serve.lock; a second taker is refused with CC_E_EXISTS */
+    size_t map_mib;     /* first size of the map, 0: 1024. It grows by itself */
+    size_t map_max_mib; /* and never beyond this, 0: 1 TiB. Then updates fail with CC_E_FULL */
 };
 
 /* Blocks for a few ms. CC_E_UNSUPPORTED: a newer schema; CC_E_CORRUPT: broken, or not ours;
@@ -69,10 +69,10 @@ void cc_store_close(struct cc_store *s);
 /* ---- reading what is committed */
 
 struct cc_record {
-    struct cc_slice text;   /* JSON */
-    struct cc_slice owner;  /* may be empty */
+    struct cc_slice text;  /* JSON */
+    struct cc_slice owner; /* may be empty */
     uint64_t rev;
-    uint64_t log_seq;       /* its newest log entry; 0: none, or a write in flight */
+    uint64_t log_seq; /* its newest log entry; 0: none, or a write in flight */
 };
 
 struct cc_range {
@@ -83,11 +83,11 @@ struct cc_range {
 };
 
 struct cc_entry {
-    uint64_t seq, prev;     /* prev: the same object's entry before this one, 0: none */
-    uint64_t count;         /* which entry of its object, from 1 */
-    int64_t at;             /* unix ms */
+    uint64_t seq, prev; /* prev: the same object's entry before this one, 0: none */
+    uint64_t count;     /* which entry of its object, from 1 */
+    int64_t at;         /* unix ms */
     struct cc_slice kind, id, type, by, data;
-    const uint8_t *hash;    /* 32 bytes */
+    const uint8_t *hash; /* 32 bytes */
 };
 
 /* 0, CC_E_NOT_FOUND, or what failed. `out` is borrowed until the next call on the store. */
@@ -113,17 +113,18 @@ int cc_store_history(struct cc_store *s, const char *kind, struct cc_slice id, s
 
 /* turn: NULL, or the `arg` of the cc_store_turn that has called back. */
 struct cc_txn *cc_txn_begin(struct cc_store *s, void *turn);
-uint64_t cc_txn_rev(const struct cc_txn *t);    /* the revision of everything it puts */
+uint64_t cc_txn_rev(const struct cc_txn *t); /* the revision of everything it puts */
 
 /* 0, CC_E_NOT_FOUND, or a failure, which also makes submit fail. Own writes and writes in flight are seen. */
 int cc_txn_get(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_record *out);
 int cc_txn_lookup(struct cc_txn *t, const char *index, struct cc_slice key, struct cc_slice *value);
 
 /* owner NULL: stays what it is. */
-void cc_txn_put(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_slice text, const struct cc_slice *owner);
-bool cc_txn_del(struct cc_txn *t, const char *kind, struct cc_slice id);        /* whether it was there */
+void cc_txn_put(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_slice text,
+                const struct cc_slice *owner);
+bool cc_txn_del(struct cc_txn *t, const char *kind, struct cc_slice id); /* whether it was there */
 void cc_txn_index(struct cc_txn *t, const char *index, struct cc_slice key, struct cc_slice value);
-bool cc_txn_unindex(struct cc_txn *t, const char *index, struct cc_slice key);  /* whether it was there */
+bool cc_txn_unindex(struct cc_txn *t, const char *index, struct cc_slice key); /* whether it was there */
 
 /* The object must exist after the update, or be deleted by it: else submit fails with CC_E_INVALID. */
 void cc_txn_log(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_slice type, struct cc_slice by,

@@ -21,12 +21,12 @@ enum { HASH_BYTES = 32, KEY_BYTES = CC_STORE_NAME_MAX + 1 + CC_STORE_KEY_MAX };
 
 /* ---- codec.c: bytes of keys and values; SCHEMA.md is its description */
 
-struct head {               /* the end of an object's chain; count 0: no entry yet */
+struct head { /* the end of an object's chain; count 0: no entry yet */
     uint64_t seq, count;
     uint8_t hash[HASH_BYTES];
 };
 
-struct stored {             /* a record's value, decoded in place */
+struct stored { /* a record's value, decoded in place */
     uint64_t rev;
     struct head head;
     struct cc_slice owner, text;
@@ -37,7 +37,7 @@ uint64_t cc_get64(const void *from);
 struct cc_slice cc_key(uint8_t buf[KEY_BYTES], const char *name, struct cc_slice rest);
 size_t cc_stored_size(const struct stored *r);
 void cc_stored_write(uint8_t *to, const struct stored *r);
-int cc_stored_read(MDB_val v, struct stored *out);      /* 0 or CC_E_CORRUPT */
+int cc_stored_read(MDB_val v, struct stored *out); /* 0 or CC_E_CORRUPT */
 enum { HEAD_BYTES = 16 + HASH_BYTES };
 void cc_head_write(uint8_t to[HEAD_BYTES], const struct head *h);
 int cc_head_read(MDB_val v, struct head *out);
@@ -56,19 +56,19 @@ int cc_file_check(const char *path, struct cc_err *err);
 struct cc_db {
     MDB_env *env;
     MDB_dbi dbi[T_COUNT];
-    MDB_txn *reader;            /* the loop's, reset between uses */
-    int depth;                  /* how often the loop has opened it */
-    int depth_rc;               /* what opening it gave */
-    pthread_rwlock_t lock;      /* shared: a transaction is open; exclusive: the map moves */
+    MDB_txn *reader;       /* the loop's, reset between uses */
+    int depth;             /* how often the loop has opened it */
+    int depth_rc;          /* what opening it gave */
+    pthread_rwlock_t lock; /* shared: a transaction is open; exclusive: the map moves */
     atomic_int reads_open;
     atomic_int fail_next;
-    char *path;                 /* of the folder */
+    char *path; /* of the folder */
     size_t map_max;
 };
 
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err);
 void cc_db_close(struct cc_db *db);
-int cc_db_err(struct cc_err *err, int rc, const char *what);    /* any code of LMDB or the system -> CC_E_* */
+int cc_db_err(struct cc_err *err, int rc, const char *what); /* any code of LMDB or the system -> CC_E_* */
 
 /* The loop's snapshot; nests. 0 or an engine code, end is due either way. */
 int cc_db_read_begin(struct cc_db *db);
@@ -90,7 +90,7 @@ void *cc_db_reserve(struct cc_db *db, MDB_txn *t, enum table table, struct cc_sl
                     int *rc);
 int cc_db_del(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key); /* absent is fine */
 int cc_db_last_seq(struct cc_db *db, MDB_txn *t, uint64_t *out);
-int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first);   /* a block of REV_BLOCK */
+int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first); /* a block of REV_BLOCK */
 enum { REV_BLOCK = 1 << 22 };
 
 /* ---- an update */
@@ -102,25 +102,25 @@ struct cell {                   /* all that an update did with one key */
     struct cell *chain;         /* in the update's own table */
     struct cell *newer, *older; /* in the overlay's bucket */
     struct cc_txn *txn;
-    struct cc_txn *from;        /* read from this one's write in flight */
+    struct cc_txn *from; /* read from this one's write in flight */
     uint64_t hash;
     struct cc_slice key;
-    uint8_t table;              /* T_RECORDS or T_INDEX */
+    uint8_t table; /* T_RECORDS or T_INDEX */
     uint8_t write;
-    bool seen;                  /* read: the two below must still hold at commit */
-    bool logged;                /* must exist, unless written here */
+    bool seen;   /* read: the two below must still hold at commit */
+    bool logged; /* must exist, unless written here */
     bool seen_absent;
-    uint64_t seen_rev;          /* records: 0 absent */
-    struct cc_slice seen_value; /* index entries */
-    struct cc_slice owner, text;/* to be written */
-    bool exists, grown;         /* the writer's: found there; has new log entries */
-    struct head head;           /* the writer's */
+    uint64_t seen_rev;           /* records: 0 absent */
+    struct cc_slice seen_value;  /* index entries */
+    struct cc_slice owner, text; /* to be written */
+    bool exists, grown;          /* the writer's: found there; has new log entries */
+    struct head head;            /* the writer's */
 };
 
-struct note {                   /* a log entry to be */
+struct note { /* a log entry to be */
     struct note *next;
     struct cell *cell;
-    struct cc_entry entry;      /* seq, prev, count: the writer's */
+    struct cc_entry entry; /* seq, prev, count: the writer's */
 };
 
 struct chunk {
@@ -134,24 +134,24 @@ enum { TXN_BUCKETS = 16 };
 struct cc_txn {
     struct cc_txn *next;
     struct cc_store *store;
-    uint64_t rev;               /* 0: none to be had */
+    uint64_t rev; /* 0: none to be had */
     struct cell *cells, **cells_end;
     struct cell **bucket, *few[TXN_BUCKETS];
     size_t ncells, nbuckets;
     struct note *notes, **notes_end;
     struct chunk *chunks;
     size_t bytes;
-    bool writes;                /* has something to apply */
-    bool alone;                 /* begun with the turn: sees no overlay, goes first */
-    bool doomed;                /* read from one that failed: nobody reads from it */
-    int read_rc;                /* a read failed with this engine code */
+    bool writes; /* has something to apply */
+    bool alone;  /* begun with the turn: sees no overlay, goes first */
+    bool doomed; /* read from one that failed: nobody reads from it */
+    int read_rc; /* a read failed with this engine code */
     cc_commit_fn fn;
     void *arg;
-    struct cc_txn **readers;    /* updates in flight that read from this one */
+    struct cc_txn **readers; /* updates in flight that read from this one */
     size_t nreaders, readers_size;
     struct cc_txn *doom_next;
-    int result;                 /* the writer's */
-    struct cc_err err;          /* the writer's */
+    int result;        /* the writer's */
+    struct cc_err err; /* the writer's */
 };
 
 void cc_txn_free(struct cc_txn *t);
@@ -180,14 +180,14 @@ enum turn { TURN_NONE, TURN_ASKED, TURN_HELD, TURN_GO };
 struct cc_writer {
     struct cc_store *store;
     pthread_t thread;
-    pthread_mutex_t lock;       /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     pthread_cond_t wake;
     struct cc_txn *queue, **queue_end;
     struct cc_txn *done, **done_end;
     enum turn turn;
     bool stop;
     bool want_revs;
-    uint64_t new_revs;          /* first of a block that was taken, 0: none */
+    uint64_t new_revs; /* first of a block that was taken, 0: none */
     uint64_t commits, updates, conflicts, failures;
 };
 
@@ -210,16 +210,16 @@ struct cc_handover {
     struct cc_txn *list, **end; /* collected in this turn */
     uint64_t pending;           /* submitted, not called back */
     struct waiter *waiters, **waiters_end;
-    void *holder;               /* whose turn it is */
-    bool held;                  /* the writer holds the lock for the holder, who is not done */
+    void *holder; /* whose turn it is */
+    bool held;    /* the writer holds the lock for the holder, who is not done */
     int open_handles;
 };
 
 int cc_handover_init(struct cc_store *s);
-void cc_handover_flush(struct cc_store *s);     /* before the writer is joined */
-void cc_handover_close(struct cc_store *s);     /* after; frees the store when the handles are gone */
+void cc_handover_flush(struct cc_store *s); /* before the writer is joined */
+void cc_handover_close(struct cc_store *s); /* after; frees the store when the handles are gone */
 void cc_handover_submit(struct cc_store *s, struct cc_txn *t);
-void cc_handover_done_alone(struct cc_store *s);/* the update of a turn was aborted */
+void cc_handover_done_alone(struct cc_store *s); /* the update of a turn was aborted */
 void cc_handover_want_revs(struct cc_store *s);
 
 struct cc_store {
@@ -229,8 +229,8 @@ struct cc_store {
     struct cc_overlay overlay;
     struct cc_store *next_open; /* of this process */
     uv_loop_t *loop;
-    struct cc_txn *open;        /* begun, neither submitted nor aborted */
-    uint64_t rev_next, rev_end, rev_spare;  /* spare: first of the next block, 0: none */
+    struct cc_txn *open;                   /* begun, neither submitted nor aborted */
+    uint64_t rev_next, rev_end, rev_spare; /* spare: first of the next block, 0: none */
     uint8_t *scratch;
     size_t scratch_size;
     int serve_fd;

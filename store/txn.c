@@ -286,7 +286,8 @@ int cc_txn_lookup(struct cc_txn *t, const char *index, struct cc_slice key, stru
 
 /* ---- writing */
 
-void cc_txn_put(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_slice text, const struct cc_slice *owner)
+void cc_txn_put(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_slice text,
+                const struct cc_slice *owner)
 {
     struct cell *c = touch(t, T_RECORDS, kind, id);
     struct cc_slice whose = SLICE("", 0);

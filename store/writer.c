@@ -25,8 +25,8 @@ struct group {
     struct cc_store *store;
     struct cc_db *db;
     MDB_txn *txn;
-    uint64_t seq;               /* of the last log entry */
-    uint64_t revs;              /* first of a block taken in this group */
+    uint64_t seq;  /* of the last log entry */
+    uint64_t revs; /* first of a block taken in this group */
     bool take_revs;
     bool dirty;
 };
@@ -66,7 +66,8 @@ static int check_index(struct group *g, struct cell *c)
     if (rc)
         return rc;
     return !c->seen_absent && v.mv_size == c->seen_value.len && memcmp(v.mv_data, c->seen_value.data, v.mv_size) == 0
-               ? 0 : CC_E_CONFLICT;
+               ? 0
+               : CC_E_CONFLICT;
 }
 
 static int check(struct group *g, struct cc_txn *t)
@@ -154,7 +155,7 @@ static int move_head(struct group *g, struct cell *c)
 
     if (rc)
         return rc;
-    copy = cc_xmalloc(v.mv_size);   /* the value moves when it is written */
+    copy = cc_xmalloc(v.mv_size); /* the value moves when it is written */
     memcpy(copy, v.mv_data, v.mv_size);
     v.mv_data = copy;
     if (!(rc = cc_stored_read(v, &r))) {
@@ -302,10 +303,7 @@ static void wait_until(struct cc_writer *w, unsigned seconds, bool (*ready)(stru
         ;
 }
 
-static bool has_work(struct cc_writer *w)
-{
-    return w->queue || w->stop || w->want_revs || w->turn == TURN_ASKED;
-}
+static bool has_work(struct cc_writer *w) { return w->queue || w->stop || w->want_revs || w->turn == TURN_ASKED; }
 
 static bool turn_over(struct cc_writer *w) { return w->turn != TURN_HELD || w->stop; }
 
@@ -337,12 +335,12 @@ static void give_turn(struct cc_writer *w, struct group *g)
     rc = cc_db_write_begin(g->db, &g->txn);
     pthread_mutex_lock(&w->lock);
     if (rc)
-        g->txn = NULL;  /* the update goes on without, and meets the same error */
+        g->txn = NULL; /* the update goes on without, and meets the same error */
     w->turn = TURN_HELD;
     uv_async_send(&w->store->hand.async);
     wait_until(w, TURN_S, turn_over);
     w->turn = TURN_NONE;
-    uv_async_send(&w->store->hand.async);   /* the loop learns it, also when the time was over */
+    uv_async_send(&w->store->hand.async); /* the loop learns it, also when the time was over */
 }
 
 static void work(struct cc_writer *w)

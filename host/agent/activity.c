@@ -29,7 +29,8 @@ static unsigned long long ticks_of(const char *pid)
     n = fread(text, 1, sizeof(text) - 1, f);
     fclose(f);
     text[n] = '\0';
-    if (!(end = strrchr(text, ')')) || sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &sys) != 2)
+    if (!(end = strrchr(text, ')')) ||
+        sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &sys) != 2)
         return 0;
     return user + sys;
 }
@@ -79,8 +80,8 @@ void agent_activity(struct agent *a, struct cc_req *r)
     char name[64];
     bool has = agent_foreground(name);
 
-    agent_reply(r, 200, json_pack("{s:I,s:i,s:s?,s:f,s:I}", "last_input_ms", (json_int_t)a->last_input_ms, "clients",
-                                  (int)agent_terminals(), "foreground", has ? name : NULL, "load",
-                                  load_since_last(), "uptime_ms",
-                                  (json_int_t)(cc_mono_ms() - a->started_ms)));
+    agent_reply(r, 200,
+                json_pack("{s:I,s:i,s:s?,s:f,s:I}", "last_input_ms", (json_int_t)a->last_input_ms, "clients",
+                          (int)agent_terminals(), "foreground", has ? name : NULL, "load", load_since_last(),
+                          "uptime_ms", (json_int_t)(cc_mono_ms() - a->started_ms)));
 }

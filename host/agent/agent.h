@@ -26,7 +26,7 @@
 
 struct agent {
     uv_loop_t *loop;
-    const char *shell;      /* for sh -c; NULL: zellij, tmux or the login shell */
+    const char *shell; /* for sh -c; NULL: zellij, tmux or the login shell */
     int64_t last_input_ms;
     uint64_t started_ms;
 };

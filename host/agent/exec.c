@@ -31,11 +31,11 @@ struct run {
     uv_process_t process;
     struct stream in, out, err;
     uv_write_t write;
-    struct cc_timer *timer;     /* of the timeout, then of the draining */
+    struct cc_timer *timer; /* of the timeout, then of the draining */
     char chunk[65536];
     uint64_t timeout_ms;
     int exit;
-    unsigned handles;           /* not yet closed */
+    unsigned handles; /* not yet closed */
     bool ended, timed_out, truncated, answered;
 };
 
@@ -127,8 +127,9 @@ static void answer(struct run *r)
     stream_close(r, &r->out);
     stream_close(r, &r->err);
     uv_close((uv_handle_t *)&r->process, on_handle_closed);
-    agent_reply(r->req, 200, json_pack("{s:i,s:o,s:o,s:b}", "exit", r->timed_out ? 124 : r->exit, "stdout",
-                                       base64(&r->out), "stderr", base64(&r->err), "truncated", (int)r->truncated));
+    agent_reply(r->req, 200,
+                json_pack("{s:i,s:o,s:o,s:b}", "exit", r->timed_out ? 124 : r->exit, "stdout", base64(&r->out),
+                          "stderr", base64(&r->err), "truncated", (int)r->truncated));
 }
 
 static void on_drained(void *arg)
@@ -183,7 +184,12 @@ static int spawn(struct run *r, char **argv)
         { .flags = UV_CREATE_PIPE | UV_WRITABLE_PIPE, .data.stream = (uv_stream_t *)&r->err.pipe },
     };
     uv_process_options_t o = {
-        .file = argv[0], .args = argv, .exit_cb = on_exit_status, .flags = UV_PROCESS_DETACHED, .stdio_count = 3, .stdio = io,
+        .file = argv[0],
+        .args = argv,
+        .exit_cb = on_exit_status,
+        .flags = UV_PROCESS_DETACHED,
+        .stdio_count = 3,
+        .stdio = io,
     };
 
     stream_init(r, &r->in);
@@ -214,8 +220,8 @@ static void start(struct run *r, char **argv)
     uv_buf_t buf;
 
     if (rc < 0) {
-        refuse(r, rc == UV_ENOENT || rc == UV_EACCES ? 404 : 500, rc == UV_ENOENT || rc == UV_EACCES ? "not_found" : "io",
-               uv_strerror(rc));
+        refuse(r, rc == UV_ENOENT || rc == UV_EACCES ? 404 : 500,
+               rc == UV_ENOENT || rc == UV_EACCES ? "not_found" : "io", uv_strerror(rc));
         return;
     }
     r->timer = cc_timer_start(r->agent->loop, r->timeout_ms, on_timeout, r);
@@ -257,8 +263,9 @@ static bool read_stdin(const json_t *o, struct stream *in)
     if (!v)
         return true;
     in->data = cc_xmalloc(n + 1);
-    return json_is_string(v) && mbedtls_base64_decode((unsigned char *)in->data, n + 1, &in->len,
-                                                      (const unsigned char *)json_string_value(v), n) == 0 &&
+    return json_is_string(v) &&
+           mbedtls_base64_decode((unsigned char *)in->data, n + 1, &in->len,
+                                 (const unsigned char *)json_string_value(v), n) == 0 &&
            in->len <= STREAM_MAX;
 }
 

@@ -24,8 +24,9 @@ void agent_reply(struct cc_req *r, int status, json_t *o)
 
 static void health(struct agent *a, struct cc_req *r)
 {
-    agent_reply(r, 200, json_pack("{s:s,s:s,s:I}", "status", "ok", "version", AGENT_VERSION, "uptime_ms",
-                                  (json_int_t)(cc_mono_ms() - a->started_ms)));
+    agent_reply(r, 200,
+                json_pack("{s:s,s:s,s:I}", "status", "ok", "version", AGENT_VERSION, "uptime_ms",
+                          (json_int_t)(cc_mono_ms() - a->started_ms)));
 }
 
 static void on_request(void *arg, struct cc_req *r)

@@ -272,7 +272,8 @@ static void on_child(uv_signal_t *h, int num)
 static bool read_size(const char *data, size_t len, unsigned short *columns, unsigned short *rows)
 {
     json_t *o = json_loadb(data, len, 0, NULL);
-    json_int_t c = json_integer_value(json_object_get(o, "columns")), r = json_integer_value(json_object_get(o, "rows"));
+    json_int_t c = json_integer_value(json_object_get(o, "columns")),
+               r = json_integer_value(json_object_get(o, "rows"));
 
     json_decref(o);
     if (c < 1 || c > 5000 || r < 1 || r > 5000)

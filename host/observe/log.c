@@ -109,8 +109,8 @@ static void put_time(struct line *l)
     put_text(l, "time", text);
 }
 
-void cc_log_fields(enum cc_log_level level, const char *module, const char *msg,
-                   const struct cc_log_field *fields, size_t n)
+void cc_log_fields(enum cc_log_level level, const char *module, const char *msg, const struct cc_log_field *fields,
+                   size_t n)
 {
     struct line l = { .n = 0 };
     size_t i;
@@ -130,7 +130,7 @@ void cc_log_fields(enum cc_log_level level, const char *module, const char *msg,
         l.buf[l.n++] = '}';
     l.buf[l.n++] = '\n';
     wrote = write(STDERR_FILENO, l.buf, l.n);
-    (void)wrote;    /* a log that cannot be written has nobody to tell */
+    (void)wrote; /* a log that cannot be written has nobody to tell */
 }
 
 void cc_log(enum cc_log_level level, const char *module, const char *fmt, ...)

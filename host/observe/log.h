@@ -17,18 +17,17 @@ struct cc_log_field {
     const char *key;
     const char *value;
     size_t len;
-    bool bare;              /* a number or true/false: written unquoted */
+    bool bare; /* a number or true/false: written unquoted */
 };
 
 void cc_log_init(enum cc_log_level least, bool json);
 bool cc_log_on(enum cc_log_level level);
 
 /* `msg` is printf-like and becomes the field "msg". */
-void cc_log(enum cc_log_level level, const char *module, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+void cc_log(enum cc_log_level level, const char *module, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* With fields of its own. */
-void cc_log_fields(enum cc_log_level level, const char *module, const char *msg,
-                   const struct cc_log_field *fields, size_t n);
+void cc_log_fields(enum cc_log_level level, const char *module, const char *msg, const struct cc_log_field *fields,
+                   size_t n);
 
 #endif

@@ -114,8 +114,8 @@ static int l_equal(lua_State *L)
 }
 
 static const luaL_Reg crypto_lib[] = {
-    { "random", l_random }, { "token", l_token }, { "uuid", l_uuid }, { "sha256", l_sha256 },
-    { "hmac_sha256", l_hmac_sha256 }, { "hex", l_hex }, { "equal", l_equal }, { NULL, NULL }
+    { "random", l_random },           { "token", l_token }, { "uuid", l_uuid },   { "sha256", l_sha256 },
+    { "hmac_sha256", l_hmac_sha256 }, { "hex", l_hex },     { "equal", l_equal }, { NULL, NULL }
 };
 
 int luaopen_cc_crypto(lua_State *L)

@@ -31,11 +31,11 @@ int luaopen_cc_fs(lua_State *L);
 struct fs_job {
     struct cc_job job;
     struct cc_task *task;
-    int (*run)(struct fs_job *j);                   /* [worker] 0 or CC_E* with err set */
-    void (*push)(lua_State *L, struct fs_job *j);   /* the one result */
+    int (*run)(struct fs_job *j);                 /* [worker] 0 or CC_E* with err set */
+    void (*push)(lua_State *L, struct fs_job *j); /* the one result */
     struct cc_err err;
     int rc;
-    char *path, *data;      /* data: to write, or read */
+    char *path, *data; /* data: to write, or read */
     size_t len, max;
     mode_t mode;
     bool exclusive;
@@ -97,7 +97,11 @@ static int submit(lua_State *L, struct fs_job *j, const char *path)
     return lua_yield(L, 0);
 }
 
-static void push_true(lua_State *L, struct fs_job *j) { (void)j; lua_pushboolean(L, 1); }
+static void push_true(lua_State *L, struct fs_job *j)
+{
+    (void)j;
+    lua_pushboolean(L, 1);
+}
 static void push_data(lua_State *L, struct fs_job *j) { lua_pushlstring(L, j->data, j->len); }
 static void push_bytes(lua_State *L, struct fs_job *j) { lua_pushnumber(L, (lua_Number)j->bytes); }
 
@@ -342,7 +346,8 @@ static int run_usage(struct fs_job *j)
     return 0;
 }
 
-static int simple(lua_State *L, const char *name, int (*run)(struct fs_job *), void (*push)(lua_State *, struct fs_job *))
+static int simple(lua_State *L, const char *name, int (*run)(struct fs_job *),
+                  void (*push)(lua_State *, struct fs_job *))
 {
     const char *path = luaL_checkstring(L, 1);
     struct fs_job *j;
@@ -359,10 +364,9 @@ static int l_list(lua_State *L) { return simple(L, "fs.list", run_list, push_nam
 static int l_stat(lua_State *L) { return simple(L, "fs.stat", run_stat, push_stat); }
 static int l_usage(lua_State *L) { return simple(L, "fs.usage", run_usage, push_bytes); }
 
-static const luaL_Reg fs_lib[] = {
-    { "read", l_read }, { "write", l_write }, { "mkdir", l_mkdir }, { "remove", l_remove },
-    { "list", l_list }, { "stat", l_stat }, { "usage", l_usage }, { NULL, NULL }
-};
+static const luaL_Reg fs_lib[] = { { "read", l_read },     { "write", l_write }, { "mkdir", l_mkdir },
+                                   { "remove", l_remove }, { "list", l_list },   { "stat", l_stat },
+                                   { "usage", l_usage },   { NULL, NULL } };
 
 int luaopen_cc_fs(lua_State *L)
 {

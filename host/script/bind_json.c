@@ -33,11 +33,11 @@ static bool fits(const json_t *v, int depth)
     if (json_is_integer(v))
         return json_integer_value(v) <= (json_int_t)MAX_EXACT && json_integer_value(v) >= -(json_int_t)MAX_EXACT;
     if (json_is_array(v)) {
-        json_array_foreach((json_t *)v, i, child)
+        json_array_foreach ((json_t *)v, i, child)
             if (!fits(child, depth + 1))
                 return false;
     } else if (json_is_object(v)) {
-        json_object_foreach((json_t *)v, key, child)
+        json_object_foreach ((json_t *)v, key, child)
             if (!fits(child, depth + 1))
                 return false;
     }
@@ -52,7 +52,7 @@ static void push_object(lua_State *L, json_t *v)
     json_t *child;
 
     lua_createtable(L, 0, (int)json_object_size(v));
-    json_object_foreach(v, key, child) {
+    json_object_foreach (v, key, child) {
         lua_pushstring(L, key);
         push_value(L, child);
         lua_rawset(L, -3);
@@ -65,7 +65,7 @@ static void push_array(lua_State *L, json_t *v)
     size_t i;
 
     lua_createtable(L, (int)json_array_size(v), 0);
-    json_array_foreach(v, i, child) {
+    json_array_foreach (v, i, child) {
         push_value(L, child);
         lua_rawseti(L, -2, (int)i + 1);
     }
@@ -77,14 +77,30 @@ static void push_value(lua_State *L, json_t *v)
 {
     luaL_checkstack(L, 4, "json");
     switch (json_typeof(v)) {
-    case JSON_OBJECT: push_object(L, v); break;
-    case JSON_ARRAY: push_array(L, v); break;
-    case JSON_STRING: lua_pushlstring(L, json_string_value(v), json_string_length(v)); break;
-    case JSON_INTEGER: lua_pushnumber(L, (lua_Number)json_integer_value(v)); break;
-    case JSON_REAL: lua_pushnumber(L, json_real_value(v)); break;
-    case JSON_TRUE: lua_pushboolean(L, 1); break;
-    case JSON_FALSE: lua_pushboolean(L, 0); break;
-    case JSON_NULL: lua_pushlightuserdata(L, NULL); break;
+    case JSON_OBJECT:
+        push_object(L, v);
+        break;
+    case JSON_ARRAY:
+        push_array(L, v);
+        break;
+    case JSON_STRING:
+        lua_pushlstring(L, json_string_value(v), json_string_length(v));
+        break;
+    case JSON_INTEGER:
+        lua_pushnumber(L, (lua_Number)json_integer_value(v));
+        break;
+    case JSON_REAL:
+        lua_pushnumber(L, json_real_value(v));
+        break;
+    case JSON_TRUE:
+        lua_pushboolean(L, 1);
+        break;
+    case JSON_FALSE:
+        lua_pushboolean(L, 0);
+        break;
+    case JSON_NULL:
+        lua_pushlightuserdata(L, NULL);
+        break;
     }
 }
 
@@ -180,7 +196,8 @@ static json_t *build_table(lua_State *L, int idx, int depth, struct cc_err *err)
     size_t n = lua_objlen(L, idx), count = 0;
 
     if (depth > MAX_DEPTH || !lua_checkstack(L, 8)) {
-        cc_err_set(err, CC_E_INVALID, "cannot encode a table deeper than %d levels (or one that holds itself)", MAX_DEPTH);
+        cc_err_set(err, CC_E_INVALID, "cannot encode a table deeper than %d levels (or one that holds itself)",
+                   MAX_DEPTH);
         return NULL;
     }
     if (n == 0 && !marked_array(L, idx))
@@ -212,9 +229,12 @@ static json_t *build(lua_State *L, int idx, int depth, struct cc_err *err)
     json_t *v;
 
     switch (lua_type(L, idx)) {
-    case LUA_TTABLE: return build_table(L, idx, depth, err);
-    case LUA_TBOOLEAN: return json_boolean(lua_toboolean(L, idx));
-    case LUA_TNUMBER: return build_number(lua_tonumber(L, idx), err);
+    case LUA_TTABLE:
+        return build_table(L, idx, depth, err);
+    case LUA_TBOOLEAN:
+        return json_boolean(lua_toboolean(L, idx));
+    case LUA_TNUMBER:
+        return build_number(lua_tonumber(L, idx), err);
     case LUA_TSTRING:
         s = lua_tolstring(L, idx, &len);
         if (!(v = json_stringn(s, len)))
@@ -270,7 +290,7 @@ static int l_encode(lua_State *L)
     luaL_checkany(L, 1);
     if (!(text = cc_json_text(L, 1, &len, &err)))
         return luaL_error(L, "json.encode: %s", err.message);
-    lua_pushlstring(L, text, len);   /* out of memory here would leak once, then end the state */
+    lua_pushlstring(L, text, len); /* out of memory here would leak once, then end the state */
     free(text);
     return 1;
 }
@@ -294,11 +314,7 @@ static int l_is_array(lua_State *L)
 }
 
 static const luaL_Reg json_lib[] = {
-    { "decode", l_decode },
-    { "encode", l_encode },
-    { "array", l_array },
-    { "is_array", l_is_array },
-    { NULL, NULL }
+    { "decode", l_decode }, { "encode", l_encode }, { "array", l_array }, { "is_array", l_is_array }, { NULL, NULL }
 };
 
 int luaopen_cc_json(lua_State *L)

@@ -124,7 +124,9 @@ static int l_gc(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg methods[] = { { "verify", l_verify }, { "bearer", l_bearer }, { "sign", l_sign }, { "__gc", l_gc }, { NULL, NULL } };
+static const luaL_Reg methods[] = {
+    { "verify", l_verify }, { "bearer", l_bearer }, { "sign", l_sign }, { "__gc", l_gc }, { NULL, NULL }
+};
 
 int luaopen_cc_jwt(lua_State *L)
 {

@@ -40,7 +40,7 @@ static size_t collect(lua_State *L, int idx, struct cc_log_field *f)
         f[n].key = lua_tostring(L, -2);
         f[n].value = lua_tolstring(L, -1, &f[n].len);
         n++;
-        lua_pushvalue(L, -2);   /* the key again, for next; key and value stay below */
+        lua_pushvalue(L, -2); /* the key again, for next; key and value stay below */
     }
     qsort(f, n, sizeof(*f), by_key);
     return n;
@@ -80,9 +80,8 @@ static int l_setup(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg log_lib[] = {
-    { "debug", l_debug }, { "info", l_info }, { "warn", l_warn }, { "error", l_error }, { "setup", l_setup }, { NULL, NULL }
-};
+static const luaL_Reg log_lib[] = { { "debug", l_debug }, { "info", l_info },   { "warn", l_warn },
+                                    { "error", l_error }, { "setup", l_setup }, { NULL, NULL } };
 
 int luaopen_cc_log(lua_State *L)
 {

@@ -23,11 +23,13 @@
 
 #define PROVIDER "cchost.provider"
 #define ARENA "cchost.arena"
-#define ARRAY_META "cchost.array"   /* of json.array, so that empty lists stay lists */
+#define ARRAY_META "cchost.array" /* of json.array, so that empty lists stay lists */
 
 enum { MAX_SETTINGS = 200 };
 
-struct handle { struct cc_provider *p; };   /* NULL: closed; anchored until the state closes */
+struct handle {
+    struct cc_provider *p;
+}; /* NULL: closed; anchored until the state closes */
 
 struct op {
     struct cc_task *task;
@@ -149,7 +151,7 @@ static struct cc_pairs pairs(lua_State *L, struct cc_arena *a, int t, const char
         if (lua_isboolean(L, -1)) {
             v[p.n].value = lua_toboolean(L, -1) ? "true" : "false";
         } else if (lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER) {
-            lua_pushvalue(L, -1);       /* lua_tostring would change the table's own value */
+            lua_pushvalue(L, -1); /* lua_tostring would change the table's own value */
             v[p.n].value = cc_arena_strdup(a, lua_tostring(L, -1));
             lua_pop(L, 1);
         } else {
@@ -350,7 +352,9 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
     size_t i;
 
     switch (op->kind) {
-    case CC_OP_CREATE: case CC_OP_START: case CC_OP_STATUS:
+    case CC_OP_CREATE:
+    case CC_OP_START:
+    case CC_OP_STATUS:
         push_machine(L, &r->machine);
         break;
     case CC_OP_DESTROY:
@@ -382,7 +386,8 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
             lua_rawseti(L, -2, (int)i + 1);
         }
         break;
-    case CC_OP_VOLUME_DELETE: case CC_OP_COUNT:
+    case CC_OP_VOLUME_DELETE:
+    case CC_OP_COUNT:
         lua_pushboolean(L, 1);
         break;
     }
@@ -433,7 +438,7 @@ static int begin(lua_State *L, struct cc_provider_req *req, int opts)
         luaL_checktype(L, opts, LUA_TTABLE);
         req->timeout_ms = (uint64_t)(number(L, opts, "deadline", 86400) * 1000);
     }
-    op = cc_xcalloc(1, sizeof(*op));            /* nothing below can raise */
+    op = cc_xcalloc(1, sizeof(*op)); /* nothing below can raise */
     op->task = t;
     op->kind = req->op;
     if (req->id)
@@ -637,7 +642,7 @@ static int l_open(lua_State *L)
     luaL_getmetatable(L, PROVIDER);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
-    luaL_ref(L, LUA_REGISTRYINDEX);     /* the state's end closes it, so it stays until then */
+    luaL_ref(L, LUA_REGISTRYINDEX); /* the state's end closes it, so it stays until then */
     if (!(h->p = cc_provider_open(cc_vm_loop(L), name, &settings, &err)))
         return cc_push_err(L, &err);
     cc_vm_at_close(L, close_handle, h);
@@ -656,13 +661,22 @@ static int l_names(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg methods[] = {
-    { "create", l_create }, { "destroy", l_destroy }, { "start", l_start }, { "stop", l_stop },
-    { "status", l_status }, { "activity", l_activity }, { "list", l_list }, { "exec", l_exec },
-    { "volume_create", l_volume_create }, { "volume_delete", l_volume_delete }, { "volume_list", l_volume_list },
-    { "endpoint", l_endpoint }, { "capabilities", l_capabilities }, { "stats", l_stats }, { "close", l_close },
-    { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "create", l_create },
+                                    { "destroy", l_destroy },
+                                    { "start", l_start },
+                                    { "stop", l_stop },
+                                    { "status", l_status },
+                                    { "activity", l_activity },
+                                    { "list", l_list },
+                                    { "exec", l_exec },
+                                    { "volume_create", l_volume_create },
+                                    { "volume_delete", l_volume_delete },
+                                    { "volume_list", l_volume_list },
+                                    { "endpoint", l_endpoint },
+                                    { "capabilities", l_capabilities },
+                                    { "stats", l_stats },
+                                    { "close", l_close },
+                                    { NULL, NULL } };
 
 static const luaL_Reg provider_lib[] = { { "open", l_open }, { "names", l_names }, { NULL, NULL } };
 

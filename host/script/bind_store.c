@@ -207,7 +207,7 @@ struct verify {
     struct cc_job job;
     struct bind *bind;
     struct cc_store *store;
-    struct cc_task *task;       /* NULL: gave up */
+    struct cc_task *task; /* NULL: gave up */
     struct cc_verified found;
     struct cc_err err;
     int rc;
@@ -296,16 +296,9 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg store_lib[] = {
-    { "open", l_open },
-    { "close", l_close },
-    { "raw", l_raw },
-    { "get", l_get },
-    { "lookup", l_lookup },
-    { "verify", l_verify },
-    { "stats", l_stats },
-    { NULL, NULL }
-};
+static const luaL_Reg store_lib[] = { { "open", l_open },   { "close", l_close },   { "raw", l_raw },
+                                      { "get", l_get },     { "lookup", l_lookup }, { "verify", l_verify },
+                                      { "stats", l_stats }, { NULL, NULL } };
 
 int luaopen_cc_store(lua_State *L)
 {

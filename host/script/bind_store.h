@@ -7,14 +7,14 @@
 #include <lauxlib.h>
 #include <lua.h>
 
-struct bind {                   /* one a VM; upvalue 1 of every function */
-    struct cc_store *store;     /* NULL: not open */
-    struct cc_txn *txn;         /* of the update whose function runs */
-    struct cc_err failed;       /* code 0, or why a read in it failed */
-    char *rows;                 /* what a walk has collected */
+struct bind {               /* one a VM; upvalue 1 of every function */
+    struct cc_store *store; /* NULL: not open */
+    struct cc_txn *txn;     /* of the update whose function runs */
+    struct cc_err failed;   /* code 0, or why a read in it failed */
+    char *rows;             /* what a walk has collected */
     size_t rows_len, rows_size;
-    unsigned jobs;              /* verifications under way */
-    bool close_wanted, gone;    /* when the last of them is done: close, free this */
+    unsigned jobs;           /* verifications under way */
+    bool close_wanted, gone; /* when the last of them is done: close, free this */
 };
 
 static inline struct bind *bind_of(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }

@@ -144,7 +144,8 @@ static int l_tx_log(lua_State *L)
 {
     struct bind *b = need_txn(L);
     const char *kind = bind_name(L, 2);
-    struct cc_slice id = bind_key(L, 3), type = bind_text(L, 4, CC_STORE_TYPE_MAX), by = bind_text(L, 6, CC_STORE_BY_MAX);
+    struct cc_slice id = bind_key(L, 3), type = bind_text(L, 4, CC_STORE_TYPE_MAX),
+                    by = bind_text(L, 6, CC_STORE_BY_MAX);
     struct cc_slice data = { "{}", 2 };
     char *json = NULL;
 
@@ -188,7 +189,7 @@ static int l_abort(lua_State *L)
 }
 
 struct wait {
-    struct cc_task *task;       /* NULL: gave up */
+    struct cc_task *task; /* NULL: gave up */
     struct cc_store *store;
 };
 
@@ -238,7 +239,7 @@ static void on_turn(void *arg)
 {
     struct wait *w = arg;
 
-    lua_pushlightuserdata(cc_task_stack(w->task), w);   /* only its name from here on */
+    lua_pushlightuserdata(cc_task_stack(w->task), w); /* only its name from here on */
     cc_task_wake(w->task, 1);
     free(w);
 }
@@ -270,7 +271,8 @@ static int l_turn(lua_State *L)
 
 static int l_gave_up(lua_State *L)
 {
-    cc_log(CC_LOG_WARN, "store", "an update lost against others %d times and was given up", (int)luaL_checkinteger(L, 1));
+    cc_log(CC_LOG_WARN, "store", "an update lost against others %d times and was given up",
+           (int)luaL_checkinteger(L, 1));
     return 0;
 }
 
@@ -327,17 +329,9 @@ static const char update_source[] =
     "  return nil, err\n"
     "end\n";
 
-static const luaL_Reg tx_methods[] = {
-    { "get", l_tx_get },
-    { "raw", l_tx_raw },
-    { "lookup", l_tx_lookup },
-    { "put", l_tx_put },
-    { "del", l_tx_del },
-    { "index", l_tx_index },
-    { "unindex", l_tx_unindex },
-    { "log", l_tx_log },
-    { NULL, NULL }
-};
+static const luaL_Reg tx_methods[] = { { "get", l_tx_get },         { "raw", l_tx_raw }, { "lookup", l_tx_lookup },
+                                       { "put", l_tx_put },         { "del", l_tx_del }, { "index", l_tx_index },
+                                       { "unindex", l_tx_unindex }, { "log", l_tx_log }, { NULL, NULL } };
 
 /* The one tx of this VM: an empty object with the methods. Pushes it. */
 static void push_tx(lua_State *L, struct bind *b)

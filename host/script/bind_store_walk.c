@@ -25,7 +25,7 @@ static struct cc_slice option_text(lua_State *L, int arg, const char *name)
         luaL_error(L, "store: option %s: a string expected", name);
     if (s.len > CC_STORE_KEY_MAX)
         luaL_error(L, "store: option %s: at most 400 bytes expected", name);
-    lua_pop(L, 1);  /* the table keeps it */
+    lua_pop(L, 1); /* the table keeps it */
     return s;
 }
 
@@ -92,10 +92,7 @@ static void collect(struct bind *b, struct cc_slice s)
     b->rows_len = need;
 }
 
-static void collect_number(struct bind *b, double n)
-{
-    collect(b, (struct cc_slice){ (const char *)&n, sizeof(n) });
-}
+static void collect_number(struct bind *b, double n) { collect(b, (struct cc_slice){ (const char *)&n, sizeof(n) }); }
 
 struct field {
     const char *name;
@@ -201,8 +198,8 @@ static bool on_entry(void *arg, const struct cc_entry *e)
 static int push_entries(lua_State *L, struct bind *b, int rc)
 {
     static const struct field fields[] = {
-        { "seq", true }, { "prev", true }, { "at", true }, { "kind", false }, { "id", false }, { "type", false },
-        { "by", false }, { "data", false }, { "hash", false },
+        { "seq", true },   { "prev", true }, { "at", true },    { "kind", false }, { "id", false },
+        { "type", false }, { "by", false },  { "data", false }, { "hash", false },
     };
 
     return rc ? bind_push_missing(L, rc) : push_rows(L, b, fields, 9);
@@ -235,11 +232,7 @@ static int l_history(lua_State *L)
 }
 
 static const luaL_Reg walk_lib[] = {
-    { "scan", l_scan },
-    { "list", l_list },
-    { "log", l_log },
-    { "history", l_history },
-    { NULL, NULL }
+    { "scan", l_scan }, { "list", l_list }, { "log", l_log }, { "history", l_history }, { NULL, NULL }
 };
 
 void bind_add_walks(lua_State *L, struct bind *b)

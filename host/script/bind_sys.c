@@ -48,10 +48,26 @@ static int l_environ(lua_State *L)
     return 1;
 }
 
-static int l_pid(lua_State *L) { lua_pushinteger(L, getpid()); return 1; }
-static int l_uid(lua_State *L) { lua_pushinteger(L, geteuid()); return 1; }
-static int l_cpus(lua_State *L) { lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN)); return 1; }
-static int l_isatty(lua_State *L) { lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1))); return 1; }
+static int l_pid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+static int l_uid(lua_State *L)
+{
+    lua_pushinteger(L, geteuid());
+    return 1;
+}
+static int l_cpus(lua_State *L)
+{
+    lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
+    return 1;
+}
+static int l_isatty(lua_State *L)
+{
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
 
 static int l_arch(lua_State *L)
 {
@@ -79,8 +95,12 @@ static int l_stdout(lua_State *L)
 
 /* ---- signals: one watcher a signal, made at first use, closed with the VM */
 
-static const struct { const char *name; int num; } signals[] = {
-    { "TERM", SIGTERM }, { "INT", SIGINT }, { "HUP", SIGHUP }, { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "KILL", SIGKILL },
+static const struct {
+    const char *name;
+    int num;
+} signals[] = {
+    { "TERM", SIGTERM }, { "INT", SIGINT },   { "HUP", SIGHUP },
+    { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "KILL", SIGKILL },
 };
 
 static int signal_number(lua_State *L, int idx)
@@ -162,7 +182,7 @@ static int l_kill(lua_State *L)
 struct run_job {
     struct cc_job job;
     struct cc_process p;
-    struct cc_task *task;       /* NULL once the waiter gave up */
+    struct cc_task *task; /* NULL once the waiter gave up */
     struct cc_err err;
     int rc;
     char **argv, **env;
@@ -290,7 +310,8 @@ static void check_run(lua_State *L)
     lua_getfield(L, 1, "env");
     if (lua_istable(L, -1)) {
         for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-            luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING, 1, "env: strings expected");
+            luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING, 1,
+                          "env: strings expected");
     }
     lua_pop(L, 1);
 }
@@ -338,11 +359,10 @@ static int l_run(lua_State *L)
     return lua_yield(L, 0);
 }
 
-static const luaL_Reg sys_lib[] = {
-    { "env", l_env }, { "environ", l_environ }, { "pid", l_pid }, { "uid", l_uid }, { "cpus", l_cpus },
-    { "isatty", l_isatty }, { "arch", l_arch }, { "signal", l_signal }, { "kill", l_kill }, { "run", l_run },
-    { "stdout", l_stdout }, { NULL, NULL }
-};
+static const luaL_Reg sys_lib[] = { { "env", l_env },   { "environ", l_environ }, { "pid", l_pid },
+                                    { "uid", l_uid },   { "cpus", l_cpus },       { "isatty", l_isatty },
+                                    { "arch", l_arch }, { "signal", l_signal },   { "kill", l_kill },
+                                    { "run", l_run },   { "stdout", l_stdout },   { NULL, NULL } };
 
 int luaopen_cc_sys(lua_State *L)
 {

@@ -116,10 +116,10 @@ static int l_sleep(lua_State *L)
 
 struct handle {
     lua_State *L;
-    struct cc_task *task;   /* NULL once it ended */
+    struct cc_task *task; /* NULL once it ended */
     struct cc_task *joiner;
-    int results;            /* registry ref of {n=, ...}, or LUA_NOREF */
-    bool ok, gone;          /* gone: the userdata was collected */
+    int results;   /* registry ref of {n=, ...}, or LUA_NOREF */
+    bool ok, gone; /* gone: the userdata was collected */
 };
 
 static void handle_free(struct handle *h)
@@ -347,10 +347,8 @@ static const luaL_Reg handle_methods[] = {
     { "join", l_join }, { "cancel", l_cancel }, { "done", l_done }, { "__gc", l_handle_gc }, { NULL, NULL }
 };
 
-static const luaL_Reg task_lib[] = {
-    { "spawn", l_spawn }, { "sleep", l_sleep }, { "count", l_count }, { "error", l_error },
-    { "signal", l_signal }, { NULL, NULL }
-};
+static const luaL_Reg task_lib[] = { { "spawn", l_spawn }, { "sleep", l_sleep },   { "count", l_count },
+                                     { "error", l_error }, { "signal", l_signal }, { NULL, NULL } };
 
 int luaopen_cc_task(lua_State *L)
 {

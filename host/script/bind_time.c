@@ -92,7 +92,7 @@ static bool parse(const char *s, int64_t *ms)
     if (!offset_minutes(p, &off))
         return false;
     sec = timegm(&tm);
-    if (tm.tm_mday != day)      /* timegm made the 31st of February a day in March */
+    if (tm.tm_mday != day) /* timegm made the 31st of February a day in March */
         return false;
     *ms = ((int64_t)sec - off * 60) * 1000 + frac;
     return *ms >= 0;
@@ -129,10 +129,9 @@ static int l_advance(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg time_lib[] = {
-    { "now", l_now }, { "mono", l_mono }, { "rfc3339", l_rfc3339 }, { "parse", l_parse },
-    { "virtual", l_virtual }, { "advance", l_advance }, { NULL, NULL }
-};
+static const luaL_Reg time_lib[] = { { "now", l_now },     { "mono", l_mono },       { "rfc3339", l_rfc3339 },
+                                     { "parse", l_parse }, { "virtual", l_virtual }, { "advance", l_advance },
+                                     { NULL, NULL } };
 
 int luaopen_cc_time(lua_State *L)
 {

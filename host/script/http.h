@@ -17,10 +17,10 @@
 #include "host/sys/err.h"
 
 struct cc_lua_req {
-    struct cc_req *r;           /* NULL: ended */
+    struct cc_req *r; /* NULL: ended */
     uint32_t gen;
-    struct cc_task *waiter;     /* in body, write, proxy */
-    void *op;                   /* what else is under way for it: a proxy connecting */
+    struct cc_task *waiter; /* in body, write, proxy */
+    void *op;               /* what else is under way for it: a proxy connecting */
     struct cc_lua_req *next;
 };
 
@@ -35,11 +35,11 @@ unsigned cc_lua_headers(lua_State *L, int idx, struct cc_hdr *h);
 /* nil, err with a sentence for the code. */
 int cc_lua_fail(lua_State *L, int code, const char *what);
 
-int cc_lua_req_proxy(lua_State *L);         /* bind_proxy.c */
-int cc_lua_req_websocket(lua_State *L);     /* bind_ws.c */
-int cc_lua_http_request(lua_State *L);      /* bind_http_client.c */
-void cc_lua_ws_open(lua_State *L);          /* makes the metatable */
-int cc_lua_close_streams(lua_State *L);     /* bind_proxy.c */
+int cc_lua_req_proxy(lua_State *L);     /* bind_proxy.c */
+int cc_lua_req_websocket(lua_State *L); /* bind_ws.c */
+int cc_lua_http_request(lua_State *L);  /* bind_http_client.c */
+void cc_lua_ws_open(lua_State *L);      /* makes the metatable */
+int cc_lua_close_streams(lua_State *L); /* bind_proxy.c */
 int cc_lua_streams(lua_State *L);
 
 #endif

@@ -23,16 +23,16 @@ enum state { QUEUED, RUNNING, PARKED };
 
 struct cc_task {
     lua_State *co;
-    int ref;                        /* anchors co in the registry */
+    int ref; /* anchors co in the registry */
     enum state state;
-    bool cancelled;                 /* the next wait ends at once */
+    bool cancelled; /* the next wait ends at once */
     char *why;
-    int nargs;                      /* values on co for the next resume */
+    int nargs; /* values on co for the next resume */
     cc_cancel_fn cancel;
     void *op;
     cc_task_end_fn end;
     void *end_arg;
-    struct cc_task *next;           /* run queue, or spare list */
+    struct cc_task *next; /* run queue, or spare list */
     struct cc_task *all_prev, *all_next;
 };
 
@@ -43,15 +43,15 @@ struct sched {
     uv_idle_t idle;
     struct cc_task *queue, **queue_end;
     struct cc_task *all;
-    struct cc_task *spare;          /* finished cleanly: coroutine ready for another function */
+    struct cc_task *spare; /* finished cleanly: coroutine ready for another function */
     struct cc_task *current;
     unsigned count, spares;
-    unsigned handles;               /* while closing */
+    unsigned handles; /* while closing */
     bool draining;
 };
 
 static const char sched_key = 's';
-static struct sched *the_sched;     /* one VM of tasks a process: saves a registry look-up per call */
+static struct sched *the_sched; /* one VM of tasks a process: saves a registry look-up per call */
 
 static struct sched *sched_of(lua_State *L)
 {
@@ -163,7 +163,7 @@ static void resume(struct sched *s, struct cc_task *t)
         finish(s, t, status);
         return;
     }
-    if (t->state == RUNNING) {      /* a bare coroutine.yield: nobody would ever wake it */
+    if (t->state == RUNNING) { /* a bare coroutine.yield: nobody would ever wake it */
         lua_settop(t->co, 0);
         lua_pushliteral(t->co, "coroutine.yield outside a coroutine of one's own");
         finish(s, t, LUA_ERRRUN);

@@ -25,20 +25,20 @@ typedef void (*cc_cancel_fn)(void *op);
  * message with its traceback. Must not raise; must not resume Lua. */
 typedef void (*cc_task_end_fn)(void *arg, bool ok, lua_State *co, int n, const char *error);
 
-int cc_sched_init(lua_State *L, uv_loop_t *loop);        /* 0 or a negative UV_E* */
-void cc_sched_close(lua_State *L);                       /* cancels all, closes its handles */
-unsigned cc_sched_count(lua_State *L);                   /* tasks alive */
+int cc_sched_init(lua_State *L, uv_loop_t *loop); /* 0 or a negative UV_E* */
+void cc_sched_close(lua_State *L);                /* cancels all, closes its handles */
+unsigned cc_sched_count(lua_State *L);            /* tasks alive */
 
 /* Pops a function and nargs arguments off L; it first runs from the loop. `end` may be NULL: an
  * error is then logged. */
 struct cc_task *cc_task_spawn(lua_State *L, int nargs, cc_task_end_fn end, void *arg);
-struct cc_task *cc_task_self(lua_State *L);              /* NULL outside a task */
+struct cc_task *cc_task_self(lua_State *L); /* NULL outside a task */
 lua_State *cc_task_stack(struct cc_task *t);
 
 /* The current task waits from here to cc_task_wake. `cancel(op)` must stop the operation so that
  * it never wakes the task; it runs at most once, and never after a wake. */
 void cc_task_park(struct cc_task *t, cc_cancel_fn cancel, void *op);
-void cc_task_wake(struct cc_task *t, int nresults);      /* queues; never resumes here */
+void cc_task_wake(struct cc_task *t, int nresults); /* queues; never resumes here */
 /* The wait under way (or the next one) returns nil, err with code "cancelled". */
 void cc_task_cancel(struct cc_task *t, const char *why);
 

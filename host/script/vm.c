@@ -105,7 +105,7 @@ static int l_setup(lua_State *L)
         lua_setfield(L, -2, m->name);
     }
     lua_pop(L, 1);
-    lua_getfield(L, -1, "loaders");         /* 1: preload; ours becomes 2, files come after */
+    lua_getfield(L, -1, "loaders"); /* 1: preload; ours becomes 2, files come after */
     lua_newtable(L);
     lua_rawgeti(L, -2, 1);
     lua_rawseti(L, -2, 1);
@@ -116,11 +116,11 @@ static int l_setup(lua_State *L)
     lua_setfield(L, -3, "loaders");
     lua_pop(L, 1);
     lua_pushliteral(L, "");
-    lua_setfield(L, -2, "path");            /* a script's own folder is added by main.c */
+    lua_setfield(L, -2, "path"); /* a script's own folder is added by main.c */
     lua_pushliteral(L, "");
     lua_setfield(L, -2, "cpath");
     lua_settop(L, 0);
-    lua_pushcfunction(L, luaopen_cc_task);  /* its error metatable is needed by all others */
+    lua_pushcfunction(L, luaopen_cc_task); /* its error metatable is needed by all others */
     lua_call(L, 0, 0);
     if (luaL_loadbufferx(L, strict_source, sizeof(strict_source) - 1, "=strict", "t") != 0)
         return lua_error(L);

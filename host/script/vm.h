@@ -17,7 +17,7 @@ struct cc_pool;
 
 lua_State *cc_vm_new(uv_loop_t *loop);
 uv_loop_t *cc_vm_loop(lua_State *L);
-lua_State *cc_vm_main(lua_State *L);   /* the state itself, from any of its coroutines */
+lua_State *cc_vm_main(lua_State *L); /* the state itself, from any of its coroutines */
 
 /* The general pool for blocking work that belongs to no provider (files, processes); made at first use. */
 struct cc_pool *cc_vm_pool(lua_State *L);

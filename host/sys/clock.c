@@ -14,7 +14,7 @@
 
 struct cc_timer {
     uv_timer_t uv;
-    struct cc_timer *next;  /* virtual: sorted by due, then by age */
+    struct cc_timer *next; /* virtual: sorted by due, then by age */
     uint64_t due;
     cc_timer_fn fn;
     void *arg;
@@ -78,7 +78,7 @@ struct cc_timer *cc_timer_start(uv_loop_t *loop, uint64_t ms, cc_timer_fn fn, vo
     }
     uv_timer_init(loop, &t->uv);
     t->uv.data = t;
-    uv_update_time(loop);   /* the loop's cached time may be old; a timer must not fire early */
+    uv_update_time(loop); /* the loop's cached time may be old; a timer must not fire early */
     uv_timer_start(&t->uv, on_uv_timer, ms, 0);
     return t;
 }
@@ -109,10 +109,7 @@ void cc_clock_virtual(int64_t wall_ms)
 
 bool cc_clock_is_virtual(void) { return atomic_load(&is_virtual); }
 
-int64_t cc_clock_next(void)
-{
-    return due_list ? (int64_t)(due_list->due - cc_mono_ms()) : -1;
-}
+int64_t cc_clock_next(void) { return due_list ? (int64_t)(due_list->due - cc_mono_ms()) : -1; }
 
 static void move_to(uint64_t mono)
 {

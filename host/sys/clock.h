@@ -12,9 +12,9 @@
 #include <stdint.h>
 #include <uv.h>
 
-int64_t cc_wall_ms(void);   /* unix time in ms [any thread] */
-uint64_t cc_mono_ms(void);  /* ms that never jump back [any thread] */
-uint64_t cc_mono_ns(void);  /* the real one, for measuring only [any thread] */
+int64_t cc_wall_ms(void);  /* unix time in ms [any thread] */
+uint64_t cc_mono_ms(void); /* ms that never jump back [any thread] */
+uint64_t cc_mono_ns(void); /* the real one, for measuring only [any thread] */
 
 struct cc_timer;
 typedef void (*cc_timer_fn)(void *arg);

@@ -7,8 +7,8 @@
 #include <string.h>
 
 static const char *const words[] = {
-    "ok", "invalid", "not_found", "exists", "conflict", "timeout", "cancelled", "unavailable",
-    "limit", "io", "full", "denied", "unsupported", "corrupt", "internal", "state",
+    "ok",    "invalid", "not_found", "exists", "conflict",    "timeout", "cancelled", "unavailable",
+    "limit", "io",      "full",      "denied", "unsupported", "corrupt", "internal",  "state",
 };
 
 const char *cc_err_word(int code)
@@ -30,7 +30,7 @@ static int fill(struct cc_err *err, int code)
     return code;
 }
 
-int (cc_err_set)(struct cc_err *err, int code, const char *fmt, ...)
+int(cc_err_set)(struct cc_err *err, int code, const char *fmt, ...)
 {
     va_list ap;
 
@@ -45,19 +45,35 @@ int (cc_err_set)(struct cc_err *err, int code, const char *fmt, ...)
 static int code_of(int sys)
 {
     switch (sys) {
-    case ENOENT: case ESRCH: return CC_E_NOT_FOUND;
-    case EEXIST: return CC_E_EXISTS;
-    case EACCES: case EPERM: return CC_E_DENIED;
-    case ENOSPC: case EDQUOT: return CC_E_FULL;
-    case ETIMEDOUT: return CC_E_TIMEOUT;
-    case ECANCELED: return CC_E_CANCELLED;
-    case EINVAL: case ENAMETOOLONG: return CC_E_INVALID;
-    case ECONNREFUSED: case EAGAIN: case EMFILE: case ENFILE: return CC_E_UNAVAILABLE;
-    default: return CC_E_IO;
+    case ENOENT:
+    case ESRCH:
+        return CC_E_NOT_FOUND;
+    case EEXIST:
+        return CC_E_EXISTS;
+    case EACCES:
+    case EPERM:
+        return CC_E_DENIED;
+    case ENOSPC:
+    case EDQUOT:
+        return CC_E_FULL;
+    case ETIMEDOUT:
+        return CC_E_TIMEOUT;
+    case ECANCELED:
+        return CC_E_CANCELLED;
+    case EINVAL:
+    case ENAMETOOLONG:
+        return CC_E_INVALID;
+    case ECONNREFUSED:
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+        return CC_E_UNAVAILABLE;
+    default:
+        return CC_E_IO;
     }
 }
 
-int (cc_err_sys)(struct cc_err *err, int sys, const char *fmt, ...)
+int(cc_err_sys)(struct cc_err *err, int sys, const char *fmt, ...)
 {
     va_list ap;
     size_t n;

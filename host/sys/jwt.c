@@ -202,8 +202,13 @@ static bool split(const char *t, size_t len, struct parts *p)
 
     if (!dot1 || !(dot2 = memchr(dot1 + 1, '.', len - (size_t)(dot1 + 1 - t))))
         return false;
-    *p = (struct parts){ t, dot1 + 1, dot2 + 1, (size_t)(dot1 - t), (size_t)(dot2 - dot1 - 1),
-                         len - (size_t)(dot2 + 1 - t), (size_t)(dot2 - t) };
+    *p = (struct parts){ t,
+                         dot1 + 1,
+                         dot2 + 1,
+                         (size_t)(dot1 - t),
+                         (size_t)(dot2 - dot1 - 1),
+                         len - (size_t)(dot2 + 1 - t),
+                         (size_t)(dot2 - t) };
     return p->head_len && p->body_len && !memchr(p->mac, '.', p->mac_len);
 }
 

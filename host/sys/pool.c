@@ -27,11 +27,11 @@ struct cc_pool {
     uv_async_t async;
     pthread_mutex_t lock;
     pthread_cond_t work_cond;
-    struct cc_job *queue, **queue_end;   /* waiting */
-    struct cc_job *done, **done_end;     /* worked, not yet delivered */
-    struct cc_job *running;              /* linked for close to cancel */
+    struct cc_job *queue, **queue_end; /* waiting */
+    struct cc_job *done, **done_end;   /* worked, not yet delivered */
+    struct cc_job *running;            /* linked for close to cancel */
     unsigned threads, idle, busy, queued, max;
-    unsigned under_way;                  /* loop's count: submitted, not delivered */
+    unsigned under_way; /* loop's count: submitted, not delivered */
     uint64_t finished;
     bool closing;
     char name[16];

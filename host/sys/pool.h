@@ -21,17 +21,17 @@ struct cc_pool;
  * whether the caller gave up.  `wake_fd` (an eventfd, readable once cancelled)
  * lets a poll(2) end at once. */
 struct cc_call {
-    uint64_t deadline_ms;   /* on cc_mono_ms()'s clock; 0: none */
+    uint64_t deadline_ms; /* on cc_mono_ms()'s clock; 0: none */
     atomic_bool cancelled;
-    int wake_fd;            /* -1 where there is none */
+    int wake_fd; /* -1 where there is none */
 };
 
 struct cc_job {
     void (*work)(struct cc_job *job); /* [worker] */
     void (*done)(struct cc_job *job); /* [loop] always called once; frees the job */
     struct cc_call call;
-    struct cc_job *next;    /* the pool's */
-    struct cc_pool *pool;   /* the pool's */
+    struct cc_job *next;  /* the pool's */
+    struct cc_pool *pool; /* the pool's */
 };
 
 /* max_threads 1..256. The pool keeps no loop alive while nothing is queued or running. [loop] */
@@ -54,7 +54,10 @@ bool cc_call_over(const struct cc_call *c);
 /* For `work`: milliseconds left, for poll(2): -1 without a deadline, 0 when over. [any thread] */
 int cc_call_left_ms(const struct cc_call *c);
 
-struct cc_pool_stats { unsigned threads, busy, queued; uint64_t finished; };
+struct cc_pool_stats {
+    unsigned threads, busy, queued;
+    uint64_t finished;
+};
 void cc_pool_stats(struct cc_pool *p, struct cc_pool_stats *out);
 
 #endif

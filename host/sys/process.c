@@ -20,7 +20,7 @@ enum { IN, OUT, ERR, CHUNK = 65536 };
 
 struct run {
     struct cc_process *p;
-    int fd[3];              /* our ends */
+    int fd[3]; /* our ends */
     int pidfd;
     pid_t pid;
     size_t wrote;
@@ -114,7 +114,7 @@ static void feed(struct run *r)
     if (n > 0)
         r->wrote += (size_t)n;
     else if (n < 0 && errno != EAGAIN && errno != EINTR)
-        r->wrote = r->p->input_len;     /* it does not want the rest */
+        r->wrote = r->p->input_len; /* it does not want the rest */
     if (r->wrote == r->p->input_len)
         close_fd(&r->fd[IN]);
 }
@@ -123,8 +123,11 @@ static void feed(struct run *r)
 static bool turn(struct run *r, const struct cc_call *call)
 {
     struct pollfd f[5] = {
-        { r->fd[IN], POLLOUT, 0 }, { r->fd[OUT], POLLIN, 0 }, { r->fd[ERR], POLLIN, 0 },
-        { r->pidfd, POLLIN, 0 }, { call ? call->wake_fd : -1, POLLIN, 0 },
+        { r->fd[IN], POLLOUT, 0 },
+        { r->fd[OUT], POLLIN, 0 },
+        { r->fd[ERR], POLLIN, 0 },
+        { r->pidfd, POLLIN, 0 },
+        { call ? call->wake_fd : -1, POLLIN, 0 },
     };
     struct cc_process *p = r->p;
 
@@ -168,7 +171,8 @@ int cc_process_run(struct cc_process *p, const struct cc_call *call, struct cc_e
     p->out[p->out_len] = p->err[p->err_len] = '\0';
     if (rc == 0 && over) {
         rc = atomic_load(&call->cancelled) ? CC_E_CANCELLED : CC_E_TIMEOUT;
-        cc_err_set(err, rc, "%s was ended: %s", p->argv[0], rc == CC_E_TIMEOUT ? "its time was up" : "it was cancelled");
+        cc_err_set(err, rc, "%s was ended: %s", p->argv[0],
+                   rc == CC_E_TIMEOUT ? "its time was up" : "it was cancelled");
     }
     return rc;
 }

@@ -14,16 +14,16 @@
 #include <stddef.h>
 
 struct cc_process {
-    char *const *argv;          /* argv[0] is looked up in PATH */
-    char *const *env;           /* NULL: ours */
-    const char *dir;            /* NULL: ours */
+    char *const *argv; /* argv[0] is looked up in PATH */
+    char *const *env;  /* NULL: ours */
+    const char *dir;   /* NULL: ours */
     const char *input;
     size_t input_len;
-    size_t output_max;          /* bytes kept of each stream; the rest is read and dropped */
+    size_t output_max; /* bytes kept of each stream; the rest is read and dropped */
     /* out: */
-    char *out, *err;            /* NUL-terminated, freed by cc_process_fini */
+    char *out, *err; /* NUL-terminated, freed by cc_process_fini */
     size_t out_len, err_len;
-    int exit_code;              /* 128 + signal when it was killed */
+    int exit_code; /* 128 + signal when it was killed */
 };
 
 /* 0 when it ran to its end (whatever its exit code); CC_E_TIMEOUT or CC_E_CANCELLED when it was

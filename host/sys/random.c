@@ -38,7 +38,7 @@ void cc_random(void *out, size_t n)
         left = sizeof(stock);
     }
     memcpy(out, stock + left - n, n);
-    memset(stock + left - n, 0, n);     /* a byte is given out once */
+    memset(stock + left - n, 0, n); /* a byte is given out once */
     left -= n;
 }
 
@@ -49,6 +49,6 @@ void cc_uuid(char out[37])
     cc_random(b, sizeof(b));
     b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
     b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-    snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-             b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+             b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }

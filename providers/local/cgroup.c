@@ -85,8 +85,7 @@ static bool mounted_at(const char *controller, char *out, size_t size)
     while (f && !found && fgets(line, sizeof(line), f)) {
         if (sscanf(line, "%*s %255s %31s %511s", at, type, options) != 3)
             continue;
-        if (*controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller)
-                        : strcmp(type, "cgroup2") == 0) {
+        if (*controller ? strcmp(type, "cgroup") == 0 && has_word(options, controller) : strcmp(type, "cgroup2") == 0) {
             snprintf(out, size, "%s", at);
             found = true;
         }
@@ -121,8 +120,7 @@ static void use_v1(struct cc_cgroups *cg, int c)
     }
     snprintf(cg->base[c], sizeof(cg->base[c]), "%s/cchost", at);
     if ((mkdir(cg->base[c], 0755) != 0 && errno != EEXIST) || access(cg->base[c], W_OK) != 0) {
-        snprintf(cg->why[c], sizeof(cg->why[c]), "may not make %s control groups: %s", controllers[c],
-                 strerror(errno));
+        snprintf(cg->why[c], sizeof(cg->why[c]), "may not make %s control groups: %s", controllers[c], strerror(errno));
         cg->base[c][0] = 0;
     }
 }
@@ -207,7 +205,7 @@ static int limit(const char *dir, bool v2, int c, const struct cc_local *l, cons
     if (c == CC_CG_MEMORY && bytes) {
         snprintf(text, sizeof(text), "%lld", bytes);
         r = put(dir, v2 ? "memory.max" : "memory.limit_in_bytes", text);
-        put(dir, v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", v2 ? "0" : text);  /* where it exists */
+        put(dir, v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", v2 ? "0" : text); /* where it exists */
     } else if (c == CC_CG_PIDS && l->pids) {
         snprintf(text, sizeof(text), "%u", l->pids);
         r = put(dir, "pids.max", text);

@@ -39,7 +39,7 @@ char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n)
     if (fd < 0)
         return NULL;
     if (fstat(fd, &st) == 0 && st.st_size >= 0 && (size_t)st.st_size <= max) {
-        size_t want = st.st_size ? (size_t)st.st_size : max;    /* files of /proc have no size */
+        size_t want = st.st_size ? (size_t)st.st_size : max; /* files of /proc have no size */
 
         text = cc_arena_alloc(a, want + 1);
         if ((r = read(fd, text, want)) < 0)
@@ -75,8 +75,8 @@ static int empty_dir(int at, const char *name, int depth)
             r = errno;
         } else if (depth >= DEEP) {
             r = ELOOP;
-        } else if ((r = empty_dir(fd, e->d_name, depth + 1)) == 0 &&
-                   unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 && errno != ENOENT) {
+        } else if ((r = empty_dir(fd, e->d_name, depth + 1)) == 0 && unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 &&
+                   errno != ENOENT) {
             r = errno;
         }
     }

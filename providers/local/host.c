@@ -75,9 +75,9 @@ static char *find_pasta(const char *wish)
 
 static int known(const struct cc_pairs *p, struct cc_err *err)
 {
-    static const char *const keys[] = { "dir", "share", "share_more", "hide", "block", "pasta", "dns", "uid_base",
-                                        "uid_slots", "stop_grace_ms", "pids", "memory_mib", "disk_gib", "vcpu",
-                                        "cgroup", "nested", "shell" };
+    static const char *const keys[] = { "dir",      "share",    "share_more", "hide",          "block", "pasta",
+                                        "dns",      "uid_base", "uid_slots",  "stop_grace_ms", "pids",  "memory_mib",
+                                        "disk_gib", "vcpu",     "cgroup",     "nested",        "shell" };
     size_t i, k;
 
     for (i = 0; i < p->n; i++) {
@@ -124,7 +124,7 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
     if (r == 0)
         r = split(&l->hide, "hide",
                   cc_pairs_get(p, "hide", "/etc/shadow /etc/shadow- /etc/gshadow /etc/gshadow- /etc/cchost"), err);
-    if (r == 0)     /* the metadata services of clouds, which give away the host's credentials */
+    if (r == 0) /* the metadata services of clouds, which give away the host's credentials */
         r = split(&l->block, "block", cc_pairs_get(p, "block", "169.254.169.254/32 fd00:ec2::254/128"), err);
     if (r == 0)
         r = number(p, "uid_base", 0x70000000ul, 0xfff00000ul, &l->uid_base, err);
@@ -240,10 +240,7 @@ int cc_local_install(struct cc_local *l, bool nested, struct cc_err *err)
     return r == 0 ? make_filter(l, nested, err) : r;
 }
 
-static void first_line(char *text)
-{
-    text[strcspn(text, "\n")] = 0;
-}
+static void first_line(char *text) { text[strcspn(text, "\n")] = 0; }
 
 void cc_local_probe(struct cc_local *l)
 {

@@ -14,10 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_host(const char *image)
-{
-    return strcmp(image, "host") == 0;
-}
+static bool is_host(const char *image) { return strcmp(image, "host") == 0; }
 
 int cc_image_check(const char *image, struct cc_err *err)
 {
@@ -26,8 +23,10 @@ int cc_image_check(const char *image, struct cc_err *err)
     if (is_host(image))
         return 0;
     if (image[0] != '/')
-        return cc_err_set(err, CC_E_NOT_FOUND, "no image \"%.100s\": it is \"host\", or the absolute path of a "
-                          "directory or tar", image);
+        return cc_err_set(err, CC_E_NOT_FOUND,
+                          "no image \"%.100s\": it is \"host\", or the absolute path of a "
+                          "directory or tar",
+                          image);
     if (stat(image, &st) != 0)
         return cc_err_set(err, CC_E_NOT_FOUND, "no image \"%.150s\"", image);
     if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
@@ -49,9 +48,21 @@ static const char *key_of(struct cc_arena *a, const char *image, const struct st
 static int unpack(const struct cc_local *l, struct cc_provider_ctx *x, const char *image, const char *to)
 {
     const char *tmp = cc_arena_printf(x->arena, "%s.new", to);
-    const char *argv[] = { "/usr/bin/env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "tar", "--numeric-owner", "-x",
-                           "-p", "--no-acls", "--no-selinux", "--exclude=./dev/*", "--exclude=dev/*", "-C", tmp, "-f",
-                           image, NULL };
+    const char *argv[] = { "/usr/bin/env",
+                           "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                           "tar",
+                           "--numeric-owner",
+                           "-x",
+                           "-p",
+                           "--no-acls",
+                           "--no-selinux",
+                           "--exclude=./dev/*",
+                           "--exclude=dev/*",
+                           "-C",
+                           tmp,
+                           "-f",
+                           image,
+                           NULL };
     char text[200];
     int r;
 

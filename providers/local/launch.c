@@ -27,7 +27,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-struct wishes { char *text; size_t n, size; };
+struct wishes {
+    char *text;
+    size_t n, size;
+};
 
 static void add(struct wishes *w, const char *key, const char *value)
 {
@@ -117,7 +120,7 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
     add(w, "agent", l->agent);
     add(w, "filter", l->filter);
     add(w, "hostname", hostname(a, m));
-    if (m->uid_base)        /* the last one of the range is the keeper's, nobody's inside */
+    if (m->uid_base) /* the last one of the range is the keeper's, nobody's inside */
         add(w, "uids", cc_arena_printf(a, "%lu %d", m->uid_base, CC_SLOT_UIDS - 1));
     add_groups(w, a, m);
     if (s->memory_mib)
@@ -180,7 +183,8 @@ static int wait_for(pid_t pid)
 {
     int status = -1;
 
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
     return status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
@@ -252,7 +256,7 @@ static int judge(const char *line, struct cc_err *err)
 int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,
                     const char *image_root)
 {
-    const char *argv[] = { "cchost-init", "run", NULL };   /* all that the machine sees of its pid 1 */
+    const char *argv[] = { "cchost-init", "run", NULL }; /* all that the machine sees of its pid 1 */
     struct wishes w = { 0 };
     uint32_t len;
     char line[512];
@@ -304,7 +308,8 @@ static int64_t ticks_of(pid_t pid)
     }
     text[n > 0 ? n : 0] = 0;
     if (!(at = strrchr(text, ')')) ||
-        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &ticks) != 1)
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &ticks) !=
+            1)
         return -1;
     return ticks;
 }
@@ -342,7 +347,7 @@ static int end_pid1(int pidfd, struct cc_provider_ctx *x, uint32_t grace_ms)
     if (!dead) {
         if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) != 0 && errno != ESRCH)
             return cc_err_sys(x->err, errno, "ending the machine");
-        dead = dead_within(pidfd, 5000);    /* the kernel's own work, past any deadline */
+        dead = dead_within(pidfd, 5000); /* the kernel's own work, past any deadline */
     }
     return dead ? 0 : cc_err_set(x->err, CC_E_TIMEOUT, "the machine's processes do not end");
 }

@@ -58,10 +58,19 @@ static void capabilities(struct cc_local *l)
     bool machines = l->no_machines[0] == 0;
 
     l->caps = (struct cc_capabilities){
-        .driver = "local", .exec = true, .activity = true, .volumes = true, .stop_keeps_disk = true,
-        .net_nat = machines && !l->no_nat[0], .net_none = machines, .net_host = machines,
-        .limit_memory = cg->base[CC_CG_MEMORY][0] != 0, .limit_pids = cg->base[CC_CG_PIDS][0] != 0,
-        .limit_vcpu = cg->base[CC_CG_CPU][0] != 0, .default_image = "host", .missing = l->missing,
+        .driver = "local",
+        .exec = true,
+        .activity = true,
+        .volumes = true,
+        .stop_keeps_disk = true,
+        .net_nat = machines && !l->no_nat[0],
+        .net_none = machines,
+        .net_host = machines,
+        .limit_memory = cg->base[CC_CG_MEMORY][0] != 0,
+        .limit_pids = cg->base[CC_CG_PIDS][0] != 0,
+        .limit_vcpu = cg->base[CC_CG_CPU][0] != 0,
+        .default_image = "host",
+        .missing = l->missing,
     };
     if (!machines)
         miss(l, "machines", l->no_machines);
@@ -127,10 +136,7 @@ static int l_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     return 0;
 }
 
-static const struct cc_capabilities *l_capabilities(void *self)
-{
-    return &((struct cc_local *)self)->caps;
-}
+static const struct cc_capabilities *l_capabilities(void *self) { return &((struct cc_local *)self)->caps; }
 
 /* ---------------------------------------------------------------- making and removing */
 
@@ -240,7 +246,7 @@ static int begin(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_
         cc_machine_info(l, x->arena, m, &alive, out);
         return 0;
     }
-    x->err = NULL;      /* the first reason is the one to tell */
+    x->err = NULL; /* the first reason is the one to tell */
     cc_local_end(l, x, m->short_id, 0);
     cc_cgroups_remove(m);
     unlink(cc_machine_path(l, x->arena, m->short_id, "agent.sock"));
@@ -321,9 +327,10 @@ static int l_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
         cc_machine_info(l, x->arena, &m, &alive, out);
         close(fd);
         return strcmp(m.spec.id, spec->id) == 0
-                   ? 0 : cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
+                   ? 0
+                   : cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
     }
-    r = cc_local_end(l, x, spec->short_id, 0);      /* what a killed host was at */
+    r = cc_local_end(l, x, spec->short_id, 0); /* what a killed host was at */
     if (r == 0)
         r = make(l, x, spec, out);
     if (r == 0)
@@ -400,8 +407,7 @@ static int l_stop(void *self, struct cc_provider_ctx *x, const char *provider_id
     return r;
 }
 
-static int tell(const struct cc_local *l, struct cc_provider_ctx *x, const char *short_id,
-                struct cc_machine_info *out)
+static int tell(const struct cc_local *l, struct cc_provider_ctx *x, const char *short_id, struct cc_machine_info *out)
 {
     struct cc_machine m;
     struct cc_alive alive;
@@ -412,7 +418,8 @@ static int tell(const struct cc_local *l, struct cc_provider_ctx *x, const char 
         cc_machine_info(l, x->arena, &m, &alive, out);
     } else if (r == CC_E_CORRUPT) {
         *out = (struct cc_machine_info){ .provider_id = cc_arena_printf(x->arena, "cc-%s", short_id),
-                                         .state = CC_M_ERROR, .reason = "its description is damaged" };
+                                         .state = CC_M_ERROR,
+                                         .reason = "its description is damaged" };
         r = 0;
     }
     return r;
@@ -514,8 +521,22 @@ static int l_endpoint(void *self, const char *provider_id, struct cc_endpoint *o
 }
 
 const struct cc_driver cc_driver_local = {
-    .name = "local", .threads = 16, .default_timeout_ms = 60000, .open = l_open, .close = l_close,
-    .capabilities = l_capabilities, .create = l_create, .destroy = l_destroy, .start = l_start, .stop = l_stop,
-    .status = l_status, .activity = l_activity, .list = l_list, .exec = l_exec, .volume_create = l_volume_create,
-    .volume_delete = l_volume_delete, .volume_list = l_volume_list, .endpoint = l_endpoint,
+    .name = "local",
+    .threads = 16,
+    .default_timeout_ms = 60000,
+    .open = l_open,
+    .close = l_close,
+    .capabilities = l_capabilities,
+    .create = l_create,
+    .destroy = l_destroy,
+    .start = l_start,
+    .stop = l_stop,
+    .status = l_status,
+    .activity = l_activity,
+    .list = l_list,
+    .exec = l_exec,
+    .volume_create = l_volume_create,
+    .volume_delete = l_volume_delete,
+    .volume_list = l_volume_list,
+    .endpoint = l_endpoint,
 };

@@ -23,27 +23,30 @@
 
 enum { CC_LOCAL_MANY = 32, CC_SLOT_UIDS = 65536 };
 
-struct cc_list { char *v[CC_LOCAL_MANY]; size_t n; };
+struct cc_list {
+    char *v[CC_LOCAL_MANY];
+    size_t n;
+};
 
 /* cgroup.c. v1: a directory per controller; v2: one. Empty strings where there is none. */
 enum cc_controller { CC_CG_MEMORY, CC_CG_PIDS, CC_CG_CPU, CC_CG_COUNT };
 
 struct cc_cgroups {
     bool v2;
-    char base[CC_CG_COUNT][512];        /* parents of the machines' groups; v2: all the same */
-    char why[CC_CG_COUNT][128];         /* why a controller is missing */
+    char base[CC_CG_COUNT][512]; /* parents of the machines' groups; v2: all the same */
+    char why[CC_CG_COUNT][128];  /* why a controller is missing */
 };
 
 struct cc_local {
-    char *dir;                          /* absolute */
-    bool root;                          /* machines have uid ranges of their own */
+    char *dir; /* absolute */
+    bool root; /* machines have uid ranges of their own */
     unsigned long uid_base, slots;
     struct cc_list share, hide, block;
     char *launch, *agent, *filter, *pasta, *dns;
-    char *shell;                        /* of terminals, where the machine does not say; NULL: the agent's own choice */
+    char *shell; /* of terminals, where the machine does not say; NULL: the agent's own choice */
     uint32_t stop_grace_ms, pids, memory_mib, disk_gib;
     double vcpu;
-    char no_machines[200];              /* why this host can make none, or "" */
+    char no_machines[200]; /* why this host can make none, or "" */
     char no_nat[200];
     struct cc_cgroups cg;
     struct cc_capabilities caps;
@@ -54,21 +57,21 @@ struct cc_local {
 struct cc_machine {
     const char *short_id;
     struct cc_machine_spec spec;
-    unsigned long uid_base;             /* 0: the caller's own uid */
-    bool own_volume;                    /* create made the volume cc-SHORT */
-    const char *group[CC_CG_COUNT];     /* control groups of its last start, NULL: none */
+    unsigned long uid_base;         /* 0: the caller's own uid */
+    bool own_volume;                /* create made the volume cc-SHORT */
+    const char *group[CC_CG_COUNT]; /* control groups of its last start, NULL: none */
     bool group_v2;
 };
 
 struct cc_alive {
-    bool locked, ready, made;           /* made: was ready at least once */
-    pid_t pid;                          /* 0: not known */
+    bool locked, ready, made; /* made: was ready at least once */
+    pid_t pid;                /* 0: not known */
     int64_t ticks, started_at;
 };
 
 /* ---- host.c: settings, and what this host can give */
 int cc_local_settings(struct cc_local *l, const struct cc_pairs *settings, struct cc_err *err);
-int cc_local_install(struct cc_local *l, bool nested, struct cc_err *err);   /* directories, carried programs, filter */
+int cc_local_install(struct cc_local *l, bool nested, struct cc_err *err); /* directories, carried programs, filter */
 void cc_local_probe(struct cc_local *l);
 
 /* ---- cgroup.c */
@@ -86,15 +89,15 @@ void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct 
                      const struct cc_alive *alive, struct cc_machine_info *out);
 /* One operation at a time. Returns a descriptor whose close ends it, or CC_E_TIMEOUT, CC_E_CANCELLED. */
 int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_call *call, struct cc_err *err);
-void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd);  /* its object is no more */
+void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd); /* its object is no more */
 int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);
 void cc_local_slot_free(const struct cc_local *l, const char *short_id);
 
 /* ---- files.c */
-int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err);  /* temporary name, rename */
-char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n);      /* NULL and errno */
-int cc_remove_tree(const char *path);                                                   /* 0 or errno */
-int cc_shift_owners(const char *path, unsigned long from, unsigned long to);            /* a range of uids */
+int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err); /* temporary name, rename */
+char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n);     /* NULL and errno */
+int cc_remove_tree(const char *path);                                                 /* 0 or errno */
+int cc_shift_owners(const char *path, unsigned long from, unsigned long to);          /* a range of uids */
 
 /* ---- launch.c */
 int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,

@@ -55,9 +55,8 @@ static json_t *spec_json(const struct cc_machine_spec *s)
 int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m, struct cc_err *err)
 {
     json_t *doc = json_pack("{s:i, s:o, s:I, s:b, s:b, s:s*, s:s*, s:s*}", "version", 1, "spec", spec_json(&m->spec),
-                            "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume, "group_v2",
-                            m->group_v2, "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS], "cpu",
-                            m->group[CC_CG_CPU]);
+                            "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume, "group_v2", m->group_v2,
+                            "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS], "cpu", m->group[CC_CG_CPU]);
     char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     int r = text ? cc_write_whole(cc_machine_path(l, a, m->short_id, "machine.json"), text, strlen(text), err)
                  : cc_err_set(err, CC_E_INVALID, "the machine's description is not valid UTF-8");
@@ -124,8 +123,8 @@ static void spec_of(struct cc_arena *a, const json_t *o, struct cc_machine_spec 
         words[i] = item(a, cmd, i);
     s->cmd = (struct cc_strs){ words, json_array_size(cmd) };
     for (i = 0; i < json_array_size(volumes); i++)
-        mounts[i] = (struct cc_mount_spec){ item(a, json_array_get(volumes, i), 0),
-                                            item(a, json_array_get(volumes, i), 1) };
+        mounts[i] =
+            (struct cc_mount_spec){ item(a, json_array_get(volumes, i), 0), item(a, json_array_get(volumes, i), 1) };
     s->volumes = mounts;
     s->n_volumes = json_array_size(volumes);
 }
@@ -255,7 +254,7 @@ int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_ca
         }
         if (fstat(fd, &mine) == 0 && stat(path, &now) == 0 && mine.st_ino == now.st_ino)
             return fd;
-        close(fd);      /* its last holder removed the name: take the new one */
+        close(fd); /* its last holder removed the name: take the new one */
     }
 }
 
@@ -308,7 +307,7 @@ void cc_local_slot_free(const struct cc_local *l, const char *short_id)
     for (i = 0; i < l->slots; i++, n = (n + 1) % l->slots) {
         snprintf(path, sizeof(path), "%s/slots/%lu", l->dir, n);
         if ((got = readlink(path, who, sizeof(who) - 1)) < 0)
-            return;             /* behind a hole: sweep takes it at the next open */
+            return; /* behind a hole: sweep takes it at the next open */
         who[got] = 0;
         if (strcmp(who, short_id) == 0) {
             unlink(path);

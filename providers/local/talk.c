@@ -24,7 +24,7 @@ enum { ANSWER_MAX = 4 * 1024 * 1024, EXEC_MS = 60000, SLACK_MS = 2000 };
 
 struct talk {
     struct cc_provider_ctx *x;
-    uint64_t until;             /* on cc_mono_ms */
+    uint64_t until; /* on cc_mono_ms */
     int fd;
     char *text;
     size_t n, room;
@@ -81,7 +81,7 @@ static int send_all(struct talk *t, const char *text, size_t n)
         if (w < 0 && (errno == EAGAIN || errno == EINTR))
             continue;
         if (w < 0)
-            return errno == EPIPE ? 0 : cc_err_sys(t->x->err, errno, "sending to the agent");   /* its answer says why */
+            return errno == EPIPE ? 0 : cc_err_sys(t->x->err, errno, "sending to the agent"); /* its answer says why */
         text += w;
         n -= (size_t)w;
     }
@@ -141,8 +141,10 @@ static int talk(const char *socket, struct cc_provider_ctx *x, const char *metho
     struct talk t = { .x = x, .until = cc_mono_ms() + ms, .fd = -1 };
     size_t len = send_body ? strlen(send_body) : 0;
     char head[256];
-    int n = snprintf(head, sizeof(head), "%s %s HTTP/1.0\r\nHost: agent\r\nContent-Type: application/json\r\n"
-                     "Content-Length: %zu\r\nConnection: close\r\n\r\n", method, path, len);
+    int n = snprintf(head, sizeof(head),
+                     "%s %s HTTP/1.0\r\nHost: agent\r\nContent-Type: application/json\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                     method, path, len);
     int r = dial(&t, socket);
 
     *body = NULL;

@@ -16,7 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct volume { uint32_t size_gib; unsigned long uid_base; };
+struct volume {
+    uint32_t size_gib;
+    unsigned long uid_base;
+};
 
 const char *cc_volume_path(const struct cc_local *l, struct cc_arena *a, const char *id, const char *leaf)
 {
@@ -85,7 +88,7 @@ static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struc
         (mkdir(data, 0755) != 0 && errno != EEXIST) ||
         (l->root && chown(data, (uid_t)v->uid_base + 1000, (gid_t)v->uid_base + 1000) != 0))
         return cc_err_sys(x->err, errno, "making volume %s", spec->id);
-    return save(l, x->arena, spec->id, v, x->err);      /* last: without it there is no volume */
+    return save(l, x->arena, spec->id, v, x->err); /* last: without it there is no volume */
 }
 
 int cc_volume_make(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,

@@ -25,23 +25,27 @@ static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *e
         return r;
     }
     m->caps = (struct cc_capabilities){
-        .driver = "mock", .exec = true, .activity = true, .volumes = true, .stop_keeps_disk = true, .net_nat = true,
-        .net_none = true, .net_host = true, .limit_vcpu = true, .limit_memory = true, .limit_disk = true,
-        .limit_pids = true, .default_image = "mock",
+        .driver = "mock",
+        .exec = true,
+        .activity = true,
+        .volumes = true,
+        .stop_keeps_disk = true,
+        .net_nat = true,
+        .net_none = true,
+        .net_host = true,
+        .limit_vcpu = true,
+        .limit_memory = true,
+        .limit_disk = true,
+        .limit_pids = true,
+        .default_image = "mock",
     };
     *self = m;
     return 0;
 }
 
-static void m_close(void *self)
-{
-    cc_mock_free(self);
-}
+static void m_close(void *self) { cc_mock_free(self); }
 
-static const struct cc_capabilities *m_capabilities(void *self)
-{
-    return &((struct cc_mock *)self)->caps;
-}
+static const struct cc_capabilities *m_capabilities(void *self) { return &((struct cc_mock *)self)->caps; }
 
 /* ---------------------------------------------------------------- whims around every call */
 
@@ -91,11 +95,18 @@ static void tell(const struct cc_mock *m, struct cc_arena *a, const struct cc_mo
     bool booting = v->running && cc_wall_ms() < v->ready_at;
 
     *out = (struct cc_machine_info){
-        .provider_id = cc_arena_printf(a, "cc-%s", v->short_id), .id = cc_arena_strdup(a, v->id),
-        .name = cc_arena_strdup(a, v->name), .image = cc_arena_strdup(a, v->image),
-        .state = booting ? CC_M_STARTING : v->running ? CC_M_RUNNING : CC_M_STOPPED,
-        .socket = cc_arena_strdup(a, m->endpoint), .started_at = v->running ? v->started_at : 0, .vcpu = v->vcpu,
-        .memory_mib = v->memory_mib, .disk_gib = v->disk_gib,
+        .provider_id = cc_arena_printf(a, "cc-%s", v->short_id),
+        .id = cc_arena_strdup(a, v->id),
+        .name = cc_arena_strdup(a, v->name),
+        .image = cc_arena_strdup(a, v->image),
+        .state = booting      ? CC_M_STARTING
+                 : v->running ? CC_M_RUNNING
+                              : CC_M_STOPPED,
+        .socket = cc_arena_strdup(a, m->endpoint),
+        .started_at = v->running ? v->started_at : 0,
+        .vcpu = v->vcpu,
+        .memory_mib = v->memory_mib,
+        .disk_gib = v->disk_gib,
     };
 }
 
@@ -160,7 +171,7 @@ static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider
     struct cc_mock_machine *v;
     int r = enter(self, x, CC_OP_DESTROY);
 
-    (void)purge;            /* create makes no volumes here */
+    (void)purge; /* create makes no volumes here */
     if (r != 0)
         return r;
     r = find(self, x, provider_id, &v);
@@ -289,7 +300,8 @@ static int m_volume_create(void *self, struct cc_provider_ctx *x, const struct c
         v = cc_mock_volume(m, spec->id, true);
         v->size_gib = spec->size_gib;
     }
-    *out = (struct cc_volume_info){ .id = cc_arena_strdup(x->arena, v->id), .size_gib = v->size_gib,
+    *out = (struct cc_volume_info){ .id = cc_arena_strdup(x->arena, v->id),
+                                    .size_gib = v->size_gib,
                                     .size_enforced = true };
     return leave(m, x, CC_OP_VOLUME_CREATE, 0);
 }
@@ -317,7 +329,8 @@ static int m_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume
         n++;
     *out = (struct cc_volume_list){ cc_arena_alloc(x->arena, (n + 1) * sizeof(*out->v)), 0 };
     for (v = m->volumes; v; v = v->next)
-        out->v[out->n++] = (struct cc_volume_info){ .id = cc_arena_strdup(x->arena, v->id), .size_gib = v->size_gib,
+        out->v[out->n++] = (struct cc_volume_info){ .id = cc_arena_strdup(x->arena, v->id),
+                                                    .size_gib = v->size_gib,
                                                     .size_enforced = true };
     return leave(m, x, CC_OP_VOLUME_LIST, 0);
 }
@@ -335,8 +348,22 @@ static int m_endpoint(void *self, const char *provider_id, struct cc_endpoint *o
 }
 
 const struct cc_driver cc_driver_mock = {
-    .name = "mock", .flags = CC_DRIVER_INLINE, .default_timeout_ms = 60000, .open = m_open, .close = m_close,
-    .capabilities = m_capabilities, .create = m_create, .destroy = m_destroy, .start = m_start, .stop = m_stop,
-    .status = m_status, .activity = m_activity, .list = m_list, .exec = m_exec, .volume_create = m_volume_create,
-    .volume_delete = m_volume_delete, .volume_list = m_volume_list, .endpoint = m_endpoint,
+    .name = "mock",
+    .flags = CC_DRIVER_INLINE,
+    .default_timeout_ms = 60000,
+    .open = m_open,
+    .close = m_close,
+    .capabilities = m_capabilities,
+    .create = m_create,
+    .destroy = m_destroy,
+    .start = m_start,
+    .stop = m_stop,
+    .status = m_status,
+    .activity = m_activity,
+    .list = m_list,
+    .exec = m_exec,
+    .volume_create = m_volume_create,
+    .volume_delete = m_volume_delete,
+    .volume_list = m_volume_list,
+    .endpoint = m_endpoint,
 };

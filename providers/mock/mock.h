@@ -11,19 +11,23 @@ struct cc_mock_machine {
     char *short_id, *id, *name, *image;
     double vcpu;
     uint32_t memory_mib, disk_gib;
-    bool running, destroyed;        /* destroyed ones stay while a late list may show them */
+    bool running, destroyed; /* destroyed ones stay while a late list may show them */
     int64_t created_at, started_at, ready_at, destroyed_at;
 };
 
-struct cc_mock_volume { struct cc_mock_volume *next; char *id; uint32_t size_gib; };
+struct cc_mock_volume {
+    struct cc_mock_volume *next;
+    char *id;
+    uint32_t size_gib;
+};
 
 /* What an operation does besides its work. */
 struct cc_mock_whim {
     uint64_t latency_ms;
-    unsigned fail, lose;            /* how many of the next calls */
-    int code;                       /* of the failures */
+    unsigned fail, lose; /* how many of the next calls */
+    int code;            /* of the failures */
     int64_t retry_after_ms;
-    bool after;                     /* they fail after the effect took place */
+    bool after; /* they fail after the effect took place */
 };
 
 struct cc_mock {
@@ -31,7 +35,7 @@ struct cc_mock {
     struct cc_mock_volume *volumes;
     struct cc_mock_whim whim[CC_OP_COUNT];
     uint64_t boot_ms, list_lag_ms;
-    char *path;                     /* of the state file, or NULL */
+    char *path; /* of the state file, or NULL */
     char *endpoint, *exec_out;
     int exec_exit;
     struct cc_capabilities caps;

@@ -20,8 +20,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const ops[CC_OP_COUNT] = { "create", "destroy", "start", "stop", "status", "activity", "list",
-                                              "exec", "volume_create", "volume_delete", "volume_list" };
+static const char *const ops[CC_OP_COUNT] = { "create",        "destroy",       "start",      "stop",
+                                              "status",        "activity",      "list",       "exec",
+                                              "volume_create", "volume_delete", "volume_list" };
 
 static int code_of(const char *word)
 {

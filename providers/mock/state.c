@@ -10,10 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static unsigned bucket(const char *short_id)
-{
-    return (unsigned)(strtoul(short_id + 4, NULL, 16) % CC_MOCK_BUCKETS);
-}
+static unsigned bucket(const char *short_id) { return (unsigned)(strtoul(short_id + 4, NULL, 16) % CC_MOCK_BUCKETS); }
 
 struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too)
 {
@@ -38,7 +35,7 @@ struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id)
     struct cc_mock_machine *v = cc_mock_find(m, short_id, true), *next;
     unsigned b = bucket(short_id);
 
-    if (v) {                /* a destroyed one of the same id gives way */
+    if (v) { /* a destroyed one of the same id gives way */
         next = v->next;
         clear(v);
         *v = (struct cc_mock_machine){ .next = next };
@@ -123,8 +120,7 @@ int cc_mock_load(struct cc_mock *m, struct cc_err *err)
     for (i = 0; i < json_array_size(list); i++) {
         const json_t *o = json_array_get(list, i);
 
-        cc_mock_volume(m, text(o, "id"), true)->size_gib =
-            (uint32_t)json_integer_value(json_object_get(o, "size_gib"));
+        cc_mock_volume(m, text(o, "id"), true)->size_gib = (uint32_t)json_integer_value(json_object_get(o, "size_gib"));
     }
     json_decref(doc);
     return 0;

@@ -24,7 +24,7 @@ struct bench {
     struct cc_store *store;
     unsigned records;
     uint64_t end_ns, random;
-    uint64_t *samples;          /* ns from begin to durable, retries included */
+    uint64_t *samples; /* ns from begin to durable, retries included */
     size_t n;
     unsigned tries_worst;
     bool hot, failed;
@@ -156,7 +156,8 @@ static void update(struct writer *w)
     cc_txn_get(t, "instance", slice(id), &r);
     cc_txn_put(t, "instance", slice(id), (struct cc_slice){ text, text_of(text, id, w->done) }, &r.owner);
     cc_txn_index(t, "status", slice(id), slice(w->done % 8 ? "RUNNING" : "STOPPED"));
-    cc_txn_log(t, "instance", slice(id), slice("changed"), slice("bench"), slice("{\"from\":\"RUNNING\",\"to\":\"STOPPED\"}"));
+    cc_txn_log(t, "instance", slice(id), slice("changed"), slice("bench"),
+               slice("{\"from\":\"RUNNING\",\"to\":\"STOPPED\"}"));
     cc_txn_submit(t, on_updated, w, NULL);
 }
 

@@ -20,7 +20,7 @@ static void note(void *arg)
 static void chain(void *arg)
 {
     note(arg);
-    cc_timer_start(NULL, 5, note, "z");     /* falls due within the same advance */
+    cc_timer_start(NULL, 5, note, "z"); /* falls due within the same advance */
 }
 
 static void test_real_timer_fires_once_and_not_early(void **state)
@@ -36,7 +36,7 @@ static void test_real_timer_fires_once_and_not_early(void **state)
     cc_timer_stop(NULL);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(count, 1);
-    assert_true(cc_mono_ms() - start >= 9);     /* the loop counts whole milliseconds */
+    assert_true(cc_mono_ms() - start >= 9); /* the loop counts whole milliseconds */
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 

@@ -16,23 +16,14 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    return fix_end(*state);
-}
+static int teardown(void **state) { return fix_end(*state); }
 
 #define DO(f, ...) fix_do((f), (struct cc_provider_req){ __VA_ARGS__ })
 #define OK(f, ...) fix_ok((f), (struct cc_provider_req){ __VA_ARGS__ })
 
-static const struct cc_capabilities *caps(struct fix *f)
-{
-    return f->driver->capabilities(f->self);
-}
+static const struct cc_capabilities *caps(struct fix *f) { return f->driver->capabilities(f->self); }
 
-static void nap(void)
-{
-    poll(NULL, 0, 2);
-}
+static void nap(void) { poll(NULL, 0, 2); }
 
 /* The same, but the answer may get lost. */
 static int try(struct fix *f, const struct cc_machine_spec *s, const char *line)
@@ -73,12 +64,15 @@ static void test_who_and_where(void **state)
                      "claude\n1000\n1000\nMy-box-\n/home/claude\n/home/claude\n"));
     assert_true(says(f, &s, "touch /tmp/a /home/claude/b /claude-data/c && echo yes", "yes\n"));
     assert_true(says(f, &s, "for p in /usr/x /etc/x /bin/x /lib/x; do touch $p 2>/dev/null && echo $p; done", ""));
-    assert_true(says(f, &s, "grep -E '^Cap(Eff|Prm|Bnd|Amb)|^NoNew|^Seccomp:' /proc/self/status | cut -f2 | tr '\\n' ' '",
+    assert_true(says(f, &s,
+                     "grep -E '^Cap(Eff|Prm|Bnd|Amb)|^NoNew|^Seccomp:' /proc/self/status | cut -f2 | tr '\\n' ' '",
                      "0000000000000000 0000000000000000 0000000000000000 0000000000000000 1 2 "));
     /* Signals 32 and 33 are the C library's own: posix_spawn ignores them. */
-    assert_true(says(f, &s, "grep -cE '^Sig(Ign|Blk):.00000000000000000$|^Sig(Ign|Blk):.0000000[01][08]0000000$' /proc/self/status",
-                     "2\n"));
-    assert_true(says(f, &s, "cat /proc/1/comm; ls /proc | grep -c '^[0-9]'", "cchost-init\n5\n"));    /* init, agent, sh, ls, grep */
+    assert_true(says(
+        f, &s, "grep -cE '^Sig(Ign|Blk):.00000000000000000$|^Sig(Ign|Blk):.0000000[01][08]0000000$' /proc/self/status",
+        "2\n"));
+    assert_true(says(f, &s, "cat /proc/1/comm; ls /proc | grep -c '^[0-9]'",
+                     "cchost-init\n5\n")); /* init, agent, sh, ls, grep */
     assert_true(says(f, &s, "ls -A /dev | tr '\\n' ' '",
                      "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero "));
     destroy(f, &s);
@@ -92,7 +86,8 @@ static void test_the_host_is_out_of_sight(void **state)
 
     create(f, &s);
     assert_true(says(f, &s, "cat /etc/shadow 2>/dev/null; cat /etc/gshadow 2>/dev/null; ls -A /root", ""));
-    snprintf(line, sizeof(line), "ls -A /home; ls -d %s /work /var/lib/dpkg /boot /sys/fs /.cchost 2>/dev/null", f->dir);
+    snprintf(line, sizeof(line), "ls -A /home; ls -d %s /work /var/lib/dpkg /boot /sys/fs /.cchost 2>/dev/null",
+             f->dir);
     assert_true(says(f, &s, line, "claude\n"));
     assert_true(says(f, &s, "grep -c . /etc/passwd; cat /etc/hostname", "3\nbox\n"));
     assert_int_not_equal(sh(f, &s, "cat /proc/1/environ"), 0);
@@ -113,7 +108,7 @@ static void test_forbidden_calls(void **state)
     assert_int_not_equal(sh(f, &s, "mount -t tmpfs x /tmp"), 0);
     assert_int_not_equal(sh(f, &s, "dmesg"), 0);
     assert_int_not_equal(sh(f, &s, "hostname other"), 0);
-    try(f, &s, "kill -9 1; kill -9 -1");    /* the agent too: the machine lives on */
+    try(f, &s, "kill -9 1; kill -9 -1"); /* the agent too: the machine lives on */
     while (DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)) != 0)
         nap();
     assert_int_equal(state_of(f, &s), CC_M_RUNNING);
@@ -126,8 +121,10 @@ static void test_sudo_and_setuid_give_nothing(void **state)
     struct cc_machine_spec s = a_machine(4);
 
     create(f, &s);
-    assert_true(says(f, &s, "cp /bin/id /tmp/id; chmod 4755 /tmp/id; /tmp/id -u; "
-                     "grep -v nosuid /proc/mounts | grep -v ' /dev/' | cut -d' ' -f2", "1000\n"));
+    assert_true(says(f, &s,
+                     "cp /bin/id /tmp/id; chmod 4755 /tmp/id; /tmp/id -u; "
+                     "grep -v nosuid /proc/mounts | grep -v ' /dev/' | cut -d' ' -f2",
+                     "1000\n"));
     destroy(f, &s);
 }
 
@@ -152,7 +149,7 @@ static void test_own_uid_range(void **state)
         assert_true(sa.st_uid >= 0x70000000u && sb.st_uid >= 0x70000000u);
         assert_int_not_equal(sa.st_uid, sb.st_uid);
         snprintf(path, sizeof(path), "/proc/%d", init_of(f, &a));
-        assert_int_equal(stat(path, &sb), 0);       /* not dumpable, so its files are root's: look inside */
+        assert_int_equal(stat(path, &sb), 0); /* not dumpable, so its files are root's: look inside */
         snprintf(path, sizeof(path), "/proc/%d/status", init_of(f, &a));
         assert_false(mentions(path, "Uid:\t0\t"));
     } else {
@@ -192,7 +189,7 @@ static void test_limits_are_applied_or_told(void **state)
         assert_false(memory_told);
         assert_int_not_equal(try(f, &s, "head -c 200m /dev/zero | tail >/dev/null"), 0);
         while (DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)) != 0)
-            nap();                  /* the agent may have been the victim */
+            nap(); /* the agent may have been the victim */
     } else {
         assert_true(memory_told);
     }
@@ -270,14 +267,14 @@ static void test_a_host_killed_while_creating(void **state)
                 create(f, &s[i]);
             _exit(0);
         }
-        poll(NULL, 0, (int)(3 + round * 5));    /* somewhere in the middle: any place will do */
+        poll(NULL, 0, (int)(3 + round * 5)); /* somewhere in the middle: any place will do */
         kill(host, SIGKILL);
         waitpid(host, NULL, 0);
         f->driver->close(f->self);
         assert_int_equal(fix_open(f, NULL), 0);
         for (i = 0; i < 12; i++) {
             if (round % 2)
-                create(f, &s[i]);               /* the workflow is taken up again */
+                create(f, &s[i]); /* the workflow is taken up again */
             if (round % 2)
                 assert_true(says(f, &s[i], "echo up", "up\n"));
             destroy(f, &s[i]);
@@ -466,16 +463,19 @@ static void test_images(void **state)
              "set -e; mkdir -p %s/bin %s/etc; cd %s; echo mark >etc/mark; ln -s bin sbin; "
              "for p in sh cat id touch ls; do cp /bin/$p bin/; done; "
              "for p in bin/* %s/bin/cchost-agent-*; do ldd $p | grep -o '/lib[^ ]*'; done | sort -u | "
-             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .", root, root, root, f->dir, tar);
+             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .",
+             root, root, root, f->dir, tar);
     assert_int_equal(system(line), 0);
     for (i = 0; i < 2; i++) {
         s = a_machine(21 + i);
         s.image = i ? tar : root;
         create(f, &s);
         assert_true(says(f, &s, "cat /etc/mark; id -u", "mark\n1000\n"));
-        if (geteuid() == 0)         /* its root's files are its root's */
-            assert_true(says(f, &s, "ls -ldn /etc | cat | { read a b c d e; echo $c; }; touch /etc/x 2>/dev/null; ls /etc/x 2>/dev/null",
-                             "0\n"));
+        if (geteuid() == 0) /* its root's files are its root's */
+            assert_true(says(
+                f, &s,
+                "ls -ldn /etc | cat | { read a b c d e; echo $c; }; touch /etc/x 2>/dev/null; ls /etc/x 2>/dev/null",
+                "0\n"));
         OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
         OK(f, .op = CC_OP_START, .id = pid_of(&s));
         destroy(f, &s);
@@ -581,15 +581,29 @@ static void test_many_at_once(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_who_and_where), CASE(test_the_host_is_out_of_sight), CASE(test_forbidden_calls),
-        CASE(test_sudo_and_setuid_give_nothing), CASE(test_own_uid_range), CASE(test_limits_are_applied_or_told),
-        CASE(test_processes_are_bounded), CASE(test_data_survives_stop_and_start),
-        CASE(test_machines_outlive_the_host), CASE(test_a_host_killed_while_creating),
-        CASE(test_pid_1_killed_from_outside), CASE(test_the_agent_comes_back), CASE(test_stop_is_gentle_then_firm),
-        CASE(test_cmd_runs_at_each_start), CASE(test_exec_ends_in_time), CASE(test_exec_passes_bytes),
-        CASE(test_a_cancelled_create_leaves_nothing), CASE(test_a_volume_moves_between_machines),
-        CASE(test_own_volume_stays_unless_purged), CASE(test_images), CASE(test_network_none_is_alone),
-        CASE(test_nat_reaches_neither_host_nor_machines), CASE(test_many_at_once),
+        CASE(test_who_and_where),
+        CASE(test_the_host_is_out_of_sight),
+        CASE(test_forbidden_calls),
+        CASE(test_sudo_and_setuid_give_nothing),
+        CASE(test_own_uid_range),
+        CASE(test_limits_are_applied_or_told),
+        CASE(test_processes_are_bounded),
+        CASE(test_data_survives_stop_and_start),
+        CASE(test_machines_outlive_the_host),
+        CASE(test_a_host_killed_while_creating),
+        CASE(test_pid_1_killed_from_outside),
+        CASE(test_the_agent_comes_back),
+        CASE(test_stop_is_gentle_then_firm),
+        CASE(test_cmd_runs_at_each_start),
+        CASE(test_exec_ends_in_time),
+        CASE(test_exec_passes_bytes),
+        CASE(test_a_cancelled_create_leaves_nothing),
+        CASE(test_a_volume_moves_between_machines),
+        CASE(test_own_volume_stays_unless_purged),
+        CASE(test_images),
+        CASE(test_network_none_is_alone),
+        CASE(test_nat_reaches_neither_host_nor_machines),
+        CASE(test_many_at_once),
     };
     int failed = cmocka_run_group_tests_name(argc < 2 ? "local" : "local as an ordinary user", tests, NULL, NULL);
 

@@ -1,7 +1,13 @@
 /* The mock on a virtual clock: scripted latency, faults, lost answers, late lists, and a world in a file. */
 #include "test_provider.h"
 
-struct wait { int calls; struct cc_err err; int code; size_t listed; enum cc_machine_state state; };
+struct wait {
+    int calls;
+    struct cc_err err;
+    int code;
+    size_t listed;
+    enum cc_machine_state state;
+};
 
 struct world {
     uv_loop_t loop;
@@ -72,8 +78,11 @@ static void test_latency_is_on_the_clock(void **state)
 
 static void test_failures_before_and_after_the_effect(void **state)
 {
-    const struct cc_pair v[] = { { "create.fail", "2" }, { "create.code", "limit" }, { "create.retry_after_ms", "1500" },
-                                 { "stop.fail", "1" }, { "stop.after", "true" } };
+    const struct cc_pair v[] = { { "create.fail", "2" },
+                                 { "create.code", "limit" },
+                                 { "create.retry_after_ms", "1500" },
+                                 { "stop.fail", "1" },
+                                 { "stop.after", "true" } };
     struct world *o = open_world(v, 5);
     struct cc_machine_spec s = a_machine(2);
     int i;
@@ -107,7 +116,7 @@ static void test_a_lost_answer_meets_the_deadline(void **state)
     begin(o, (struct cc_provider_req){ .op = CC_OP_CREATE, .machine = &s, .timeout_ms = 7000 });
     assert_int_equal(finish(o, 6999), 1);
     assert_int_equal(finish(o, 1), CC_E_TIMEOUT);
-    begin(o, (struct cc_provider_req){ .op = CC_OP_CREATE, .machine = &s });    /* it had happened: found */
+    begin(o, (struct cc_provider_req){ .op = CC_OP_CREATE, .machine = &s }); /* it had happened: found */
     assert_int_equal(finish(o, 1), 0);
     begin(o, (struct cc_provider_req){ .op = CC_OP_LIST });
     assert_int_equal(finish(o, 1), 0);
@@ -188,9 +197,12 @@ static void test_closing_with_answers_held(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_latency_is_on_the_clock), cmocka_unit_test(test_failures_before_and_after_the_effect),
-        cmocka_unit_test(test_a_lost_answer_meets_the_deadline), cmocka_unit_test(test_boot_time_and_a_late_list),
-        cmocka_unit_test(test_the_world_outlives_the_process), cmocka_unit_test(test_closing_with_answers_held),
+        cmocka_unit_test(test_latency_is_on_the_clock),
+        cmocka_unit_test(test_failures_before_and_after_the_effect),
+        cmocka_unit_test(test_a_lost_answer_meets_the_deadline),
+        cmocka_unit_test(test_boot_time_and_a_late_list),
+        cmocka_unit_test(test_the_world_outlives_the_process),
+        cmocka_unit_test(test_closing_with_answers_held),
     };
 
     cc_clock_virtual(1700000000000);

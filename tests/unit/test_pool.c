@@ -67,7 +67,7 @@ static void test_every_job_is_delivered(void **state)
     p = cc_pool_new(&loop, "test", 4);
     for (i = 0; i < 1000; i++)
         submit(p, &jobs[i], quick);
-    uv_run(&loop, UV_RUN_DEFAULT);   /* ends: an idle pool keeps no loop alive */
+    uv_run(&loop, UV_RUN_DEFAULT); /* ends: an idle pool keeps no loop alive */
     assert_int_equal(delivered, 1000);
     cc_pool_stats(p, &st);
     assert_in_range(st.threads, 1, 4);

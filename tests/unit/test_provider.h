@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static unsigned run_id;      /* no two runs share a name, whatever an earlier one left */
+static unsigned run_id; /* no two runs share a name, whatever an earlier one left */
 
 struct fix {
     const struct cc_driver *driver;
@@ -30,7 +30,7 @@ struct fix {
     struct cc_arena arena;
     struct cc_call call;
     struct cc_provider_res res;
-    struct cc_pair extra[8];        /* settings beside dir */
+    struct cc_pair extra[8]; /* settings beside dir */
     size_t n_extra;
 };
 
@@ -225,7 +225,8 @@ static inline void fix_free(struct fix *f)
     char line[128];
     size_t i;
 
-    left = fix_do(f, (struct cc_provider_req){ .op = CC_OP_LIST }) == 0 ? f->res.machines : (struct cc_machine_list){ NULL, 0 };
+    left = fix_do(f, (struct cc_provider_req){ .op = CC_OP_LIST }) == 0 ? f->res.machines
+                                                                        : (struct cc_machine_list){ NULL, 0 };
     for (i = 0; i < left.n; i++)
         fix_do(f, (struct cc_provider_req){ .op = CC_OP_DESTROY, .id = left.v[i].provider_id, .purge = true });
     f->driver->close(f->self);

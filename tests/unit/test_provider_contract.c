@@ -1,13 +1,18 @@
 /* The same cases for every driver: what provider.h promises. Local runs as root and as an ordinary user. */
 #include "test_provider.h"
 
-static int mock_setup(void **state) { *state = fix_new("mock"); return 0; }
-static int local_setup(void **state) { *state = fix_new("local"); return 0; }
-
-static int teardown(void **state)
+static int mock_setup(void **state)
 {
-    return fix_end(*state);
+    *state = fix_new("mock");
+    return 0;
 }
+static int local_setup(void **state)
+{
+    *state = fix_new("local");
+    return 0;
+}
+
+static int teardown(void **state) { return fix_end(*state); }
 
 #define DO(f, ...) fix_do((f), (struct cc_provider_req){ __VA_ARGS__ })
 #define OK(f, ...) fix_ok((f), (struct cc_provider_req){ __VA_ARGS__ })
@@ -166,7 +171,11 @@ static void test_unknown_settings_are_refused(void **state)
 
 /* ---------------------------------------------------------------- through the loop */
 
-struct wait { int calls; int code; char message[256]; };
+struct wait {
+    int calls;
+    int code;
+    char message[256];
+};
 
 static void on_done(void *arg, const struct cc_provider_res *res)
 {
@@ -250,7 +259,7 @@ static void test_closing_ends_what_waits(void **state)
     close_dry(&loop, p);
     assert_int_equal(w.calls, 20);
     assert_int_equal(w.code, CC_E_CANCELLED);
-    for (i = 0; i < 20; i++)        /* some were made: cancelled means that nobody knows */
+    for (i = 0; i < 20; i++) /* some were made: cancelled means that nobody knows */
         destroy(f, &s[i]);
 }
 
@@ -288,7 +297,7 @@ static int h_stop(void *self, struct cc_provider_ctx *x, const char *id)
 
     (void)self, (void)x, (void)id;
     hung = 1;
-    while (hung == 1)           /* deaf to deadline and cancel */
+    while (hung == 1) /* deaf to deadline and cancel */
         nanosleep(&nap, NULL);
     return 0;
 }
@@ -301,9 +310,15 @@ static int h_destroy(void *self, struct cc_provider_ctx *x, const char *id, bool
 
 static void test_a_driver_that_hangs_is_given_up(void **state)
 {
-    static const struct cc_driver hanger = { .name = "hanger", .threads = 2, .default_timeout_ms = 5, .open = h_open,
-                                             .close = h_close, .stop = h_stop, .destroy = h_destroy };
-    struct cc_provider_req stop = { .op = CC_OP_STOP, .id = "x" }, drop = { .op = CC_OP_DESTROY, .id = "x", .timeout_ms = 5000 };
+    static const struct cc_driver hanger = { .name = "hanger",
+                                             .threads = 2,
+                                             .default_timeout_ms = 5,
+                                             .open = h_open,
+                                             .close = h_close,
+                                             .stop = h_stop,
+                                             .destroy = h_destroy };
+    struct cc_provider_req stop = { .op = CC_OP_STOP, .id = "x" },
+                           drop = { .op = CC_OP_DESTROY, .id = "x", .timeout_ms = 5000 };
     struct cc_pairs none = { NULL, 0 };
     struct cc_provider_stats st;
     struct wait w = { 0 }, v = { 0 };
@@ -320,7 +335,7 @@ static void test_a_driver_that_hangs_is_given_up(void **state)
     cc_provider_stats(p, &st);
     assert_int_equal(st.abandoned, 1);
     assert_int_equal(st.pool.busy, 1);
-    cc_provider_call(p, &drop, on_done, &v);    /* its other thread still serves */
+    cc_provider_call(p, &drop, on_done, &v); /* its other thread still serves */
     run_until(&loop, &v.calls);
     assert_int_equal(v.code, 0);
     hung = 2;
@@ -328,18 +343,18 @@ static void test_a_driver_that_hangs_is_given_up(void **state)
     assert_int_equal(w.calls, 1);
 }
 
-#define CASES(setup) \
-    cmocka_unit_test_setup_teardown(test_lifecycle_is_idempotent, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_a_bad_description_is_refused, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_another_machine_of_that_name, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_list_shows_all, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_volumes, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_exec_and_activity_need_a_running_machine, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_unknown_settings_are_refused, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_calls_on_the_loop, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_closing_ends_what_waits, setup, teardown), \
-    cmocka_unit_test_setup_teardown(test_who_gave_up_hears_nothing, setup, teardown)
+#define CASES(setup)                                                                                                   \
+    cmocka_unit_test_setup_teardown(test_lifecycle_is_idempotent, setup, teardown),                                    \
+        cmocka_unit_test_setup_teardown(test_what_is_not_there, setup, teardown),                                      \
+        cmocka_unit_test_setup_teardown(test_a_bad_description_is_refused, setup, teardown),                           \
+        cmocka_unit_test_setup_teardown(test_another_machine_of_that_name, setup, teardown),                           \
+        cmocka_unit_test_setup_teardown(test_list_shows_all, setup, teardown),                                         \
+        cmocka_unit_test_setup_teardown(test_volumes, setup, teardown),                                                \
+        cmocka_unit_test_setup_teardown(test_exec_and_activity_need_a_running_machine, setup, teardown),               \
+        cmocka_unit_test_setup_teardown(test_unknown_settings_are_refused, setup, teardown),                           \
+        cmocka_unit_test_setup_teardown(test_calls_on_the_loop, setup, teardown),                                      \
+        cmocka_unit_test_setup_teardown(test_closing_ends_what_waits, setup, teardown),                                \
+        cmocka_unit_test_setup_teardown(test_who_gave_up_hears_nothing, setup, teardown)
 
 int main(int argc, char **argv)
 {

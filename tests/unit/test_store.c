@@ -27,7 +27,7 @@ static void put_get_del(void **state)
 
     t = cc_txn_begin(f->store, NULL);
     assert_true(cc_txn_rev(t) != rev);
-    cc_txn_put(t, "user", S("a"), S("{}"), NULL);           /* the owner stays */
+    cc_txn_put(t, "user", S("a"), S("{}"), NULL); /* the owner stays */
     assert_int_equal(commit(f, t), CC_OK);
     assert_int_equal(cc_store_get(f->store, "user", S("a"), &r), CC_OK);
     assert_int_equal(r.owner.len, 7);
@@ -100,7 +100,7 @@ static void index_entries(void **state)
     assert_int_equal(cc_store_lookup(f->store, "by_nam", S("e\0ann"), &v), CC_E_NOT_FOUND);
 
     t = cc_txn_begin(f->store, NULL);
-    cc_txn_index(t, "by_name", S("ann"), S("1"));           /* says so already */
+    cc_txn_index(t, "by_name", S("ann"), S("1")); /* says so already */
     assert_int_equal(commit(f, t), CC_TXN_IDLE);
     t = cc_txn_begin(f->store, NULL);
     assert_true(cc_txn_unindex(t, "by_name", S("ann")));
@@ -243,7 +243,7 @@ static void logs_survive_deletion(void **state)
     rev = r.rev;
 
     t = cc_txn_begin(f->store, NULL);
-    note(t, "a", "seen");                                   /* without a put: the revision stays */
+    note(t, "a", "seen"); /* without a put: the revision stays */
     assert_int_equal(commit(f, t), CC_OK);
     assert_int_equal(cc_store_get(f->store, "user", S("a"), &r), CC_OK);
     assert_int_equal(r.rev, rev);
@@ -256,7 +256,7 @@ static void logs_survive_deletion(void **state)
     assert_string_equal(history(f, "a"), "4<3:a.gone.{} 3<1:a.seen.{} 1<0:a.made.{} ");
 
     t = cc_txn_begin(f->store, NULL);
-    note(t, "a", "late");                                   /* it is not there */
+    note(t, "a", "late"); /* it is not there */
     assert_int_equal(cc_txn_submit(t, on_done, NULL, &err), CC_E_INVALID);
     assert_non_null(strstr(err.message, "user a"));
 
@@ -329,8 +329,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
-        T(put_get_del), T(abort_writes_nothing), T(many_keys_in_one_update), T(index_entries), T(scans_in_order),
-        T(lists_one_kind), T(logs_survive_deletion), T(verify_can_be_stopped), T(large_values), T(names_and_keys),
+        T(put_get_del),    T(abort_writes_nothing),  T(many_keys_in_one_update), T(index_entries), T(scans_in_order),
+        T(lists_one_kind), T(logs_survive_deletion), T(verify_can_be_stopped),   T(large_values),  T(names_and_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

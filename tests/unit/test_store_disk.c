@@ -106,7 +106,7 @@ static void state_survives_reopening(void **state)
     reopen(f);
     assert_int_equal(value_of(f, "n", "x"), 1);
     t = cc_txn_begin(f->store, NULL);
-    assert_true(cc_txn_rev(t) > rev);   /* a block of its own */
+    assert_true(cc_txn_rev(t) > rev); /* a block of its own */
     increment(t, "n", "x");
     assert_int_equal(commit(f, t), CC_OK);
     verified(f);
@@ -234,7 +234,7 @@ static void refused_writes_fail_cleanly(void **state)
     setrlimit(RLIMIT_FSIZE, &small);
     rc = commit(f, t);
     setrlimit(RLIMIT_FSIZE, &old);
-    assert_true(rc == CC_E_FULL || rc == CC_E_IO);          /* a short write has no errno */
+    assert_true(rc == CC_E_FULL || rc == CC_E_IO); /* a short write has no errno */
     assert_int_equal(increment_once(f, "x"), CC_OK);
     assert_int_equal(value_of(f, "n", "x"), 2);
     verified(f);
@@ -359,7 +359,7 @@ static void kill_9_loses_nothing(void **state)
             last = n;
         close(told[0]);
         assert_int_equal(cc_store_open(&o, &f->store, NULL), CC_OK);
-        assert_true(value_of(f, "n", "told") >= last);      /* one more may be in, not yet told */
+        assert_true(value_of(f, "n", "told") >= last); /* one more may be in, not yet told */
         assert_true(value_of(f, "n", "told") <= last + 1);
         last = (int)value_of(f, "n", "told");
         verified(f);
@@ -377,7 +377,7 @@ static void second_serve_is_refused(void **state)
     pid_t pid;
     char b, want[128];
 
-    assert_int_equal(cc_store_open(&o, &f->store, &err), CC_E_EXISTS);  /* the same process */
+    assert_int_equal(cc_store_open(&o, &f->store, &err), CC_E_EXISTS); /* the same process */
     assert_non_null(strstr(err.message, "open in this process"));
     fix_close(f);
     assert_int_equal(pipe(held), 0);
@@ -391,13 +391,13 @@ static void second_serve_is_refused(void **state)
     assert_int_equal(fix_open(f, &err), CC_E_EXISTS);
     snprintf(want, sizeof(want), "another cchost serve (pid %d) is running on %s", (int)pid, f->dir);
     assert_string_equal(err.message, want);
-    o.serve = false;                                                    /* a script may */
+    o.serve = false; /* a script may */
     assert_int_equal(cc_store_open(&o, &f->store, &err), CC_OK);
     assert_int_equal(increment_once(f, "x"), CC_OK);
     fix_close(f);
     kill(pid, SIGKILL);
     waitpid(pid, &status, 0);
-    assert_int_equal(fix_open(f, &err), CC_OK);                         /* its lock died with it */
+    assert_int_equal(fix_open(f, &err), CC_OK); /* its lock died with it */
     close(held[0]);
     close(held[1]);
 }
@@ -438,7 +438,7 @@ static void others_data_is_refused(void **state)
     assert_int_equal(fix_open(f, &err), CC_E_CORRUPT);
     assert_non_null(strstr(err.message, "is not a store of cchost"));
 
-    assert_int_equal(unlink(file_in(f, "store/data.mdb")), 0);          /* LMDB, with other tables */
+    assert_int_equal(unlink(file_in(f, "store/data.mdb")), 0); /* LMDB, with other tables */
     assert_int_equal(mdb_env_create(&env), 0);
     assert_int_equal(mdb_env_open(env, file_in(f, "store"), 0, 0600), 0);
     assert_int_equal(mdb_txn_begin(env, NULL, 0, &t), 0);
@@ -500,7 +500,7 @@ static void unwritten_end_is_no_fault(void **state)
     pid_t pid;
 
     for (i = 0; i < 10; i++)
-        assert_int_equal(increment_once(f, "x"), CC_OK);    /* the engine has pages to use again */
+        assert_int_equal(increment_once(f, "x"), CC_OK); /* the engine has pages to use again */
     memset(text, 'x', 200000);
     t = cc_txn_begin(f->store, NULL);
     cc_txn_put(t, "big", S("a"), (struct cc_slice){ text, 200000 }, NULL);
@@ -512,12 +512,12 @@ static void unwritten_end_is_no_fault(void **state)
     wait_done(f, &d[1]);
     free(text);
     mdb_env_info(f->store->db.env, &info);
-    assert_true(size_of(f) < (off_t)(info.me_last_pgno + 1) * 4096);    /* it is so */
+    assert_true(size_of(f) < (off_t)(info.me_last_pgno + 1) * 4096); /* it is so */
     if ((pid = fork()) == 0)
         _exit(cc_file_check(f->store->db.path, NULL) ? 1 : 0);
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_int_equal(status, 0);
-    assert_true(size_of(f) < (off_t)(info.me_last_pgno + 1) * 4096);    /* not touched while we have it open */
+    assert_true(size_of(f) < (off_t)(info.me_last_pgno + 1) * 4096); /* not touched while we have it open */
     reopen(f);
     assert_true(size_of(f) >= (off_t)(info.me_last_pgno + 1) * 4096);
     assert_int_equal(increment_once(f, "x"), CC_OK);
@@ -624,12 +624,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
-        T(modes_are_private), T(state_survives_reopening), T(revisions_never_run_out), T(map_grows_under_load),
-        T(full_map_fails_cleanly), T(refused_writes_fail_cleanly), T(two_processes_lose_nothing),
-        T(growth_elsewhere_is_followed), T(kill_9_loses_nothing), T(second_serve_is_refused),
-        T(newer_schema_is_refused), T(others_data_is_refused), T(garbage_is_refused),
-        T(unwritten_end_is_no_fault), T(lost_end_is_refused),
-        T(flipped_byte_is_found), T(missing_entries_are_found),
+        T(modes_are_private),          T(state_survives_reopening),     T(revisions_never_run_out),
+        T(map_grows_under_load),       T(full_map_fails_cleanly),       T(refused_writes_fail_cleanly),
+        T(two_processes_lose_nothing), T(growth_elsewhere_is_followed), T(kill_9_loses_nothing),
+        T(second_serve_is_refused),    T(newer_schema_is_refused),      T(others_data_is_refused),
+        T(garbage_is_refused),         T(unwritten_end_is_no_fault),    T(lost_end_is_refused),
+        T(flipped_byte_is_found),      T(missing_entries_are_found),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,12 +127,12 @@ static void failed_commit_cascades(void **state)
     cc_txn_put(t, "n", S("only"), S("1"), NULL);
     assert_int_equal(cc_txn_submit(t, on_done, &first, NULL), CC_OK);
     wait_failed(f);
-    for (i = 0; i < 16; i++) {                              /* these read from it, one from the other */
+    for (i = 0; i < 16; i++) { /* these read from it, one from the other */
         c[i] = (struct counter){ .f = f, .id = "hot", .left = 3 };
         go(&c[i]);
     }
     t = cc_txn_begin(f->store, NULL);
-    cc_txn_put(t, "n", S("else"), S("7"), NULL);            /* this one does not */
+    cc_txn_put(t, "n", S("else"), S("7"), NULL); /* this one does not */
     assert_int_equal(cc_txn_submit(t, on_done, &lone, NULL), CC_OK);
     run(f);
     assert_int_equal(first.calls, 1);
@@ -195,7 +195,7 @@ static void one_of_a_group_fails(void **state)
     assert_int_equal(cc_txn_submit(t, on_done, &d[0], NULL), CC_OK);
     wait_failed(f);
     t = cc_txn_begin(f->store, NULL);
-    increment(t, "n", "a");                                 /* reads from the one that fails */
+    increment(t, "n", "a"); /* reads from the one that fails */
     assert_int_equal(cc_txn_submit(t, on_done, &d[1], NULL), CC_OK);
     t = cc_txn_begin(f->store, NULL);
     increment(t, "n", "b");
@@ -275,7 +275,7 @@ static void turn_comes_back(void **state)
         uv_run(&f->loop, UV_RUN_ONCE);
     t = cc_txn_begin(f->store, NULL);
     increment(t, "n", "x");
-    assert_int_equal(commit(f, t), CC_OK);                  /* after the second */
+    assert_int_equal(commit(f, t), CC_OK); /* after the second */
     assert_int_equal(value_of(f, "n", "x"), 2);
     assert_int_equal(never, 0);
 }
@@ -309,8 +309,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
-        T(hot_key_loses_nothing), T(reads_what_is_in_flight), T(failed_commit_cascades), T(full_disk_is_told),
-        T(opens_again_after_panic), T(one_of_a_group_fails), T(turn_goes_first), T(turn_comes_back), T(close_flushes),
+        T(hot_key_loses_nothing), T(reads_what_is_in_flight), T(failed_commit_cascades),
+        T(full_disk_is_told),     T(opens_again_after_panic), T(one_of_a_group_fails),
+        T(turn_goes_first),       T(turn_comes_back),         T(close_flushes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

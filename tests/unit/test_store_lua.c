@@ -27,7 +27,8 @@ static const char prelude[] =
     "  local ok, e = pcall(f, ...)\n"
     "  if ok or not tostring(e):find(text, 1, true) then error('raised ' .. tostring(e), 2) end\n"
     "end\n"
-    "local function ids(t, f) local r = {} for i, x in ipairs(t) do r[i] = x[f or 'id'] end return table.concat(r, ' ') end\n";
+    "local function ids(t, f) local r = {} for i, x in ipairs(t) do r[i] = x[f or 'id'] end return table.concat(r, ' "
+    "') end\n";
 
 static int setup(void **state)
 {
@@ -130,32 +131,31 @@ static void reads_and_writes(void **state)
 
 static void walks(void **state)
 {
-    run(*state,
-        "store.update(function(tx)\n"
-        "  for _, k in ipairs { 'b/2', 'a', 'b/1', 'c' } do tx:index('ix', k, 'v' .. k) tx:put('thing', k, { k = k }, 'o') end\n"
-        "end)\n"
-        "eq(ids(store.scan('ix'), 'key'), 'a b/1 b/2 c')\n"
-        "eq(ids(store.scan('ix', { prefix = 'b/' }), 'value'), 'vb/1 vb/2')\n"
-        "eq(ids(store.scan('ix', { prefix = 'b/', reverse = true, limit = 1 }), 'key'), 'b/2')\n"
-        "eq(ids(store.list('thing')), 'a b/1 b/2 c')\n"
-        "eq(ids(store.list('thing', { after = 'b/1' })), 'b/2 c')\n"
-        "local row = store.list('thing', { prefix = 'c' })[1]\n"
-        "eq(json.decode(row.json).k, 'c') eq(row.owner, 'o') eq(row.rev, select(3, store.raw('thing', 'c')))\n"
-        "eq(#store.list('none'), 0)\n");
+    run(*state, "store.update(function(tx)\n"
+                "  for _, k in ipairs { 'b/2', 'a', 'b/1', 'c' } do tx:index('ix', k, 'v' .. k) tx:put('thing', k, { k "
+                "= k }, 'o') end\n"
+                "end)\n"
+                "eq(ids(store.scan('ix'), 'key'), 'a b/1 b/2 c')\n"
+                "eq(ids(store.scan('ix', { prefix = 'b/' }), 'value'), 'vb/1 vb/2')\n"
+                "eq(ids(store.scan('ix', { prefix = 'b/', reverse = true, limit = 1 }), 'key'), 'b/2')\n"
+                "eq(ids(store.list('thing')), 'a b/1 b/2 c')\n"
+                "eq(ids(store.list('thing', { after = 'b/1' })), 'b/2 c')\n"
+                "local row = store.list('thing', { prefix = 'c' })[1]\n"
+                "eq(json.decode(row.json).k, 'c') eq(row.owner, 'o') eq(row.rev, select(3, store.raw('thing', 'c')))\n"
+                "eq(#store.list('none'), 0)\n");
 }
 
 static void nothing_is_written_when_it_fails(void **state)
 {
-    run(*state,
-        "local r, e = store.update(function(tx) tx:put('user', 'a', {}) return nil, { code = 'state' } end)\n"
-        "eq(r, nil) eq(e.code, 'state')\n"
-        "raises('boom', store.update, function(tx) tx:put('user', 'a', {}) error 'boom' end)\n"
-        "local mine = setmetatable({}, { __tostring = function() return 'mine' end })\n"
-        "local ok, raised = pcall(store.update, function(tx) error(mine) end)\n"
-        "eq(raised, mine)\n"
-        "eq(store.raw('user', 'a'), nil)\n"
-        "eq(store.update(function() return 7 end), 7)\n"
-        "eq(store.stats().updates, 0)\n");
+    run(*state, "local r, e = store.update(function(tx) tx:put('user', 'a', {}) return nil, { code = 'state' } end)\n"
+                "eq(r, nil) eq(e.code, 'state')\n"
+                "raises('boom', store.update, function(tx) tx:put('user', 'a', {}) error 'boom' end)\n"
+                "local mine = setmetatable({}, { __tostring = function() return 'mine' end })\n"
+                "local ok, raised = pcall(store.update, function(tx) error(mine) end)\n"
+                "eq(raised, mine)\n"
+                "eq(store.raw('user', 'a'), nil)\n"
+                "eq(store.update(function() return 7 end), 7)\n"
+                "eq(store.stats().updates, 0)\n");
 }
 
 static void misuse_raises(void **state)
@@ -191,8 +191,9 @@ static void refused_store_is_told(void **state)
 {
     struct fix *f = *state;
 
-    start(f, "", "local ok, err = store.open { dir = '/proc/none/at/all' }\n"
-                 "eq(ok, nil) eq(err.code, 'not_found') assert(err.message:find('/proc/none', 1, true))\n");
+    start(f, "",
+          "local ok, err = store.open { dir = '/proc/none/at/all' }\n"
+          "eq(ok, nil) eq(err.code, 'not_found') assert(err.message:find('/proc/none', 1, true))\n");
     finish(f, 1);
 }
 
@@ -204,26 +205,27 @@ static void many_tasks_one_key(void **state)
 
     run(f, "store.update(function(tx) tx:put('n', 'hot', { n = 0 }) end)\n");
     for (i = 0; i < 64; i++)
-        start(f, "", "for _ = 1, 10 do\n"
-                     "  assert(store.update(function(tx)\n"
-                     "    local r = tx:get('n', 'hot')\n"
-                     "    r.n = r.n + 1\n"
-                     "    tx:put('n', 'hot', r)\n"
-                     "    tx:log('n', 'hot', 'counted', r, 'test')\n"
-                     "  end))\n"
-                     "end\n");
+        start(f, "",
+              "for _ = 1, 10 do\n"
+              "  assert(store.update(function(tx)\n"
+              "    local r = tx:get('n', 'hot')\n"
+              "    r.n = r.n + 1\n"
+              "    tx:put('n', 'hot', r)\n"
+              "    tx:log('n', 'hot', 'counted', r, 'test')\n"
+              "  end))\n"
+              "end\n");
     finish(f, 64);
     start(f, "", "eq(store.get('n', 'hot').n, 640) eq(store.verify().entries, 640) eq(store.stats().conflicts, 0)\n");
     finish(f, 1);
 }
 
-#define COUNT(times) \
-    "for _ = 1, " times " do\n" \
-    "  assert(store.update(function(tx)\n" \
-    "    local r = tx:get('n', 'shared') or { n = 0 }\n" \
-    "    r.n = r.n + 1\n" \
-    "    tx:put('n', 'shared', r)\n" \
-    "  end))\n" \
+#define COUNT(times)                                                                                                   \
+    "for _ = 1, " times " do\n"                                                                                        \
+    "  assert(store.update(function(tx)\n"                                                                             \
+    "    local r = tx:get('n', 'shared') or { n = 0 }\n"                                                               \
+    "    r.n = r.n + 1\n"                                                                                              \
+    "    tx:put('n', 'shared', r)\n"                                                                                   \
+    "  end))\n"                                                                                                        \
     "end\n"
 
 /* A script beside a server, both on one record: conflicts are run again, the turn ends the losing. */
@@ -233,7 +235,7 @@ static void script_beside_a_server(void **state)
     int status = -1, i;
     pid_t pid;
 
-    assert_int_equal(cc_vm_close(f->L), 0);     /* neither loop nor VM may cross a fork */
+    assert_int_equal(cc_vm_close(f->L), 0); /* neither loop nor VM may cross a fork */
     pid = fork();
     uv_loop_init(&f->loop);
     f->L = cc_vm_new(&f->loop);
@@ -272,8 +274,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
-        T(reads_and_writes), T(walks), T(nothing_is_written_when_it_fails), T(misuse_raises),
-        T(refused_store_is_told), T(many_tasks_one_key), T(script_beside_a_server),
+        T(reads_and_writes),
+        T(walks),
+        T(nothing_is_written_when_it_fails),
+        T(misuse_raises),
+        T(refused_store_is_told),
+        T(many_tasks_one_key),
+        T(script_beside_a_server),
         T(close_under_waiting_tasks),
     };
 

@@ -15,18 +15,21 @@
 
 enum { BOX_MANY = 128 };
 
-struct box_list { char *v[BOX_MANY + 1]; int n; };
+struct box_list {
+    char *v[BOX_MANY + 1];
+    int n;
+};
 
 struct box {
     char *lock, *socket, *log, *agent, *filter, *hostname, *uids, *cgroup2;
     char *image, *upper, *tmpfs, *net, *pasta, *dns, *shell, *turn;
     struct box_list vlock, cgroup, share, hide, bind, at, block, env, cmd;
-    bool mapped;                    /* has a range of uids (`uids`) */
+    bool mapped; /* has a range of uids (`uids`) */
     unsigned long uid_base, uid_count;
-    volatile pid_t pasta_pid;       /* as pid 1 sees it; this struct is in memory that both share */
+    volatile pid_t pasta_pid; /* as pid 1 sees it; this struct is in memory that both share */
     int lock_fd, socket_fd, agent_fd, log_fd;
     int filter_fd, userns_fd, netns_fd;
-    int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd;   /* detached mounts, -1: not yet */
+    int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd; /* detached mounts, -1: not yet */
 };
 
 /* spec.c: reads the pairs from fd 3. */
@@ -41,8 +44,8 @@ void box_sources(struct box *b, int userns_fd);
 void box_root(struct box *b);
 
 /* net.c */
-void box_net(struct box *b);                                   /* in the machine: lo, blocked addresses */
-void box_pasta(struct box *b, pid_t init, int pidfd);          /* in the launcher, after the answer */
+void box_net(struct box *b);                          /* in the machine: lo, blocked addresses */
+void box_pasta(struct box *b, pid_t init, int pidfd); /* in the launcher, after the answer */
 
 /* filter.c */
 int box_filter_write(const char *path, bool userns);

@@ -8,10 +8,7 @@
 
 static int report_fd = 2;
 
-void box_report_to(int fd)
-{
-    report_fd = fd;
-}
+void box_report_to(int fd) { report_fd = fd; }
 
 void box_fail(int sys, const char *fmt, ...)
 {

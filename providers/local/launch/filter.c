@@ -26,19 +26,56 @@
 #define NO(name) SCMP_SYS(name)
 
 static const int never[] = {
-    NO(kexec_load), NO(kexec_file_load), NO(init_module), NO(finit_module), NO(delete_module), NO(create_module),
-    NO(get_kernel_syms), NO(query_module), NO(reboot), NO(swapon), NO(swapoff), NO(acct), NO(quotactl),
-    NO(quotactl_fd), NO(syslog), NO(settimeofday), NO(stime), NO(clock_settime), NO(clock_adjtime), NO(adjtimex),
-    NO(iopl), NO(ioperm), NO(bpf), NO(perf_event_open), NO(userfaultfd), NO(keyctl), NO(add_key), NO(request_key),
-    NO(open_by_handle_at), NO(lookup_dcookie), NO(nfsservctl), NO(vm86), NO(vm86old), NO(_sysctl), NO(uselib),
-    NO(ustat), NO(sysfs), NO(vhangup), NO(fanotify_init), NO(io_uring_setup), NO(io_uring_enter),
-    NO(io_uring_register), NO(setdomainname), NO(sethostname),
+    NO(kexec_load),
+    NO(kexec_file_load),
+    NO(init_module),
+    NO(finit_module),
+    NO(delete_module),
+    NO(create_module),
+    NO(get_kernel_syms),
+    NO(query_module),
+    NO(reboot),
+    NO(swapon),
+    NO(swapoff),
+    NO(acct),
+    NO(quotactl),
+    NO(quotactl_fd),
+    NO(syslog),
+    NO(settimeofday),
+    NO(stime),
+    NO(clock_settime),
+    NO(clock_adjtime),
+    NO(adjtimex),
+    NO(iopl),
+    NO(ioperm),
+    NO(bpf),
+    NO(perf_event_open),
+    NO(userfaultfd),
+    NO(keyctl),
+    NO(add_key),
+    NO(request_key),
+    NO(open_by_handle_at),
+    NO(lookup_dcookie),
+    NO(nfsservctl),
+    NO(vm86),
+    NO(vm86old),
+    NO(_sysctl),
+    NO(uselib),
+    NO(ustat),
+    NO(sysfs),
+    NO(vhangup),
+    NO(fanotify_init),
+    NO(io_uring_setup),
+    NO(io_uring_enter),
+    NO(io_uring_register),
+    NO(setdomainname),
+    NO(sethostname),
 };
 
 /* What only the owner of a user namespace can use. */
 static const int nested[] = {
-    NO(mount), NO(umount), NO(umount2), NO(pivot_root), NO(chroot), NO(move_mount), NO(open_tree), NO(fsopen),
-    NO(fsmount), NO(fsconfig), NO(fspick), NO(mount_setattr), NO(setns),
+    NO(mount),  NO(umount),  NO(umount2),  NO(pivot_root), NO(chroot),        NO(move_mount), NO(open_tree),
+    NO(fsopen), NO(fsmount), NO(fsconfig), NO(fspick),     NO(mount_setattr), NO(setns),
 };
 
 static int deny(scmp_filter_ctx f, const int *calls, size_t n)
@@ -48,7 +85,7 @@ static int deny(scmp_filter_ctx f, const int *calls, size_t n)
 
     for (i = 0; i < n && (r == 0 || r == -EDOM); i++)
         r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
-    return r == -EDOM ? 0 : r;      /* EDOM: not a call of every architecture here */
+    return r == -EDOM ? 0 : r; /* EDOM: not a call of every architecture here */
 }
 
 static int deny_nested(scmp_filter_ctx f)
@@ -81,7 +118,7 @@ static int build(scmp_filter_ctx f, bool userns)
     int r = seccomp_attr_set(f, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 
     if (r == 0)
-        r = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);       /* a tree, not a long line */
+        r = seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a long line */
 #ifdef __x86_64__
     if (r == 0)
         r = seccomp_arch_add(f, SCMP_ARCH_X86);
@@ -94,8 +131,7 @@ static int build(scmp_filter_ctx f, bool userns)
         r = deny_sockets(f);
     /* Typing into somebody else's terminal. */
     if (r == 0)
-        r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), NO(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, TIOCSTI));
+        r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), NO(ioctl), 1, SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, TIOCSTI));
     if (r == 0)
         r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), NO(ioctl), 1,
                              SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffffu, TIOCLINUX));

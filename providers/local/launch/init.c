@@ -90,7 +90,7 @@ static char **environment(const struct box *b)
     env[n++] = "LANG=C.UTF-8";
     env[n++] = "XDG_RUNTIME_DIR=/run/user/1000";
     for (i = 0; i < b->env.n; i++)
-        env[n++] = b->env.v[i];     /* the last of a name wins where it is looked up by ours */
+        env[n++] = b->env.v[i]; /* the last of a name wins where it is looked up by ours */
     env[n] = NULL;
     return env;
 }
@@ -120,7 +120,7 @@ static pid_t start_agent(const struct box *b, int report)
 
     if (pid != 0)
         return pid;
-    if (report >= 0) {              /* above 4, and gone when exec works */
+    if (report >= 0) { /* above 4, and gone when exec works */
         report = fcntl(report, F_DUPFD_CLOEXEC, 10);
         box_report_to(report);
     }
@@ -138,7 +138,7 @@ static void start_cmd(const struct box *b)
     if (b->cmd.n == 0 || fork() != 0)
         return;
     prepare(b, -1, -1);
-    fd = open(".cmd.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0644);   /* on its own disk, not on the host's */
+    fd = open(".cmd.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0644); /* on its own disk, not on the host's */
     if (fd >= 0) {
         dup2(fd, 1);
         dup2(fd, 2);
@@ -160,7 +160,8 @@ static void first_agent(const struct box *b, int ready_fd)
     if (pipe2(p, O_CLOEXEC) != 0 || (agent_pid = start_agent(b, p[1])) < 0)
         box_fail(errno, "starting the agent");
     close(p[1]);
-    while ((n = read(p[0], line, sizeof(line))) < 0 && errno == EINTR) {}
+    while ((n = read(p[0], line, sizeof(line))) < 0 && errno == EINTR) {
+    }
     close(p[0]);
     if (n > 0) {
         n = write(ready_fd, line, (size_t)n);
@@ -178,7 +179,7 @@ static _Noreturn void end_all(struct box *b)
     const struct timespec nap = { 0, 20000000 };
     sigset_t set;
 
-    kill(-1, SIGTERM);              /* terminals hang up when the agent ends */
+    kill(-1, SIGTERM); /* terminals hang up when the agent ends */
     kill(-1, SIGCONT);
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);

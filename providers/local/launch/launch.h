@@ -39,7 +39,7 @@
 enum {
     CC_LAUNCH_FD = 3,
     CC_LAUNCH_SPEC_MAX = 256 * 1024,
-    CC_LAUNCH_UID = 1000        /* claude, inside */
+    CC_LAUNCH_UID = 1000 /* claude, inside */
 };
 
 #endif

@@ -109,14 +109,15 @@ static void enter_groups(const struct box *b)
 
     for (i = 0; i < b->cgroup.n; i++)
         write_file(b->cgroup.v[i], "0");
-    write_file("/proc/self/oom_score_adj", "300");  /* a machine goes before the host does */
+    write_file("/proc/self/oom_score_adj", "300"); /* a machine goes before the host does */
 }
 
 static pid_t clone_machine(const struct box *b, int *pidfd)
 {
     struct clone_args a = { .flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC |
                                      CLONE_NEWCGROUP | CLONE_PIDFD | CLONE_FILES,
-                            .exit_signal = SIGCHLD, .pidfd = (uint64_t)(uintptr_t)pidfd };
+                            .exit_signal = SIGCHLD,
+                            .pidfd = (uint64_t)(uintptr_t)pidfd };
     uid_t keeper = (uid_t)(b->uid_base + b->uid_count);
     long pid;
 
@@ -128,7 +129,7 @@ static pid_t clone_machine(const struct box *b, int *pidfd)
     }
     if (b->mapped && (setegid(keeper) != 0 || seteuid(keeper) != 0))
         box_fail(errno, "becoming uid %u", keeper);
-    if (b->mapped && b->cgroup2) {      /* who enters a group is asked by this one */
+    if (b->mapped && b->cgroup2) { /* who enters a group is asked by this one */
         setfsuid(0);
         setfsgid(0);
     }
@@ -198,7 +199,8 @@ static int64_t start_ticks(pid_t pid)
     close(fd);
     text[n < 0 ? 0 : n] = 0;
     if (!(at = strrchr(text, ')')) ||
-        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &ticks) != 1)
+        sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %lld", &ticks) !=
+            1)
         box_fail(0, "start time of %d", pid);
     return ticks;
 }
@@ -223,7 +225,7 @@ static _Noreturn void be_machine(struct box *b, int link)
 
     struct pollfd p = { .fd = link, .events = POLLIN };
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);       /* until ready: no machine of a launcher that died */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* until ready: no machine of a launcher that died */
     box_report_to(link);
     if (poll(&p, 1, 10000) != 1 || read(link, &go, 1) != 1)
         _exit(1);
@@ -232,7 +234,7 @@ static _Noreturn void be_machine(struct box *b, int link)
     close(CC_LAUNCH_FD);
     if (b->mapped && (setresgid(0, 0, 0) != 0 || setgroups(0, NULL) != 0 || setresuid(0, 0, 0) != 0))
         box_fail(errno, "becoming the machine's root");
-    prctl(PR_SET_PDEATHSIG, SIGKILL);       /* a change of uid clears it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of uid clears it */
     if (!b->mapped)
         box_sources(b, -1);
     if (sethostname(b->hostname, strlen(b->hostname)) != 0)
@@ -250,7 +252,8 @@ static void await_ready(int link, int pidfd)
     char line[512];
     ssize_t n;
 
-    while (poll(p, 2, -1) < 0 && errno == EINTR) {}
+    while (poll(p, 2, -1) < 0 && errno == EINTR) {
+    }
     n = recv(link, line, sizeof(line), MSG_DONTWAIT);
     if (n <= 0)
         box_fail(0, "the machine ended while starting");
@@ -297,7 +300,7 @@ static int run(void)
         box_fail(errno, "%s", b->lock);
     snprintf(text, sizeof(text), "ok %d\n", pid);
     if (write(CC_LAUNCH_FD, text, strlen(text)) < 0)
-        _exit(2);               /* the host has gone; the machine lives */
+        _exit(2); /* the host has gone; the machine lives */
     if (strcmp(b->net, "nat") == 0 && b->pasta && b->turn)
         box_pasta(b, pid, pidfd);
     return 0;
@@ -306,9 +309,12 @@ static int run(void)
 /* Can this host make machines at all? Says why not on stderr. */
 static int probe(void)
 {
-    static const struct { int flag; const char *name; } parts[] = {
-        { CLONE_NEWUSER, "user" }, { CLONE_NEWNS, "mount" }, { CLONE_NEWNET, "network" }, { CLONE_NEWPID, "pid" },
-        { CLONE_NEWUTS, "uts" }, { CLONE_NEWIPC, "ipc" }, { CLONE_NEWCGROUP, "cgroup" },
+    static const struct {
+        int flag;
+        const char *name;
+    } parts[] = {
+        { CLONE_NEWUSER, "user" }, { CLONE_NEWNS, "mount" }, { CLONE_NEWNET, "network" },   { CLONE_NEWPID, "pid" },
+        { CLONE_NEWUTS, "uts" },   { CLONE_NEWIPC, "ipc" },  { CLONE_NEWCGROUP, "cgroup" },
     };
     size_t i;
 

@@ -53,9 +53,15 @@ static void block(int nl, const char *address)
         struct rtattr a;
         unsigned char dst[16];
     } m = { .h = { .nlmsg_type = RTM_NEWROUTE, .nlmsg_flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_ACK },
-            .r = { .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_UNIVERSE,
+            .r = { .rtm_table = RT_TABLE_MAIN,
+                   .rtm_protocol = RTPROT_STATIC,
+                   .rtm_scope = RT_SCOPE_UNIVERSE,
                    .rtm_type = RTN_UNREACHABLE } };
-    struct { struct nlmsghdr h; struct nlmsgerr e; char rest[256]; } reply = { 0 };
+    struct {
+        struct nlmsghdr h;
+        struct nlmsgerr e;
+        char rest[256];
+    } reply = { 0 };
     char text[64], *slash;
     unsigned size;
 
@@ -116,10 +122,14 @@ static void pasta_exec(const struct box *b)
     argv[n++] = "--no-ra";
     argv[n++] = "--ns-ifname";
     argv[n++] = "eth0";
-    argv[n++] = "-t"; argv[n++] = "none";
-    argv[n++] = "-u"; argv[n++] = "none";
-    argv[n++] = "-T"; argv[n++] = "none";
-    argv[n++] = "-U"; argv[n++] = "none";
+    argv[n++] = "-t";
+    argv[n++] = "none";
+    argv[n++] = "-u";
+    argv[n++] = "none";
+    argv[n++] = "-T";
+    argv[n++] = "none";
+    argv[n++] = "-U";
+    argv[n++] = "none";
     if (b->dns) {
         argv[n++] = "--dns-forward";
         argv[n++] = b->dns;
@@ -169,7 +179,7 @@ static void pasta_start(struct box *b)
         b->pasta_pid = pasta;
         _exit(0);
     }
-    signal(SIGPIPE, SIG_DFL);       /* this pasta takes an ignored one for a failure */
+    signal(SIGPIPE, SIG_DFL); /* this pasta takes an ignored one for a failure */
     setsid();
     if (b->mapped) {
         setpriority(PRIO_PROCESS, 0, 19);
@@ -187,7 +197,7 @@ static bool network_up(pid_t init)
 
     snprintf(path, sizeof(path), "/proc/%d/net/route", init);
     if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
-        return true;                /* gone: nothing to wait for */
+        return true; /* gone: nothing to wait for */
     n = read(fd, text, sizeof(text) - 1);
     close(fd);
     text[n > 0 ? n : 0] = 0;
@@ -216,7 +226,7 @@ void box_pasta(struct box *b, pid_t init, int pidfd)
     int turn, tries;
 
     if (fork() != 0)
-        return;                     /* the launcher ends; this one sees to the network */
+        return; /* the launcher ends; this one sees to the network */
     setsid();
     close(CC_LAUNCH_FD);
     enter_group(b);
@@ -228,7 +238,7 @@ void box_pasta(struct box *b, pid_t init, int pidfd)
         for (tries = 0; tries < 400 && !network_up(init); tries++)
             if (poll(&p, 1, 5) != 0)
                 break;
-        if (b->mapped)              /* as long as it starts it is nobody's hurry; then it serves */
+        if (b->mapped) /* as long as it starts it is nobody's hurry; then it serves */
             setpriority(PRIO_USER, (id_t)(b->uid_base + b->uid_count), 0);
     }
     _exit(0);

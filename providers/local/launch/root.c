@@ -22,7 +22,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#define OWN ".cchost"   /* scratch inside the new root; gone before anybody looks */
+#define OWN ".cchost" /* scratch inside the new root; gone before anybody looks */
 
 static int detached(const char *path, uint64_t attr, int userns_fd)
 {
@@ -195,10 +195,7 @@ static void replace(const char *path, const char *text)
     }
 }
 
-static const char *login_shell(void)
-{
-    return access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh";
-}
+static const char *login_shell(void) { return access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh"; }
 
 static void accounts(const struct box *b)
 {
@@ -231,8 +228,8 @@ static void hide(const struct box *b)
     for (i = 0; i < b->hide.n; i++) {
         if (lstat(b->hide.v[i], &st) != 0 || S_ISLNK(st.st_mode))
             continue;
-        if (mount(S_ISDIR(st.st_mode) ? "/" OWN "/nothing" : "/" OWN "/none", b->hide.v[i], NULL,
-                  MS_BIND | MS_RDONLY, NULL) != 0)
+        if (mount(S_ISDIR(st.st_mode) ? "/" OWN "/nothing" : "/" OWN "/none", b->hide.v[i], NULL, MS_BIND | MS_RDONLY,
+                  NULL) != 0)
             box_fail(errno, "hiding %s", b->hide.v[i]);
     }
 }
@@ -256,8 +253,8 @@ static void remove_own(const struct box *b)
 
 static void places(void)
 {
-    static const char *const plain[] = { "root", "home", "run/lock", "run/user", "srv", "mnt", "media", "var",
-                                         "var/lib", "var/log", "var/cache", "var/spool" };
+    static const char *const plain[] = { "root",  "home", "run/lock", "run/user", "srv",       "mnt",
+                                         "media", "var",  "var/lib",  "var/log",  "var/cache", "var/spool" };
     size_t i;
 
     dir("run", 0755);
@@ -302,7 +299,7 @@ void box_root(struct box *b)
     /* Nothing that happens here is seen outside. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         box_fail(errno, "making mounts private");
-    tmpfs(b, "/usr", "755");        /* only a place to stand on until the pivot */
+    tmpfs(b, "/usr", "755"); /* only a place to stand on until the pivot */
     if (chdir("/usr") != 0)
         box_fail(errno, "chdir");
     dir(OWN, 0755);

@@ -33,15 +33,22 @@ static void add(struct box_list *l, const char *key, char *value)
 
 static void take(struct box *b, const char *key, char *value)
 {
-    const struct { const char *key; char **one; } ones[] = {
-        { "lock", &b->lock }, { "socket", &b->socket }, { "log", &b->log }, { "agent", &b->agent },
-        { "filter", &b->filter }, { "hostname", &b->hostname }, { "uids", &b->uids },
-        { "cgroup2", &b->cgroup2 }, { "image", &b->image }, { "upper", &b->upper }, { "tmpfs", &b->tmpfs },
-        { "net", &b->net }, { "pasta", &b->pasta }, { "dns", &b->dns }, { "shell", &b->shell }, { "turn", &b->turn },
+    const struct {
+        const char *key;
+        char **one;
+    } ones[] = {
+        { "lock", &b->lock },     { "socket", &b->socket },     { "log", &b->log },     { "agent", &b->agent },
+        { "filter", &b->filter }, { "hostname", &b->hostname }, { "uids", &b->uids },   { "cgroup2", &b->cgroup2 },
+        { "image", &b->image },   { "upper", &b->upper },       { "tmpfs", &b->tmpfs }, { "net", &b->net },
+        { "pasta", &b->pasta },   { "dns", &b->dns },           { "shell", &b->shell }, { "turn", &b->turn },
     };
-    const struct { const char *key; struct box_list *many; } lists[] = {
-        { "vlock", &b->vlock }, { "cgroup", &b->cgroup }, { "share", &b->share }, { "hide", &b->hide },
-        { "bind", &b->bind }, { "at", &b->at }, { "block", &b->block }, { "env", &b->env }, { "cmd", &b->cmd },
+    const struct {
+        const char *key;
+        struct box_list *many;
+    } lists[] = {
+        { "vlock", &b->vlock }, { "cgroup", &b->cgroup }, { "share", &b->share },
+        { "hide", &b->hide },   { "bind", &b->bind },     { "at", &b->at },
+        { "block", &b->block }, { "env", &b->env },       { "cmd", &b->cmd },
     };
     size_t i;
 

@@ -30,7 +30,18 @@ local function spec_of(rec)
   }
 end
 
+-- Volumes that a machine names are made when they are not there yet; they outlive it.
+local function make_volumes(p, rec, deadline)
+  for _, v in ipairs(rec.volumes) do
+    local made, err = p:volume_create({ id = v.id, size_gib = rec.resources.disk_gib }, deadline)
+    if not made and err.code ~= "exists" then return nil, err end
+  end
+  return true
+end
+
 local function start_machine(p, rec, deadline)
+  local ok, verr = make_volumes(p, rec, deadline)
+  if not ok then return nil, verr end
   if rec.provider_id then
     local info, err = p:start(rec.provider_id, deadline)
     if info or err.code ~= "not_found" then return info, err end

@@ -1,0 +1,67 @@
+// Volumes live apart from machines and outlive them; network modes; a command beside the agent.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const http = require('node:http');
+const { Server, until } = require('../lib/cchost.js');
+
+let s;
+test.before(async () => { s = await Server.start(); });
+test.after(() => s.stop());
+
+const made = async (body) => {
+  const r = await s.call('POST', '/instances', body);
+  assert.strictEqual(r.status, 201, r.text);
+  await s.running(r.body.id);
+  return r.body.id;
+};
+const sh = async (id, line, timeout) => {
+  const r = await s.call('POST', `/instances/${id}/exec`, { cmd: ['sh', '-c', line], timeout });
+  assert.strictEqual(r.status, 200, r.text);
+  return r.body;
+};
+
+test('what is written to a volume is there on the next machine that has it', async () => {
+  const volumes = [{ id: 'shared-work', path: '/work' }];
+  const a = await made({ volumes });
+  assert.strictEqual((await sh(a, 'echo kept > /work/file && id -un')).stdout, 'claude\n');
+  assert.strictEqual((await s.call('DELETE', `/instances/${a}`)).body.status, 'DELETED');
+  const b = await made({ volumes: [{ id: 'shared-work', path: '/other/place' }] });
+  assert.strictEqual((await sh(b, 'cat /other/place/file; echo more >> /other/place/file')).stdout, 'kept\n');
+});
+
+test('env and cmd reach the machine', async () => {
+  const id = await made({ env: { GREETING: 'hello there' }, cmd: ['sh', '-c', 'echo started > /claude-data/cmd'] });
+  assert.strictEqual((await sh(id, 'echo $GREETING')).stdout, 'hello there\n');
+  await until(async () => (await sh(id, 'cat /claude-data/cmd')).stdout === 'started\n', 'cmd ran');
+});
+
+test('a machine sees neither the host nor other machines', async () => {
+  const id = await made({ network: 'none' });
+  const other = await made({});
+  const x = await sh(id, `ls ${s.dir} 2>&1; cat /etc/shadow 2>&1; ls /root 2>&1; tail -n +3 /proc/net/dev`);
+  assert.match(x.stdout, /No such file|Permission denied|cannot/);
+  assert.ok(!/root:[*!$]/.test(x.stdout));
+  assert.match(x.stdout.split('\n').slice(-2)[0], /^ *lo:/, 'no interface but lo');
+  // a listener on the host's loopback is not reached by either
+  const listener = http.createServer((q, r) => r.end('secret of the host'));
+  await new Promise((r) => listener.listen(0, '127.0.0.1', r));
+  const port = listener.address().port;
+  for (const m of [id, other]) {
+    const line = `exec 3<>/dev/tcp/127.0.0.1/${port} && echo reached`;
+    const { body } = await s.call('POST', `/instances/${m}/exec`, { cmd: ['bash', '-c', line], timeout: 10 });
+    assert.ok(body.exit !== 0 && !/reached/.test(body.stdout), JSON.stringify(body));
+  }
+  await new Promise((r) => listener.close(r));
+});
+
+test('memory beyond the type\'s limit ends the process, not the host', {
+  skip: process.env.V === 'asan' && 'as in the release run',
+}, async () => {
+  const id = await made({ type: 'tiny' });
+  const m = (await s.call('GET', `/instances/${id}`)).body;
+  if ((m.unenforced || []).some((u) => u.what === 'memory_mib')) return;
+  const r = await sh(id, 'head -c 800000000 /dev/zero | tail -n 1 | wc -c', 60);
+  assert.notStrictEqual(r.stdout.trim(), '800000000', 'it held 800 MB in 512 MiB');
+  assert.strictEqual((await sh(id, 'echo alive')).stdout, 'alive\n');
+});

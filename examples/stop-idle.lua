@@ -30,7 +30,7 @@ app.open()
 local function last_used(rec)
   local at = time.parse(rec.last_activity_at)
   local activity = instances.activity(instances.operator, rec.id)
-  return math.max(at, activity and activity.last_input_ms or 0)
+  return math.max(at, activity and activity.last_input_at or 0)
 end
 
 local stopped, looked, after = 0, 0, nil

@@ -204,6 +204,14 @@ local function ask(tx, actor, id, verb, from)
   return rec, op
 end
 
+-- Waits until the work on a machine is done, `seconds` at most. -> record, true | record, false, operation id
+local function finished(id, rec, seconds)
+  if not work.transient(rec.status) then return rec, true end
+  work.drive(id)
+  if not work.wait(id, seconds or 30) then return rec, false, rec.operation end
+  return store.get("instance", id), true
+end
+
 -- stop, start, delete, pause, wake. Waits at most `seconds` for the end.
 -- -> record, true when done | record, false, operation id while it goes on | nil, err
 function M.move(actor, key, verb, seconds)
@@ -212,12 +220,7 @@ function M.move(actor, key, verb, seconds)
   if not id then return errors.fail("not_found", "no such machine") end
   local rec, op = store.update(function(tx) return ask(tx, actor, id, form.verb, form.from) end)
   if not rec then return nil, op end
-  if work.transient(rec.status) then
-    work.drive(id)
-    if not work.wait(id, seconds or 30) then return rec, false, rec.operation end
-    rec = store.get("instance", id)
-  end
-  return rec, true
+  return finished(id, rec, seconds)
 end
 
 -- Changes name, labels, env (env is read when the machine next starts). `version`: only if it is still that one.
@@ -267,6 +270,36 @@ function M.extend(actor, key, hours)
     tx:log("instance", id, "extended", { hours = hours, expires_at = rec.expires_at }, by(actor))
     return rec
   end)
+end
+
+-- Gives a machine another type. One that runs is stopped and started with it; another has it from its next start.
+-- Waits and answers like move.
+function M.resize(actor, key, type_name, seconds)
+  local kind = types.get(type_name)
+  if not kind then return errors.fail("invalid", "type: " .. type_fault(type_name), { field = "type" }) end
+  local id = M.resolve(actor, key)
+  if not id then return errors.fail("not_found", "no such machine") end
+  local rec, err = store.update(function(tx)
+    local rec = tx:get("instance", id)
+    if not rec or not may_see(actor, rec.owner) then return errors.fail("not_found", "no such machine") end
+    if not statuses[rec.status].settled or rec.status == "DELETED" then
+      return errors.fail("state", ("the machine is %s and cannot be resized now"):format(rec.status), { status_now = rec.status })
+    end
+    if rec.type == kind.name then return rec end
+    rec.type = kind.name
+    rec.resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib }
+    rec.version = rec.version + 1
+    rec.updated_at = time.rfc3339(time.now())
+    if rec.status == "RUNNING" then
+      rec.status = "STOPPING"
+      new_operation(tx, "resize", rec, actor)
+    end
+    tx:put("instance", id, rec, rec.owner)
+    tx:log("instance", id, "resized", { type = kind.name, status = rec.status }, by(actor))
+    return rec
+  end)
+  if not rec then return nil, err end
+  return finished(id, rec, seconds)
 end
 
 -- A machine that runs (one that is starting is waited for), with its provider. -> record, provider | nil, err

@@ -43,12 +43,12 @@ local function start_machine(p, rec, deadline)
   local ok, verr = make_volumes(p, rec, deadline)
   if not ok then return nil, verr end
   if rec.provider_id then
-    local info, err = p:start(rec.provider_id, deadline)
+    local info, err = p:start(rec.provider_id, deadline, spec_of(rec))
     if info or err.code ~= "not_found" then return info, err end
   end
   -- create finds a machine that a cut-off attempt made; that one may be stopped by now
   local info, err = p:create(spec_of(rec), deadline)
-  if info and info.state == "stopped" then return p:start(info.provider_id, deadline) end
+  if info and info.state == "stopped" then return p:start(info.provider_id, deadline, spec_of(rec)) end
   return info, err
 end
 
@@ -84,11 +84,13 @@ local function event_data(from, rec, err)
   return { from = from, status = rec.status, operation = rec.operation, error = err and tostring(err) or nil }
 end
 
--- Writes `status` if the machine is still in `from`: a wish that came meanwhile is not overwritten.
+-- Writes `status` if the machine is still in `from`: a wish that came meanwhile is not overwritten. One that was stopped
+-- only to be started again (resize) goes on to STARTING.
 local function settle(id, from, status, info, err)
   return store.update(function(tx)
     local rec = tx:get("instance", id)
     if not rec or rec.status ~= from then return rec or false end
+    if status == "STOPPED" and rec.desired == "RUNNING" then status = "STARTING" end
     rec.status = status
     rec.error = err and err.message or nil
     rec.provider_id = info and info.provider_id or rec.provider_id
@@ -101,8 +103,10 @@ local function settle(id, from, status, info, err)
       tx:unindex("instance_name", rec.owner .. "/" .. rec.name)
       tx:unindex("instance_live", id)
     end
-    finish_operation(tx, rec, err and "failed" or "done", err)
-    tx:unindex("work", id)
+    if statuses[status].settled then
+      finish_operation(tx, rec, err and "failed" or "done", err)
+      tx:unindex("work", id)
+    end
     tx:put("instance", id, rec, rec.owner)
     tx:log("instance", id, err and "failed" or status:lower(), event_data(from, rec, err), "system")
     return rec

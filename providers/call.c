@@ -56,6 +56,8 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
 
     if (req->op == CC_OP_CREATE)
         return cc_machine_spec_check(req->machine, err);
+    if (req->op == CC_OP_START && req->machine && cc_machine_spec_check(req->machine, err) != 0)
+        return CC_E_INVALID;
     if (needs_machine && (!req->id || !*req->id || strlen(req->id) > 128))
         return cc_err_set(err, CC_E_INVALID, "an id is missing");
     if (req->op == CC_OP_EXEC && (!req->exec || req->exec->cmd.n == 0))
@@ -76,7 +78,7 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
     case CC_OP_DESTROY:
         return d->destroy(self, x, r->id, r->purge);
     case CC_OP_START:
-        return d->start(self, x, r->id, &s->machine);
+        return d->start(self, x, r->id, r->machine, &s->machine);
     case CC_OP_STOP:
         return d->stop(self, x, r->id);
     case CC_OP_STATUS:

@@ -32,7 +32,7 @@ enum cc_provider_op {
 struct cc_provider_req {
     enum cc_provider_op op;
     const char *id;                        /* provider_id, or the volume's id */
-    const struct cc_machine_spec *machine; /* create */
+    const struct cc_machine_spec *machine; /* create; start: what has changed, or NULL */
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
     bool purge;          /* destroy: the volumes that create made for it, too */

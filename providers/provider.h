@@ -165,7 +165,10 @@ struct cc_driver {
     int (*create)(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
                   struct cc_machine_info *out);
     int (*destroy)(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge);
-    int (*start)(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out);
+    /* spec NULL: as it was. Else what it says of name, env, cmd, labels, shell, vcpu and memory holds from this start on;
+     * image, disk, volumes and network stay. A machine that runs is left as it is. */
+    int (*start)(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
+                 struct cc_machine_info *out);
     int (*stop)(void *self, struct cc_provider_ctx *x, const char *provider_id);
     int (*status)(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out);
     int (*activity)(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out);

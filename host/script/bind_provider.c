@@ -5,7 +5,7 @@
  *   provider.names() -> list
  *   p:capabilities() -> table     p:endpoint(id) -> {unix=path} | nil, err     p:stats() -> table     p:close()
  * These wait [yields]; opts = {deadline = seconds}; machine infos are tables of cc_machine_info's fields:
- *   p:create(spec, opts)  p:start(id, opts)  p:status(id, opts) -> info | nil, err
+ *   p:create(spec, opts)  p:start(id, opts [, spec])  p:status(id, opts) -> info | nil, err
  *   p:destroy(id, {purge=, deadline=})  p:stop(id, opts) -> {provider_id=, state=} | nil, err
  *   p:list(opts) -> infos          p:activity(id, opts) -> {last_input_at=, clients=, foreground=, load=}
  *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=}) -> {exit=, stdout=, stderr=, truncated=}
@@ -457,7 +457,18 @@ static int by_id(lua_State *L, enum cc_provider_op kind)
     return begin(L, &req, 3);
 }
 
-static int l_start(lua_State *L) { return by_id(L, CC_OP_START); }
+static int l_start(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_START };
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    lua_settop(L, 4);
+    if (!lua_isnil(L, 4))
+        req.machine = machine_spec(L, arena_new(L), 4);
+    return begin(L, &req, 3);
+}
+
 static int l_stop(lua_State *L) { return by_id(L, CC_OP_STOP); }
 static int l_status(lua_State *L) { return by_id(L, CC_OP_STATUS); }
 static int l_activity(lua_State *L) { return by_id(L, CC_OP_ACTIVITY); }

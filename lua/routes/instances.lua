@@ -64,6 +64,10 @@ app.post("/instances/{id}/extend", { body = { hours = { "integer", required = tr
   return 200, rec
 end)
 
+app.post("/instances/{id}/resize", { body = { type = { "string", required = true, max = 64 } } }, function(req)
+  return moved(instances.resize(req.actor, req.id, req.body.type))
+end)
+
 local exec_fields = {
   cmd = { "list", required = true, max = 1000, of = { "string", max = 131072 } },
   timeout = { "integer", min = 1, max = 3600 },

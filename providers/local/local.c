@@ -357,7 +357,20 @@ static int l_destroy(void *self, struct cc_provider_ctx *x, const char *provider
     return r;
 }
 
-static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
+/* What may change between two starts. */
+static void renew(const struct cc_local *l, struct cc_machine *m, const struct cc_machine_spec *spec)
+{
+    m->spec.name = spec->name;
+    m->spec.env = spec->env;
+    m->spec.labels = spec->labels;
+    m->spec.cmd = spec->cmd;
+    m->spec.shell = spec->shell;
+    m->spec.vcpu = spec->vcpu > 0 ? spec->vcpu : l->vcpu;
+    m->spec.memory_mib = spec->memory_mib ? spec->memory_mib : l->memory_mib;
+}
+
+static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
+                   struct cc_machine_info *out)
 {
     struct cc_local *l = self;
     const char *short_id;
@@ -375,6 +388,8 @@ static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_i
     if (r == 0 && alive.ready) {
         cc_machine_info(l, x->arena, &m, &alive, out);
     } else if (r == 0) {
+        if (spec)
+            renew(l, &m, spec);
         r = cc_local_end(l, x, short_id, 0);
         if (r == 0)
             r = allowed(l, &m.spec, x->err);

@@ -183,7 +183,8 @@ static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider
     return leave(self, x, CC_OP_DESTROY, r == CC_E_NOT_FOUND ? 0 : r);
 }
 
-static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
+static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
+                   struct cc_machine_info *out)
 {
     struct cc_mock_machine *v;
     int r = enter(self, x, CC_OP_START);
@@ -191,6 +192,10 @@ static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_i
     if (r != 0)
         return r;
     if ((r = find(self, x, provider_id, &v)) == 0) {
+        if (!v->running && spec) {
+            v->vcpu = spec->vcpu;
+            v->memory_mib = spec->memory_mib;
+        }
         if (!v->running)
             run(self, v);
         tell(self, x->arena, v, out);

@@ -165,6 +165,23 @@ test('extend counts from now, or from the end that is paid already', async () =>
   assert.strictEqual(Date.parse(r.body.expires_at) - Date.parse(m.expires_at), 3 * 3600e3);
 });
 
+test('resize restarts what runs, and is refused while something is under way', async () => {
+  const m = await made({});
+  await s.running(m.id);
+  const at = (type) => s.call('POST', `/instances/${m.id}/resize`, { type });
+  let r = await at('large');
+  assert.deepStrictEqual([r.status, r.body.status, r.body.type, r.body.resources.vcpu], [200, 'RUNNING', 'large', 4], r.text);
+  const op = (await s.call('GET', `/operations/${r.body.operation}`)).body;
+  assert.deepStrictEqual([op.kind, op.state], ['resize', 'done']);
+  r = await at('vast');
+  assert.deepStrictEqual([r.status, r.body.field], [400, 'type']);
+  await s.call('POST', `/instances/${m.id}/stop`);
+  r = await at('tiny');
+  assert.deepStrictEqual([r.status, r.body.status, r.body.type], [200, 'STOPPED', 'tiny']);
+  await s.call('DELETE', `/instances/${m.id}`);
+  assert.strictEqual((await at('small')).status, 409);
+});
+
 test('an image that the provider does not have ends in ERROR, which can be deleted', async () => {
   const m = await made({ image: 'missing' });
   const { until } = require('../lib/cchost.js');

@@ -36,6 +36,15 @@ test('env and cmd reach the machine', async () => {
   await until(async () => (await sh(id, 'cat /claude-data/cmd')).stdout === 'started\n', 'cmd ran');
 });
 
+test('env and size that were changed hold from the next start', async () => {
+  const id = await made({ env: { A: 'old' } });
+  await s.call('PATCH', `/instances/${id}`, { env: { A: 'new' } });
+  assert.strictEqual((await sh(id, 'echo $A')).stdout, 'old\n');
+  const r = await s.call('POST', `/instances/${id}/resize`, { type: 'tiny' });
+  assert.deepStrictEqual([r.status, r.body.status], [200, 'RUNNING'], r.text);
+  assert.strictEqual((await sh(id, 'echo $A')).stdout, 'new\n');
+});
+
 test('a machine sees neither the host nor other machines', async () => {
   const id = await made({ network: 'none' });
   const other = await made({});

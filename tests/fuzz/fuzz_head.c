@@ -95,7 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 
     memcpy(p, data, n);
     len = scan_by(p, n, n ? n : 1);
-    CHECK(len == scan_by(p, n, 1) || len < 0);  /* at once, a later line's fault may be seen first */
+    CHECK(len == scan_by(p, n, 1) || len < 0); /* at once, a later line's fault may be seen first */
     if (len > 0 && cc_head_parse(&h, &parser, p, (size_t)len) == 0) {
         check_head(&h, p, (size_t)len);
         if (cc_head_has_body(&h)) {

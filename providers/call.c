@@ -378,7 +378,7 @@ void cc_provider_close(struct cc_provider *p)
     p->closing = true;
     p->jobs++;
     while ((w = p->waits)) {
-        struct job *held = w->held;
+        struct job *held = w->held; /* NOLINT(clang-analyzer-unix.Malloc): give_up unlinked the one before */
 
         if (w->job)
             cc_pool_cancel(&w->job->base);

@@ -164,7 +164,8 @@ static void first_agent(const struct box *b, int ready_fd)
     }
     close(p[0]);
     if (n > 0) {
-        n = write(ready_fd, line, (size_t)n);
+        if (write(ready_fd, line, (size_t)n) != n)
+            _exit(2);
         _exit(1);
     }
     if (write(ready_fd, "ok\n", 3) != 3)

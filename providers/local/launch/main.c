@@ -64,6 +64,7 @@ static int listen_at(const char *path)
 
     char *parent = strndup(path, (size_t)(slash - path));
     dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    free(parent);
     unlink(path);
     snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", dir, slash + 1);
     umask(0177);

@@ -190,7 +190,8 @@ static void replace(const char *path, const char *text)
         *slash = '/';
         file(to, text, 0644);
     } else if ((fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644)) >= 0) {
-        n = write(fd, text, strlen(text));
+        if (write(fd, text, strlen(text)) < 0)
+            box_fail(errno, "writing %s", path);
         close(fd);
     }
 }

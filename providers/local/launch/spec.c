@@ -82,6 +82,7 @@ void box_read(struct box *b)
             box_fail(0, "a wish without its value");
         take(b, at, value);
     }
+    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the wishes point into the text, for as long as the launcher lives */
     if (!b->lock || !b->socket || !b->agent || !b->filter || !b->log || !b->hostname || !b->net ||
         b->bind.n != b->at.n || (b->image && !b->upper))
         box_fail(0, "a wish is missing");

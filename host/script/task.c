@@ -247,6 +247,8 @@ void cc_sched_close(lua_State *L)
         cc_log(CC_LOG_WARN, "task", "a task would not end and is dropped");
         if (t->state == PARKED && t->cancel)
             t->cancel(t->op); /* what it waits for must not find it later */
+        if (t->end)
+            t->end(t->end_arg, false, t->co, 0, "dropped: it would not end");
         task_put(s, t, false);
     }
     the_sched = NULL;

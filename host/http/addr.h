@@ -11,8 +11,13 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-struct cc_addr { uint8_t b[16]; };
-struct cc_cidr { struct cc_addr addr; uint8_t bits; };  /* bits count within the 128 */
+struct cc_addr {
+    uint8_t b[16];
+};
+struct cc_cidr {
+    struct cc_addr addr;
+    uint8_t bits;
+}; /* bits count within the 128 */
 
 /* "1.2.3.4", "::1", also with a port behind ("1.2.3.4:80", "[::1]:80"), as proxies write it. */
 bool cc_addr_parse(struct cc_addr *a, const char *p, size_t n);

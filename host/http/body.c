@@ -1,7 +1,7 @@
 /* body.c - see body.h. */
 #include "host/http/body.h"
 
-#define FRAMING_SPARE 16384     /* chunk framing may exceed 8 times the content by this much */
+#define FRAMING_SPARE 16384 /* chunk framing may exceed 8 times the content by this much */
 
 int cc_body_on_data(llhttp_t *parser, const char *at, size_t n)
 {

@@ -19,9 +19,9 @@ struct cc_body {
     llhttp_t parser;
     void (*sink)(void *arg, const char *data, size_t n);
     void *arg;
-    uint64_t raw, got;          /* bytes taken, bytes of content among them */
-    bool done;                  /* the message is whole */
-    bool trailing;              /* after the last chunk */
+    uint64_t raw, got; /* bytes taken, bytes of content among them */
+    bool done;         /* the message is whole */
+    bool trailing;     /* after the last chunk */
     struct cc_head_scan trailer;
 };
 

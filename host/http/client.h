@@ -21,24 +21,24 @@ struct cc_fetch;
 
 struct cc_fetch_answer {
     int status;
-    const char *head;       /* the final answer's header lines as they came, CRLF between */
+    const char *head; /* the final answer's header lines as they came, CRLF between */
     size_t head_len;
     const char *body;
     size_t body_len;
 };
 
 struct cc_fetch_opts {
-    const char *method;     /* NULL: GET, or POST when there is a body */
+    const char *method; /* NULL: GET, or POST when there is a body */
     const char *url;
-    const char *unix_path;  /* dial this socket instead of the URL's host */
-    const char *ca_file;    /* trust these authorities instead of the system's */
+    const char *unix_path; /* dial this socket instead of the URL's host */
+    const char *ca_file;   /* trust these authorities instead of the system's */
     const struct cc_hdr *headers;
     unsigned n_headers;
-    const char *body;       /* NULL: none */
+    const char *body; /* NULL: none */
     size_t body_len;
-    uint32_t timeout_ms;    /* for all of it; 0: 30 s */
-    uint32_t connect_ms;    /* 0: 10 s */
-    size_t max_body;        /* of the answer; 0: 8 MiB */
+    uint32_t timeout_ms; /* for all of it; 0: 30 s */
+    uint32_t connect_ms; /* 0: 10 s */
+    size_t max_body;     /* of the answer; 0: 8 MiB */
     /* answer NULL: err says why. Never inside cc_fetch_start. */
     void (*done)(void *arg, const struct cc_fetch_answer *answer, const struct cc_err *err);
     void *arg;
@@ -46,7 +46,7 @@ struct cc_fetch_opts {
 
 /* NULL: err says why (no libcurl, a header that cannot be sent). */
 struct cc_fetch *cc_fetch_start(uv_loop_t *loop, const struct cc_fetch_opts *o, struct cc_err *err);
-void cc_fetch_cancel(struct cc_fetch *f);   /* done is not called */
+void cc_fetch_cancel(struct cc_fetch *f); /* done is not called */
 
 /* Fails what is under way, lets idle connections go. The next cc_fetch_start begins anew. */
 void cc_client_close(void);

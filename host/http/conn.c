@@ -2,8 +2,8 @@
  *
  * run() is the only place that consumes bytes, and it never nests: whoever
  * ends a request from inside the handler only changes the state, and the loop
- * in run() goes on with the next request.  A connection that dies meanwhile
- * is GONE and freed when run() is left.
+ * in run() goes on with the next request.  A connection that dies is GONE and
+ * freed at the end of the loop's turn, so whoever is up the stack may look.
  */
 #include "host/http/conn.h"
 
@@ -13,7 +13,7 @@
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
 
-#define WAITING_MAX 16384       /* bytes taken in beyond the request under way */
+#define WAITING_MAX 16384 /* bytes taken in beyond the request under way */
 #define IDLE_READ 32768
 
 static void run(struct cc_conn *c, const char *p, size_t n);
@@ -31,6 +31,8 @@ void cc_conn_wait(struct cc_conn *c, enum cc_due kind)
 {
     struct cc_server *s = c->server;
 
+    if (c->state == CONN_GONE)
+        return;
     cc_link_out(&c->link);
     c->due_kind = (uint8_t)kind;
     if (kind == DUE_BODY || kind == DUE_WRITE)
@@ -48,8 +50,9 @@ static bool fast_enough(const struct cc_conn *c)
 
 /* ---------------------------------------------------------------- ends */
 
-static void conn_free(struct cc_conn *c)
+static void conn_free(void *arg)
 {
+    struct cc_conn *c = arg;
     struct cc_server *s = c->server;
 
     free(c->in);
@@ -57,12 +60,15 @@ static void conn_free(struct cc_conn *c)
     cc_server_unref(s);
 }
 
-static void leave(struct cc_conn *c)
+void cc_conn_leave(struct cc_conn *c)
 {
     cc_link_out(&c->link);
     c->state = CONN_GONE;
     c->server->n_conns--;
     c->n = 0;
+    c->req = NULL;
+    c->sock = NULL;
+    cc_sock_later(c->server->loop, conn_free, c);
 }
 
 static void drop(struct cc_conn *c, void (*end)(struct cc_sock *))
@@ -72,36 +78,29 @@ static void drop(struct cc_conn *c, void (*end)(struct cc_sock *))
 
     if (c->state == CONN_GONE)
         return;
-    cc_server_ref(s);
-    leave(c);
     end(c->sock);
-    c->sock = NULL;
-    c->req = NULL;
-    if (!c->running)
-        conn_free(c);
+    cc_conn_leave(c);
     if (r && r->over)
         cc_req_put(r);
     else if (r)
         cc_req_lost(r);
     cc_server_touch(s);
-    cc_server_unref(s);
 }
 
 void cc_conn_close(struct cc_conn *c) { drop(c, cc_sock_close); }
 
 /* The peer is to read what we said, so we end our side and swallow what still comes: closing
- * with bytes unread would send a reset that overtakes the reply. False when c is no more. */
-static bool linger(struct cc_conn *c)
+ * with bytes unread would send a reset that overtakes the reply. */
+static void linger(struct cc_conn *c)
 {
     if (c->eof && cc_sock_queued(c->sock) == 0) {
         cc_conn_close(c);
-        return false;
+        return;
     }
     c->state = CONN_LINGER;
     c->n = 0;
     cc_sock_shutdown(c->sock);
     cc_conn_wait(c, DUE_LINGER);
-    return true;
 }
 
 static void refuse(struct cc_conn *c, int status)
@@ -120,10 +119,9 @@ static void refuse(struct cc_conn *c, int status)
 static void next(struct cc_conn *c)
 {
     if (c->ends) {
-        if (!linger(c))
-            return;
+        linger(c);
     } else if (c->req) {
-        c->state = CONN_BUSY;           /* the rest of its body is to be discarded first */
+        c->state = CONN_BUSY; /* the rest of its body is to be discarded first */
         cc_conn_wait(c, DUE_BODY);
     } else {
         c->state = CONN_IDLE;
@@ -251,7 +249,7 @@ static bool step_head(struct cc_conn *c)
     if (c->scan.seen == 0 && !c->skipped_crlf && c->p[0] == '\r' && (c->n == 1 || c->p[1] == '\n')) {
         if (c->n == 1)
             return false;
-        c->skipped_crlf = true;         /* RFC 9112 2.2: one empty line before a request */
+        c->skipped_crlf = true; /* RFC 9112 2.2: one empty line before a request */
         c->p += 2;
         c->n -= 2;
         return c->n > 0;
@@ -314,21 +312,26 @@ static bool step(struct cc_conn *c)
 {
     switch (c->state) {
     case CONN_IDLE:
-    case CONN_HEAD: return step_head(c);
-    case CONN_BUSY: return step_body(c);
-    case CONN_LINGER: c->n = 0; return false;
-    default: return false;
+    case CONN_HEAD:
+        return step_head(c);
+    case CONN_BUSY:
+        return step_body(c);
+    case CONN_LINGER:
+        c->n = 0;
+        return false;
+    default:
+        return false;
     }
 }
 
 static void append(struct cc_conn *c, const char *p, size_t n)
 {
-    if (c->in_off) {
+    if (c->in && c->in_off) {
         memmove(c->in, c->in + c->in_off, c->in_len - c->in_off);
         c->in_len -= c->in_off;
         c->in_off = 0;
     }
-    if (c->in_cap - c->in_len < n) {
+    if (!c->in || c->in_cap - c->in_len < n) {
         c->in_cap = (uint32_t)(c->in_len + n < 512 ? 512 : c->in_len + n);
         c->in = cc_xrealloc(c->in, c->in_cap);
     }
@@ -380,12 +383,14 @@ static void on_eof(struct cc_conn *c)
         else if (c->req->wait_gone)
             cc_req_done_waiting(c->req, CC_E_IO);
         return;
-    case CONN_REPLY: return;            /* run() comes back here when it has gone */
+    case CONN_REPLY:
+        return; /* run() comes back here when it has gone */
     case CONN_LINGER:
         if (cc_sock_queued(c->sock) == 0)
             cc_conn_close(c);
         return;
-    default: cc_conn_close(c);
+    default:
+        cc_conn_close(c);
     }
 }
 
@@ -434,10 +439,8 @@ static void run(struct cc_conn *c, const char *p, size_t n)
     while (c->n > 0 && step(c))
         ;
     c->running = false;
-    if (c->state == CONN_GONE) {
-        conn_free(c);
+    if (c->state == CONN_GONE)
         return;
-    }
     stash(c);
     if (c->eof && (c->state == CONN_IDLE || c->state == CONN_HEAD))
         on_eof(c);
@@ -482,46 +485,4 @@ void cc_conn_open(struct cc_server *s, uv_stream_t *listener, bool is_unix)
         s->stats.turned_away++;
         refuse(c, 503);
     }
-}
-
-struct cc_sock *cc_req_take(struct cc_req *r, struct cc_upgrade *u, char **rest, size_t *rest_len)
-{
-    struct cc_conn *c = r->conn;
-    struct cc_server *s = r->server;
-    struct cc_sock *sock;
-
-    *rest = NULL;
-    *rest_len = c ? cc_conn_waiting(c) : 0;
-    if (!c) {
-        cc_req_put(r);
-        return NULL;
-    }
-    if (*rest_len) {
-        *rest = cc_xmalloc(*rest_len);
-        memcpy(*rest, c->running ? c->p : c->in + c->in_off, *rest_len);
-    }
-    sock = c->sock;
-    uv_read_stop(&sock->stream);
-    sock->handle.data = NULL;
-    c->sock = NULL;
-    c->req = NULL;
-    leave(c);
-    cc_server_ref(s);
-    s->n_upgrades++;
-    u->server = s;
-    cc_link_in(&s->upgrades, &u->link);
-    cc_req_put(r);
-    if (!c->running)
-        conn_free(c);
-    return sock;
-}
-
-void cc_upgrade_end(struct cc_upgrade *u)
-{
-    struct cc_server *s = u->server;
-
-    cc_link_out(&u->link);
-    s->n_upgrades--;
-    cc_server_touch(s);
-    cc_server_unref(s);
 }

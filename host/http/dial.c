@@ -4,18 +4,38 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "host/http/handshake.h"
 #include "host/http/text.h"
-#include "host/http/ws.h"
 #include "host/sys/err.h"
 
 /* What stays with us: framing, the connection's own, who the client is and how he proved it, and
  * what we set ourselves. */
 static const char *const kept_back[] = {
-    "host", "connection", "upgrade", "keep-alive", "te", "trailer", "transfer-encoding",
-    "content-length", "content-type", "expect", "proxy-authorization", "proxy-authenticate",
-    "proxy-connection", "cookie", "authorization", "x-api-key", "origin", "forwarded",
-    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "http2-settings",
-    "sec-websocket-extensions", "sec-websocket-accept",
+    "host",
+    "connection",
+    "upgrade",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "proxy-connection",
+    "cookie",
+    "authorization",
+    "x-api-key",
+    "origin",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "http2-settings",
+    "sec-websocket-extensions",
+    "sec-websocket-accept",
 };
 
 static bool passes(struct cc_req *r, const struct cc_splice_opts *o, struct cc_text name)
@@ -38,7 +58,11 @@ static bool passes(struct cc_req *r, const struct cc_splice_opts *o, struct cc_t
     return !cc_list_has(listed.p ? listed.p : "", listed.n, lower);
 }
 
-struct out { char *p; size_t left; bool full; };
+struct out {
+    char *p;
+    size_t left;
+    bool full;
+};
 
 static void put(struct out *o, const char *p, size_t n)
 {
@@ -108,10 +132,9 @@ int cc_dial_request(struct cc_req *r, const struct cc_splice_opts *opts, char *o
     return o.full ? CC_E_LIMIT : (int)(o.p - out);
 }
 
-bool cc_dial_answer(const char *head, size_t n, const char *key, size_t key_len,
-                    struct cc_text *protocol, int *status)
+bool cc_dial_answer(const char *head, size_t n, const char *key, size_t key_len, struct cc_text *protocol, int *status)
 {
-    struct cc_head h;
+    struct cc_head h = { 0 };
     const struct cc_field *f;
     char accept[29];
 
@@ -131,7 +154,7 @@ bool cc_dial_answer(const char *head, size_t n, const char *key, size_t key_len,
     if (!f || f->value_len != 28 || memcmp(head + f->value, accept, 28) != 0)
         return false;
     if (cc_head_find(&h, head, "sec-websocket-extensions", 24))
-        return false;                   /* none was offered */
+        return false; /* none was offered */
     f = cc_head_find(&h, head, "sec-websocket-protocol", 22);
     *protocol = f ? (struct cc_text){ head + f->value, f->value_len } : (struct cc_text){ NULL, 0 };
     return true;

@@ -13,7 +13,6 @@
 int cc_dial_request(struct cc_req *r, const struct cc_splice_opts *o, char *out, size_t cap);
 
 /* Whether the head is the 101 that belongs to the key; `protocol` is what it chose (p NULL: none). */
-bool cc_dial_answer(const char *head, size_t n, const char *key, size_t key_len,
-                    struct cc_text *protocol, int *status);
+bool cc_dial_answer(const char *head, size_t n, const char *key, size_t key_len, struct cc_text *protocol, int *status);
 
 #endif

@@ -34,8 +34,7 @@ static int vet_target(const char *p, size_t n)
 
 static int vet_version(const char *p, size_t n)
 {
-    if (n != 8 || memcmp(p, "HTTP/", 5) != 0 || p[6] != '.' || p[5] < '0' || p[5] > '9' ||
-        p[7] < '0' || p[7] > '9')
+    if (n != 8 || memcmp(p, "HTTP/", 5) != 0 || p[6] != '.' || p[5] < '0' || p[5] > '9' || p[7] < '0' || p[7] > '9')
         return 400;
     return p[5] == '1' && p[7] <= '1' ? 0 : 505;
 }
@@ -174,9 +173,12 @@ static int on_field(llhttp_t *parser, const char *at, size_t n)
 static int on_value(llhttp_t *parser, const char *at, size_t n)
 {
     struct head_run *run = parser->data;
-    struct cc_field *f = &run->h->fields[run->h->count - 1];
+    struct cc_field *f;
 
-    if (run->h->count == 0 || f->value)
+    if (run->h->count == 0)
+        return -1;
+    f = &run->h->fields[run->h->count - 1];
+    if (f->value)
         return -1;
     while (n > 0 && (at[n - 1] == ' ' || at[n - 1] == '\t'))
         n--;
@@ -218,8 +220,8 @@ static const llhttp_settings_t response_settings = {
 
 static bool host_char(unsigned char c)
 {
-    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '.' || c == '-' ||
-           c == '_' || c == '~';
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '.' || c == '-' || c == '_' ||
+           c == '~';
 }
 
 static bool host_ok(const char *p, size_t n)
@@ -274,32 +276,52 @@ static int encoding_status(const char *p, size_t n)
 }
 
 /* Fields that say something about the message itself or about who asks: one at most. */
-enum { H_HOST = 1, H_LENGTH = 2, H_ENCODING = 4, H_EXPECT = 8, H_UPGRADE = 16, H_AUTH = 32,
-       H_TYPE = 64, H_KEY = 128, H_WS_KEY = 256, H_WS_VERSION = 512 };
+enum {
+    H_HOST = 1,
+    H_LENGTH = 2,
+    H_ENCODING = 4,
+    H_EXPECT = 8,
+    H_UPGRADE = 16,
+    H_AUTH = 32,
+    H_TYPE = 64,
+    H_KEY = 128,
+    H_WS_KEY = 256,
+    H_WS_VERSION = 512
+};
 
 static unsigned field_bit(const char *p, size_t n)
 {
     switch (n) {
-    case 4: return cc_word_is(p, n, "host") ? H_HOST : 0;
-    case 6: return cc_word_is(p, n, "expect") ? H_EXPECT : 0;
-    case 7: return cc_word_is(p, n, "upgrade") ? H_UPGRADE : 0;
-    case 9: return cc_word_is(p, n, "x-api-key") ? H_KEY : 0;
-    case 12: return cc_word_is(p, n, "content-type") ? H_TYPE : 0;
-    case 13: return cc_word_is(p, n, "authorization") ? H_AUTH : 0;
-    case 14: return cc_word_is(p, n, "content-length") ? H_LENGTH : 0;
+    case 4:
+        return cc_word_is(p, n, "host") ? H_HOST : 0;
+    case 6:
+        return cc_word_is(p, n, "expect") ? H_EXPECT : 0;
+    case 7:
+        return cc_word_is(p, n, "upgrade") ? H_UPGRADE : 0;
+    case 9:
+        return cc_word_is(p, n, "x-api-key") ? H_KEY : 0;
+    case 12:
+        return cc_word_is(p, n, "content-type") ? H_TYPE : 0;
+    case 13:
+        return cc_word_is(p, n, "authorization") ? H_AUTH : 0;
+    case 14:
+        return cc_word_is(p, n, "content-length") ? H_LENGTH : 0;
     case 17:
         if (cc_word_is(p, n, "transfer-encoding"))
             return H_ENCODING;
         return cc_word_is(p, n, "sec-websocket-key") ? H_WS_KEY : 0;
-    case 21: return cc_word_is(p, n, "sec-websocket-version") ? H_WS_VERSION : 0;
-    default: return 0;
+    case 21:
+        return cc_word_is(p, n, "sec-websocket-version") ? H_WS_VERSION : 0;
+    default:
+        return 0;
     }
 }
 
 static int vet_field(struct cc_head *h, unsigned bit, const char *v, size_t n)
 {
     switch (bit) {
-    case H_HOST: return host_ok(v, n) ? 0 : 400;
+    case H_HOST:
+        return host_ok(v, n) ? 0 : 400;
     case H_LENGTH:
         h->length = length_of(v, n);
         return h->length < 0 ? 400 : 0;
@@ -309,7 +331,8 @@ static int vet_field(struct cc_head *h, unsigned bit, const char *v, size_t n)
     case H_EXPECT:
         h->expect = h->minor == 1;
         return h->minor == 0 || cc_word_is(v, n, "100-continue") ? 0 : 417;
-    default: return 0;
+    default:
+        return 0;
     }
 }
 
@@ -337,8 +360,7 @@ static int vet(struct cc_head *h, const char *p, unsigned *seen)
 
 static int vet_method(const char *p)
 {
-    static const char *const known[] = { "GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ",
-                                         "OPTIONS " };
+    static const char *const known[] = { "GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ", "OPTIONS " };
     size_t i;
 
     for (i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -373,13 +395,13 @@ int cc_head_parse(struct cc_head *h, llhttp_t *parser, const char *p, size_t n)
         return status;
     memset(h, 0, offsetof(struct cc_head, fields));
     llhttp_init(parser, HTTP_REQUEST, &request_settings);
-    parser->data = &run;
+    parser->data = &run; /* cppcheck-suppress autoVariables */
     rc = llhttp_execute(parser, p, n);
+    parser->data = NULL;
     if ((rc != HPE_OK && rc != HPE_PAUSED && rc != HPE_PAUSED_UPGRADE) || !run.whole)
         return 400;
     status = vet_request(h, p);
     h->upgrade = parser->upgrade && !cc_head_has_body(h);
-    parser->data = NULL;
     return status;
 }
 
@@ -399,8 +421,7 @@ int cc_head_parse_response(struct cc_head *h, const char *p, size_t n)
     return vet(h, p, &seen) ? 502 : 0;
 }
 
-const struct cc_field *cc_head_find(const struct cc_head *h, const char *p, const char *name,
-                                    size_t len)
+const struct cc_field *cc_head_find(const struct cc_head *h, const char *p, const char *name, size_t len)
 {
     unsigned i;
 

@@ -13,7 +13,9 @@
 
 static char head[CC_REPLY_HEAD_MAX];
 
-struct out { char *p, *end; };
+struct out {
+    char *p, *end;
+};
 
 static void put(struct out *o, const char *p, size_t n)
 {
@@ -40,48 +42,90 @@ static void put_number(struct out *o, uint64_t v)
 static const char *reason(int status)
 {
     switch (status) {
-    case 101: return "Switching Protocols";
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 301: return "Moved Permanently";
-    case 302: return "Found";
-    case 303: return "See Other";
-    case 304: return "Not Modified";
-    case 307: return "Temporary Redirect";
-    case 308: return "Permanent Redirect";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 406: return "Not Acceptable";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 410: return "Gone";
-    case 411: return "Length Required";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 415: return "Unsupported Media Type";
-    case 416: return "Range Not Satisfiable";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 426: return "Upgrade Required";
-    case 428: return "Precondition Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    case 505: return "HTTP Version Not Supported";
-    case 507: return "Insufficient Storage";
-    default: return "";             /* the reason is optional; the space before it is not */
+    case 101:
+        return "Switching Protocols";
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 206:
+        return "Partial Content";
+    case 301:
+        return "Moved Permanently";
+    case 302:
+        return "Found";
+    case 303:
+        return "See Other";
+    case 304:
+        return "Not Modified";
+    case 307:
+        return "Temporary Redirect";
+    case 308:
+        return "Permanent Redirect";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 402:
+        return "Payment Required";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 410:
+        return "Gone";
+    case 411:
+        return "Length Required";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 415:
+        return "Unsupported Media Type";
+    case 416:
+        return "Range Not Satisfiable";
+    case 417:
+        return "Expectation Failed";
+    case 422:
+        return "Unprocessable Content";
+    case 426:
+        return "Upgrade Required";
+    case 428:
+        return "Precondition Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    case 507:
+        return "Insufficient Storage";
+    default:
+        return ""; /* the reason is optional; the space before it is not */
     }
 }
 
@@ -100,28 +144,28 @@ static void put_status(struct out *o, int status)
 static bool ours(struct cc_text name)
 {
     switch (name.n) {
-    case 4: return cc_word_is(name.p, 4, "date");
-    case 10: return cc_word_is(name.p, 10, "connection");
-    case 14: return cc_word_is(name.p, 14, "content-length");
-    case 17: return cc_word_is(name.p, 17, "transfer-encoding");
-    default: return false;
+    case 4:
+        return cc_word_is(name.p, 4, "date");
+    case 10:
+        return cc_word_is(name.p, 10, "connection");
+    case 14:
+        return cc_word_is(name.p, 14, "content-length");
+    case 17:
+        return cc_word_is(name.p, 17, "transfer-encoding");
+    default:
+        return false;
     }
 }
 
-static bool same_name(struct cc_text a, struct cc_text b)
-{
-    return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
-}
+static bool same_name(struct cc_text a, struct cc_text b) { return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0; }
 
 /* Bit i of the result: the caller's headers replace the server's i-th default. */
-static int put_headers(struct out *o, const struct cc_server *s, const struct cc_hdr *h, unsigned n,
-                       unsigned *replaced)
+static int put_headers(struct out *o, const struct cc_server *s, const struct cc_hdr *h, unsigned n, unsigned *replaced)
 {
     unsigned i, k;
 
     for (i = 0; i < n; i++) {
-        if (!cc_is_token(h[i].name.p, h[i].name.n) || ours(h[i].name) ||
-            !cc_is_field_value(h[i].value.p, h[i].value.n))
+        if (!cc_is_token(h[i].name.p, h[i].name.n) || ours(h[i].name) || !cc_is_field_value(h[i].value.p, h[i].value.n))
             return CC_E_INVALID;
         for (k = 0; k < s->o.n_headers; k++)
             if (same_name(h[i].name, s->defaults[k].name))
@@ -158,8 +202,8 @@ static void put_framing(struct out *o, enum cc_framing framing, size_t len)
     }
 }
 
-int cc_reply_head(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n,
-                  enum cc_framing framing, size_t len, const char **out)
+int cc_reply_head(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, enum cc_framing framing, size_t len,
+                  const char **out)
 {
     struct cc_server *s = r->server;
     struct out o = { head, head + sizeof(head) };
@@ -196,15 +240,33 @@ int cc_reply_head(struct cc_req *r, int status, const struct cc_hdr *h, unsigned
 static const char *word_for(int status, const char **sentence)
 {
     switch (status) {
-    case 408: *sentence = "the request took too long"; return "timeout";
-    case 413: *sentence = "the body is too long"; return "limit";
-    case 414: *sentence = "the request line is too long"; return "limit";
-    case 417: *sentence = "no such expectation can be met"; return "unsupported";
-    case 431: *sentence = "the head of the request is too long"; return "limit";
-    case 501: *sentence = "no such method or transfer encoding here"; return "unsupported";
-    case 503: *sentence = "too many connections"; return "unavailable";
-    case 505: *sentence = "only HTTP/1.0 and HTTP/1.1 are spoken here"; return "unsupported";
-    default: *sentence = "malformed request"; return "invalid";
+    case 408:
+        *sentence = "the request took too long";
+        return "timeout";
+    case 413:
+        *sentence = "the body is too long";
+        return "limit";
+    case 414:
+        *sentence = "the request line is too long";
+        return "limit";
+    case 417:
+        *sentence = "no such expectation can be met";
+        return "unsupported";
+    case 431:
+        *sentence = "the head of the request is too long";
+        return "limit";
+    case 501:
+        *sentence = "no such method or transfer encoding here";
+        return "unsupported";
+    case 503:
+        *sentence = "too many connections";
+        return "unavailable";
+    case 505:
+        *sentence = "only HTTP/1.0 and HTTP/1.1 are spoken here";
+        return "unsupported";
+    default:
+        *sentence = "malformed request";
+        return "invalid";
     }
 }
 

@@ -18,26 +18,31 @@ struct cc_req;
 struct cc_server;
 struct cc_sock;
 
-struct cc_text { const char *p; size_t n; };
+struct cc_text {
+    const char *p;
+    size_t n;
+};
 
 /* A header of a reply. Names and values are checked: a control byte is CC_E_INVALID. */
-struct cc_hdr { struct cc_text name, value; };
+struct cc_hdr {
+    struct cc_text name, value;
+};
 
 /* ---- reading */
 const char *cc_req_method(const struct cc_req *r);
 struct cc_text cc_req_path_raw(const struct cc_req *r);
-struct cc_text cc_req_path(struct cc_req *r);           /* decoded once; "%2F" stays */
-struct cc_text cc_req_query(const struct cc_req *r);    /* raw; p NULL: none */
+struct cc_text cc_req_path(struct cc_req *r);        /* decoded once; "%2F" stays */
+struct cc_text cc_req_query(const struct cc_req *r); /* raw; p NULL: none */
 /* First value of the header `name` (lower case); p NULL: none. */
 struct cc_text cc_req_header(const struct cc_req *r, const char *name, size_t len);
 /* The i-th header; false behind the last. Names as they came. */
 bool cc_req_header_at(const struct cc_req *r, unsigned i, struct cc_text *name, struct cc_text *value);
-int cc_req_minor(const struct cc_req *r);               /* HTTP/1.minor */
+int cc_req_minor(const struct cc_req *r); /* HTTP/1.minor */
 /* Who asks: the peer, or what a trusted proxy says; "unix" for a unix socket's peer. */
 const char *cc_req_remote(struct cc_req *r);
 /* The client's X-Request-Id when it is sane, else 16 random hex digits. */
 const char *cc_req_id(struct cc_req *r);
-bool cc_req_gone(const struct cc_req *r);               /* the client closed or half-closed */
+bool cc_req_gone(const struct cc_req *r); /* the client closed or half-closed */
 bool cc_req_wants_upgrade(const struct cc_req *r);
 struct cc_server *cc_req_server(const struct cc_req *r);
 
@@ -61,8 +66,7 @@ void cc_req_body_pause(struct cc_req *r, bool stop);
  * headers are added; naming one of the first three is CC_E_INVALID. */
 
 /* The whole reply. On CC_E_INVALID nothing was sent and the request lives on. [ends] */
-int cc_req_reply(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, const char *body,
-                 size_t len);
+int cc_req_reply(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, const char *body, size_t len);
 
 /* {"error": message, "code": code}. [ends] */
 void cc_req_reply_error(struct cc_req *r, int status, const char *code, const char *message);
@@ -71,7 +75,7 @@ void cc_req_reply_error(struct cc_req *r, int status, const char *code, const ch
 int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n);
 /* 0: go on. 1: enough is queued; fn is called once it has gone, or the client is. CC_E_IO: gone. */
 int cc_req_write(struct cc_req *r, const char *data, size_t len, cc_req_wait_fn fn, void *arg);
-void cc_req_finish(struct cc_req *r);                   /* [ends] */
+void cc_req_finish(struct cc_req *r); /* [ends] */
 
 /* Lets go without a word: the connection is closed at once. [ends] */
 void cc_req_abort(struct cc_req *r);

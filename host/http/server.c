@@ -20,7 +20,12 @@
 struct listener {
     struct cc_link link;
     struct cc_server *server;
-    union { uv_handle_t handle; uv_stream_t stream; uv_tcp_t tcp; uv_pipe_t pipe; };
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
 };
 
 /* ---------------------------------------------------------------- requests, kept for reuse */
@@ -125,14 +130,10 @@ static void set_defaults(struct cc_server *s, const struct cc_hdr *h, unsigned n
     s->default_bytes = p = cc_xmalloc(total + 1);
     s->default_len = total;
     for (i = 0; i < n; i++) {
-        size_t len = h[i].name.n + h[i].value.n + 4;
+        int len = sprintf(p, "%.*s: %.*s\r\n", (int)h[i].name.n, h[i].name.p, (int)h[i].value.n, h[i].value.p);
 
-        memcpy(p, h[i].name.p, h[i].name.n);
-        memcpy(p + h[i].name.n, ": ", 2);
-        memcpy(p + h[i].name.n + 2, h[i].value.p, h[i].value.n);
-        memcpy(p + len - 2, "\r\n", 2);
         s->defaults[i].name = (struct cc_text){ p, h[i].name.n };
-        s->defaults[i].line = (struct cc_text){ p, len };
+        s->defaults[i].line = (struct cc_text){ p, (size_t)len };
         p += len;
     }
 }
@@ -294,7 +295,7 @@ int cc_server_listen(struct cc_server *s, const char *host, int port, struct cc_
     bool all = host[0] == 0;
     int rc = listen_on(s, all ? "::" : host, port);
 
-    if (all && rc == UV_EAFNOSUPPORT)       /* a host without v6 */
+    if (all && rc == UV_EAFNOSUPPORT) /* a host without v6 */
         rc = listen_on(s, "0.0.0.0", port);
     if (rc == UV_EINVAL)
         return cc_err_set(err, CC_E_INVALID, "cannot listen on \"%s\": not an address", host);
@@ -315,7 +316,7 @@ static int clear_stale(const char *path)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
-    strcpy(sun.sun_path, path);
+    memcpy(sun.sun_path, path, strlen(path) + 1); /* its length has been checked */
     rc = connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == 0 ? -EADDRINUSE : -errno;
     close(fd);
     if (rc != -ECONNREFUSED)
@@ -336,7 +337,7 @@ int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struc
                                  : cc_err_sys(err, -rc, "cannot listen on %s", path);
     l = listener_new(s, true);
     rc = uv_pipe_bind(&l->pipe, path);
-    if (rc == 0 && chmod(path, (mode_t)mode) != 0)  /* nobody can connect before listen */
+    if (rc == 0 && chmod(path, (mode_t)mode) != 0) /* nobody can connect before listen */
         rc = -errno;
     if (rc == 0)
         rc = uv_listen(&l->stream, 4096, on_connection);

@@ -24,28 +24,31 @@ struct cc_err;
 struct cc_server;
 
 struct cc_http_limits {
-    uint32_t head_bytes;    /* 16 KiB; at most 65535 */
-    uint32_t headers;       /* 100; at most 100 */
-    uint32_t connections;   /* 16384 */
-    size_t body_bytes;      /* 1 MiB, where the handler does not say */
-    uint32_t body_rate;     /* 1024 bytes a second, of bodies in and replies out */
-    uint32_t rate_ms;       /* 10 s: the window in which the rate is asked */
-    uint32_t head_ms;       /* 10 s for the whole head */
-    uint32_t idle_ms;       /* 15 s between requests */
-    uint32_t linger_ms;     /* 2 s for the peer to read our last words */
+    uint32_t head_bytes;  /* 16 KiB; at most 65535 */
+    uint32_t headers;     /* 100; at most 100 */
+    uint32_t connections; /* 16384 */
+    size_t body_bytes;    /* 1 MiB, where the handler does not say */
+    uint32_t body_rate;   /* 1024 bytes a second, of bodies in and replies out */
+    uint32_t rate_ms;     /* 10 s: the window in which the rate is asked */
+    uint32_t head_ms;     /* 10 s for the whole head */
+    uint32_t idle_ms;     /* 15 s between requests */
+    uint32_t linger_ms;   /* 2 s for the peer to read our last words */
 };
-#define CC_HTTP_LIMITS { 16384, 100, 16384, 1 << 20, 1024, 10000, 10000, 15000, 2000 }
+#define CC_HTTP_LIMITS                                                                                                 \
+    {                                                                                                                  \
+        16384, 100, 16384, 1 << 20, 1024, 10000, 10000, 15000, 2000                                                    \
+    }
 
 typedef void (*cc_handler_fn)(void *arg, struct cc_req *r);
 
 struct cc_server_opts {
     struct cc_http_limits limits;
-    const struct cc_cidr *trusted;      /* proxies whose X-Forwarded-For counts; copied */
+    const struct cc_cidr *trusted; /* proxies whose X-Forwarded-For counts; copied */
     unsigned n_trusted;
-    bool trust_unix;                    /* so does that of a unix socket's peer */
-    const struct cc_hdr *headers;       /* put into every reply that does not set them; copied */
-    unsigned n_headers;                 /* at most 16 */
-    bool request_ids;                   /* X-Request-Id in every reply */
+    bool trust_unix;              /* so does that of a unix socket's peer */
+    const struct cc_hdr *headers; /* put into every reply that does not set them; copied */
+    unsigned n_headers;           /* at most 16 */
+    bool request_ids;             /* X-Request-Id in every reply */
     cc_handler_fn handler;
     void *arg;
 };

@@ -52,6 +52,30 @@ void cc_sock_reset(struct cc_sock *s)
         uv_close(&s->handle, on_closed);
 }
 
+struct later {
+    uv_idle_t idle; /* never started: its close is the event */
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void on_later(uv_handle_t *h)
+{
+    struct later *l = (struct later *)h;
+
+    l->fn(l->arg);
+    free(l);
+}
+
+void cc_sock_later(uv_loop_t *loop, void (*fn)(void *arg), void *arg)
+{
+    struct later *l = cc_xmalloc(sizeof(*l));
+
+    l->fn = fn;
+    l->arg = arg;
+    uv_idle_init(loop, &l->idle);
+    uv_close((uv_handle_t *)&l->idle, on_later);
+}
+
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     (void)status;
@@ -77,8 +101,7 @@ static void on_written(uv_write_t *write, int status)
         sent(owner, status);
 }
 
-static int queue_rest(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, size_t gone, size_t total,
-                      cc_sent_fn sent)
+static int queue_rest(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, size_t gone, size_t total, cc_sent_fn sent)
 {
     struct rest *rest = cc_xmalloc(sizeof(*rest) + total - gone);
     size_t at = 0;

@@ -39,6 +39,10 @@ void cc_sock_shutdown(struct cc_sock *s);
 char *cc_sock_buffer(void);
 void cc_sock_alloc(uv_handle_t *h, size_t hint, uv_buf_t *buf);
 
+/* Calls fn at the end of this turn of the loop: what others up the stack may still stand on is
+ * freed there. */
+void cc_sock_later(uv_loop_t *loop, void (*fn)(void *arg), void *arg);
+
 typedef void (*cc_sent_fn)(void *owner, int status);
 
 /* Writes now what the kernel takes and copies the rest. Returns 0: all gone; 1: some queued,
@@ -46,9 +50,6 @@ typedef void (*cc_sent_fn)(void *owner, int status);
 int cc_sock_send(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, cc_sent_fn sent);
 
 /* Bytes that wait in this process. */
-static inline size_t cc_sock_queued(const struct cc_sock *s)
-{
-    return uv_stream_get_write_queue_size(&s->stream);
-}
+static inline size_t cc_sock_queued(const struct cc_sock *s) { return uv_stream_get_write_queue_size(&s->stream); }
 
 #endif

@@ -12,22 +12,21 @@
 #include <sys/un.h>
 
 #include "host/http/dial.h"
-#include "host/http/text.h"
-#include "host/http/ws.h"
+#include "host/http/handshake.h"
 #include "host/http/ws_frame.h"
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 
 #define LEAVE_MS 3000
-#define STALL_MS 60000      /* a machine that takes no byte for so long is stuck */
+#define STALL_MS 60000 /* a machine that takes no byte for so long is stuck */
 
 struct splice {
-    struct cc_upgrade up;           /* first: stop() casts */
+    struct cc_upgrade up; /* first: stop() casts */
     struct cc_link all;
     struct cc_sock *client, *backend;
-    struct cc_timer *timer;         /* while one side has ended, or the backend takes nothing */
+    struct cc_timer *timer; /* while one side has ended, or the backend takes nothing */
     uv_loop_t *loop;
-    struct cc_ws_follow in, out;    /* from the client, to the client */
+    struct cc_ws_follow in, out; /* from the client, to the client */
     bool client_ended, leaving;
     struct cc_splice_stats stats;
 };
@@ -105,7 +104,7 @@ static void leave(struct splice *s, int code, const char *reason)
         len = cc_ws_close_put(frame + 2, code, reason, strlen(reason));
         head = cc_ws_head_put(frame, CC_WS_CLOSE, true, len, NULL);
         buf = uv_buf_init((char *)frame, (unsigned)(head + len));
-        cc_sock_send(s->client, &buf, 1, on_last_sent);     /* a failure shows in reading */
+        cc_sock_send(s->client, &buf, 1, on_last_sent); /* a failure shows in reading */
     }
     cc_sock_shutdown(s->client);
     uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
@@ -166,7 +165,7 @@ static void from_client(struct splice *s, char *p, size_t n)
     rc = cc_sock_send(s->backend, &buf, 1, on_backend_sent);
     if (rc < 0) {
         leave(s, 1011, "the machine went away");
-    } else if (rc == 1) {           /* not reading, we would not learn that the client has gone */
+    } else if (rc == 1) { /* not reading, we would not learn that the client has gone */
         uv_read_stop(&s->client->stream);
         cc_timer_stop(s->timer);
         s->timer = cc_timer_start(s->loop, STALL_MS, on_stall_time, s);
@@ -317,7 +316,7 @@ static struct splice *splice_new(struct cc_dial *d)
     s->up.stop = stop;
     s->backend = d->sock;
     s->backend->handle.data = s;
-    uv_read_stop(&s->backend->stream);  /* uv would keep the old callback */
+    uv_read_stop(&s->backend->stream); /* uv would keep the old callback */
     memcpy(s->stats.id, d->id, sizeof(d->id));
     s->stats.opened_ms = cc_wall_ms();
     cc_link_in(&all, &s->all);
@@ -338,8 +337,8 @@ static void join(struct cc_dial *d, const char *head, size_t head_len, size_t us
     s->client = cc_req_take(d->r, &s->up, &rest, &rest_len);
     s->client->handle.data = s;
     if (s->client->handle.type == UV_TCP)
-        uv_tcp_keepalive(&s->client->tcp, 1, 60);   /* no deadline ends an idle terminal: this finds dead ones */
-    cc_sock_send(s->client, &buf, 1, on_client_sent);       /* a failure shows in reading */
+        uv_tcp_keepalive(&s->client->tcp, 1, 60);     /* no deadline ends an idle terminal: this finds dead ones */
+    cc_sock_send(s->client, &buf, 1, on_client_sent); /* a failure shows in reading */
     uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
     uv_read_start(&s->backend->stream, cc_sock_alloc, on_read);
     d->r = NULL;
@@ -442,18 +441,15 @@ static int connect_to(struct cc_dial *d, const struct cc_splice_opts *o)
 
 static int vet(struct cc_req *r, const struct cc_splice_opts *o, struct cc_err *err)
 {
-    struct cc_text key = cc_req_header(r, "sec-websocket-key", 17);
-    struct cc_text up = cc_req_header(r, "upgrade", 7);
-    struct cc_text version = cc_req_header(r, "sec-websocket-version", 21);
     char accept[29];
+    int rc = cc_ws_vet(r, accept);
 
     if (!r->conn)
         return cc_err_set(err, CC_E_IO, "the client has gone");
-    if (r->h.method != HTTP_GET || r->h.minor != 1 || !r->h.upgrade || !up.p || !cc_list_has(up.p, up.n, "websocket") ||
-        !key.p || !cc_ws_accept(key.p, key.n, accept))
-        return cc_err_set(err, CC_E_INVALID, "a WebSocket upgrade is expected here");
-    if (!version.p || version.n != 2 || memcmp(version.p, "13", 2) != 0)
-        return cc_err_set(err, CC_E_UNSUPPORTED, "only WebSocket version 13 is spoken here");
+    if (rc < 0)
+        return cc_err_set(err, rc, "%s",
+                          rc == CC_E_UNSUPPORTED ? "only WebSocket version 13 is spoken here"
+                                                 : "a WebSocket upgrade is expected here");
     if (o->unix_path && strlen(o->unix_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return cc_err_set(err, CC_E_INVALID, "the socket's path is too long: %s", o->unix_path);
     return 0;

@@ -24,20 +24,20 @@
 
 struct cc_splice_stats {
     char id[CC_SPLICE_ID];
-    int64_t opened_ms;          /* cc_wall_ms() */
-    int64_t typed_ms;           /* of the last typed input; 0: never */
+    int64_t opened_ms; /* cc_wall_ms() */
+    int64_t typed_ms;  /* of the last typed input; 0: never */
     uint64_t from_client, from_backend, typed;
 };
 
 struct cc_splice_opts {
-    const char *unix_path;      /* or host (an address) and port */
+    const char *unix_path; /* or host (an address) and port */
     const char *host;
     int port;
-    const char *path;           /* the target to ask for; NULL: the client's path, without its query */
+    const char *path; /* the target to ask for; NULL: the client's path, without its query */
     const struct cc_hdr *headers;
     unsigned n_headers;
-    const char *id;             /* for the list; cut at CC_SPLICE_ID - 1 */
-    uint32_t dial_ms;           /* to connect and be answered; 0: 5 s */
+    const char *id;   /* for the list; cut at CC_SPLICE_ID - 1 */
+    uint32_t dial_ms; /* to connect and be answered; 0: 5 s */
     /* 0: the 101 was passed on and r is gone; else nothing was sent and r lives on. Not called
      * inside cc_splice_dial, nor after cc_splice_cancel. */
     void (*on_open)(void *arg, int status, const struct cc_err *err);

@@ -34,8 +34,8 @@ bool cc_escapes_ok(const char *p, size_t n);
 
 /* UTF-8 that comes in pieces: start with {0}; false at the first wrong byte. */
 struct cc_utf8 {
-    uint8_t need;       /* continuation bytes still to come */
-    uint8_t low, high;  /* bounds of the next one */
+    uint8_t need;      /* continuation bytes still to come */
+    uint8_t low, high; /* bounds of the next one */
 };
 bool cc_utf8_feed(struct cc_utf8 *u, const void *p, size_t n);
 static inline bool cc_utf8_ended(const struct cc_utf8 *u) { return u->need == 0; }

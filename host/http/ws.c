@@ -6,20 +6,18 @@
  */
 #include "host/http/ws.h"
 
-#include <mbedtls/base64.h>
-#include <mbedtls/sha1.h>
-#include <mbedtls/version.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/http/conn.h"
+#include "host/http/handshake.h"
 #include "host/http/text.h"
 #include "host/sys/clock.h"
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
 
 struct cc_ws {
-    struct cc_upgrade up;           /* first: stop() casts */
+    struct cc_upgrade up; /* first: stop() casts */
     struct cc_sock *sock;
     struct cc_ws_events e;
     void *arg;
@@ -29,13 +27,13 @@ struct cc_ws {
     struct cc_ws_head head;
     struct cc_ws_frame frame;
     struct cc_utf8 utf8;
-    uint64_t left;                  /* of the frame's payload */
-    char *msg;                      /* message under way, when it came in pieces */
+    uint64_t left; /* of the frame's payload */
+    char *msg;     /* message under way, when it came in pieces */
     size_t msg_len, msg_cap;
-    char *in;                       /* read but not used, while paused */
+    char *in; /* read but not used, while paused */
     size_t in_len;
-    int kind;                       /* of the message under way; 0: none */
-    int code;                       /* what on_close will say */
+    int kind; /* of the message under way; 0: none */
+    int code; /* what on_close will say */
     uint8_t reason_len, ctl_len;
     bool in_frame, busy, paused, closing, finished, heard, pinged, want_drain, eof;
     uint8_t ctl[125];
@@ -116,7 +114,7 @@ static void on_time(void *arg)
     struct cc_ws *ws = arg;
 
     ws->timer = NULL;
-    ws->heard = ws->heard || ws->paused;    /* not reading, we cannot hear */
+    ws->heard = ws->heard || ws->paused; /* not reading, we cannot hear */
     if (ws->closing || (ws->pinged && !ws->heard)) {
         lost(ws);
         return;
@@ -136,7 +134,7 @@ static void start_close(struct cc_ws *ws, int code, const char *reason, size_t l
     if (ws->closing)
         return;
     ws->closing = true;
-    free(ws->in);                   /* what was not read yet will not be */
+    free(ws->in); /* what was not read yet will not be */
     ws->in = NULL;
     ws->in_len = 0;
     send_frame(ws, CC_WS_CLOSE, payload, n);
@@ -153,7 +151,7 @@ static void fail(struct cc_ws *ws, int code, const char *reason)
     keep_reason(ws, code, reason, strlen(reason));
     start_close(ws, code, reason, strlen(reason));
     cc_sock_shutdown(ws->sock);
-    ws->eof = true;                 /* nothing it still says counts */
+    ws->eof = true; /* nothing it still says counts */
 }
 
 /* ---------------------------------------------------------------- frames in */
@@ -175,7 +173,7 @@ static void on_close_frame(struct cc_ws *ws)
         keep_reason(ws, code, ws->ctl + 2, ws->ctl_len > 2 ? ws->ctl_len - 2u : 0);
     if (!ws->closing) {
         start_close(ws, code, "", 0);
-        cc_sock_shutdown(ws->sock);     /* the peer closes the connection; a timer sees to it */
+        cc_sock_shutdown(ws->sock); /* the peer closes the connection; a timer sees to it */
         ws->eof = true;
         return;
     }
@@ -249,8 +247,7 @@ static void on_data(struct cc_ws *ws, char *p, size_t n)
 {
     bool last = ws->left == 0 && ws->frame.fin;
 
-    if (ws->kind == CC_WS_TEXT &&
-        (!cc_utf8_feed(&ws->utf8, p, n) || (last && !cc_utf8_ended(&ws->utf8)))) {
+    if (ws->kind == CC_WS_TEXT && (!cc_utf8_feed(&ws->utf8, p, n) || (last && !cc_utf8_ended(&ws->utf8)))) {
         fail(ws, 1007, "text is not UTF-8");
         return;
     }
@@ -357,64 +354,6 @@ static void stop(struct cc_upgrade *up, bool now)
     lost(ws);
 }
 
-bool cc_ws_accept(const char *key, size_t len, char out[29])
-{
-    static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    unsigned char text[24 + sizeof(guid) - 1], digest[20], raw[18];
-    size_t n;
-
-    if (len != 24 || mbedtls_base64_decode(raw, sizeof(raw), &n, (const unsigned char *)key, len) != 0 ||
-        n != 16)
-        return false;
-    memcpy(text, key, 24);
-    memcpy(text + 24, guid, sizeof(guid) - 1);
-#if MBEDTLS_VERSION_NUMBER >= 0x03000000
-    mbedtls_sha1(text, sizeof(text), digest);
-#else
-    mbedtls_sha1_ret(text, sizeof(text), digest);
-#endif
-    return mbedtls_base64_encode((unsigned char *)out, 29, &n, digest, sizeof(digest)) == 0;
-}
-
-static int vet(struct cc_req *r, char accept[29])
-{
-    struct cc_text t = cc_req_header(r, "upgrade", 7);
-
-    if (r->h.method != HTTP_GET || r->h.minor != 1 || !r->h.upgrade || !t.p ||
-        !cc_list_has(t.p, t.n, "websocket"))
-        return CC_E_INVALID;
-    t = cc_req_header(r, "sec-websocket-version", 21);
-    if (!t.p || t.n != 2 || memcmp(t.p, "13", 2) != 0)
-        return t.p ? CC_E_UNSUPPORTED : CC_E_INVALID;
-    t = cc_req_header(r, "sec-websocket-key", 17);
-    return t.p && cc_ws_accept(t.p, t.n, accept) ? 0 : CC_E_INVALID;
-}
-
-/* Whether the client offers the protocol (case counts), in any of its header lines. */
-static bool offers(struct cc_req *r, const char *protocol)
-{
-    size_t len = strlen(protocol);
-    struct cc_text name, v;
-    unsigned i;
-
-    for (i = 0; cc_req_header_at(r, i, &name, &v); i++) {
-        const char *p = v.p, *end = v.p + v.n;
-
-        if (!cc_word_is(name.p, name.n, "sec-websocket-protocol"))
-            continue;
-        while (p < end) {
-            while (p < end && (*p == ' ' || *p == '\t' || *p == ','))
-                p++;
-            if ((size_t)(end - p) >= len && memcmp(p, protocol, len) == 0 &&
-                (p + len == end || p[len] == ',' || p[len] == ' ' || p[len] == '\t'))
-                return true;
-            while (p < end && *p != ',')
-                p++;
-        }
-    }
-    return false;
-}
-
 static struct cc_ws *ws_new(const struct cc_ws_opts *o, const struct cc_ws_events *e, void *arg)
 {
     struct cc_ws *ws = cc_xcalloc(1, sizeof(*ws));
@@ -445,13 +384,13 @@ int cc_ws_open(struct cc_req *r, const struct cc_ws_opts *o, const struct cc_ws_
     const char *head;
     size_t rest_len;
     uv_buf_t buf;
-    int rc = vet(r, accept);
+    int rc = cc_ws_vet(r, accept);
 
     if (rc < 0)
         return rc;
     if (!r->conn || r->server->draining)
         return CC_E_IO;
-    if (o->protocol && offers(r, o->protocol))
+    if (o->protocol && cc_ws_offers(r, o->protocol))
         h[2] = (struct cc_hdr){ { "Sec-WebSocket-Protocol", 22 }, { o->protocol, strlen(o->protocol) } };
     rc = cc_reply_head(r, 101, h, h[2].name.p ? 3 : 2, FRAMING_NONE, 0, &head);
     if (rc < 0)
@@ -461,9 +400,9 @@ int cc_ws_open(struct cc_req *r, const struct cc_ws_opts *o, const struct cc_ws_
     ws->sock = cc_req_take(r, &ws->up, &rest, &rest_len);
     ws->sock->handle.data = ws;
     buf = uv_buf_init((char *)head, (unsigned)rc);
-    cc_sock_send(ws->sock, &buf, 1, on_sent);   /* a failure shows in reading */
+    cc_sock_send(ws->sock, &buf, 1, on_sent); /* a failure shows in reading */
     ws->timer = cc_timer_start(ws->loop, ws->o.ping_ms, on_time, ws);
-    ws->in = rest;                              /* used at the first resume, like all input */
+    ws->in = rest; /* used at the first resume, like all input */
     ws->in_len = rest_len;
     ws->paused = true;
     *out = ws;

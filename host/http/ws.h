@@ -28,11 +28,11 @@ struct cc_ws_events {
 };
 
 struct cc_ws_opts {
-    const char *protocol;   /* chosen when the client offers it; NULL: none */
-    size_t max_message;     /* 0: 1 MiB */
-    size_t max_queue;       /* 0: 1 MiB */
-    uint32_t ping_ms;       /* silence after which a ping goes out, and again until we give up; 0: 30 s */
-    uint32_t close_ms;      /* how long the peer may take to answer our close; 0: 3 s */
+    const char *protocol; /* chosen when the client offers it; NULL: none */
+    size_t max_message;   /* 0: 1 MiB */
+    size_t max_queue;     /* 0: 1 MiB */
+    uint32_t ping_ms;     /* silence after which a ping goes out, and again until we give up; 0: 30 s */
+    uint32_t close_ms;    /* how long the peer may take to answer our close; 0: 3 s */
 };
 
 /* 0: the upgrade was answered and r is gone; nothing is read until cc_ws_resume. CC_E_INVALID: r is no proper upgrade request;
@@ -50,8 +50,5 @@ void cc_ws_resume(struct cc_ws *ws);
 void cc_ws_close(struct cc_ws *ws, int code, const char *reason);
 /* Cuts at once; on_close is not called. */
 void cc_ws_drop(struct cc_ws *ws);
-
-/* Sec-WebSocket-Accept of a key: 28 characters and a NUL. False: not a proper key. */
-bool cc_ws_accept(const char *key, size_t len, char out[29]);
 
 #endif

@@ -101,8 +101,7 @@ void cc_ws_mask(void *data, size_t n, const uint8_t key[4], uint64_t offset)
 
 bool cc_ws_code_ok(int code)
 {
-    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) ||
-           (code >= 3000 && code <= 4999);
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014) || (code >= 3000 && code <= 4999);
 }
 
 size_t cc_ws_close_put(uint8_t out[125], int code, const char *reason, size_t len)

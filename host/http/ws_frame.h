@@ -46,13 +46,13 @@ size_t cc_ws_close_put(uint8_t out[125], int code, const char *reason, size_t le
 /* Follows frames in a stream whose payloads pass by unread. Start with {0}. */
 struct cc_ws_follow {
     struct cc_ws_head head;
-    uint64_t left;          /* payload still to come */
-    bool lost;              /* not WebSocket any more: nothing is known from here on */
-    bool first;             /* the message's first byte is still to come */
-    bool input;             /* a message of the terminal's kind '0' is under way */
-    bool control;           /* the frame under way is a control frame */
-    bool closed;            /* a close frame has begun */
-    uint8_t key;            /* first byte of the frame's mask */
+    uint64_t left; /* payload still to come */
+    bool lost;     /* not WebSocket any more: nothing is known from here on */
+    bool first;    /* the message's first byte is still to come */
+    bool input;    /* a message of the terminal's kind '0' is under way */
+    bool control;  /* the frame under way is a control frame */
+    bool closed;   /* a close frame has begun */
+    uint8_t key;   /* first byte of the frame's mask */
 };
 
 /* Returns how many payload bytes in p belong to terminal input: messages whose first byte is '0',

@@ -96,7 +96,7 @@ static const char *opt_string(lua_State *L, const char *name, size_t *len)
 {
     const char *s;
 
-    lua_getfield(L, 1, name);       /* stays on the stack, which anchors it */
+    lua_getfield(L, 1, name); /* stays on the stack, which anchors it */
     if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "http.request: %s must be a string", name);
     s = lua_tolstring(L, -1, len);

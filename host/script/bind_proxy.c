@@ -43,7 +43,7 @@ static const char *opt_string(lua_State *L, const char *name)
 {
     const char *s;
 
-    lua_getfield(L, 2, name);       /* stays on the stack, which anchors it */
+    lua_getfield(L, 2, name); /* stays on the stack, which anchors it */
     s = lua_tostring(L, -1);
     if (!s && !lua_isnil(L, -1))
         luaL_error(L, "req:proxy: %s must be a string", name);
@@ -69,8 +69,7 @@ int cc_lua_req_proxy(lua_State *L)
     o.port = (int)lua_tointeger(L, -1);
     lua_getfield(L, 2, "headers");
     o.n_headers = cc_lua_headers(L, lua_gettop(L), headers);
-    luaL_argcheck(L, o.unix_path || (o.host && o.port > 0 && o.port < 65536), 2,
-                  "unix, or host and port, expected");
+    luaL_argcheck(L, o.unix_path || (o.host && o.port > 0 && o.port < 65536), 2, "unix, or host and port, expected");
     if (!q)
         return cc_lua_fail(L, CC_E_IO, "the request has ended");
     if (q->waiter)

@@ -21,17 +21,17 @@
 #define WS_META "cchost.http.websocket"
 
 struct socket {
-    struct cc_ws *ws;               /* NULL: closed */
+    struct cc_ws *ws; /* NULL: closed */
     struct cc_task *reader, *writer;
-    char *data;                     /* a message that nobody has taken yet */
+    char *data; /* a message that nobody has taken yet */
     size_t len;
     int kind;
-    char *out;                      /* a message that did not fit yet */
+    char *out; /* a message that did not fit yet */
     size_t out_len;
     int out_kind;
-    int code;                       /* once closed */
+    int code; /* once closed */
     char reason[124];
-    int holds, self;                /* tasks that wait; the registry's anchor meanwhile */
+    int holds, self; /* tasks that wait; the registry's anchor meanwhile */
 };
 
 static void hold(lua_State *L, struct socket *s)
@@ -81,7 +81,7 @@ static void on_message(void *arg, int kind, char *data, size_t len)
         release(cc_task_stack(t), s);
         return;
     }
-    cc_ws_pause(s->ws);             /* until recv has taken it */
+    cc_ws_pause(s->ws); /* until recv has taken it */
     s->data = cc_xmalloc(len);
     memcpy(s->data, data, len);
     s->len = len;
@@ -124,7 +124,7 @@ static void on_drain(void *arg)
     free(s->out);
     s->out = NULL;
     if (rc < 0)
-        return;                     /* on_close will tell */
+        return; /* on_close will tell */
     s->writer = NULL;
     lua_pushboolean(cc_task_stack(t), 1);
     cc_task_wake(t, 1);
@@ -165,7 +165,7 @@ static int l_recv(lua_State *L)
         free(s->data);
         s->data = NULL;
         if (s->ws)
-            cc_ws_resume(s->ws);    /* may bring the next one at once */
+            cc_ws_resume(s->ws); /* may bring the next one at once */
         return 2;
     }
     if (!s->ws)
@@ -270,19 +270,11 @@ int cc_lua_req_websocket(lua_State *L)
     return cc_lua_fail(L, rc, "not a WebSocket upgrade that can be served");
 }
 
-static const luaL_Reg methods[] = {
-    { "recv", l_recv },
-    { "send", l_send },
-    { "close", l_close },
-    { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "recv", l_recv }, { "send", l_send }, { "close", l_close }, { NULL, NULL } };
 
 void cc_lua_ws_open(lua_State *L)
 {
-    luaL_newmetatable(L, WS_META);
-    lua_newtable(L);
-    luaL_register(L, NULL, methods);
-    lua_setfield(L, -2, "__index");
+    cc_lua_meta(L, WS_META, methods);
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);

@@ -32,6 +32,14 @@ struct cc_lua_req *cc_lua_req_at(lua_State *L);
 #define CC_LUA_HEADERS 64
 unsigned cc_lua_headers(lua_State *L, int idx, struct cc_hdr *h);
 
+/* bind_http_req.c */
+void cc_lua_req_open(lua_State *L);
+void cc_lua_req_close(void);
+/* Runs the handler (a registry reference) with r in a task of its own. */
+void cc_lua_req_run(lua_State *L, int handler, struct cc_req *r);
+/* Leaves a new metatable with these methods and no way in on the stack. */
+void cc_lua_meta(lua_State *L, const char *name, const luaL_Reg *methods);
+
 /* nil, err with a sentence for the code. */
 int cc_lua_fail(lua_State *L, int code, const char *what);
 

@@ -1,5 +1,5 @@
 /* fuzz_dial.c - what a machine answers to a proxied upgrade.
- * links: host/http/dial.c host/http/ws.c host/http/ws_frame.c host/http/req.c host/http/conn.c host/http/server.c host/http/reply.c host/http/sock.c host/http/addr.c host/http/head.c host/http/body.c host/http/text.c host/sys/mem.c host/sys/err.c host/sys/clock.c host/sys/random.c llhttp -luv -lmbedcrypto
+ * links: host/http/dial.c host/http/handshake.c host/http/req.c host/http/req_body.c host/http/conn.c host/http/upgrade.c host/http/server.c host/http/reply.c host/http/sock.c host/http/addr.c host/http/head.c host/http/body.c host/http/text.c host/sys/mem.c host/sys/err.c host/sys/clock.c host/sys/random.c llhttp -luv -lmbedcrypto
  */
 #include "host/http/dial.h"
 

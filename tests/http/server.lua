@@ -110,8 +110,8 @@ routes["/fetch"] = function(req)
   local o = {}
   for k, v in (req:query() or ""):gmatch("([^&=]+)=([^&]*)") do o[k] = unescape(v) end
   local work = task.spawn(function()
-    local a, err = http.request { url = o.url, unix = o.unix, ca = o.ca, method = o.method, body = o.body, timeout = tonumber(o.timeout) or 5,
-      max_body = tonumber(o.max_body), headers = { ["X-Test"] = "1", ["X-Empty"] = "" } }
+    local a, err = http.request { url = o.url, unix = o.unix, ca = o.ca, method = o.method, body = o.body,
+      timeout = tonumber(o.timeout) or 5, max_body = tonumber(o.max_body), headers = { ["X-Test"] = "1", ["X-Empty"] = "" } }
     if not a then return "err " .. err.code end
     return "ok " .. a.status .. " " .. #a.body .. " " .. tostring(a.headers["x-back"])
   end)

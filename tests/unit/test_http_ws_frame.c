@@ -1,5 +1,5 @@
 /* WebSocket frames: headers in all lengths and pieces, masks, close payloads, followed streams. */
-#include "host/http/ws.h"
+#include "host/http/handshake.h"
 #include "host/http/ws_frame.h"
 
 #include <setjmp.h>

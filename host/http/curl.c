@@ -1,0 +1,57 @@
+/* curl.c - see curl.h. */
+#include "host/http/curl.h"
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "host/sys/err.h"
+
+struct cc_curl cc_curl;
+
+static const struct {
+    const char *name;
+    size_t at;
+} functions[] = {
+    { "curl_global_init", offsetof(struct cc_curl, global_init) },
+    { "curl_easy_init", offsetof(struct cc_curl, easy_init) },
+    { "curl_easy_cleanup", offsetof(struct cc_curl, easy_cleanup) },
+    { "curl_easy_setopt", offsetof(struct cc_curl, easy_setopt) },
+    { "curl_easy_getinfo", offsetof(struct cc_curl, easy_getinfo) },
+    { "curl_easy_strerror", offsetof(struct cc_curl, easy_strerror) },
+    { "curl_easy_pause", offsetof(struct cc_curl, easy_pause) },
+    { "curl_multi_init", offsetof(struct cc_curl, multi_init) },
+    { "curl_multi_cleanup", offsetof(struct cc_curl, multi_cleanup) },
+    { "curl_multi_setopt", offsetof(struct cc_curl, multi_setopt) },
+    { "curl_multi_add_handle", offsetof(struct cc_curl, multi_add_handle) },
+    { "curl_multi_remove_handle", offsetof(struct cc_curl, multi_remove_handle) },
+    { "curl_multi_socket_action", offsetof(struct cc_curl, multi_socket_action) },
+    { "curl_multi_info_read", offsetof(struct cc_curl, multi_info_read) },
+    { "curl_multi_assign", offsetof(struct cc_curl, multi_assign) },
+    { "curl_slist_append", offsetof(struct cc_curl, slist_append) },
+    { "curl_slist_free_all", offsetof(struct cc_curl, slist_free_all) },
+};
+
+int cc_curl_load(struct cc_err *err)
+{
+    static bool loaded;
+    void *lib;
+    size_t i;
+
+    if (loaded)
+        return 0;
+    lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (!lib)
+        return cc_err_set(err, CC_E_UNSUPPORTED, "libcurl cannot be loaded: %s", dlerror());
+    for (i = 0; i < sizeof(functions) / sizeof(*functions); i++) {
+        void *f = dlsym(lib, functions[i].name);
+
+        if (!f)
+            return cc_err_set(err, CC_E_UNSUPPORTED, "this libcurl has no %s", functions[i].name);
+        *(void **)((char *)&cc_curl + functions[i].at) = f;
+    }
+    if (cc_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        return cc_err_set(err, CC_E_UNSUPPORTED, "libcurl cannot be initialized");
+    loaded = true;
+    return 0;
+}

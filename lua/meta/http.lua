@@ -1,0 +1,152 @@
+---@meta http
+-- What `require "http"` gives (host/script/bind_http*.c, bind_ws.c, bind_proxy.c). [yields] marks what waits.
+
+---@class http
+local http = {}
+
+---@class http.limits
+---@field head? integer            bytes of a request's head (16384; at most 65535)
+---@field headers? integer         header lines (100; at most 100)
+---@field body? integer            bytes of a body where the route does not say (1 MiB)
+---@field connections? integer     16384; one more is told 503
+---@field head_seconds? number     for the whole head (10)
+---@field idle_seconds? number     between requests (15)
+---@field body_rate? integer       bytes a second that a body, or the reader of a reply, must keep (1024)
+---@field rate_seconds? number     the window in which that is asked (10)
+---@field linger_seconds? number   for a peer to read our last words (2)
+
+---@class http.serve_options
+---@field handler fun(req: http.request)   runs in a task of its own
+---@field host? string             an address, "localhost", or "" for all of v6 and v4 (default 127.0.0.1)
+---@field port? integer            0: any
+---@field unix? string             path of a socket; with port or instead of it
+---@field mode? integer            of the socket (0600)
+---@field headers? table<string, string>   put into every reply that does not set them; at most 16
+---@field trusted? string[]        address ranges, or "unix", whose X-Forwarded-For is believed
+---@field limits? http.limits
+
+---@param o http.serve_options
+---@return http.server|nil, table|nil err   codes: invalid, exists, denied, io, ...
+function http.serve(o) end
+
+---@class http.server
+local server = {}
+---@return string host, integer port
+function server:addr() end
+---Connections, upgraded, running, accepted, requests, refused, turned_away, timed_out.
+---@return table<string, integer>
+function server:stats() end
+---Stops listening, closes what idles, sends WebSockets 1001, waits for requests. [yields]
+---@param seconds? number   30
+---@return true|nil, table|nil err   code timeout: the rest was cut
+function server:drain(seconds) end
+function server:close() end
+
+-- A request lives until it is answered; afterwards its methods return nil or do nothing.
+---@class http.request
+local req = {}
+---@return string|nil
+function req:method() end
+---Percent-decoded once; "%2F" stays as it came.
+---@return string|nil
+function req:path() end
+---Raw, without the question mark; nil when there is none.
+---@return string|nil
+function req:query() end
+---@param name string   in any case
+---@return string|nil   the first of that name
+function req:header(name) end
+---@return table<string, string>   by name in lower case
+function req:headers() end
+---The peer, or what a trusted proxy says; "unix" for a peer on a unix socket.
+---@return string|nil
+function req:remote() end
+---The client's X-Request-Id when it is sane, else 16 random hex digits; every reply carries it.
+---@return string|nil
+function req:id() end
+---@return "1.1"|"1.0"|nil
+function req:version() end
+---True once the client has gone or half-closed.
+---@return boolean
+function req:gone() end
+---@return boolean
+function req:wants_upgrade() end
+---The whole body, "" when there is none. [yields unless it is there]
+---@param max? integer
+---@return string|nil, table|nil err   codes: limit, timeout, invalid, io; the connection ends with the reply
+function req:body(max) end
+---Content-Type is JSON unless `headers` says otherwise. Raises on headers that cannot be sent.
+---@param status integer
+---@param body? string
+---@param headers? table<string, string|string[]>
+---@return boolean   false: it had been answered
+function req:reply(status, body, headers) end
+---@param status integer
+---@param headers? table<string, string|string[]>
+---@return true|nil, table|nil err
+function req:start(status, headers) end
+---[yields while the client reads slowly]
+---@param chunk string
+---@return true|nil, table|nil err   code io: the client has gone
+function req:write(chunk) end
+function req:finish() end
+
+---@class http.proxy_options
+---@field unix? string             or host (an address) and port
+---@field host? string
+---@field port? integer
+---@field path? string             the target to ask for; default: the client's, without its query
+---@field headers? table<string, string>
+---@field id? string               for http.streams and http.close_streams; at most 39 bytes
+
+---Passes a WebSocket upgrade on. On failure the request still wants its reply. [yields]
+---@param o http.proxy_options
+---@return true|nil, table|nil err   codes: unavailable, timeout, invalid, unsupported, io
+function req:proxy(o) end
+
+---@param o? {protocol?: string, max_message?: integer, ping?: number}
+---@return http.websocket|nil, table|nil err   the request has been answered either way
+function req:websocket(o) end
+
+---@class http.websocket
+local ws = {}
+---[yields]
+---@return string|nil data, "text"|"binary"|table kind_or_err   err.code closed, with close_code and reason
+function ws:recv() end
+---[yields while the peer reads slowly]
+---@param data string
+---@param kind? "text"|"binary"
+---@return true|nil, table|nil err
+function ws:send(data, kind) end
+---@param code? integer
+---@param reason? string
+function ws:close(code, reason) end
+
+---Ends the proxied streams of that id. Returns how many.
+---@param id string
+---@param code? integer   1001
+---@param reason? string
+---@return integer
+function http.close_streams(id, code, reason) end
+
+---@return {id: string, opened: number, typed_at: number|nil, from_client: integer, from_machine: integer, typed: integer}[]
+function http.streams() end
+
+---@class http.request_options
+---@field url string               http or https; no redirects are followed
+---@field method? string           GET, or POST with a body
+---@field headers? table<string, string|string[]>
+---@field body? string
+---@field timeout? number          seconds for all of it (30)
+---@field connect_timeout? number  10
+---@field unix? string             dial this socket instead of the URL's host
+---@field max_body? integer        bytes of the answer (8 MiB)
+---@field ca? string               a file of authorities to trust instead of the system's
+
+---[yields]
+---@param o http.request_options
+---@return {status: integer, headers: table<string, string>, body: string}|nil, table|nil err
+---codes: timeout, unavailable, limit, invalid, denied (the certificate), io, cancelled, unsupported (no libcurl)
+function http.request(o) end
+
+return http

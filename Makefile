@@ -146,7 +146,7 @@ C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 LUA_ALL := $(shell git ls-files '*.lua' 2>/dev/null)
 .PHONY: check-format check-tidy check-cppcheck check-lua
 check: deps-check
-	@$(MAKE) --no-print-directory -j$$(nproc) check-format check-cppcheck check-lua check-tidy
+	@$(MAKE) --no-print-directory -j$$(nproc) -k check-format check-cppcheck check-lua check-tidy
 	@echo "check: nothing found"
 check-format:
 	clang-format --dry-run --Werror $(C_ALL)

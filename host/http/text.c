@@ -21,17 +21,32 @@ bool cc_is_token(const char *p, size_t n)
     return n > 0;
 }
 
-bool cc_is_field_value(const char *p, size_t n)
+static bool field_bytes_ok(const char *p, size_t n)
 {
-    unsigned bad = 0;
     size_t i;
 
     for (i = 0; i < n; i++) {
         unsigned char c = (unsigned char)p[i];
 
-        bad |= (unsigned)((c < 0x20) & (c != '\t')) | (unsigned)(c == 0x7f);
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
     }
-    return !bad;
+    return true;
+}
+
+/* Eight bytes at a time: only a word with some byte below 0x20 or equal to 0x7f is looked at closely. */
+bool cc_is_field_value(const char *p, size_t n)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = ones << 7;
+    uint64_t word, del;
+
+    for (; n >= 8; p += 8, n -= 8) {
+        memcpy(&word, p, 8);
+        del = word ^ ones * 0x7f;
+        if ((((word - ones * 0x20) & ~word) | ((del - ones) & ~del)) & highs && !field_bytes_ok(p, 8))
+            return false;
+    }
+    return field_bytes_ok(p, n);
 }
 
 static unsigned char lower(unsigned char c) { return c >= 'A' && c <= 'Z' ? (unsigned char)(c + 32) : c; }

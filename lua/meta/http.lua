@@ -1,5 +1,5 @@
 ---@meta http
--- luacheck: ignore 212
+-- luacheck: ignore 212 241
 -- What `require "http"` gives (host/script/bind_http*.c, bind_ws.c, bind_proxy.c). [yields] marks what waits.
 
 ---@class http

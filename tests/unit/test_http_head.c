@@ -139,6 +139,22 @@ static void test_lists_and_words(void **state)
     assert_true(cc_is_field_value("a\tb\xff", 4) && !cc_is_field_value("a\rb", 3) && !cc_is_field_value("\x7f", 1));
 }
 
+static void test_every_byte_at_every_place_of_a_value(void **state)
+{
+    char text[19];
+    size_t at;
+    int c;
+
+    (void)state;
+    for (at = 0; at < sizeof(text); at++) {
+        for (c = 0; c < 256; c++) {
+            memset(text, c % 2 ? 'x' : '\xff', sizeof(text));
+            text[at] = (char)c;
+            assert_int_equal(cc_is_field_value(text, sizeof(text)), (c >= 0x20 || c == '\t') && c != 0x7f);
+        }
+    }
+}
+
 static bool holds(const char *range, const char *addr)
 {
     struct cc_cidr c;
@@ -199,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_trailers_and_responses),
         cmocka_unit_test(test_paths_are_decoded_once),
         cmocka_unit_test(test_lists_and_words),
+        cmocka_unit_test(test_every_byte_at_every_place_of_a_value),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_addresses),
     };

@@ -24,7 +24,7 @@ async function start(limits = {}) {
     ended.then((code) => reject(new Error(`server ended with ${code}: ${server.errors}`)));
   });
   server.quit = async () => {
-    if (child.exitCode === null) await exchange(server.port, 'GET /quit HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n').catch(() => {});
+    if (child.exitCode === null) await exchange({ path: server.socket }, 'GET /quit HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n').catch(() => {});
     const timer = setTimeout(() => child.kill('SIGKILL'), 15000);
     const code = await ended;
     clearTimeout(timer);
@@ -72,7 +72,7 @@ function parse(bytes, heads = false) {
 // `until(replies)` is true. -> {replies, closed, rest, bytes}
 function exchange(where, data, { until, ms = 5000, heads = false, end = false, pause = 15 } = {}) {
   return new Promise((resolve, reject) => {
-    const s = net.connect(typeof where === 'string' ? { path: where } : { port: where, host: '127.0.0.1' });
+    const s = net.connect(typeof where === 'object' ? where : typeof where === 'string' ? { path: where } : { port: where, host: '127.0.0.1' });
     const chunks = [];
     let done = false;
     const finish = (closed) => {

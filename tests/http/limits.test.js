@@ -2,7 +2,10 @@
 // Deadlines and bounds, with small settings: what a slow or greedy peer can take, and how it ends.
 const test = require('node:test');
 const assert = require('node:assert');
+const fs = require('node:fs');
 const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
 const { start, exchange, until, json } = require('./lib');
 
 const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -162,11 +165,34 @@ test('a drain whose time is up cuts what still runs and says so', async () => {
 });
 
 test('a second server on the same socket is refused, a dead socket is replaced', async () => {
-  const fs = require('node:fs');
-  const first = await start();
-  await exchange(first.socket, head, { until: (x) => x.length === 1 });
+  const socket = path.join(os.tmpdir(), `cchost-twice-${process.pid}.sock`);
+  const first = await start({ socket });
+  await assert.rejects(start({ socket }), /exists: somebody listens on/);
+  assert.strictEqual((await exchange(socket, head, { until: (x) => x.length === 1 })).replies[0].status, 200);
   first.child.kill('SIGKILL');
   await first.ended;
-  assert.ok(fs.existsSync(first.socket));
-  fs.unlinkSync(first.socket);
+  assert.ok(fs.existsSync(socket));
+  const second = await start({ socket });
+  assert.strictEqual((await exchange(socket, head, { until: (x) => x.length === 1 })).replies[0].status, 200);
+  await second.quit();
+  assert.ok(!fs.existsSync(socket), 'it takes its socket with it');
+  fs.writeFileSync(socket, 'a file of somebody');
+  await assert.rejects(start({ socket }), /exists/);
+  assert.strictEqual(fs.readFileSync(socket, 'utf8'), 'a file of somebody');
+  fs.unlinkSync(socket);
+});
+
+test('IPv6, and both families at once', async () => {
+  const six = await start({ host: '::1' });
+  const r = await exchange({ port: six.port, host: '::1' }, 'GET /info HTTP/1.1\r\nHost: [::1]\r\nConnection: close\r\n\r\n');
+  assert.match(r.replies[0].body.toString(), /\|::1\|/);
+  await assert.rejects(exchange(six.port, head));
+  await six.quit();
+  const both = await start({ host: '::' });
+  for (const host of ['::1', '127.0.0.1']) {
+    const q = await exchange({ port: both.port, host }, 'GET /info HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    assert.ok(q.replies[0].body.toString().includes(`|${host}|`), 'v4 peers in their own form');
+  }
+  await both.quit();
+  await assert.rejects(start({ host: 'no.such.address' }), /not an address/);
 });

@@ -9,10 +9,11 @@ local http = require "http"
 local sys = require "sys"
 local task = require "task"
 
-local limits, trusted, backend = {}, { "127.0.0.0/8", "unix" }, nil
+local limits, words = {}, {}
+local trusted = { "127.0.0.0/8", "unix" }
 for _, a in ipairs { ... } do
   local name, value = a:match("^([%w_]+)=(.+)$")
-  if name == "backend" then backend = value else limits[name] = tonumber(value) end
+  if tonumber(value) then limits[name] = tonumber(value) else words[name] = value end
 end
 
 local finished = task.signal()
@@ -89,7 +90,7 @@ end
 
 routes["/proxy"] = function(req)
   local path = req:query() and "/" .. req:query() or "/ws"
-  local ok, err = req:proxy { unix = backend, path = path, id = "machine", headers = { ["X-Test"] = "ours" } }
+  local ok, err = req:proxy { unix = words.backend, path = path, id = "machine", headers = { ["X-Test"] = "ours" } }
   if not ok then req:reply(err.code == "timeout" and 504 or err.code == "invalid" and 400 or 502, tostring(err)) end
 end
 
@@ -134,11 +135,14 @@ routes["/quit"] = function(req)
   finished:fire()
 end
 
-local socket = os.tmpname()
-os.remove(socket)
+local socket = words.socket
+if not socket then
+  socket = os.tmpname()
+  os.remove(socket)
+end
 local err
 server, err = http.serve {
-  host = "127.0.0.1", port = 0, unix = socket, limits = limits, trusted = trusted,
+  host = words.host or "127.0.0.1", port = 0, unix = socket, limits = limits, trusted = trusted,
   headers = { ["X-Frame-Options"] = "DENY", ["X-Content-Type-Options"] = "nosniff" },
   handler = function(req)
     local route = routes[req:path()]

@@ -20,10 +20,7 @@ local machine = app.must(instances.create(instances.operator, { labels = { made_
 app.progress("machine %s is being made", machine.name)
 app.must(work.wait(machine.id, 60))
 
-local result = app.must(instances.exec(instances.operator, machine.id, args))
-app.progress("%s ended with exit code %d", args[1], result.exit)
-io.stdout:write(result.stdout)
-io.stderr:write(result.stderr)
+local result, why = instances.exec(instances.operator, machine.id, args)
 
 if keep then
   print("kept: " .. machine.name)
@@ -31,4 +28,9 @@ else
   app.must(instances.move(instances.operator, machine.id, "delete"))
   app.progress("machine %s is deleted", machine.name)
 end
+
+app.must(result, why)
+app.progress("%s ended with exit code %d", args[1], result.exit)
+io.stdout:write(result.stdout)
+io.stderr:write(result.stderr)
 return result.exit

@@ -42,7 +42,7 @@ local function reply_error(http, err)
   local status = err.http_status or errors.status[err.code] or 500
   local message = err.message
   if status == 500 then
-    log.error("app", message, { request = http:id(), code = err.code })
+    log.error("app", message, { request = http:id(), code = err.code, traceback = err.traceback })
     message = "internal error"
   end
   local headers = err.headers
@@ -115,6 +115,7 @@ function M.page(http)
     return errors.fail("invalid", "limit: a number from 1 to 1000 expected", { field = "limit" })
   end
   local after = M.query(http, "after")
+  if after and #after > 128 then return errors.fail("invalid", "after: a cursor from a Link expected", { field = "after" }) end
   return n, after ~= "" and after or nil
 end
 

@@ -8,19 +8,17 @@ local sys = require "sys"
 
 local M = {}
 
--- kind: string, int, bool, address, enum, list. Names are the environment's; --listen-addr is LISTEN_ADDR.
+-- kind: string, int, address, enum, cidrs, table. Names are the environment's; --listen-addr is LISTEN_ADDR.
 M.declared = {
   { "ENVIRONMENT", "enum", "development", one_of = { "development", "production" },
     doc = "production refuses what is only fit for trying out" },
   { "LISTEN_ADDR", "address", "127.0.0.1:8080", doc = "host:port, [v6]:port, or unix:/path" },
   { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
-  { "POLICIES_DIR", "string", "./policies", doc = "the Lua files that operators edit" },
-  { "BASE_URL", "string", nil, doc = "how the world reaches us; http://LISTEN_ADDR when absent" },
   { "PROVIDER", "enum", "local", one_of = { "local", "mock" },
     doc = "where machines are made when a request does not say" },
   { "API_KEY", "string", nil, secret = true,
     doc = "the operator's key (X-API-Key); made once into DATA_DIR/api_key when absent" },
-  { "TRUSTED_PROXIES", "list", "", doc = "CIDRs whose X-Forwarded-For is believed" },
+  { "TRUSTED_PROXIES", "cidrs", "", doc = "CIDRs whose X-Forwarded-For is believed" },
   { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
   { "DRAIN_SECONDS", "int", 30, min = 0, max = 3600, doc = "how long running requests may take at the end" },
   { "HTTP_CONNECTIONS", "int", 10000, min = 1, max = 1000000, doc = "bound on open client connections" },
@@ -31,7 +29,7 @@ M.declared = {
   { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
   { "STOP_GRACE_SECONDS", "int", 5, min = 0, max = 300, doc = "time between TERM and KILL when a local machine stops" },
   { "TERMINAL_COMMAND", "string", nil, doc = "what a terminal runs; zellij, else tmux, else the login shell when absent" },
-  { "MOCK", "string", nil, doc = "a Lua table of the mock provider's faults and latencies, as text" },
+  { "MOCK", "table", nil, doc = "a Lua table of the mock provider's faults and latencies, as text" },
 }
 
 local by_name = {}
@@ -73,18 +71,46 @@ function parse.address(_, text)
   return { host = host == "" and "0.0.0.0" or host, port = port }
 end
 
-function parse.list(_, text)
+local function is_cidr(text)
+  local v4, bits = text:match("^(%d+%.%d+%.%d+%.%d+)/?(%d*)$")
+  if v4 then
+    for n in v4:gmatch("%d+") do
+      if tonumber(n) > 255 then return false end
+    end
+    return bits == "" or tonumber(bits) <= 32
+  end
+  local v6
+  v6, bits = text:match("^(%x*:[%x:.]*)/?(%d*)$")
+  return v6 ~= nil and not v6:find(":::", 1, true) and (bits == "" or tonumber(bits) <= 128)
+end
+
+-- addresses and networks, with commas or spaces between them
+function parse.cidrs(_, text)
   local out = {}
-  for item in text:gmatch("[^,%s]+") do out[#out + 1] = item end
+  for item in text:gmatch("[^,%s]+") do
+    if not is_cidr(item) then return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected" end
+    out[#out + 1] = item
+  end
   return out
 end
 
--- cchost.lua returns a table of settings. An absent file is no fault.
-local function read_file(path, faults)
+-- a Lua table as text: only values, nothing that runs
+function parse.table(_, text)
+  local chunk = load("return " .. text, "=setting", "t", {})
+  local ok, t = pcall(chunk or error)
+  if not ok or type(t) ~= "table" then return nil, "a Lua table like {create = {latency_ms = 50}} expected" end
+  return t
+end
+
+-- cchost.lua returns a table of settings. An absent file is a fault only when CCHOST_CONFIG names it.
+local function read_file(path, named, faults)
   local f = io.open(path, "r")
-  if not f then return {} end
-  local text = f:read("*a")
-  f:close()
+  local text = f and f:read("*a")
+  if f then f:close() end
+  if not text then
+    if f or named then faults[#faults + 1] = path .. ": cannot be read" end
+    return {}
+  end
   local chunk, why = load(text, "@" .. path, "t", {})
   local ok, t = pcall(chunk or error, why)
   if not ok or type(t) ~= "table" then
@@ -116,7 +142,8 @@ end
 function M.load(args)
   local faults, settings = {}, {}
   local given, rest = read_args(args, faults)
-  local file = read_file(sys.env("CCHOST_CONFIG") or "cchost.lua", faults)
+  local named = sys.env("CCHOST_CONFIG")
+  local file = read_file(named or "cchost.lua", named ~= nil, faults)
   for _, d in ipairs(M.declared) do
     local raw, from = given[d.name], "--" .. d.name:lower():gsub("_", "-")
     if raw == nil then raw, from = sys.env(d.name), "environment " .. d.name end

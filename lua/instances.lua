@@ -19,8 +19,30 @@ local M = {}
 
 M.operator = { admin = true }
 
+local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
+
 local function type_fault(name)
   if not types.get(name) then return "no such machine type; GET /types lists them" end
+end
+
+local function path_fault(path)
+  for part in path:gmatch("[^/]+") do
+    if part == ".." or part == "." then return "a path without . and .. expected" end
+  end
+end
+
+local function volumes_fault(list)
+  local seen = {}
+  for i, v in ipairs(list) do
+    if seen[v.id] or seen[v.path] then return ("entry %d names a volume or a path for the second time"):format(i - 1) end
+    seen[v.id], seen[v.path] = true, true
+  end
+end
+
+local function user_fault(id)
+  if type(id) == "number" and id >= 1 and id == math.floor(id) then return end
+  if type(id) == "string" and #id <= 64 and id:match("^[%w-]+$") and id ~= "operator" then return end
+  return "the id of a user expected"
 end
 
 local text_map = { "map", of = { "string", max = 4096 }, max = 100 }
@@ -38,21 +60,24 @@ M.create_fields = {
   cmd = { "list", of = { "string", max = 32768 } },
   volumes = { "list", max = 16, of = { "object", fields = {
     id = { "string", required = true, pattern = "^[%w][%w_-]*$", max = 64, hint = "letters, digits, '_' and '-'" },
-    path = { "string", required = true, pattern = "^/[^%c]+$", max = 255, hint = "an absolute path" } } } },
+    path = { "string", required = true, pattern = "^/[^%c]+$", max = 255, hint = "an absolute path", check = path_fault } } },
+    check = volumes_fault },
   vpc_id = id_text, subnet_id = id_text,
   ssh_keys = { "list", of = { "string", min = 16, max = 8192 } },
   labels = text_map,
   plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
   hours = { "integer", min = 1, max = 87600 },
   network = { "string", one_of = { "nat", "none", "host" } },
+  user_id = { "any", check = user_fault },
 }
 
 M.patch_fields = { name = M.create_fields.name, labels = text_map, env = M.create_fields.env }
 
 -- Whose a new machine is: the operator's own has the owner "operator".
 local function owner_of(actor, wanted)
-  if actor.admin then return wanted and tostring(wanted) or "operator" end
-  return tostring(actor.user)
+  if not actor.admin then return tostring(actor.user) end
+  if type(wanted) == "number" then return ("%d"):format(wanted) end
+  return wanted or "operator"
 end
 
 local function by(actor) return actor.admin and "operator" or tostring(actor.user) end
@@ -63,6 +88,7 @@ end
 
 -- The uuid that `key` (uuid, short, or the name of one of the actor's own) stands for, or nil.
 function M.resolve(actor, key)
+  if #key > 128 then return nil end
   if ids.is_uuid(key) then return key:lower() end
   if ids.is_short(key) then return store.lookup("instance_short", key:lower()) end
   return store.lookup("instance_name", owner_of(actor) .. "/" .. key)
@@ -104,17 +130,6 @@ function M.list(actor, after, limit)
   return { texts = texts }
 end
 
-local function new_operation(tx, kind, rec, actor)
-  local id = crypto.uuid()
-  tx:put("operation", id, {
-    id = id, kind = kind, machine = rec.id, state = "running", attempts = 0, created_at = time.rfc3339(time.now()),
-    by = by(actor),
-  }, rec.owner)
-  rec.operation = id
-  tx:index("work", rec.id, id)
-  return id
-end
-
 local function new_record(spec, owner, settings)
   local id, now = crypto.uuid(), time.now()
   local kind = types.get(spec.type or types.default)
@@ -138,16 +153,12 @@ M.settings = { provider = "local" }
 -- Makes a machine. The name is reserved, the record, its operation and its first event are written in one commit;
 -- the work itself goes on after the answer. -> record, operation id | nil, err
 function M.create(actor, spec)
-  local user_id = spec.user_id
-  spec.user_id = nil
-  if user_id ~= nil and not actor.admin then return errors.fail("denied", "only the operator may name a user_id") end
-  if user_id ~= nil and not (type(user_id) == "number" and user_id >= 1 and user_id == math.floor(user_id))
-    and not (type(user_id) == "string" and #user_id <= 64 and user_id:match("^[%w-]+$")) then
-    return errors.fail("invalid", "user_id: the id of a user expected", { field = "user_id" })
+  if spec.user_id ~= nil and not actor.admin then
+    return errors.fail("denied", "only the operator may name a user_id")
   end
   local ok, err = schema.check(M.create_fields, spec)
   if not ok then return nil, err end
-  local rec = new_record(spec, owner_of(actor, user_id), M.settings)
+  local rec = new_record(spec, owner_of(actor, spec.user_id), M.settings)
   local _, perr = providers.get(rec.provider)
   if perr then return nil, perr end
   local made, werr = store.update(function(tx)
@@ -155,7 +166,7 @@ function M.create(actor, spec)
     if tx:lookup("instance_name", name_key) then
       return errors.fail("exists", "name: there is a machine called '" .. rec.name .. "' already", { field = "name" })
     end
-    new_operation(tx, "create", rec, actor)
+    work.begin(tx, "create", rec, by(actor))
     tx:index("instance_name", name_key, rec.id)
     tx:index("instance_short", rec.short, rec.id)
     tx:index("instance_live", rec.id, "")
@@ -188,28 +199,32 @@ local function ask(tx, actor, id, verb, from)
     return errors.fail("state", ("the machine is %s and cannot be %s"):format(rec.status, past[verb]),
       { status_now = rec.status })
   end
-  if to == rec.status then return rec end
+  -- nothing to ask when it is there, or on its way there; a stop that only serves a resize is not
+  if to == rec.status and (rec.desired == wish[verb] or to == "DELETING") then return rec end
   rec.status, rec.desired = to, wish[verb]
   rec.error = nil
   rec.version = rec.version + 1
   rec.updated_at = time.rfc3339(time.now())
-  local old = rec.operation and tx:get("operation", rec.operation)
-  if old and old.state == "running" then
-    old.state, old.finished_at = "superseded", rec.updated_at
-    tx:put("operation", old.id, old, rec.owner)
-  end
-  local op = new_operation(tx, verb, rec, actor)
+  local op = work.begin(tx, verb, rec, by(actor))
   tx:put("instance", id, rec, rec.owner)
   tx:log("instance", id, verb .. "_asked", { status = to }, by(actor))
   return rec, op
 end
 
 -- Waits until the work on a machine is done, `seconds` at most. -> record, true | record, false, operation id
-local function finished(id, rec, seconds)
-  if not work.transient(rec.status) then return rec, true end
-  work.drive(id)
-  if not work.wait(id, seconds or 30) then return rec, false, rec.operation end
-  return store.get("instance", id), true
+-- | nil, err when it ended otherwise than `wanted`
+local function finished(id, rec, seconds, wanted)
+  if work.transient(rec.status) then
+    work.drive(id)
+    if not work.wait(id, seconds or 30) then return rec, false, rec.operation end
+    rec = store.get("instance", id)
+  end
+  if rec.status == wanted then return rec, true end
+  if rec.status == "ERROR" then
+    return errors.fail("failed", "the provider could not do it: " .. tostring(rec.error), { status_now = rec.status })
+  end
+  return errors.fail("conflict", "something else was asked of the machine meanwhile; it is " .. rec.status,
+    { status_now = rec.status })
 end
 
 -- stop, start, delete, pause, wake. Waits at most `seconds` for the end.
@@ -220,7 +235,8 @@ function M.move(actor, key, verb, seconds)
   if not id then return errors.fail("not_found", "no such machine") end
   local rec, op = store.update(function(tx) return ask(tx, actor, id, form.verb, form.from) end)
   if not rec then return nil, op end
-  return finished(id, rec, seconds)
+  if form.verb == "delete" then work.overtake(id) end
+  return finished(id, rec, seconds, rec.status == "DELETED" and "DELETED" or wish[form.verb])
 end
 
 -- Changes name, labels, env (env is read when the machine next starts). `version`: only if it is still that one.
@@ -263,7 +279,11 @@ function M.extend(actor, key, hours)
     if rec.status == "DELETED" then return errors.fail("state", "the machine is DELETED and cannot be extended") end
     local now = time.now()
     local from = rec.expires_at ~= json.null and time.parse(rec.expires_at) or now
-    rec.expires_at = time.rfc3339(math.max(now, from) + hours * 3600000)
+    local ends = math.max(now, from) + hours * 3600000
+    if ends > LAST_TIME then
+      return errors.fail("invalid", "hours: that is beyond the year 9999", { field = "hours" })
+    end
+    rec.expires_at = time.rfc3339(ends)
     rec.version = rec.version + 1
     rec.updated_at = time.rfc3339(now)
     tx:put("instance", id, rec, rec.owner)
@@ -292,14 +312,14 @@ function M.resize(actor, key, type_name, seconds)
     rec.updated_at = time.rfc3339(time.now())
     if rec.status == "RUNNING" then
       rec.status = "STOPPING"
-      new_operation(tx, "resize", rec, actor)
+      work.begin(tx, "resize", rec, by(actor))
     end
     tx:put("instance", id, rec, rec.owner)
     tx:log("instance", id, "resized", { type = kind.name, status = rec.status }, by(actor))
     return rec
   end)
   if not rec then return nil, err end
-  return finished(id, rec, seconds)
+  return finished(id, rec, seconds, rec.desired)
 end
 
 -- A machine that runs (one that is starting is waited for), with its provider. -> record, provider | nil, err
@@ -307,6 +327,7 @@ function M.running(actor, key, seconds)
   local rec, err = M.get(actor, key)
   if not rec then return nil, err end
   if rec.status == "STARTING" then
+    work.drive(rec.id)
     work.wait(rec.id, seconds or 30)
     rec = store.get("instance", rec.id)
   end
@@ -318,11 +339,31 @@ function M.running(actor, key, seconds)
   return rec, p
 end
 
--- Runs a command on a machine. -> {exit=, stdout=, stderr=} | nil, err
+-- Something that needs the machine failed in a way that says that it may not run: look, and start it again if so.
+function M.doubt(rec, err)
+  if err.code == "state" or err.code == "not_found" or err.code == "unavailable" then work.check(rec) end
+end
+
+local executing = {} -- [provider name] = commands that run now
+
+-- Runs a command on a machine. At most half of a provider's threads do this, or long commands would keep stop and
+-- delete waiting. -> {exit=, stdout=, stderr=, truncated=} (bytes) | nil, err
 function M.exec(actor, key, cmd, seconds)
   local rec, p = M.running(actor, key)
   if not rec then return nil, p end
-  return p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60 })
+  local name = rec.provider
+  if (executing[name] or 0) >= math.max(1, math.floor(providers.threads / 2)) then
+    return errors.fail("unavailable", "too many commands run already; try again", { retryable = true, retry_after = 1 })
+  end
+  executing[name] = (executing[name] or 0) + 1
+  local result, err = p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60 })
+  executing[name] = executing[name] - 1
+  if not result then
+    -- "not_found" may be the program's, not the machine's: the check tells
+    M.doubt(rec, err)
+    return nil, err
+  end
+  return result
 end
 
 -- What the machine does now: {last_input_at=ms, ...} | nil, err

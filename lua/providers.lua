@@ -17,10 +17,11 @@ function M.setup(settings)
     shell = settings.TERMINAL_COMMAND,
     threads = settings.PROVIDER_THREADS,
   }
-  local mock = settings.MOCK and assert(load("return " .. settings.MOCK, "=MOCK", "t", {}))() or {}
+  local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS
   settings_of.mock = mock
   M.seconds = settings.PROVIDER_SECONDS
+  M.threads = settings.PROVIDER_THREADS
 end
 
 function M.get(name)

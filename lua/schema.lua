@@ -2,7 +2,7 @@
 --
 -- schema.check(spec, value) -> value, or nil, err (code "invalid", message naming the field)
 -- A spec is {name = field}; a field is {kind, required=, min=, max=, pattern=, hint=, one_of=, of=field, check=function}.
---   kind: "string" | "integer" | "number" | "boolean" | "list" | "map" | "object" (with fields=spec)
+--   kind: "any" (its check decides) | "string" | "integer" | "number" | "boolean" | "list" | "map" | "object" (with fields=spec)
 -- Unknown fields are refused by name: a typing error must not be a silent default.
 
 local json = require "json"
@@ -49,6 +49,7 @@ end
 check.number = check.integer
 
 function check.boolean(_, v) return v end
+function check.any(_, v) return v end
 
 function check.list(f, v, name)
   if #v > (f.max or 100) then return bad(name, ("at most %d entries expected"):format(f.max or 100)) end
@@ -81,6 +82,7 @@ local accepts = { map = { object = true }, number = { integer = true, number = t
 function M.field(f, v, name)
   local kind = f[1]
   local got = kind_of(v)
+  if kind == "any" then got = kind end
   if got ~= kind and not (accepts[kind] and accepts[kind][got]) then
     return bad(name, ("%s expected, not %s"):format(a(kind == "map" and "object" or kind), a(got)))
   end

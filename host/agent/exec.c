@@ -16,7 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STREAM_MAX = 1024 * 1024, BODY_MAX = 2 * 1024 * 1024, ARGS_MAX = 1000, DRAIN_MS = 100, TIMEOUT_MS = 60000 };
+enum {
+    STREAM_MAX = 1024 * 1024,
+    BODY_MAX = 2 * 1024 * 1024,
+    ARGS_MAX = 1000,
+    DRAIN_MS = 100,
+    TICK_MS = 500,
+    TIMEOUT_MS = 60000
+};
 
 struct stream {
     uv_pipe_t pipe;
@@ -33,7 +40,7 @@ struct run {
     uv_write_t write;
     struct cc_timer *timer; /* of the timeout, then of the draining */
     char chunk[65536];
-    uint64_t timeout_ms;
+    uint64_t timeout_ms, deadline_ms;
     int exit;
     unsigned handles; /* not yet closed */
     bool ended, timed_out, truncated, answered;
@@ -157,13 +164,20 @@ static void on_exit_status(uv_process_t *p, int64_t status, int sig)
     finish(r);
 }
 
-static void on_timeout(void *arg)
+/* Now and then: is its time up, is there still anybody who wants to know? */
+static void on_tick(void *arg)
 {
     struct run *r = arg;
+    uint64_t now = cc_mono_ms();
 
     r->timer = NULL;
-    r->timed_out = true;
-    uv_kill(-r->process.pid, SIGKILL);
+    r->timed_out = now >= r->deadline_ms;
+    if (r->timed_out || cc_req_gone(r->req)) {
+        uv_kill(-r->process.pid, SIGKILL);
+        return;
+    }
+    now = r->deadline_ms - now;
+    r->timer = cc_timer_start(r->agent->loop, now < TICK_MS ? now : TICK_MS, on_tick, r);
 }
 
 /* ---- the start */
@@ -224,7 +238,8 @@ static void start(struct run *r, char **argv)
                rc == UV_ENOENT || rc == UV_EACCES ? "not_found" : "io", uv_strerror(rc));
         return;
     }
-    r->timer = cc_timer_start(r->agent->loop, r->timeout_ms, on_timeout, r);
+    r->deadline_ms = cc_mono_ms() + r->timeout_ms;
+    on_tick(r);
     uv_read_start((uv_stream_t *)&r->out.pipe, on_alloc, on_read);
     uv_read_start((uv_stream_t *)&r->err.pipe, on_alloc, on_read);
     if (r->in.len == 0) {

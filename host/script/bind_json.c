@@ -2,6 +2,7 @@
  *
  *   value | nil, err = json.decode(text)
  *   text            = json.encode(value)      [raises] on what JSON cannot say
+ *   text            = json.text(bytes)        the same as valid UTF-8: what is not is U+FFFD
  *   json.array(t)     marks t as a list (also when empty); returns it
  *   json.is_array(t)
  *   json.null         what null becomes, and is written as null
@@ -313,9 +314,49 @@ static int l_is_array(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg json_lib[] = {
-    { "decode", l_decode }, { "encode", l_encode }, { "array", l_array }, { "is_array", l_is_array }, { NULL, NULL }
-};
+/* Length of the UTF-8 character at s (no overlong form, no surrogate, nothing beyond U+10FFFF), or 0. */
+static size_t utf8_len(const unsigned char *s, size_t n)
+{
+    size_t len = s[0] < 0x80                   ? 1
+                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
+                 : (s[0] & 0xf0) == 0xe0       ? 3
+                 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
+                                               : 0;
+    size_t i;
+
+    if (len == 0 || len > n)
+        return 0;
+    for (i = 1; i < len; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
+        (s[0] == 0xf4 && s[1] >= 0x90))
+        return 0;
+    return len;
+}
+
+static int l_text(lua_State *L)
+{
+    size_t n, i, len, start = 0;
+    const char *s = luaL_checklstring(L, 1, &n);
+    luaL_Buffer b;
+
+    luaL_buffinit(L, &b);
+    for (i = 0; i < n; i += len ? len : 1) {
+        len = utf8_len((const unsigned char *)s + i, n - i);
+        if (len)
+            continue;
+        luaL_addlstring(&b, s + start, i - start);
+        luaL_addlstring(&b, "\xef\xbf\xbd", 3);
+        start = i + 1;
+    }
+    luaL_addlstring(&b, s + start, n - start);
+    luaL_pushresult(&b);
+    return 1;
+}
+
+static const luaL_Reg json_lib[] = { { "decode", l_decode }, { "encode", l_encode },     { "text", l_text },
+                                     { "array", l_array },   { "is_array", l_is_array }, { NULL, NULL } };
 
 int luaopen_cc_json(lua_State *L)
 {

@@ -120,6 +120,7 @@ struct handle {
     struct cc_task *joiner;
     int results;   /* registry ref of {n=, ...}, or LUA_NOREF */
     bool ok, gone; /* gone: the userdata was collected */
+    bool joined;   /* somebody has been told */
 };
 
 static void handle_free(struct handle *h)
@@ -133,6 +134,7 @@ static int push_results(lua_State *L, struct handle *h)
     struct cc_err err;
     int i, n;
 
+    h->joined = true;
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->results);
     if (!h->ok) {
         cc_err_set(&err, CC_E_INTERNAL, "the task raised");
@@ -246,6 +248,11 @@ static int l_handle_gc(lua_State *L)
     struct handle *h = to_handle(L);
 
     h->gone = true;
+    if (!h->task && !h->ok && !h->joined) { /* nobody else will ever tell of it */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, h->results);
+        lua_rawgeti(L, -1, 1);
+        cc_log(CC_LOG_ERROR, "task", "%s", lua_tostring(L, -1));
+    }
     if (!h->task)
         handle_free(h);
     return 0;

@@ -7,6 +7,8 @@ local log = require "log"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
+local time = require "time"
+local work = require "work"
 
 local M = {}
 
@@ -110,6 +112,16 @@ local function start(settings)
   return server, place
 end
 
+-- What a serving process does besides answering: once, what the provider has against what we think; then again and
+-- again, the work that a script left behind.
+local function look_after(settings)
+  work.sweep(settings.PROVIDER)
+  repeat
+    local _, err = task.sleep(5)
+    if not err then work.resume() end
+  until err
+end
+
 function M.run(args)
   local settings, rest = config.load(args)
   if not settings then return complain(rest) end
@@ -121,14 +133,17 @@ function M.run(args)
     return 1
   end
   local url = url_of(settings, server)
-  local resumed = require("work").resume()
+  local resumed = work.resume()
   log.info("serve", "ready", {
     url = url, key = place, data = settings.DATA_DIR, provider = settings.PROVIDER, resumed = resumed,
   })
   banner(url, place)
+  task.spawn(look_after, settings)
   wait_for_end()
   log.info("serve", "ending; new connections are refused", {})
+  local until_ms = time.mono() + settings.DRAIN_SECONDS * 1000
   server:drain(settings.DRAIN_SECONDS)
+  work.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end
 

@@ -3,6 +3,8 @@
 local app = require "app"
 local errors = require "errors"
 local instances = require "instances"
+local json = require "json"
+local task = require "task"
 local types = require "types"
 
 -- What changes when the answer comes before the work is done: 202, and where to look.
@@ -68,6 +70,19 @@ app.post("/instances/{id}/resize", { body = { type = { "string", required = true
   return moved(instances.resize(req.actor, req.id, req.body.type))
 end)
 
+-- Runs fn in a task of its own, which is cancelled when the client goes.
+local function while_asked(http, fn)
+  local done = task.signal()
+  local h = task.spawn(function()
+    local value, err = fn()
+    done:fire()
+    return value, err
+  end)
+  while not h:done() and not http:gone() do done:wait(0.5) end
+  if not h:done() then h:cancel("the client has gone") end
+  return h:join()
+end
+
 local exec_fields = {
   cmd = { "list", required = true, max = 1000, of = { "string", max = 131072 } },
   timeout = { "integer", min = 1, max = 3600 },
@@ -75,8 +90,11 @@ local exec_fields = {
 
 app.post("/instances/{id}/exec", { body = exec_fields }, function(req)
   if #req.body.cmd == 0 then return errors.fail("invalid", "cmd: at least the program's name expected", { field = "cmd" }) end
-  local result, err = instances.exec(req.actor, req.id, req.body.cmd, req.body.timeout)
+  local result, err = while_asked(req.http, function()
+    return instances.exec(req.actor, req.id, req.body.cmd, req.body.timeout)
+  end)
   if not result then return nil, err end
+  result.stdout, result.stderr = json.text(result.stdout), json.text(result.stderr)
   return 200, result
 end)
 
@@ -92,9 +110,13 @@ app.get("/instances/{id}/terminal", {}, function(req)
   if not rec then return nil, p end
   local at, err = p:endpoint(rec.provider_id)
   if not at then return nil, err end
-  local ok, perr = req.http:proxy { unix = at.unix, path = "/ws" }
-  if not ok then
-    return errors.fail(perr.code, perr.message, { http_status = perr.code == "invalid" and 426 or 502 })
+  local ok, perr = req.http:proxy { unix = at.unix, path = "/ws", id = rec.id }
+  if ok then return true end
+  if perr.code == "invalid" or perr.code == "unsupported" then
+    return errors.fail("invalid", perr.message, {
+      http_status = 426, headers = { Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13" },
+    })
   end
-  return true
+  instances.doubt(rec, perr)
+  return errors.fail(perr.code, perr.message, { http_status = 502 })
 end)

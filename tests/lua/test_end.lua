@@ -20,6 +20,17 @@ t.test("a task that ignores its cancel is dropped with its wait", function()
   t.eq(r.exit, 7)
 end)
 
+-- Bug: a task that raised and that nobody joined was silent.
+t.test("a failure that nobody joins is logged", function()
+  local r = run [[
+    local task = require "task"
+    task.spawn(function() task.sleep(0.001) error("boom") end)
+    task.sleep(0.02)
+  ]]
+  t.match(r.stderr, "boom")
+  t.eq(r.exit, 0)
+end)
+
 t.test("tasks that wait at the end are cancelled, and say nothing", function()
   local r = run [[
     local task, sys = require "task", require "sys"

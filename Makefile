@@ -179,7 +179,7 @@ fuzz: deps-fuzz
 	    >build/fuzz/$$f.log 2>&1 || { tail -n 40 build/fuzz/$$f.log; exit 1; }; \
 	  echo "$$f: $$(grep -E 'number_of_executed_units' build/fuzz/$$f.log)"; done
 deps-fuzz: deps-build
-	$(call need,clang)
+	$(call need,clang libclang-rt-14-dev)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples

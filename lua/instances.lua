@@ -147,6 +147,9 @@ local function new_record(spec, owner, settings)
   }
 end
 
+-- Called when a machine is about to stop or to be deleted: whoever holds connections to it may end them with a reason.
+function M.on_leaving(id, verb) end -- luacheck: ignore 212
+
 -- settings of this process: {provider = default name}
 M.settings = { provider = "local" }
 
@@ -236,6 +239,7 @@ function M.move(actor, key, verb, seconds)
   local rec, op = store.update(function(tx) return ask(tx, actor, id, form.verb, form.from) end)
   if not rec then return nil, op end
   if form.verb == "delete" then work.overtake(id) end
+  if form.verb ~= "start" then M.on_leaving(id, form.verb) end
   return finished(id, rec, seconds, rec.status == "DELETED" and "DELETED" or wish[form.verb])
 end
 

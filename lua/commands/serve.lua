@@ -142,7 +142,11 @@ function M.run(args)
   wait_for_end()
   log.info("serve", "ending; new connections are refused", {})
   local until_ms = time.mono() + settings.DRAIN_SECONDS * 1000
-  server:drain(settings.DRAIN_SECONDS)
+  local drained, err = server:drain(settings.DRAIN_SECONDS)
+  if not drained then
+    log.warn("serve", "requests were cut", { error = tostring(err) })
+    server:close()
+  end
   work.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

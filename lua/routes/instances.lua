@@ -2,6 +2,7 @@
 
 local app = require "app"
 local errors = require "errors"
+local host_http = require "http"
 local instances = require "instances"
 local json = require "json"
 local task = require "task"
@@ -12,6 +13,11 @@ local function moved(rec, done, op)
   if rec == nil then return nil, done end
   if done then return 200, rec end
   return 202, rec, { Location = "/operations/" .. op }
+end
+
+-- Open terminals end with a reason, not with a cut.
+function instances.on_leaving(id, verb)
+  host_http.close_streams(id, 1001, verb == "delete" and "the machine is being deleted" or "the machine is being stopped")
 end
 
 app.get("/types", {}, function() return 200, types.list() end)

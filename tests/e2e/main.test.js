@@ -61,6 +61,22 @@ test('a terminal needs a credential and an upgrade', async (t) => {
   assert.strictEqual((await s.call('DELETE', `/instances/${body.id}`)).status, 200);
 });
 
+test('a terminal of a machine that is stopped or deleted is told why it ends', async (t) => {
+  const s = await Server.start({ terminal_command: shell });
+  t.after(() => s.stop());
+  const { body } = await s.call('POST', '/instances', {});
+  const auth = { 'X-API-Key': s.key };
+  for (const [method, where, word] of [['POST', '/stop', /stopped/], ['DELETE', '', /deleted/]]) {
+    const tty = await Terminal.open(`${s.url}/instances/${body.id}/terminal`, auth);
+    await tty.sees(/\$|#/);
+    await s.call(method, `/instances/${body.id}${where}`);
+    await tty.closed;
+    assert.strictEqual(tty.code, 1001);
+    assert.match(tty.reason, word);
+    if (method === 'POST') await s.call('POST', `/instances/${body.id}/start`);
+  }
+});
+
 test('by default a terminal is tmux where there is one, and its session outlives the connection', {
   skip: fs.existsSync('/usr/bin/tmux') && !fs.existsSync('/usr/bin/zellij') ? false : 'no tmux (or a zellij) on this host',
 }, async (t) => {

@@ -161,6 +161,9 @@ function M.create(actor, spec)
   end
   local ok, err = schema.check(M.create_fields, spec)
   if not ok then return nil, err end
+  if not actor.admin and (spec.network == "host" or (spec.image or ""):find("/", 1, true)) then
+    return errors.fail("denied", "only the operator may use the host's network, or a path of the host as an image")
+  end
   local rec = new_record(spec, owner_of(actor, spec.user_id), M.settings)
   local _, perr = providers.get(rec.provider)
   if perr then return nil, perr end

@@ -1,0 +1,54 @@
+-- Rules of machines that no route shows yet: what an actor who is not the operator may do and see.
+local t = require "t"
+local instances = require "instances"
+local store = require "store"
+local work = require "work"
+
+assert(store.open { dir = t.tmpdir(), serve = true })
+require("providers").setup {
+  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {},
+}
+instances.settings.provider = "mock"
+
+local ann, bob = { user = "ann" }, { user = "bob" }
+
+t.test("what is another's is not there", function()
+  local m = assert(instances.create(ann, { name = "box" }))
+  assert(work.wait(m.id, 10))
+  for _, key in ipairs { m.id, m.short, "box" } do
+    local text, err = instances.text(bob, key)
+    t.eq(text, nil, key); t.eq(err.code, "not_found", key)
+    t.eq(select(2, instances.move(bob, key, "delete")).code, "not_found")
+    t.eq(select(2, instances.patch(bob, key, {})).code, "not_found")
+    t.eq(select(2, instances.resize(bob, key, "large")).code, "not_found")
+    t.eq(select(2, instances.extend(bob, key, 1)).code, "not_found")
+    t.eq(select(2, instances.exec(bob, key, { "id" })).code, "not_found")
+  end
+  t.ok(instances.text(ann, m.id))
+  t.ok(instances.text(ann, "box"))
+  t.ok(instances.text(instances.operator, m.id))
+  t.eq(#instances.list(bob, nil, 10).texts, 0)
+  t.eq(#instances.list(ann, nil, 10).texts, 1)
+  local b = assert(instances.create(bob, { name = "box" }))
+  t.eq(b.owner, "bob")
+  assert(work.wait(b.id, 10))
+end)
+
+t.test("only the operator names a user, a path of the host, or the host's network", function()
+  for _, spec in ipairs { { user_id = "bob" }, { image = "/etc" }, { network = "host" } } do
+    t.eq(select(2, instances.create(ann, spec)).code, "denied")
+  end
+end)
+
+t.test("the log of a machine tells its life, and holds", function()
+  local m = assert(instances.create(ann, {}))
+  assert(work.wait(m.id, 10))
+  assert(instances.move(ann, m.id, "stop"))
+  assert(instances.move(ann, m.id, "delete"))
+  local kinds = {}
+  for _, e in ipairs(store.history("instance", m.id, {})) do table.insert(kinds, 1, e.type) end
+  t.eq(table.concat(kinds, " "), "created running stop_asked stopped delete_asked deleted")
+  t.ok(store.verify())
+end)
+
+return t.done()

@@ -34,7 +34,7 @@ test('make run serves; the commands of the first minute and the scripts work on 
   child.stderr.on('data', (d) => { log += d; });
   const exited = new Promise((r) => child.on('exit', r));
   try {
-    await until(() => /msg=ready/.test(log) || (child.exitCode !== null && assert.fail(log)), 'ready', 300);
+    await until(() => /msg=ready.*\n/.test(log) || (child.exitCode !== null && assert.fail(log)), 'ready', 300);
     const url = /url=(http:\/\/[^ \n]+)/.exec(log)[1];
     const here = (lines) => lines.map((l) => l.replace('data/api_key', `${dir}/api_key`).replaceAll('http://127.0.0.1:8080', url).replace('./cchost', binary));
     const lines = here(blocks[1]);

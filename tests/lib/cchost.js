@@ -44,7 +44,7 @@ class Server {
     this.child.stderr.on('data', (d) => { this.log += d; });
     await until(() => {
       if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended:\n${this.log}`);
-      return /msg=ready/.test(this.log);
+      return /msg=ready.*\n/.test(this.log); // the whole line
     }, 'the server is ready', 60);
     this.port = Number(/url=http:\/\/[^ ]*:(\d+)/.exec(this.log)[1]);
     this.key = fs.readFileSync(path.join(this.dir, 'api_key'), 'utf8').trim();

@@ -46,7 +46,7 @@ class Server {
       if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended:\n${this.log}`);
       return /msg=ready.*\n/.test(this.log); // the whole line
     }, 'the server is ready', 60);
-    this.port = Number(/url=http:\/\/[^ ]*:(\d+)/.exec(this.log)[1]);
+    this.port = Number(/url=http:\/\/[^ \n]*:(\d+)/.exec(this.log)[1]);
     this.key = fs.readFileSync(path.join(this.dir, 'api_key'), 'utf8').trim();
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 200 });
   }

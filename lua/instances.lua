@@ -176,7 +176,7 @@ function M.create(actor, spec)
     tx:index("instance_name", name_key, rec.id)
     tx:index("instance_short", rec.short, rec.id)
     tx:index("instance_live", rec.id, "")
-    tx:put("instance", rec.id, rec, rec.owner)
+    work.save(tx, rec)
     tx:log("instance", rec.id, "created", { name = rec.name, image = rec.image, type = rec.type, provider = rec.provider },
       by(actor))
     return true
@@ -212,7 +212,7 @@ local function ask(tx, actor, id, verb, from)
   rec.version = rec.version + 1
   rec.updated_at = time.rfc3339(time.now())
   local op = work.begin(tx, verb, rec, by(actor))
-  tx:put("instance", id, rec, rec.owner)
+  work.save(tx, rec)
   tx:log("instance", id, verb .. "_asked", { status = to }, by(actor))
   return rec, op
 end
@@ -270,7 +270,7 @@ function M.patch(actor, key, change, version)
     rec.name, rec.labels, rec.env = change.name or rec.name, change.labels or rec.labels, change.env or rec.env
     rec.version = rec.version + 1
     rec.updated_at = time.rfc3339(time.now())
-    tx:put("instance", id, rec, rec.owner)
+    work.save(tx, rec)
     tx:log("instance", id, "changed", change, by(actor))
     return rec
   end)
@@ -293,7 +293,7 @@ function M.extend(actor, key, hours)
     rec.expires_at = time.rfc3339(ends)
     rec.version = rec.version + 1
     rec.updated_at = time.rfc3339(now)
-    tx:put("instance", id, rec, rec.owner)
+    work.save(tx, rec)
     tx:log("instance", id, "extended", { hours = hours, expires_at = rec.expires_at }, by(actor))
     return rec
   end)
@@ -321,7 +321,7 @@ function M.resize(actor, key, type_name, seconds)
       rec.status = "STOPPING"
       work.begin(tx, "resize", rec, by(actor))
     end
-    tx:put("instance", id, rec, rec.owner)
+    work.save(tx, rec)
     tx:log("instance", id, "resized", { type = kind.name, status = rec.status }, by(actor))
     return rec
   end)

@@ -71,6 +71,19 @@ local steps = {
   DELETING = { call = function(p, rec, deadline) return p:destroy("cc-" .. rec.short, deadline) end, to = "DELETED" },
 }
 
+-- In an update: writes a machine's record. The index "instance_running" holds those that should be found running, so
+-- that a sweep need not read every record.
+function M.save(tx, rec)
+  tx:put("instance", rec.id, rec, rec.owner)
+  local key = rec.provider .. "/" .. rec.short
+  local there = tx:lookup("instance_running", key) ~= nil
+  if rec.status == "RUNNING" and not there then
+    tx:index("instance_running", key, rec.id)
+  elseif rec.status ~= "RUNNING" and there then
+    tx:unindex("instance_running", key)
+  end
+end
+
 -- In an update: a new operation on `rec`, which the caller then puts. -> its id
 function M.begin(tx, kind, rec, by)
   local old = rec.operation and tx:get("operation", rec.operation)
@@ -110,7 +123,7 @@ local function settle(id, from, status, info, err)
     rec.provider_id = info and info.provider_id or rec.provider_id
     rec.unenforced = info and info.unenforced or rec.unenforced
     if rec.status ~= from then
-      tx:put("instance", id, rec, rec.owner)
+      M.save(tx, rec)
       return rec
     end
     if status == "STOPPED" and rec.desired == "RUNNING" then status = "STARTING" end
@@ -128,7 +141,7 @@ local function settle(id, from, status, info, err)
       finish_operation(tx, rec, err and "failed" or "done", err)
       tx:unindex("work", id)
     end
-    tx:put("instance", id, rec, rec.owner)
+    M.save(tx, rec)
     tx:log("instance", id, err and "failed" or status:lower(), event_data(from, rec, err), "system")
     return rec
   end)
@@ -259,7 +272,7 @@ local function recover(id, seen_ms, why)
     rec.version = rec.version + 1
     rec.updated_at = now_text()
     M.begin(tx, "recover", rec, "system")
-    tx:put("instance", id, rec, rec.owner)
+    M.save(tx, rec)
     tx:log("instance", id, "found_down", { reason = why }, "system")
     return rec
   end)
@@ -293,22 +306,20 @@ function M.sweep(name)
   local state, after = {}, nil
   for _, info in ipairs(infos) do state[info.provider_id] = info.state end
   repeat
-    local page = store.scan("instance_live", { after = after, limit = 200 })
+    local page = store.scan("instance_running", { prefix = name .. "/", after = after, limit = 500 })
     for _, entry in ipairs(page) do
       after = entry.key
-      local text = store.raw("instance", entry.key)
-      local short = text and text:match('"short":"(%x+)"')
-      local known = short and state["cc-" .. short]
-      if short then state["cc-" .. short] = nil end
-      if text and known ~= "running" and known ~= "starting" and text:find('"status":"RUNNING"', 1, true)
-        and text:find('"provider":"' .. name .. '"', 1, true) then
-        recover(entry.key, seen_ms, "the provider's list says " .. (known or "nothing of it"))
+      local known = state["cc-" .. entry.key:sub(#name + 2)]
+      if known ~= "running" and known ~= "starting" then
+        recover(entry.value, seen_ms, "the provider's list says " .. (known or "nothing of it"))
       end
     end
     task.sleep(0)
-  until #page < 200
+  until #page < 500
   for id in pairs(state) do
-    log.warn("work", "the provider has a machine that the store does not know", { provider = name, machine = id })
+    if not store.lookup("instance_short", id:sub(4)) then
+      log.warn("work", "the provider has a machine that the store does not know", { provider = name, machine = id })
+    end
   end
 end
 

@@ -373,6 +373,21 @@ function M.exec(actor, key, cmd, seconds)
   return result
 end
 
+local LOG_BYTES = 65536
+
+-- The newest output of the machine's `cmd`, 64 KiB at most; "" when it had none. -> bytes | nil, err
+function M.logs(actor, key)
+  local rec, p = M.running(actor, key)
+  if not rec then return nil, p end
+  local file = p:capabilities().log_file
+  if not file then return errors.fail("unsupported", "the provider " .. rec.provider .. " keeps no log of a machine") end
+  local tail = { "sh", "-c", '[ ! -e "$1" ] || tail -c "$2" "$1"', "sh", file, tostring(LOG_BYTES) }
+  local result, err = M.exec(actor, key, tail, 10)
+  if not result then return nil, err end
+  if result.exit ~= 0 then return errors.fail("io", "the log cannot be read: " .. json.text(result.stderr)) end
+  return result.stdout
+end
+
 -- What the machine does now: {last_input_at=ms, ...} | nil, err
 function M.activity(actor, key)
   local rec, p = M.running(actor, key)

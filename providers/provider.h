@@ -132,6 +132,7 @@ struct cc_capabilities {
     bool net_nat, net_none, net_host;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     const char *default_image;
+    const char *log_file;                /* where in a machine the output of its `cmd` is, or NULL */
     const struct cc_unenforced *missing; /* what this host cannot give, and why */
     size_t n_missing;
 };

@@ -575,6 +575,7 @@ static int l_capabilities(lua_State *L)
     lua_createtable(L, 0, 12);
     set_text(L, "driver", c->driver);
     set_text(L, "default_image", c->default_image);
+    set_text(L, "log_file", c->log_file);
     set_bool(L, "exec", c->exec);
     set_bool(L, "activity", c->activity);
     set_bool(L, "volumes", c->volumes);

@@ -104,6 +104,12 @@ app.post("/instances/{id}/exec", { body = exec_fields }, function(req)
   return 200, result
 end)
 
+app.get("/instances/{id}/logs", {}, function(req)
+  local text, err = instances.logs(req.actor, req.id)
+  if not text then return nil, err end
+  return 200, json.text(text), { ["Content-Type"] = "text/plain; charset=utf-8" }
+end)
+
 app.get("/instances/{id}/stats", {}, function(req)
   local activity, err = instances.activity(req.actor, req.id)
   if not activity then return nil, err end

@@ -70,6 +70,7 @@ static void capabilities(struct cc_local *l)
         .limit_pids = cg->base[CC_CG_PIDS][0] != 0,
         .limit_vcpu = cg->base[CC_CG_CPU][0] != 0,
         .default_image = "host",
+        .log_file = "/home/claude/.cmd.log",
         .missing = l->missing,
     };
     if (!machines)

@@ -159,6 +159,13 @@ test('patch changes what it names, with a precondition', async () => {
   assert.strictEqual((await s.call('GET', '/instances/before')).status, 404);
 });
 
+test('a provider that keeps no log says so', async () => {
+  const m = await made({});
+  await s.running(m.id);
+  const r = await s.call('GET', `/instances/${m.id}/logs`);
+  assert.deepStrictEqual([r.status, r.body.code], [400, 'unsupported']);
+});
+
 test('extend counts from now, or from the end that is paid already', async () => {
   const m = await made({ hours: 2 });
   const r = await s.call('POST', `/instances/${m.id}/extend`, { hours: 3 });

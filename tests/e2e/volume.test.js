@@ -36,6 +36,17 @@ test('env and cmd reach the machine', async () => {
   await until(async () => (await sh(id, 'cat /claude-data/cmd')).stdout === 'started\n', 'cmd ran');
 });
 
+test('the output of cmd is the machine\'s log', async () => {
+  const id = await made({ cmd: ['sh', '-c', 'echo one; echo two >&2; head -c 100000 /dev/zero | tr "\\0" x; echo; echo last'] });
+  const logs = () => s.call('GET', `/instances/${id}/logs`);
+  const r = await until(async () => { const x = await logs(); return /last\n$/.test(x.text) && x; }, 'the last line');
+  assert.deepStrictEqual([r.status, r.headers['content-type'], r.text.length], [200, 'text/plain; charset=utf-8', 65536]);
+  const quiet = await made({});
+  assert.strictEqual((await s.call('GET', `/instances/${quiet}/logs`)).text, '');
+  await s.call('POST', `/instances/${quiet}/stop`);
+  assert.strictEqual((await s.call('GET', `/instances/${quiet}/logs`)).status, 409);
+});
+
 test('env and size that were changed hold from the next start', async () => {
   const id = await made({ env: { A: 'old' } });
   await s.call('PATCH', `/instances/${id}`, { env: { A: 'new' } });

@@ -181,7 +181,9 @@ test('a machine that died was RUNNING for ever', async (t) => {
   const die = async (m) => {
     const pid = Number(fs.readFileSync(`${s.dir}/local/machines/${m.short}/lock`, 'utf8').split(' ')[0]);
     process.kill(pid, 'SIGKILL');
-    await until(() => !fs.existsSync(`/proc/${pid}/exe`) || !fs.existsSync(`/proc/${pid}`), 'it is dead');
+    // dead is a zombie or nothing: until then it may still hold its lock, and its children may still answer
+    const state = () => { try { return fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '')[0]; } catch { return 'Z'; } };
+    await until(() => state() === 'Z', 'it is dead');
   };
   const m = await create(s);
   await s.running(m.id);

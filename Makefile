@@ -78,7 +78,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llh
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua -name '*.lua' -not -path 'lua/meta/*' 2>/dev/null | LC_ALL=C sort)
 
-.PHONY: all run test asan check bench install clean unit fuzz crash format
+.PHONY: all run test asan check bench install clean fuzz format deps-fuzz
 all: deps-build
 	@$(MAKE) --no-print-directory -j$$(nproc) cchost-build
 .PHONY: cchost-build

@@ -62,8 +62,11 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
         return cc_err_set(err, CC_E_INVALID, "an id is missing");
     if (req->op == CC_OP_EXEC && (!req->exec || req->exec->cmd.n == 0))
         return cc_err_set(err, CC_E_INVALID, "exec without a command");
+    if (req->op == CC_OP_ATTACH)
+        return cc_mount_spec_check(req->mount, err);
     if ((req->op == CC_OP_VOLUME_CREATE && !cc_volume_id_ok(req->volume ? req->volume->id : NULL)) ||
-        (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)))
+        (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)) ||
+        (req->op == CC_OP_DETACH && !cc_volume_id_ok(req->mount ? req->mount->id : NULL)))
         return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
     (void)d;
     return 0;
@@ -89,6 +92,10 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->list(self, x, &s->machines);
     case CC_OP_EXEC:
         return d->exec(self, x, r->id, r->exec, &s->exec);
+    case CC_OP_ATTACH:
+        return d->attach(self, x, r->id, r->mount);
+    case CC_OP_DETACH:
+        return d->detach(self, x, r->id, r->mount->id);
     case CC_OP_VOLUME_CREATE:
         return d->volume_create(self, x, r->volume, &s->volume);
     case CC_OP_VOLUME_DELETE:
@@ -136,11 +143,19 @@ static struct cc_strs copy_strs(struct cc_arena *a, const struct cc_strs *s)
     return (struct cc_strs){ v, s->n };
 }
 
+static const struct cc_mount_spec *copy_mounts(struct cc_arena *a, const struct cc_mount_spec *v, size_t n)
+{
+    struct cc_mount_spec *c = cc_arena_alloc(a, (n + 1) * sizeof(*c));
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        c[i] = (struct cc_mount_spec){ cc_arena_strdup(a, v[i].id), cc_arena_strdup(a, v[i].path) };
+    return c;
+}
+
 static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const struct cc_machine_spec *s)
 {
     struct cc_machine_spec *c = cc_arena_alloc(a, sizeof(*c));
-    struct cc_mount_spec *volumes = cc_arena_alloc(a, (s->n_volumes + 1) * sizeof(*volumes));
-    size_t i;
 
     *c = *s;
     c->id = cc_arena_strdup(a, s->id);
@@ -151,10 +166,7 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->env = copy_pairs(a, &s->env);
     c->labels = copy_pairs(a, &s->labels);
     c->cmd = copy_strs(a, &s->cmd);
-    for (i = 0; i < s->n_volumes; i++)
-        volumes[i] =
-            (struct cc_mount_spec){ cc_arena_strdup(a, s->volumes[i].id), cc_arena_strdup(a, s->volumes[i].path) };
-    c->volumes = volumes;
+    c->volumes = copy_mounts(a, s->volumes, s->n_volumes);
     return c;
 }
 
@@ -188,6 +200,8 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
         j->req.exec = copy_exec(&j->arena, r->exec);
     if (r->volume)
         j->req.volume = copy_volume(&j->arena, r->volume);
+    if (r->mount)
+        j->req.mount = copy_mounts(&j->arena, r->mount, 1);
 }
 
 /* ---------------------------------------------------------------- waiters and jobs */

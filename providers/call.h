@@ -23,6 +23,8 @@ enum cc_provider_op {
     CC_OP_ACTIVITY,
     CC_OP_LIST,
     CC_OP_EXEC,
+    CC_OP_ATTACH,
+    CC_OP_DETACH,
     CC_OP_VOLUME_CREATE,
     CC_OP_VOLUME_DELETE,
     CC_OP_VOLUME_LIST,
@@ -35,8 +37,9 @@ struct cc_provider_req {
     const struct cc_machine_spec *machine; /* create; start: what has changed, or NULL */
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
-    bool purge;          /* destroy: the volumes that create made for it, too */
-    uint64_t timeout_ms; /* 0: the driver's default */
+    const struct cc_mount_spec *mount; /* attach; detach: its id alone */
+    bool purge;                        /* destroy: the volumes that create made for it, too */
+    uint64_t timeout_ms;               /* 0: the driver's default */
 };
 
 struct cc_provider_res {

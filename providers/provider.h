@@ -8,8 +8,9 @@
  * Every call is idempotent, because the workflow that asks may have crashed
  * after the effect and before the answer: create of a machine that is there
  * finds it, destroy of one that is not is a success, start of a running one
- * and stop of a stopped one are successes.  What is neither there nor was is
- * "not_found" from start, stop, status, activity and exec.
+ * and stop of a stopped one are successes, and so are attach of what is
+ * attached there and detach of what is not attached.  What is neither there
+ * nor was is "not_found" from every call but create, destroy and list.
  *
  * Thread: open, close and capabilities on the loop; the calls on any worker,
  * several at once, also for the same machine (the driver serializes those).
@@ -101,6 +102,7 @@ struct cc_exec_spec {
     uint32_t timeout_ms; /* 0: 60,000; what runs longer is killed and exit is 124 */
 };
 
+enum { CC_MOUNTS_MAX = 16 };        /* volumes of a machine */
 enum { CC_EXEC_MAX = 1024 * 1024 }; /* of stdin, stdout and stderr each */
 
 struct cc_exec_result {
@@ -129,6 +131,7 @@ struct cc_volume_list {
 struct cc_capabilities {
     const char *driver;
     bool exec, activity, volumes, stop_keeps_disk;
+    bool attach_live; /* attach and detach also while the machine runs */
     bool net_nat, net_none, net_host;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     const char *default_image;
@@ -176,6 +179,11 @@ struct cc_driver {
     int (*list)(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out);
     int (*exec)(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
                 struct cc_exec_result *out);
+    /* Gives a machine that is stopped (with attach_live: any) a volume, or takes it away. attach: "not_found" for a
+     * volume that is not there, "conflict" when it stands elsewhere in the machine, the path is taken, or another
+     * machine that runs has it. detach of what is not attached is a success, there or not. Running: "state". */
+    int (*attach)(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *volume);
+    int (*detach)(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id);
     int (*volume_create)(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                          struct cc_volume_info *out);
     int (*volume_delete)(void *self, struct cc_provider_ctx *x, const char *id); /* in use: "conflict" */
@@ -199,6 +207,10 @@ bool cc_volume_id_ok(const char *s); /* 1..64 of letters, digits, "-_.", not fir
 
 /* What every driver checks of a spec before it acts: ids, paths, sizes. */
 int cc_machine_spec_check(const struct cc_machine_spec *spec, struct cc_err *err);
+int cc_mount_spec_check(const struct cc_mount_spec *volume, struct cc_err *err);
+
+/* May `volume` be attached where `v` stands already? 1: it is, there; 0: it may; "conflict", or "limit" beyond 16. */
+int cc_mounts_check(const struct cc_mount_spec *v, size_t n, const struct cc_mount_spec *volume, struct cc_err *err);
 
 const char *cc_machine_state_word(enum cc_machine_state s); /* "running" ... */
 const char *cc_network_word(enum cc_network n);             /* "nat" ... */

@@ -75,15 +75,39 @@ int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
         return cc_err_set(err, CC_E_INVALID, "id is missing");
     if (s->vcpu < 0 || s->vcpu > 1024 || s->memory_mib > 64u * 1024 * 1024)
         return cc_err_set(err, CC_E_INVALID, "vcpu or memory out of range");
-    if (s->n_volumes > 16 || s->cmd.n > 100)
-        return cc_err_set(err, CC_E_INVALID, "at most 16 volumes and 100 words of cmd");
-    for (i = 0; i < s->n_volumes; i++) {
-        if (!cc_volume_id_ok(s->volumes[i].id))
-            return cc_err_set(err, CC_E_INVALID, "volume %zu has no proper id", i + 1);
-        if (!path_ok(s->volumes[i].path))
-            return cc_err_set(err, CC_E_INVALID, "volume %s: path must be absolute and plain", s->volumes[i].id);
-    }
+    if (s->n_volumes > CC_MOUNTS_MAX || s->cmd.n > 100)
+        return cc_err_set(err, CC_E_INVALID, "at most %d volumes and 100 words of cmd", CC_MOUNTS_MAX);
+    for (i = 0; i < s->n_volumes; i++)
+        if (cc_mount_spec_check(&s->volumes[i], err) != 0)
+            return CC_E_INVALID;
     return check_env(&s->env, err);
+}
+
+int cc_mount_spec_check(const struct cc_mount_spec *volume, struct cc_err *err)
+{
+    if (!volume || !cc_volume_id_ok(volume->id))
+        return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
+    if (!path_ok(volume->path))
+        return cc_err_set(err, CC_E_INVALID, "volume %s: path must be absolute and plain", volume->id);
+    return 0;
+}
+
+int cc_mounts_check(const struct cc_mount_spec *v, size_t n, const struct cc_mount_spec *volume, struct cc_err *err)
+{
+    size_t i;
+
+    for (i = 0; i < n; i++) {
+        bool same_id = strcmp(v[i].id, volume->id) == 0, same_path = strcmp(v[i].path, volume->path) == 0;
+
+        if (same_id && same_path)
+            return 1;
+        if (same_id)
+            return cc_err_set(err, CC_E_CONFLICT, "volume %s is attached at %s already", v[i].id, v[i].path);
+        if (same_path)
+            return cc_err_set(err, CC_E_CONFLICT, "volume %s stands at %s already", v[i].id, v[i].path);
+    }
+    /* Not counting the one that a driver makes itself. */
+    return n <= CC_MOUNTS_MAX ? 0 : cc_err_set(err, CC_E_LIMIT, "the machine has %d volumes already", CC_MOUNTS_MAX);
 }
 
 const char *cc_machine_state_word(enum cc_machine_state s)

@@ -8,6 +8,7 @@
  *   p:create(spec, opts)  p:start(id, opts [, spec])  p:status(id, opts) -> info | nil, err
  *   p:destroy(id, {purge=, deadline=})  p:stop(id, opts) -> {provider_id=, state=} | nil, err
  *   p:list(opts) -> infos          p:activity(id, opts) -> {last_input_at=, clients=, foreground=, load=}
+ *   p:attach(id, {id=, path=}, opts)  p:detach(id, volume id, opts) -> true | nil, err
  *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=}) -> {exit=, stdout=, stderr=, truncated=}
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
@@ -386,6 +387,8 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
             lua_rawseti(L, -2, (int)i + 1);
         }
         break;
+    case CC_OP_ATTACH:
+    case CC_OP_DETACH:
     case CC_OP_VOLUME_DELETE:
     case CC_OP_COUNT:
         lua_pushboolean(L, 1);
@@ -521,6 +524,34 @@ static int l_exec(lua_State *L)
     return begin(L, &req, lua_isnil(L, -1) && seconds > 0 ? 99 : 3);
 }
 
+static int l_attach(lua_State *L)
+{
+    struct cc_mount_spec mount = { 0 };
+    struct cc_provider_req req = { .op = CC_OP_ATTACH, .mount = &mount };
+    struct cc_arena *a;
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_settop(L, 4);
+    a = arena_new(L);
+    mount.id = field(L, a, 3, "id", NULL);
+    mount.path = field(L, a, 3, "path", NULL);
+    luaL_argcheck(L, mount.id && mount.path, 3, "id and path expected");
+    return begin(L, &req, 4);
+}
+
+static int l_detach(lua_State *L)
+{
+    struct cc_mount_spec mount = { 0 };
+    struct cc_provider_req req = { .op = CC_OP_DETACH, .mount = &mount };
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    mount.id = luaL_checkstring(L, 3);
+    return begin(L, &req, 4);
+}
+
 static int l_list(lua_State *L)
 {
     struct cc_provider_req req = { .op = CC_OP_LIST };
@@ -580,6 +611,7 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "activity", c->activity);
     set_bool(L, "volumes", c->volumes);
     set_bool(L, "stop_keeps_disk", c->stop_keeps_disk);
+    set_bool(L, "attach_live", c->attach_live);
     lua_createtable(L, 0, 3);
     set_bool(L, "nat", c->net_nat);
     set_bool(L, "none", c->net_none);
@@ -681,6 +713,8 @@ static const luaL_Reg methods[] = { { "create", l_create },
                                     { "activity", l_activity },
                                     { "list", l_list },
                                     { "exec", l_exec },
+                                    { "attach", l_attach },
+                                    { "detach", l_detach },
                                     { "volume_create", l_volume_create },
                                     { "volume_delete", l_volume_delete },
                                     { "volume_list", l_volume_list },

@@ -395,6 +395,8 @@ static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_i
         if (r == 0)
             r = allowed(l, &m.spec, x->err);
         if (r == 0)
+            r = own_volume(l, x, &m); /* its place may be empty since a detach */
+        if (r == 0)
             r = begin(l, x, &m, out);
     }
     close(fd);
@@ -422,6 +424,95 @@ static int l_stop(void *self, struct cc_provider_ctx *x, const char *provider_id
     close(fd);
     return r;
 }
+
+/* ---------------------------------------------------------------- volumes of a machine */
+
+/* A machine's description, its lock held by `*fd`. On failure nothing is held. */
+static int open_machine(const struct cc_local *l, struct cc_provider_ctx *x, const char *provider_id,
+                        struct cc_machine *m, int *fd)
+{
+    const char *short_id;
+    int r = find(l, x, provider_id, &short_id);
+
+    if (r != 0)
+        return r;
+    if ((*fd = cc_local_lock(l, short_id, x->call, x->err)) < 0)
+        return *fd;
+    if ((r = cc_machine_load(l, x->arena, short_id, m, x->err)) != 0)
+        close(*fd);
+    return r;
+}
+
+/* Mounts are made by its pid 1, so they change while there is none. */
+static int stopped(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m)
+{
+    struct cc_alive alive;
+
+    cc_machine_alive(l, m->short_id, &alive);
+    return alive.locked ? cc_err_set(x->err, CC_E_STATE, "cc-%s runs: stop it first", m->short_id) : 0;
+}
+
+static int add_mount(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m,
+                     const struct cc_mount_spec *volume)
+{
+    struct cc_mount_spec *list;
+    int r = cc_mounts_check(m->spec.volumes, m->spec.n_volumes, volume, x->err);
+
+    if (r != 0)
+        return r == 1 ? 0 : r;
+    if ((r = stopped(l, x, m)) != 0 || (r = cc_volume_free(l, x, volume->id)) != 0)
+        return r;
+    list = cc_arena_alloc(x->arena, (m->spec.n_volumes + 1) * sizeof(*list));
+    if (m->spec.n_volumes)
+        memcpy(list, m->spec.volumes, m->spec.n_volumes * sizeof(*list));
+    list[m->spec.n_volumes++] = *volume;
+    m->spec.volumes = list;
+    return cc_machine_save(l, x->arena, m, x->err);
+}
+
+static int drop_mount(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m, const char *volume_id)
+{
+    struct cc_mount_spec *list = cc_arena_alloc(x->arena, (m->spec.n_volumes + 1) * sizeof(*list));
+    size_t i, n = 0;
+    int r;
+
+    for (i = 0; i < m->spec.n_volumes; i++)
+        if (strcmp(m->spec.volumes[i].id, volume_id) != 0)
+            list[n++] = m->spec.volumes[i];
+    if (n == m->spec.n_volumes)
+        return 0;
+    if ((r = stopped(l, x, m)) != 0)
+        return r;
+    m->spec.volumes = list;
+    m->spec.n_volumes = n;
+    return cc_machine_save(l, x->arena, m, x->err);
+}
+
+static int l_attach(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *volume)
+{
+    struct cc_machine m;
+    int fd, r = open_machine(self, x, provider_id, &m, &fd);
+
+    if (r != 0)
+        return r;
+    r = add_mount(self, x, &m, volume);
+    close(fd);
+    return r;
+}
+
+static int l_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id)
+{
+    struct cc_machine m;
+    int fd, r = open_machine(self, x, provider_id, &m, &fd);
+
+    if (r != 0)
+        return r;
+    r = drop_mount(self, x, &m, volume_id);
+    close(fd);
+    return r;
+}
+
+/* ---------------------------------------------------------------- telling */
 
 static int tell(const struct cc_local *l, struct cc_provider_ctx *x, const char *short_id, struct cc_machine_info *out)
 {
@@ -551,6 +642,8 @@ const struct cc_driver cc_driver_local = {
     .activity = l_activity,
     .list = l_list,
     .exec = l_exec,
+    .attach = l_attach,
+    .detach = l_detach,
     .volume_create = l_volume_create,
     .volume_delete = l_volume_delete,
     .volume_list = l_volume_list,

@@ -116,6 +116,7 @@ int cc_volume_make(const struct cc_local *l, struct cc_provider_ctx *x, const st
                    struct cc_volume_info *out);
 int cc_volume_drop(const struct cc_local *l, struct cc_provider_ctx *x, const char *id);
 int cc_volume_all(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_volume_list *out);
+int cc_volume_free(const struct cc_local *l, struct cc_provider_ctx *x, const char *id); /* there, and in no use */
 /* Before a start: gives the data to the machine's uids. */
 int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const char *id, unsigned long uid_base);
 const char *cc_volume_path(const struct cc_local *l, struct cc_arena *a, const char *id, const char *leaf);

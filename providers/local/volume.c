@@ -153,6 +153,16 @@ int cc_volume_all(const struct cc_local *l, struct cc_provider_ctx *x, struct cc
     return 0;
 }
 
+int cc_volume_free(const struct cc_local *l, struct cc_provider_ctx *x, const char *id)
+{
+    struct volume v;
+    int r = load(l, x->arena, id, &v, x->err);
+
+    if (r == 0 && in_use(cc_volume_path(l, x->arena, id, "lock")))
+        r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by another machine", id);
+    return r;
+}
+
 int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const char *id, unsigned long uid_base)
 {
     struct volume v;

@@ -16,14 +16,8 @@
 static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
 {
     struct cc_mock *m = cc_xcalloc(1, sizeof(*m));
-    int r = cc_mock_script(m, settings, err);
+    int r;
 
-    if (r == 0)
-        r = cc_mock_load(m, err);
-    if (r != 0) {
-        cc_mock_free(m);
-        return r;
-    }
     m->caps = (struct cc_capabilities){
         .driver = "mock",
         .exec = true,
@@ -39,6 +33,13 @@ static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *e
         .limit_pids = true,
         .default_image = "mock",
     };
+    r = cc_mock_script(m, settings, err);
+    if (r == 0)
+        r = cc_mock_load(m, err);
+    if (r != 0) {
+        cc_mock_free(m);
+        return r;
+    }
     *self = m;
     return 0;
 }
@@ -126,12 +127,25 @@ static void run(struct cc_mock *m, struct cc_mock_machine *v)
     v->ready_at = v->started_at + (int64_t)m->boot_ms;
 }
 
+/* A volume that `v` may have: it is there, and no other machine that runs has it. */
+static int usable(struct cc_mock *m, struct cc_provider_ctx *x, const char *volume_id, const struct cc_mock_machine *v)
+{
+    struct cc_mock_machine *user = cc_mock_user(m, volume_id);
+
+    if (!cc_mock_volume(m, volume_id, false))
+        return cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", volume_id);
+    if (user && user != v)
+        return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by cc-%s", volume_id, user->short_id);
+    return 0;
+}
+
 static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_machine_spec *s,
                 struct cc_mock_machine **out)
 {
     struct cc_mock_machine *v = cc_mock_find(m, s->short_id, false);
     const char *image = s->image && *s->image ? s->image : "mock";
     size_t i;
+    int r;
 
     *out = v;
     if (v)
@@ -139,8 +153,8 @@ static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_ma
     if (strcmp(image, "missing") == 0)
         return cc_err_set(x->err, CC_E_NOT_FOUND, "no image \"missing\"");
     for (i = 0; i < s->n_volumes; i++)
-        if (!cc_mock_volume(m, s->volumes[i].id, false))
-            return cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", s->volumes[i].id);
+        if ((r = usable(m, x, s->volumes[i].id, NULL)) != 0)
+            return r;
     *out = v = cc_mock_add(m, s->short_id);
     v->id = cc_xstrdup(s->id);
     v->name = cc_xstrdup(s->name ? s->name : "");
@@ -149,6 +163,8 @@ static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_ma
     v->memory_mib = s->memory_mib ? s->memory_mib : 1024;
     v->disk_gib = s->disk_gib ? s->disk_gib : 10;
     v->created_at = cc_wall_ms();
+    for (i = 0; i < s->n_volumes; i++)
+        cc_mock_mount(v, &s->volumes[i]);
     run(m, v);
     return 0;
 }
@@ -183,6 +199,25 @@ static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider
     return leave(self, x, CC_OP_DESTROY, r == CC_E_NOT_FOUND ? 0 : r);
 }
 
+static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_machine *v,
+                 const struct cc_machine_spec *spec)
+{
+    size_t i;
+    int r;
+
+    if (v->running)
+        return 0;
+    for (i = 0; i < v->n_mounts; i++)
+        if ((r = usable(m, x, v->mounts[i].id, v)) != 0)
+            return r;
+    if (spec) {
+        v->vcpu = spec->vcpu;
+        v->memory_mib = spec->memory_mib;
+    }
+    run(m, v);
+    return 0;
+}
+
 static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
                    struct cc_machine_info *out)
 {
@@ -191,15 +226,8 @@ static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_i
 
     if (r != 0)
         return r;
-    if ((r = find(self, x, provider_id, &v)) == 0) {
-        if (!v->running && spec) {
-            v->vcpu = spec->vcpu;
-            v->memory_mib = spec->memory_mib;
-        }
-        if (!v->running)
-            run(self, v);
+    if ((r = find(self, x, provider_id, &v)) == 0 && (r = start(self, x, v, spec)) == 0)
         tell(self, x->arena, v, out);
-    }
     return leave(self, x, CC_OP_START, r);
 }
 
@@ -292,6 +320,60 @@ static int m_exec(void *self, struct cc_provider_ctx *x, const char *provider_id
 
 /* ---------------------------------------------------------------- volumes */
 
+static int may_change(const struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_mock_machine *v)
+{
+    if (!v->running || m->caps.attach_live)
+        return 0;
+    return cc_err_set(x->err, CC_E_STATE, "cc-%s runs: stop it first", v->short_id);
+}
+
+static int attach(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_machine *v,
+                  const struct cc_mount_spec *volume)
+{
+    int r = cc_mounts_check(v->mounts, v->n_mounts, volume, x->err);
+
+    if (r != 0)
+        return r == 1 ? 0 : r;
+    if ((r = may_change(m, x, v)) != 0 || (r = usable(m, x, volume->id, v)) != 0)
+        return r;
+    cc_mock_mount(v, volume);
+    return 0;
+}
+
+static int m_attach(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *volume)
+{
+    struct cc_mock_machine *v;
+    int r = enter(self, x, CC_OP_ATTACH);
+
+    if (r != 0)
+        return r;
+    if ((r = find(self, x, provider_id, &v)) == 0)
+        r = attach(self, x, v, volume);
+    return leave(self, x, CC_OP_ATTACH, r);
+}
+
+static bool has(const struct cc_mock_machine *v, const char *volume_id)
+{
+    size_t i;
+
+    for (i = 0; i < v->n_mounts; i++)
+        if (strcmp(v->mounts[i].id, volume_id) == 0)
+            return true;
+    return false;
+}
+
+static int m_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id)
+{
+    struct cc_mock_machine *v;
+    int r = enter(self, x, CC_OP_DETACH);
+
+    if (r != 0)
+        return r;
+    if ((r = find(self, x, provider_id, &v)) == 0 && has(v, volume_id) && (r = may_change(self, x, v)) == 0)
+        cc_mock_unmount(v, volume_id);
+    return leave(self, x, CC_OP_DETACH, r);
+}
+
 static int m_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                            struct cc_volume_info *out)
 {
@@ -317,8 +399,11 @@ static int m_volume_delete(void *self, struct cc_provider_ctx *x, const char *id
 
     if (r != 0)
         return r;
-    cc_mock_drop_volume(self, id);
-    return leave(self, x, CC_OP_VOLUME_DELETE, 0);
+    if (cc_mock_user(self, id))
+        r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
+    else
+        cc_mock_drop_volume(self, id);
+    return leave(self, x, CC_OP_VOLUME_DELETE, r);
 }
 
 static int m_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
@@ -367,6 +452,8 @@ const struct cc_driver cc_driver_mock = {
     .activity = m_activity,
     .list = m_list,
     .exec = m_exec,
+    .attach = m_attach,
+    .detach = m_detach,
     .volume_create = m_volume_create,
     .volume_delete = m_volume_delete,
     .volume_list = m_volume_list,

@@ -11,6 +11,8 @@ struct cc_mock_machine {
     char *short_id, *id, *name, *image;
     double vcpu;
     uint32_t memory_mib, disk_gib;
+    struct cc_mount_spec mounts[CC_MOUNTS_MAX + 1]; /* owned strings */
+    size_t n_mounts;
     bool running, destroyed; /* destroyed ones stay while a late list may show them */
     int64_t created_at, started_at, ready_at, destroyed_at;
 };
@@ -45,6 +47,10 @@ struct cc_mock {
 int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc_err *err);
 
 /* state.c */
+void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount);
+void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id);
+/* The machine that runs and has this volume, or NULL. */
+struct cc_mock_machine *cc_mock_user(struct cc_mock *m, const char *volume_id);
 struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too);
 struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id);
 struct cc_mock_volume *cc_mock_volume(struct cc_mock *m, const char *id, bool make);

@@ -5,12 +5,13 @@
  *   OP.retry_after_ms     telling this (a 429 is code "limit" with it),
  *   OP.after = true       but only after the effect took place
  *   OP.lose = N           the next N calls take effect and are never answered
+ *   attach_live = true    attach and detach also while the machine runs
  *   boot_ms               a machine is "starting" so long after create and start
  *   list.lag_ms           list shows the world as it was so long ago
  *   state = PATH          the world outlives the process in this file
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
- * OP: create destroy start stop status activity list exec volume_create volume_delete volume_list
+ * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list
  */
 #include "providers/mock/mock.h"
 
@@ -20,8 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const ops[CC_OP_COUNT] = { "create",        "destroy",       "start",      "stop",
-                                              "status",        "activity",      "list",       "exec",
+static const char *const ops[CC_OP_COUNT] = { "create",        "destroy",       "start",      "stop",   "status",
+                                              "activity",      "list",          "exec",       "attach", "detach",
                                               "volume_create", "volume_delete", "volume_list" };
 
 static int code_of(const char *word)
@@ -88,6 +89,8 @@ static int set(struct cc_mock *m, const struct cc_pair *p, struct cc_err *err)
     } else if (strcmp(p->key, "exec.exit") == 0) {
         if ((r = number(p, &n, err)) == 0)
             m->exec_exit = (int)(n & 255);
+    } else if (strcmp(p->key, "attach_live") == 0) {
+        m->caps.attach_live = strcmp(p->value, "true") == 0;
     } else if (strcmp(p->key, "boot_ms") == 0) {
         r = number(p, &m->boot_ms, err);
     } else if (strcmp(p->key, "list.lag_ms") == 0) {

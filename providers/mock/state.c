@@ -22,8 +22,43 @@ struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bo
     return NULL;
 }
 
+void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount)
+{
+    v->mounts[v->n_mounts++] = (struct cc_mount_spec){ cc_xstrdup(mount->id), cc_xstrdup(mount->path) };
+}
+
+void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id)
+{
+    size_t i, n = 0;
+
+    for (i = 0; i < v->n_mounts; i++)
+        if (strcmp(v->mounts[i].id, volume_id) != 0) {
+            v->mounts[n++] = v->mounts[i];
+        } else {
+            free((char *)v->mounts[i].id);
+            free((char *)v->mounts[i].path);
+        }
+    v->n_mounts = n;
+}
+
+struct cc_mock_machine *cc_mock_user(struct cc_mock *m, const char *volume_id)
+{
+    struct cc_mock_machine *v;
+    size_t i;
+    int b;
+
+    for (b = 0; b < CC_MOCK_BUCKETS; b++)
+        for (v = m->machines[b]; v; v = v->next)
+            for (i = 0; v->running && i < v->n_mounts; i++)
+                if (strcmp(v->mounts[i].id, volume_id) == 0)
+                    return v;
+    return NULL;
+}
+
 static void clear(struct cc_mock_machine *v)
 {
+    while (v->n_mounts)
+        cc_mock_unmount(v, v->mounts[0].id);
     free(v->short_id);
     free(v->id);
     free(v->name);
@@ -87,6 +122,8 @@ static const char *text(const json_t *o, const char *key)
 static void load_machine(struct cc_mock *m, const json_t *o)
 {
     struct cc_mock_machine *v;
+    json_t *mount;
+    size_t i;
 
     if (!cc_short_ok(text(o, "short")))
         return;
@@ -97,6 +134,12 @@ static void load_machine(struct cc_mock *m, const json_t *o)
     v->vcpu = json_number_value(json_object_get(o, "vcpu"));
     v->memory_mib = (uint32_t)json_integer_value(json_object_get(o, "memory_mib"));
     v->disk_gib = (uint32_t)json_integer_value(json_object_get(o, "disk_gib"));
+    json_array_foreach (json_object_get(o, "volumes"), i, mount) {
+        struct cc_mount_spec one = { text(mount, "id"), text(mount, "path") };
+
+        if (i < CC_MOUNTS_MAX)
+            cc_mock_mount(v, &one);
+    }
     v->running = json_is_true(json_object_get(o, "running"));
     v->created_at = json_integer_value(json_object_get(o, "created_at"));
     v->started_at = json_integer_value(json_object_get(o, "started_at"));
@@ -126,6 +169,16 @@ int cc_mock_load(struct cc_mock *m, struct cc_err *err)
     return 0;
 }
 
+static json_t *mounts_json(const struct cc_mock_machine *v)
+{
+    json_t *list = json_array();
+    size_t i;
+
+    for (i = 0; i < v->n_mounts; i++)
+        json_array_append_new(list, json_pack("{s:s, s:s}", "id", v->mounts[i].id, "path", v->mounts[i].path));
+    return list;
+}
+
 int cc_mock_save(const struct cc_mock *m, struct cc_err *err)
 {
     json_t *machines, *volumes, *doc;
@@ -142,11 +195,12 @@ int cc_mock_save(const struct cc_mock *m, struct cc_err *err)
         for (v = m->machines[b]; v; v = v->next)
             if (!v->destroyed)
                 json_array_append_new(
-                    machines, json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:b, s:I, s:I, s:I}", "short", v->short_id,
-                                        "id", v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
-                                        (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib, "running",
-                                        v->running, "created_at", (json_int_t)v->created_at, "started_at",
-                                        (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at));
+                    machines,
+                    json_pack("{s:s, s:o, s:s, s:s, s:s, s:f, s:I, s:I, s:b, s:I, s:I, s:I}", "short", v->short_id,
+                              "volumes", mounts_json(v), "id", v->id, "name", v->name, "image", v->image, "vcpu",
+                              v->vcpu, "memory_mib", (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib,
+                              "running", v->running, "created_at", (json_int_t)v->created_at, "started_at",
+                              (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at));
     for (w = m->volumes; w; w = w->next)
         json_array_append_new(volumes, json_pack("{s:s, s:I}", "id", w->id, "size_gib", (json_int_t)w->size_gib));
     doc = json_pack("{s:o, s:o}", "machines", machines, "volumes", volumes);

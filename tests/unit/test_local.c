@@ -434,6 +434,49 @@ static void test_a_volume_moves_between_machines(void **state)
     OK(f, .op = CC_OP_VOLUME_DELETE, .id = "shared");
 }
 
+static void test_a_volume_is_attached_and_taken_away(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "box" };
+    struct cc_mount_spec data = { "box", "/data" }, own = { "box", "/claude-data" };
+    struct cc_machine_spec a = a_machine(63), b = a_machine(62);
+
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &a);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&a));
+    OK(f, .op = CC_OP_ATTACH, .id = pid_of(&a), .mount = &data);
+    OK(f, .op = CC_OP_START, .id = pid_of(&a));
+    assert_true(says(f, &a, "echo kept >/data/file && stat -c %U /data/file", "claude\n"));
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&a));
+    OK(f, .op = CC_OP_DETACH, .id = pid_of(&a), .mount = &data);
+    OK(f, .op = CC_OP_START, .id = pid_of(&a));
+    assert_int_not_equal(sh(f, &a, "cat /data/file"), 0);
+    create(f, &b); /* another range of user ids */
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&b));
+    assert_int_equal(DO(f, .op = CC_OP_ATTACH, .id = pid_of(&b), .mount = &own), CC_E_CONFLICT);
+    OK(f, .op = CC_OP_ATTACH, .id = pid_of(&b), .mount = &data);
+    OK(f, .op = CC_OP_START, .id = pid_of(&b));
+    assert_true(says(f, &b, "cat /data/file && echo more >>/data/file && echo yes", "kept\nyes\n"));
+    destroy(f, &a);
+    destroy(f, &b);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "box");
+}
+
+static void test_a_place_left_empty_gets_the_own_volume_again(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(61);
+    struct cc_mount_spec own = { .id = pid_of(&s) };
+
+    create(f, &s);
+    sh(f, &s, "echo kept >/claude-data/k");
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_DETACH, .id = pid_of(&s), .mount = &own);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat /claude-data/k", "kept\n"));
+    destroy(f, &s);
+}
+
 static void test_own_volume_stays_unless_purged(void **state)
 {
     struct fix *f = *state;
@@ -599,6 +642,8 @@ int main(int argc, char **argv)
         CASE(test_exec_passes_bytes),
         CASE(test_a_cancelled_create_leaves_nothing),
         CASE(test_a_volume_moves_between_machines),
+        CASE(test_a_volume_is_attached_and_taken_away),
+        CASE(test_a_place_left_empty_gets_the_own_volume_again),
         CASE(test_own_volume_stays_unless_purged),
         CASE(test_images),
         CASE(test_network_none_is_alone),

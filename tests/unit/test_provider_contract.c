@@ -137,6 +137,88 @@ static void test_volumes(void **state)
     assert_int_equal(DO(f, .op = CC_OP_VOLUME_DELETE, .id = "../x"), CC_E_INVALID);
 }
 
+static int attach(struct fix *f, const char *id, const char *volume, const char *path)
+{
+    struct cc_mount_spec m = { volume, path };
+
+    return DO(f, .op = CC_OP_ATTACH, .id = id, .mount = &m);
+}
+
+static int detach(struct fix *f, const char *id, const char *volume)
+{
+    struct cc_mount_spec m = { .id = volume };
+
+    return DO(f, .op = CC_OP_DETACH, .id = id, .mount = &m);
+}
+
+static void test_attach_and_detach(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec one = { .id = "one" }, two = { .id = "two" };
+    struct cc_machine_spec s = a_machine(60);
+    const char *id = pid_of(&s);
+
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &one);
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &two);
+    create(f, &s);
+    assert_int_equal(attach(f, id, "one", "/data"), CC_E_STATE);
+    assert_int_equal(detach(f, id, "one"), 0); /* it was never there */
+    OK(f, .op = CC_OP_STOP, .id = id);
+    assert_int_equal(attach(f, id, "one", "/data"), 0);
+    assert_int_equal(attach(f, id, "one", "/data"), 0);
+    assert_int_equal(attach(f, id, "one", "/other"), CC_E_CONFLICT);
+    assert_int_equal(attach(f, id, "two", "/data"), CC_E_CONFLICT);
+    assert_int_equal(attach(f, id, "three", "/three"), CC_E_NOT_FOUND);
+    OK(f, .op = CC_OP_START, .id = id);
+    assert_int_equal(attach(f, id, "one", "/data"), 0); /* nothing to do: it may run */
+    assert_int_equal(detach(f, id, "one"), CC_E_STATE);
+    OK(f, .op = CC_OP_STOP, .id = id);
+    assert_int_equal(detach(f, id, "one"), 0);
+    assert_int_equal(detach(f, id, "one"), 0);
+    assert_int_equal(attach(f, id, "two", "/data"), 0);
+    destroy(f, &s);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "one");
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "two");
+}
+
+static void test_a_volume_in_use_is_not_attached_again(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "one" };
+    struct cc_mount_spec m = { "one", "/data" };
+    struct cc_machine_spec a = a_machine(61), b = a_machine(62);
+
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    a.volumes = &m;
+    a.n_volumes = 1;
+    create(f, &a);
+    create(f, &b);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&b));
+    assert_int_equal(attach(f, pid_of(&b), "one", "/data"), CC_E_CONFLICT);
+    assert_int_equal(DO(f, .op = CC_OP_VOLUME_DELETE, .id = "one"), CC_E_CONFLICT);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&a));
+    assert_int_equal(attach(f, pid_of(&b), "one", "/data"), 0);
+    OK(f, .op = CC_OP_START, .id = pid_of(&b));
+    assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&a)), CC_E_CONFLICT);
+    destroy(f, &a);
+    destroy(f, &b);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "one");
+}
+
+static void test_a_bad_attach_is_refused(void **state)
+{
+    struct fix *f = *state;
+    const char *gone = "cc-00000000dead";
+
+    assert_int_equal(attach(f, gone, "one", "/data"), CC_E_NOT_FOUND);
+    assert_int_equal(detach(f, gone, "one"), CC_E_NOT_FOUND);
+    assert_int_equal(attach(f, "../../etc", "one", "/data"), CC_E_INVALID);
+    assert_int_equal(attach(f, gone, "../v", "/data"), CC_E_INVALID);
+    assert_int_equal(attach(f, gone, "one", "/a/../b"), CC_E_INVALID);
+    assert_int_equal(attach(f, gone, "one", NULL), CC_E_INVALID);
+    assert_int_equal(detach(f, gone, ""), CC_E_INVALID);
+}
+
 static void test_exec_and_activity_need_a_running_machine(void **state)
 {
     struct fix *f = *state;
@@ -350,6 +432,9 @@ static void test_a_driver_that_hangs_is_given_up(void **state)
         cmocka_unit_test_setup_teardown(test_another_machine_of_that_name, setup, teardown),                           \
         cmocka_unit_test_setup_teardown(test_list_shows_all, setup, teardown),                                         \
         cmocka_unit_test_setup_teardown(test_volumes, setup, teardown),                                                \
+        cmocka_unit_test_setup_teardown(test_attach_and_detach, setup, teardown),                                      \
+        cmocka_unit_test_setup_teardown(test_a_volume_in_use_is_not_attached_again, setup, teardown),                  \
+        cmocka_unit_test_setup_teardown(test_a_bad_attach_is_refused, setup, teardown),                                \
         cmocka_unit_test_setup_teardown(test_exec_and_activity_need_a_running_machine, setup, teardown),               \
         cmocka_unit_test_setup_teardown(test_unknown_settings_are_refused, setup, teardown),                           \
         cmocka_unit_test_setup_teardown(test_calls_on_the_loop, setup, teardown),                                      \

@@ -183,6 +183,8 @@ static void on_async(uv_async_t *a)
     w->new_revs = 0;
     pthread_mutex_unlock(&w->lock);
     call_back(s, list);
+    if (list)
+        cc_watch_look(s);
     follow_turn(s, turn);
     keep_alive(s);
 }
@@ -220,10 +222,11 @@ int cc_handover_init(struct cc_store *s)
     uv_prepare_init(s->loop, &h->prepare);
     uv_check_init(s->loop, &h->check);
     uv_idle_init(s->loop, &h->idle);
-    h->async.data = h->prepare.data = h->check.data = h->idle.data = s;
+    uv_timer_init(s->loop, &s->look);
+    h->async.data = h->prepare.data = h->check.data = h->idle.data = s->look.data = s;
     h->end = &h->list;
     h->waiters_end = &h->waiters;
-    h->open_handles = 4;
+    h->open_handles = 5;
     uv_unref((uv_handle_t *)&h->async);
     return 0;
 }
@@ -256,9 +259,11 @@ void cc_handover_close(struct cc_store *s)
         w->fn(w->arg);
         free(w);
     }
+    cc_watch_close(s);
     assert(h->pending == 0 && !h->list);
     uv_close((uv_handle_t *)&h->async, on_closed);
     uv_close((uv_handle_t *)&h->prepare, on_closed);
     uv_close((uv_handle_t *)&h->check, on_closed);
     uv_close((uv_handle_t *)&h->idle, on_closed);
+    uv_close((uv_handle_t *)&s->look, on_closed);
 }

@@ -12,17 +12,40 @@
 #include <assert.h>
 #include <string.h>
 
-static int entry_at(struct cc_db *db, MDB_txn *t, uint64_t seq, MDB_val *v, struct cc_entry *out)
+static int value_at(struct cc_db *db, MDB_txn *t, uint64_t seq, MDB_val *v)
 {
     uint8_t key[8];
-    int rc;
 
     cc_put64(key, seq);
-    rc = cc_db_get(db, t, T_LOG, SLICE(key, 8), v);
+    return cc_db_get(db, t, T_LOG, SLICE(key, 8), v);
+}
+
+static int entry_at(struct cc_db *db, MDB_txn *t, uint64_t seq, MDB_val *v, struct cc_entry *out)
+{
+    int rc = value_at(db, t, seq, v);
+
     return rc ? rc : cc_entry_read(seq, *v, out);
 }
 
 /* ---- reading */
+
+/* The entry, and the hash of the one before it. */
+static int read_row(struct cc_store *s, uint64_t seq, MDB_val v, struct cc_entry *out)
+{
+    static const uint8_t none[HASH_BYTES];
+    struct cc_entry p;
+    int rc = cc_entry_read(seq, v, out);
+
+    if (rc)
+        return rc;
+    out->before = none;
+    if (!out->prev)
+        return 0;
+    rc = out->prev < seq ? entry_at(&s->db, s->db.reader, out->prev, &v, &p) : CC_E_CORRUPT; /* else a circle */
+    if (!rc)
+        out->before = p.hash;
+    return rc == MDB_NOTFOUND ? CC_E_CORRUPT : rc; /* cut off */
+}
 
 static int seek(MDB_cursor *c, uint64_t after, bool reverse, MDB_val *k, MDB_val *v)
 {
@@ -50,7 +73,7 @@ static int walk(struct cc_store *s, uint64_t after, size_t limit, bool reverse, 
     if (rc)
         return rc;
     for (rc = seek(c, after, reverse, &k, &v); !rc; rc = mdb_cursor_get(c, &k, &v, reverse ? MDB_PREV : MDB_NEXT))
-        if ((rc = cc_entry_read(cc_get64(k.mv_data), v, &e)) || !fn(arg, &e) || ++n == limit)
+        if ((rc = read_row(s, cc_get64(k.mv_data), v, &e)) || !fn(arg, &e) || ++n == limit)
             break;
     mdb_cursor_close(c);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -91,9 +114,8 @@ static int follow(struct cc_store *s, struct cc_slice key, size_t limit, cc_entr
     int rc = head_of(s, key, &h);
 
     for (seq = h.seq; !rc && seq; seq = e.prev) {
-        rc = entry_at(&s->db, s->db.reader, seq, &v, &e);
-        if (rc == MDB_NOTFOUND || (!rc && e.prev >= seq))
-            rc = CC_E_CORRUPT; /* cut off, or a circle */
+        rc = value_at(&s->db, s->db.reader, seq, &v);
+        rc = rc ? rc : read_row(s, seq, v, &e);
         if (rc || !fn(arg, &e) || ++n == limit)
             break;
     }
@@ -118,11 +140,13 @@ struct check {
     MDB_txn *txn;
     uint64_t seq; /* checked so far */
     uint64_t entries, objects, chained;
+    uint64_t broken; /* the entry that is */
     struct cc_err *err;
 };
 
 static int broken(struct check *c, uint64_t seq, const char *why)
 {
+    c->broken = seq;
     return cc_err_set(c->err, CC_E_CORRUPT, "log entry %llu: %s", (unsigned long long)seq, why);
 }
 
@@ -285,7 +309,6 @@ int cc_store_verify(struct cc_store *s, struct cc_verified *out, bool (*stop)(vo
             rc = check_rest(&c);
         cc_db_snapshot_end(&s->db, c.txn);
     } while (rc == MORE);
-    if (!rc)
-        *out = (struct cc_verified){ c.entries, c.objects };
+    *out = (struct cc_verified){ c.entries, c.objects, c.broken };
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "store/store_internal.h"
 
 #include "host/observe/log.h"
+#include "host/sys/lock.h"
 #include "host/sys/mem.h"
 
 #include <assert.h>
@@ -15,7 +16,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,13 +40,16 @@ static void sync_dir(const char *path)
     close(fd);
 }
 
-static int refuse_second(int fd, const char *dir, struct cc_err *err)
+static int refuse_second(const char *file, const char *dir, struct cc_err *err)
 {
     char pid[16] = "?";
-    ssize_t n = read(fd, pid, sizeof(pid) - 1);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, pid, sizeof(pid) - 1);
 
     if (n > 0)
         pid[n - (pid[n - 1] == '\n')] = '\0';
+    if (fd >= 0)
+        close(fd);
     return cc_err_set(err, CC_E_EXISTS, "another cchost serve (pid %s) is running on %s", pid, dir);
 }
 
@@ -54,18 +57,12 @@ static int refuse_second(int fd, const char *dir, struct cc_err *err)
 static int lock_serve(const char *dir, int *out, struct cc_err *err)
 {
     char *file = cc_xasprintf("%s/serve.lock", dir);
-    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc = CC_OK;
+    int rc = cc_lock_take(file, out, err);
 
-    if (fd < 0) {
-        rc = cc_err_sys(err, errno, "%s", file);
-    } else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        rc = errno == EWOULDBLOCK ? refuse_second(fd, dir, err) : cc_err_sys(err, errno, "%s", file);
-        close(fd);
-    } else {
-        if (ftruncate(fd, 0) != 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
-            cc_log(CC_LOG_WARN, "store", "cannot write the pid into %s", file);
-        *out = fd;
-    }
+    if (rc == CC_E_EXISTS)
+        refuse_second(file, dir, err);
+    else if (!rc && (ftruncate(*out, 0) != 0 || dprintf(*out, "%d\n", (int)getpid()) < 0))
+        cc_log(CC_LOG_WARN, "store", "cannot write the pid into %s", file);
     free(file);
     return rc;
 }

@@ -87,7 +87,9 @@ struct cc_entry {
     uint64_t count;     /* which entry of its object, from 1 */
     int64_t at;         /* unix ms */
     struct cc_slice kind, id, type, by, data;
-    const uint8_t *hash; /* 32 bytes */
+    const uint8_t *hash;   /* 32 bytes */
+    const uint8_t *before; /* the hash of entry `prev`; zeros when there is none */
+    bool trimmed;          /* its data has been dropped: `data` is empty */
 };
 
 /* 0, CC_E_NOT_FOUND, or what failed. `out` is borrowed until the next call on the store. */
@@ -106,6 +108,14 @@ int cc_store_scan(struct cc_store *s, const char *index, const struct cc_range *
 int cc_store_log(struct cc_store *s, uint64_t after, size_t limit, bool reverse, cc_entry_fn fn, void *arg);
 /* One object's entries, newest first, also those of a deleted one. */
 int cc_store_history(struct cc_store *s, const char *kind, struct cc_slice id, size_t limit, cc_entry_fn fn, void *arg);
+
+/* Calls fn(arg, CC_OK) once, in a later turn, when the log has an entry behind sequence `after`: at once for those
+ * of this process, within half a second for others'. CC_E_STATE: the store is being closed. Keeps the loop alive.
+ * fn may begin another watch. Cancel is for one that has not called. */
+struct cc_watch;
+typedef void (*cc_watch_fn)(void *arg, int code);
+struct cc_watch *cc_store_watch(struct cc_store *s, uint64_t after, cc_watch_fn fn, void *arg);
+void cc_store_watch_cancel(struct cc_store *s, struct cc_watch *w);
 
 /* ---- updates
  * From begin to submit or abort is one stretch of code that does not wait; one update is open at a
@@ -150,10 +160,11 @@ void cc_store_turn_cancel(struct cc_store *s, void *arg);
 
 struct cc_verified {
     uint64_t entries, objects;
+    uint64_t broken; /* CC_E_CORRUPT: the first broken sequence, 0 when it is not an entry that is broken */
 };
 
 /* Walks the whole log: every entry against its hash and its predecessor, every object's head against
- * its entries. CC_E_CORRUPT and the first broken sequence in `err`. Slow, in short snapshots;
+ * its entries. CC_E_CORRUPT: what is broken in `err`, and in `broken`. Slow, in short snapshots;
  * `stop` (may be NULL) is asked now and then whether to give up (CC_E_CANCELLED). [any thread] */
 int cc_store_verify(struct cc_store *s, struct cc_verified *out, bool (*stop)(void *arg), void *arg,
                     struct cc_err *err);

@@ -194,6 +194,19 @@ struct cc_writer {
 int cc_writer_start(struct cc_writer *w, struct cc_store *s);
 void cc_writer_join(struct cc_writer *w);
 
+/* ---- watch.c: who waits for the log to grow */
+
+struct cc_watch {
+    struct cc_watch *next;
+    uint64_t after;
+    bool due;
+    cc_watch_fn fn;
+    void *arg;
+};
+
+void cc_watch_look(struct cc_store *s);
+void cc_watch_close(struct cc_store *s); /* calls everybody with CC_E_STATE */
+
 /* ---- handover.c: the loop's side */
 
 struct waiter {
@@ -227,6 +240,8 @@ struct cc_store {
     struct cc_writer writer;
     struct cc_handover hand;
     struct cc_overlay overlay;
+    struct cc_watch *watches;
+    uv_timer_t look;            /* runs while there are watches; opened and closed by handover.c */
     struct cc_store *next_open; /* of this process */
     uv_loop_t *loop;
     struct cc_txn *open;                   /* begun, neither submitted nor aborted */

@@ -8,10 +8,15 @@
  *   info | nil, err  = fs.stat(path)                      [yields] {type=, size=, mtime=ms, mode=}
  *   true | nil, err  = fs.remove(path)                    [yields] a file or an empty folder
  *   bytes | nil, err = fs.usage(path)                     [yields] disk use of a tree, in bytes
+ *   lock | nil, err  = fs.lock(path)                      [yields] the lock of a file (host/sys/lock.h), made 0600;
+ *                      err "exists" while another holds it, in this process or elsewhere.
+ *                      It is held until lock:close() or the end of the process, also when `lock` is forgotten
+ *   true | false | nil, err = fs.locked(path)             [yields] whether somebody holds it
  */
 #include "host/script/task.h"
 #include "host/script/vm.h"
 #include "host/sys/err.h"
+#include "host/sys/lock.h"
 #include "host/sys/mem.h"
 #include "host/sys/pool.h"
 
@@ -43,12 +48,16 @@ struct fs_job {
     size_t count;
     struct stat st;
     uint64_t bytes;
+    int lock; /* a file that is locked, -1: none */
+    bool held;
 };
 
 static void job_free(struct fs_job *j)
 {
     size_t i;
 
+    if (j->lock >= 0)
+        close(j->lock); /* its task gave up */
     for (i = 0; i < j->count; i++)
         free(j->names[i]);
     free(j->names);
@@ -91,6 +100,7 @@ static int submit(lua_State *L, struct fs_job *j, const char *path)
     j->task = cc_task_self(L);
     j->job.work = on_work;
     j->job.done = on_done;
+    j->lock = -1;
     j->rc = cc_err_set(&j->err, CC_E_CANCELLED, "cancelled before it began");
     cc_pool_submit(cc_vm_pool(L), &j->job);
     cc_task_park(j->task, on_cancel, j);
@@ -346,6 +356,42 @@ static int run_usage(struct fs_job *j)
     return 0;
 }
 
+static int run_lock(struct fs_job *j) { return cc_lock_take(j->path, &j->lock, &j->err); }
+
+static int run_locked(struct fs_job *j) { return cc_lock_held(j->path, &j->held, &j->err); }
+
+static void push_held(lua_State *L, struct fs_job *j) { lua_pushboolean(L, j->held); }
+
+/* A lock is a userdata that holds the file; the registry keeps it until it is closed. */
+#define LOCK "cchost.lock"
+
+static void push_lock(lua_State *L, struct fs_job *j)
+{
+    int *fd = lua_newuserdata(L, sizeof(*fd));
+
+    *fd = j->lock;
+    j->lock = -1;
+    luaL_getmetatable(L, LOCK);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+/* lock:close(), once or more often; and the end of the VM */
+static int l_lock_close(lua_State *L)
+{
+    int *fd = luaL_checkudata(L, 1, LOCK);
+
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    lua_pushvalue(L, 1);
+    lua_pushnil(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 static int simple(lua_State *L, const char *name, int (*run)(struct fs_job *),
                   void (*push)(lua_State *, struct fs_job *))
 {
@@ -364,12 +410,23 @@ static int l_list(lua_State *L) { return simple(L, "fs.list", run_list, push_nam
 static int l_stat(lua_State *L) { return simple(L, "fs.stat", run_stat, push_stat); }
 static int l_usage(lua_State *L) { return simple(L, "fs.usage", run_usage, push_bytes); }
 
+static int l_lock(lua_State *L) { return simple(L, "fs.lock", run_lock, push_lock); }
+static int l_locked(lua_State *L) { return simple(L, "fs.locked", run_locked, push_held); }
+
 static const luaL_Reg fs_lib[] = { { "read", l_read },     { "write", l_write }, { "mkdir", l_mkdir },
                                    { "remove", l_remove }, { "list", l_list },   { "stat", l_stat },
-                                   { "usage", l_usage },   { NULL, NULL } };
+                                   { "usage", l_usage },   { "lock", l_lock },   { "locked", l_locked },
+                                   { NULL, NULL } };
+
+static const luaL_Reg lock_methods[] = { { "close", l_lock_close }, { "__gc", l_lock_close }, { NULL, NULL } };
 
 int luaopen_cc_fs(lua_State *L)
 {
+    luaL_newmetatable(L, LOCK);
+    luaL_register(L, NULL, lock_methods);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, fs_lib);
     return 1;

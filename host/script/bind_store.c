@@ -1,5 +1,5 @@
-/* bind_store.c - module "store": opening, reading, looking after it. Walks are in bind_store_walk.c,
- * store.update is in bind_store_tx.c.
+/* bind_store.c - module "store": opening and reading. Walks are in bind_store_walk.c, store.update is in
+ * bind_store_tx.c; what takes long is in bind_store_care.c: wait, verify.
  *
  *   true | nil, err   = store.open{dir=, serve=, map_mib=}   one store a VM
  *   store.close()
@@ -8,13 +8,13 @@
  *   value             = store.lookup(index, key)             likewise
  *   {{key=,value=}..} = store.scan(index, {prefix=,after=,limit=,reverse=})
  *   {{id=,json=,owner=,rev=}..} = store.list(kind, the same options)
- *   {{seq=,prev=,at=,kind=,id=,type=,by=,data=,hash=}..} = store.log{after=,limit=,reverse=}
+ *   {{seq=,prev=,at=,kind=,id=,type=,by=,data=,hash=,before=,trimmed=}..} = store.log{after=,limit=,reverse=}
  *   the same for one object, newest first = store.history(kind, id, {limit=})
- *   {entries=,objects=} | nil, err = store.verify()          [yields]
  *   {records=,log_seq=,map_bytes=,..} | nil, err = store.stats()
  *
  * `after` is left out of the answer and may be a key that is not there.  scan and list have no limit
- * unless told, log and history 1000.  `data` and `json` are texts.  Kinds and index names are [a-z_]+ of
+ * unless told, log and history 1000.  `data` and `json` are texts; hash and before (the hash of the entry
+ * `prev`, or zeros) have 64 hex digits; trimmed is true when the data has been dropped: then it is "".  Kinds and index names are [a-z_]+ of
  * at most 64 bytes; ids, index keys and values have at most 400.  All of it reads committed data.
  */
 #include "host/script/bind_store.h"
@@ -23,7 +23,6 @@
 #include "host/script/task.h"
 #include "host/script/vm.h"
 #include "host/sys/mem.h"
-#include "host/sys/pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -162,8 +161,8 @@ static int l_open(lua_State *L)
     return 1;
 }
 
-/* A verification on its thread still reads: then the last one closes. */
-static void close_store(struct bind *b)
+/* A job on its thread still uses it: then the last one closes. */
+void bind_close(struct bind *b)
 {
     if (b->jobs) {
         b->close_wanted = true;
@@ -184,7 +183,7 @@ static int l_close(lua_State *L)
 
     if (b->txn)
         return luaL_error(L, "store.close: not inside store.update");
-    close_store(b);
+    bind_close(b);
     return 0;
 }
 
@@ -195,84 +194,10 @@ static void on_vm_close(void *arg)
     if (b->txn)
         cc_txn_abort(b->txn);
     b->txn = NULL;
-    close_store(b);
+    bind_close(b);
     b->gone = true;
     if (!b->jobs)
         free(b);
-}
-
-/* ---- verify, on the general pool */
-
-struct verify {
-    struct cc_job job;
-    struct bind *bind;
-    struct cc_store *store;
-    struct cc_task *task; /* NULL: gave up */
-    struct cc_verified found;
-    struct cc_err err;
-    int rc;
-};
-
-static bool gave_up(void *arg) { return cc_call_over(arg); }
-
-static void verify_work(struct cc_job *job)
-{
-    struct verify *v = (struct verify *)job;
-
-    v->rc = cc_store_verify(v->store, &v->found, gave_up, &job->call, &v->err);
-}
-
-static void push_verified(lua_State *L, const struct verify *v)
-{
-    lua_createtable(L, 0, 2);
-    lua_pushnumber(L, (lua_Number)v->found.entries);
-    lua_setfield(L, -2, "entries");
-    lua_pushnumber(L, (lua_Number)v->found.objects);
-    lua_setfield(L, -2, "objects");
-}
-
-static void verify_done(struct cc_job *job)
-{
-    struct verify *v = (struct verify *)job;
-    struct bind *b = v->bind;
-
-    if (v->task && v->rc) {
-        cc_task_wake(v->task, cc_push_err(cc_task_stack(v->task), &v->err));
-    } else if (v->task) {
-        push_verified(cc_task_stack(v->task), v);
-        cc_task_wake(v->task, 1);
-    }
-    if (--b->jobs == 0 && b->close_wanted)
-        close_store(b);
-    if (b->jobs == 0 && b->gone)
-        free(b);
-    free(v);
-}
-
-static void verify_cancel(void *op)
-{
-    struct verify *v = op;
-
-    v->task = NULL;
-    cc_pool_cancel(&v->job);
-}
-
-static int l_verify(lua_State *L)
-{
-    struct bind *b = bind_need_open(L);
-    struct cc_task *t = cc_task_need(L, "store.verify");
-    struct verify *v = cc_xcalloc(1, sizeof(*v));
-
-    v->job.work = verify_work;
-    v->job.done = verify_done;
-    v->bind = b;
-    v->store = b->store;
-    v->task = t;
-    v->rc = cc_err_set(&v->err, CC_E_CANCELLED, "the verification was stopped");
-    b->jobs++;
-    cc_pool_submit(cc_vm_pool(L), &v->job);
-    cc_task_park(t, verify_cancel, v);
-    return lua_yield(L, 0);
 }
 
 /* ---- stats */
@@ -296,9 +221,8 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg store_lib[] = { { "open", l_open },   { "close", l_close },   { "raw", l_raw },
-                                      { "get", l_get },     { "lookup", l_lookup }, { "verify", l_verify },
-                                      { "stats", l_stats }, { NULL, NULL } };
+static const luaL_Reg store_lib[] = { { "open", l_open },     { "close", l_close }, { "raw", l_raw }, { "get", l_get },
+                                      { "lookup", l_lookup }, { "stats", l_stats }, { NULL, NULL } };
 
 int luaopen_cc_store(lua_State *L)
 {
@@ -309,6 +233,7 @@ int luaopen_cc_store(lua_State *L)
     lua_pushlightuserdata(L, b);
     luaL_setfuncs(L, store_lib, 1);
     bind_add_walks(L, b);
+    bind_add_care(L, b);
     bind_push_update(L, b);
     lua_setfield(L, -2, "update");
     return 1;

@@ -1,4 +1,5 @@
-/* bind_store.h - what the parts of module "store" share: bind_store.c, bind_store_walk.c, bind_store_tx.c. */
+/* bind_store.h - what the parts of module "store" share: bind_store.c, bind_store_walk.c,
+ * bind_store_tx.c, bind_store_care.c. */
 #ifndef CC_BIND_STORE_H
 #define CC_BIND_STORE_H
 
@@ -13,7 +14,7 @@ struct bind {               /* one a VM; upvalue 1 of every function */
     struct cc_err failed;   /* code 0, or why a read in it failed */
     char *rows;             /* what a walk has collected */
     size_t rows_len, rows_size;
-    unsigned jobs;           /* verifications under way */
+    unsigned jobs;           /* on the pool, using the store */
     bool close_wanted, gone; /* when the last of them is done: close, free this */
 };
 
@@ -39,6 +40,10 @@ int bind_push_missing(lua_State *L, int code);
 
 /* Adds scan, list, log and history to the table on top. */
 void bind_add_walks(lua_State *L, struct bind *b);
+/* Adds wait and verify. */
+void bind_add_care(lua_State *L, struct bind *b);
+/* Closes the store, or marks it to be closed by the last job. */
+void bind_close(struct bind *b);
 /* Pushes the function store.update. */
 void bind_push_update(lua_State *L, struct bind *b);
 

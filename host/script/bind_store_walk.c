@@ -96,8 +96,26 @@ static void collect_number(struct bind *b, double n) { collect(b, (struct cc_sli
 
 struct field {
     const char *name;
-    bool number;
+    enum { TEXT, NUMBER, FLAG } type; /* a flag is there when it is true */
 };
+
+static void push_field(lua_State *L, const struct field *f, const char *data, size_t len)
+{
+    double n;
+
+    if (f->type == TEXT) {
+        lua_pushlstring(L, data, len);
+    } else {
+        memcpy(&n, data, sizeof(n));
+        if (f->type == NUMBER)
+            lua_pushnumber(L, n);
+        else if (n != 0)
+            lua_pushboolean(L, 1);
+        else
+            lua_pushnil(L);
+    }
+    lua_setfield(L, -2, f->name);
+}
 
 /* A list of tables; `fields` says what a row has. A large buffer is not kept. */
 static int push_rows(lua_State *L, struct bind *b, const struct field *fields, int nfields)
@@ -105,7 +123,6 @@ static int push_rows(lua_State *L, struct bind *b, const struct field *fields, i
     enum { KEEP = 1 << 20 };
     size_t at = 0, len;
     int row = 0, i;
-    double n;
 
     lua_newtable(L);
     while (at < b->rows_len) {
@@ -113,13 +130,7 @@ static int push_rows(lua_State *L, struct bind *b, const struct field *fields, i
         for (i = 0; i < nfields; i++, at += len) {
             memcpy(&len, b->rows + at, sizeof(len));
             at += sizeof(len);
-            if (fields[i].number) {
-                memcpy(&n, b->rows + at, sizeof(n));
-                lua_pushnumber(L, n);
-            } else {
-                lua_pushlstring(L, b->rows + at, len);
-            }
-            lua_setfield(L, -2, fields[i].name);
+            push_field(L, &fields[i], b->rows + at, len);
         }
         lua_rawseti(L, -2, ++row);
     }
@@ -140,7 +151,7 @@ static bool on_index(void *arg, struct cc_slice key, struct cc_slice value)
 
 static int l_scan(lua_State *L)
 {
-    static const struct field fields[] = { { "key", false }, { "value", false } };
+    static const struct field fields[] = { { "key", TEXT }, { "value", TEXT } };
     struct bind *b = bind_need_open(L);
     const char *index = bind_name(L, 1);
     struct cc_range r = range(L, 2);
@@ -162,7 +173,7 @@ static bool on_record(void *arg, struct cc_slice id, const struct cc_record *rec
 
 static int l_list(lua_State *L)
 {
-    static const struct field fields[] = { { "id", false }, { "json", false }, { "owner", false }, { "rev", true } };
+    static const struct field fields[] = { { "id", TEXT }, { "json", TEXT }, { "owner", TEXT }, { "rev", NUMBER } };
     struct bind *b = bind_need_open(L);
     const char *kind = bind_name(L, 1);
     struct cc_range r = range(L, 2);
@@ -173,16 +184,21 @@ static int l_list(lua_State *L)
     return rc ? bind_push_missing(L, rc) : push_rows(L, b, fields, 4);
 }
 
-static bool on_entry(void *arg, const struct cc_entry *e)
+static void collect_hash(struct bind *b, const uint8_t hash[32])
 {
     static const char digits[] = "0123456789abcdef";
     char hex[64];
     int i;
 
     for (i = 0; i < 32; i++) {
-        hex[2 * i] = digits[e->hash[i] >> 4];
-        hex[2 * i + 1] = digits[e->hash[i] & 15];
+        hex[2 * i] = digits[hash[i] >> 4];
+        hex[2 * i + 1] = digits[hash[i] & 15];
     }
+    collect(b, (struct cc_slice){ hex, sizeof(hex) });
+}
+
+static bool on_entry(void *arg, const struct cc_entry *e)
+{
     collect_number(arg, (double)e->seq);
     collect_number(arg, (double)e->prev);
     collect_number(arg, (double)e->at);
@@ -191,18 +207,21 @@ static bool on_entry(void *arg, const struct cc_entry *e)
     collect(arg, e->type);
     collect(arg, e->by);
     collect(arg, e->data);
-    collect(arg, (struct cc_slice){ hex, sizeof(hex) });
+    collect_hash(arg, e->hash);
+    collect_hash(arg, e->before);
+    collect_number(arg, e->trimmed);
     return true;
 }
 
 static int push_entries(lua_State *L, struct bind *b, int rc)
 {
     static const struct field fields[] = {
-        { "seq", true },   { "prev", true }, { "at", true },    { "kind", false }, { "id", false },
-        { "type", false }, { "by", false },  { "data", false }, { "hash", false },
+        { "seq", NUMBER }, { "prev", NUMBER }, { "at", NUMBER },    { "kind", TEXT },
+        { "id", TEXT },    { "type", TEXT },   { "by", TEXT },      { "data", TEXT },
+        { "hash", TEXT },  { "before", TEXT }, { "trimmed", FLAG },
     };
 
-    return rc ? bind_push_missing(L, rc) : push_rows(L, b, fields, 9);
+    return rc ? bind_push_missing(L, rc) : push_rows(L, b, fields, 11);
 }
 
 static int l_log(lua_State *L)

@@ -37,6 +37,43 @@ t.test("a coroutine of one's own inside a task works, and cannot wait", function
   t.eq(ok, false); t.match(why, "not in a task")
 end)
 
+t.test("a lock excludes another of this process and of another, until it is closed", function()
+  local path = t.tmpdir() .. "/lock"
+  local function other() return assert(sys.run { "flock", "-n", path, "true" }).exit end
+  t.eq(fs.locked(path), false)
+  t.eq(fs.stat(path), nil) -- asking makes no file
+  local lock = assert(fs.lock(path))
+  t.eq(fs.stat(path).mode, 384)
+  t.eq(fs.locked(path), true)
+  local no, err = fs.lock(path)
+  t.eq(no, nil); t.eq(err.code, "exists")
+  t.eq(other(), 1)
+  lock = nil ---@diagnostic disable-line: unused-local
+  collectgarbage(); collectgarbage()
+  t.eq(fs.locked(path), true) -- a lock that is forgotten is held
+  t.eq(other(), 1)
+end)
+
+t.test("a closed lock is free", function()
+  local path = t.tmpdir() .. "/lock"
+  local lock = assert(fs.lock(path))
+  lock:close()
+  lock:close()
+  t.eq(fs.locked(path), false)
+  assert(fs.lock(path)):close()
+  t.eq(assert(sys.run { "flock", "-n", path, "true" }).exit, 0)
+end)
+
+t.test("a lock whose task gave up is free", function()
+  local path = t.tmpdir() .. "/lock"
+  local h = task.spawn(function() return fs.lock(path) end)
+  task.sleep(0)
+  h:cancel("enough")
+  local lock = h:join()
+  if lock then lock:close() end -- it was faster
+  t.wait_until(function() return not fs.locked(path) end, "the lock is free")
+end)
+
 t.test("a bare yield of a task is an error, not a hang", function()
   local ok, err = task.spawn(function() coroutine.yield() end):join()
   t.eq(ok, nil); t.match(err.traceback, "coroutine.yield")

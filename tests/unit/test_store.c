@@ -279,6 +279,41 @@ static void logs_survive_deletion(void **state)
     assert_int_equal(v.objects, 2);
 }
 
+static void on_grown(void *arg, int code) { *(int *)arg = code == CC_OK ? 1 : code; }
+
+/* Who waits is called once, by the commit that has what it waits for, and the loop ends when nobody waits. */
+static void watchers_are_called(void **state)
+{
+    struct fix *f = *state;
+    struct cc_txn *t;
+    int first = 0, second = 0, never = 0, closed = 0;
+    struct cc_watch *w;
+
+    cc_store_watch(f->store, 0, on_grown, &first);
+    cc_store_watch(f->store, 1, on_grown, &second);
+    w = cc_store_watch(f->store, 0, on_grown, &never);
+    cc_store_watch_cancel(f->store, w);
+    t = cc_txn_begin(f->store, NULL);
+    cc_txn_put(t, "user", S("a"), S("1"), NULL);
+    assert_int_equal(commit(f, t), CC_OK); /* no log entry */
+    assert_int_equal(first, 0);
+    t = cc_txn_begin(f->store, NULL);
+    note(t, "a", "made");
+    assert_int_equal(commit(f, t), CC_OK);
+    assert_int_equal(first, 1);
+    assert_int_equal(second, 0);
+    t = cc_txn_begin(f->store, NULL);
+    note(t, "a", "seen");
+    assert_int_equal(commit(f, t), CC_OK);
+    assert_int_equal(second, 1);
+    uv_run(&f->loop, UV_RUN_DEFAULT);
+    assert_false(uv_loop_alive(&f->loop));
+    cc_store_watch(f->store, 2, on_grown, &closed);
+    fix_close(f);
+    assert_int_equal(closed, CC_E_STATE);
+    assert_int_equal(never, 0);
+}
+
 static bool at_once(void *arg)
 {
     (void)arg;
@@ -329,8 +364,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
-        T(put_get_del),    T(abort_writes_nothing),  T(many_keys_in_one_update), T(index_entries), T(scans_in_order),
-        T(lists_one_kind), T(logs_survive_deletion), T(verify_can_be_stopped),   T(large_values),  T(names_and_keys),
+        T(put_get_del),           T(abort_writes_nothing), T(many_keys_in_one_update), T(index_entries),
+        T(scans_in_order),        T(lists_one_kind),       T(logs_survive_deletion),   T(watchers_are_called),
+        T(verify_can_be_stopped), T(large_values),         T(names_and_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -592,6 +592,7 @@ static void flipped_byte_is_found(void **state)
         fail_msg("%s", err.message);
     assert_int_equal(cc_store_verify(f->store, &v, NULL, NULL, &err), CC_E_CORRUPT);
     assert_string_equal(err.message, "log entry 23: does not match its hash");
+    assert_int_equal(v.broken, 23);
 }
 
 /* Entries cut off at the end, or taken out of the middle. */

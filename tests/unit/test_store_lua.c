@@ -125,6 +125,8 @@ static void reads_and_writes(void **state)
         "eq(#store.log { after = 1 }, 1) eq(store.log { reverse = true, limit = 1 }[1].seq, 2) eq(#store.log(), 2)\n"
         "eq(store.update(function(tx) return tx:del('user', 'b') end), true)\n"
         "eq(store.update(function(tx) return tx:del('user', 'b') end), false)\n"
+        "eq(h[1].before, h[2].hash) eq(h[2].before, ('0'):rep(64)) eq(h[1].trimmed, nil)\n"
+        "eq(store.log { after = 1 }[1].before, h[2].hash)\n"
         "local v = assert(store.verify()) eq(v.entries, 2) eq(v.objects, 1)\n"
         "local s = store.stats() eq(s.records, 1) eq(s.log_seq, 2) eq(s.pending, 0) eq(s.conflicts, 0)\n");
 }
@@ -257,6 +259,51 @@ static void script_beside_a_server(void **state)
     finish(f, 1);
 }
 
+#define ADD "store.update(function(tx) tx:put('n', 'x', {}) tx:log('n', 'x', 'made') end)\n"
+
+static void waits_for_the_log(void **state)
+{
+    run(*state, "eq(store.wait(0, 0), false)\n"
+                "eq(store.wait(0, 0.01), false)\n"
+                "local h = task.spawn(function() return store.wait(0, 60) end)\n"
+                "local later = task.spawn(function() return store.wait(1, 60) end)\n"
+                "task.sleep(0)\n" ADD "eq(h:join(), true)\n"
+                "eq(store.wait(0, 60), true)\n"
+                "eq(store.wait(1, 0.01), false)\n"
+                "eq(later:done(), false)\n"
+                "later:cancel('enough')\n"
+                "local no, err = later:join()\n"
+                "eq(no, nil) eq(err.code, 'cancelled')\n"
+                "local closed = task.spawn(function() return store.wait(1, 60) end)\n"
+                "task.sleep(0)\n"
+                "store.close()\n"
+                "no, err = closed:join()\n"
+                "eq(no, nil) eq(err.code, 'state')\n"
+                "raises('not open', store.wait, 1, 1)\n");
+}
+
+/* Another process tells nobody that it has written. */
+static void waits_for_another_process(void **state)
+{
+    struct fix *f = *state;
+    int status = -1;
+    pid_t pid;
+
+    assert_int_equal(cc_vm_close(f->L), 0);
+    pid = fork();
+    uv_loop_init(&f->loop);
+    f->L = cc_vm_new(&f->loop);
+    if (pid == 0) {
+        start(f, "", "assert(store.open { dir = os.getenv 'CC_TEST_DIR' })\n" ADD ADD);
+        while (!f->ended)
+            uv_run(&f->loop, UV_RUN_ONCE);
+        _exit(f->error[0] || cc_vm_close(f->L) ? 1 : 0);
+    }
+    run(f, "eq(store.wait(1, 60), true) eq(store.stats().log_seq, 2)\n");
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* Closing the VM under tasks that wait for a commit or a verification leaves nothing open (teardown proves it). */
 static void close_under_waiting_tasks(void **state)
 {
@@ -266,6 +313,7 @@ static void close_under_waiting_tasks(void **state)
     run(f, "");
     for (i = 0; i < 8; i++)
         start(f, "", "while store.update(function(tx) tx:put('n', 'x', {}) end) and store.verify() do end\n");
+    start(f, "", "store.wait(1e9, 60)\n");
     for (i = 0; i < 20; i++)
         uv_run(&f->loop, UV_RUN_ONCE);
 }
@@ -281,6 +329,8 @@ int main(void)
         T(refused_store_is_told),
         T(many_tasks_one_key),
         T(script_beside_a_server),
+        T(waits_for_the_log),
+        T(waits_for_another_process),
         T(close_under_waiting_tasks),
     };
 

@@ -1,0 +1,61 @@
+/* lock.c - see lock.h. flock cannot be asked, only tried: whoever asks holds the lock for an instant,
+ * shared, so that askers do not see each other; a taker tries again for a moment because of them. */
+#include "host/sys/lock.h"
+
+#include "host/sys/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum { TRIES = 20 };
+
+static bool try_for_a_moment(int fd)
+{
+    int i;
+
+    for (i = 0; i < TRIES; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return false;
+        poll(NULL, 0, 1);
+    }
+    errno = EWOULDBLOCK;
+    return false;
+}
+
+int cc_lock_take(const char *path, int *fd, struct cc_err *err)
+{
+    int f = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
+
+    if (f < 0)
+        return cc_err_sys(err, errno, "cannot open %s", path);
+    if (try_for_a_moment(f)) {
+        *fd = f;
+        return CC_OK;
+    }
+    rc = errno == EWOULDBLOCK ? cc_err_set(err, CC_E_EXISTS, "%s is held by another", path)
+                              : cc_err_sys(err, errno, "cannot lock %s", path);
+    close(f);
+    return rc;
+}
+
+int cc_lock_held(const char *path, bool *held, struct cc_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = CC_OK;
+
+    if (fd < 0 && errno != ENOENT)
+        return cc_err_sys(err, errno, "cannot open %s", path);
+    *held = false;
+    if (fd < 0)
+        return CC_OK;
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        *held = errno == EWOULDBLOCK;
+        rc = *held ? CC_OK : cc_err_sys(err, errno, "cannot lock %s", path);
+    }
+    close(fd);
+    return rc;
+}

@@ -21,12 +21,12 @@ local PAGE = 200    -- machines looked at between two yields
 -- Every entry of one object, newest first, however many: an iterator that holds one block at a time.
 -- Behind the first block each entry is looked up by its sequence.
 function M.backwards(kind, id)
-  local block, i = store.history(kind, id, { limit = BLOCK }), 0
+  local block, i = assert(store.history(kind, id, { limit = BLOCK })), 0
   local last
   return function()
     i = i + 1
     local e = block[i]
-    if not e and i > BLOCK and last.prev > 0 then e = store.log({ after = last.prev - 1, limit = 1 })[1] end
+    if not e and i > BLOCK and last.prev > 0 then e = assert(store.log { after = last.prev - 1, limit = 1 })[1] end
     last = e
     return e
   end
@@ -70,8 +70,8 @@ function M.instance(id, ms) return M.as_of(M.backwards("instance", id), ms) end
 -- Ids of machines behind `after`, ascending: those with a record, and those whose record has been removed, which the
 -- index "instance_purged" remembers.
 local function ids_behind(after)
-  local known = store.list("instance", { after = after, limit = PAGE })
-  local gone = store.scan("instance_purged", { after = after, limit = PAGE })
+  local known = assert(store.list("instance", { after = after, limit = PAGE }))
+  local gone = assert(store.scan("instance_purged", { after = after, limit = PAGE }))
   local ids = {}
   for _, r in ipairs(known) do ids[#ids + 1] = r.id end
   for _, r in ipairs(gone) do ids[#ids + 1] = r.key end

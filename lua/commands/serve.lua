@@ -45,6 +45,7 @@ end
 
 local function listen(settings)
   local app = require "app"
+  require "routes.events"
   require "routes.health"
   require "routes.instances"
   require "routes.operations"
@@ -142,6 +143,7 @@ function M.run(args)
   wait_for_end()
   log.info("serve", "ending; new connections are refused", {})
   local until_ms = time.mono() + settings.DRAIN_SECONDS * 1000
+  require("events").finish()
   local drained, err = server:drain(settings.DRAIN_SECONDS)
   if not drained then
     log.warn("serve", "requests were cut", { error = tostring(err) })

@@ -16,7 +16,9 @@ t.test("moments, unix seconds and times before now", function()
 end)
 
 t.test("what is no time is refused with what would be one", function()
-  for _, text in ipairs { "", "yesterday", "2h hence", "-1", "2x", "2023-11-31", "2023-11-14 22:13", "99999999999999", "100000w", "1e9" } do
+  for _, text in ipairs {
+    "", "yesterday", "2h hence", "-1", "2x", "2023-11-31", "2023-11-14 22:13", "99999999999999", "100000w", "1e9",
+  } do
     local ms, err = when.parse(text, NOW)
     t.eq(ms, nil, text); t.eq(err.code, "invalid", text); t.match(err.message, "expected")
   end

@@ -1,0 +1,238 @@
+-- The log as events: pages of it, and streams that follow it.
+--
+-- A stream is a cursor into the log and nothing else: what is behind the cursor is read from the store, a page at a
+-- time, and written as fast as its reader takes it. So a reader that falls behind, or comes back after a restart,
+-- misses nothing and costs one page of memory. However many streams there are, one task waits for the store to grow
+-- and wakes them; those that are level with each other share what was read.
+--
+-- A query is {kind=, type=, machine=uuid, after=sequence, limit=, newest=}. An actor who is not the operator sees
+-- what belongs to him: the owner is the one of the record that the entry is about.
+
+local errors = require "errors"
+local history = require "history"
+local json = require "json"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+
+local M = {}
+
+local PAGE = 100 -- entries read at once
+
+M.scan = 50000     -- entries looked at for one answer, then the client is told where to go on
+M.quiet_ms = 15000 -- after which a silent stream says something
+
+-- ---- one entry
+
+local function quoted(text) return json.encode(json.text(text)) end
+
+-- The JSON text of an entry. Its data is JSON already.
+function M.text(e)
+  local data = e.trimmed and 'null,"trimmed":true' or e.data
+  return ('{"seq":%d,"at":"%s","kind":"%s","id":%s,"type":%s,"by":%s,"previous":"%s","hash":"%s","data":%s}'):format(
+    e.seq, time.rfc3339(e.at), e.kind, quoted(e.id), quoted(e.type), quoted(e.by), e.before, e.hash, data)
+end
+
+local function may_see(actor, e)
+  if actor.admin then return true end
+  local _, owner = store.raw(e.kind, e.id)
+  return owner == tostring(actor.user)
+end
+
+local function wanted(actor, query, e)
+  return (not query.kind or e.kind == query.kind) and (not query.type or e.type == query.type)
+    and (not query.machine or e.kind == "instance" and e.id == query.machine) and may_see(actor, e)
+end
+
+-- The uuid of a machine that the actor may see, also one that is deleted; for the operator also one whose record is
+-- gone. -> uuid | nil, err
+function M.machine(actor, id)
+  local record, owner
+  if id then record, owner = store.raw("instance", id) end
+  if record and (actor.admin or owner == tostring(actor.user)) then return id end
+  if id and not record and actor.admin and store.history("instance", id, { limit = 1 })[1] then return id end
+  return errors.fail("not_found", "no such machine")
+end
+
+-- ---- pages
+
+-- The log behind `after`, entry by entry, in the direction of the query.
+local function whole_log(query)
+  local block, i, last = {}, 0, query.after or 0
+  return function()
+    i = i + 1
+    if i > #block then
+      if query.newest and last == 1 then return nil end
+      block, i = assert(store.log { after = last, limit = PAGE, reverse = query.newest }), 1
+    end
+    if block[i] then last = block[i].seq end
+    return block[i]
+  end
+end
+
+-- Calls fn for each entry until it returns true or M.scan were looked at, and lets others run now and then.
+-- -> the entry at which it stopped, or nil at the end | nil, err
+local function each(next_entry, fn)
+  local n = 0
+  for e in next_entry do
+    n = n + 1
+    if fn(e) or n == M.scan then return e end
+    if n % 1000 == 0 then
+      local ok, err = task.sleep(0)
+      if not ok then return nil, err end
+    end
+  end
+end
+
+-- A page in the direction in which the entries come.
+local function forwards(actor, query, next_entry)
+  local texts, last = {}, query.after
+  local stop, err = each(next_entry, function(e)
+    if not wanted(actor, query, e) then last = e.seq return false end
+    if #texts == query.limit then return true end
+    texts[#texts + 1] = M.text(e)
+    last = e.seq
+    return false
+  end)
+  if err then return nil, err end
+  return { texts = texts, after = stop and last }
+end
+
+-- The oldest page of one object's entries behind `after`, though its chain is read from its newest: of what is wanted
+-- the last `limit` + 1 seen are kept.
+local function oldest_of(actor, query)
+  local ring, n, size = {}, 0, query.limit + 1
+  local _, err = each(history.backwards("instance", query.machine), function(e)
+    if e.seq <= (query.after or 0) then return true end
+    if wanted(actor, query, e) then
+      ring[n % size] = e
+      n = n + 1
+    end
+    return false
+  end)
+  if err then return nil, err end
+  local texts = {}
+  for i = n - 1, math.max(0, n - query.limit), -1 do texts[#texts + 1] = M.text(ring[i % size]) end
+  local newest = ring[math.max(0, n - query.limit) % size]
+  return { texts = texts, after = n > query.limit and newest.seq or nil }
+end
+
+local function newest_of(query)
+  local next_entry = history.backwards("instance", query.machine)
+  return function()
+    local e = next_entry()
+    while e and query.after and e.seq >= query.after do e = next_entry() end
+    return e
+  end
+end
+
+-- -> {texts = {json...}, after = the sequence to go on behind, or nil at the end} | nil, err
+-- A page may hold fewer than `limit` entries, even none, and still have a next one.
+function M.page(actor, query)
+  if not query.machine then return forwards(actor, query, whole_log(query)) end
+  if query.newest then return forwards(actor, query, newest_of(query)) end
+  return oldest_of(actor, query)
+end
+
+-- ---- streams
+
+local streams = {}          -- [request] = true
+local grown = task.signal() -- the log has grown, a client has gone, or all is to end
+local seen = 0              -- the sequence up to which the streams have been told
+local watcher               -- the one task that waits for the store
+local finishing = false
+local shared = {}           -- the page read last: {after=, seen=, entries=}
+
+local function a_client_has_gone()
+  for http in pairs(streams) do
+    if http:gone() then return true end
+  end
+end
+
+local function watch()
+  while next(streams) and not finishing do
+    local more, err = store.wait(seen, 1)
+    if err then break end
+    if more then seen = store.stats().log_seq end
+    if more or a_client_has_gone() then grown:fire() end
+  end
+  watcher = nil
+end
+
+local function behind(after)
+  if shared.after ~= after or shared.seen ~= seen then
+    shared = { after = after, seen = seen, entries = assert(store.log { after = after, limit = PAGE }) }
+  end
+  return shared.entries
+end
+
+local function frame(e)
+  e.frame = e.frame or ("id: %d\nevent: %s\ndata: %s\n\n"):format(e.seq, e.type, M.text(e))
+  return e.frame
+end
+
+local function frames_of(actor, query, entries)
+  local frames = {}
+  for _, e in ipairs(entries) do
+    if wanted(actor, query, e) then frames[#frames + 1] = frame(e) end
+  end
+  return table.concat(frames)
+end
+
+-- Waits for more to read, until `quiet_at` at most. -> true | nil, err
+local function rest(quiet_at)
+  local ok, err = grown:wait(math.max(0, quiet_at - time.mono()) / 1000)
+  if ok or err.code == "timeout" then return true end
+  return nil, err
+end
+
+-- Writes what is behind query.after, and what comes, until the client goes or all ends.
+local function follow(http, actor, query)
+  local cursor, quiet_at = query.after, time.mono() + M.quiet_ms
+  while not finishing and not http:gone() do
+    local entries = behind(cursor)
+    local text, ok = frames_of(actor, query, entries), true
+    if entries[1] then cursor = entries[#entries].seq end
+    if text == "" and time.mono() >= quiet_at then text = ":\n\n" end
+    if text ~= "" then
+      ok = http:write(text)
+      quiet_at = time.mono() + M.quiet_ms
+    elseif entries[1] then
+      ok = task.sleep(0)
+    else
+      ok = rest(quiet_at)
+    end
+    if not ok then return end
+  end
+end
+
+M.stream_headers = {
+  ["Content-Type"] = "text/event-stream; charset=utf-8", ["Cache-Control"] = "no-store", ["X-Accel-Buffering"] = "no",
+}
+
+-- Answers with a server-sent stream that begins behind query.after, or now. Returns when it has ended.
+-- -> true | nil, err (nothing has been sent)
+function M.stream(http, actor, query)
+  local head = store.stats().log_seq
+  query.after = query.after or head
+  if query.after > head then
+    return errors.fail("invalid", ("after: the log ends at %d"):format(head), { field = "after" })
+  end
+  local ok, err = http:start(200, M.stream_headers)
+  if not ok then return nil, err end
+  streams[http] = true
+  watcher = watcher or task.spawn(watch)
+  if http:write("retry: 1000\n\n") then follow(http, actor, query) end
+  streams[http] = nil
+  http:finish()
+  return true
+end
+
+-- Ends every stream after the page that it is writing; for the end of the program.
+function M.finish()
+  finishing = true
+  if watcher then watcher:cancel("the server ends") end
+  grown:fire()
+end
+
+return M

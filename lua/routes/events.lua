@@ -1,0 +1,89 @@
+-- /events and /instances/{id}/events: the log, as JSON pages or as a server-sent stream.
+
+local app = require "app"
+local errors = require "errors"
+local events = require "events"
+local instances = require "instances"
+
+local function bad(field, what) return errors.fail("invalid", field .. ": " .. what .. " expected", { field = field }) end
+
+-- -> number or nil when it is not given | nil, err
+local function sequence(field, text)
+  if not text or text == "" then return nil end
+  local n = #text <= 16 and text:match("^%d+$") and tonumber(text)
+  if not n or n > 2 ^ 53 then return bad(field, "the sequence of an event") end
+  return n
+end
+
+-- A word of the log, as a filter. -> word or nil | nil, err
+local function word(http, field)
+  local text = app.query(http, field)
+  if not text then return nil end
+  if #text > 64 or not text:match("^[a-z_]+$") then return bad(field, "a word of a-z and _") end
+  return text
+end
+
+local function order(http)
+  local text = app.query(http, "order") or "oldest"
+  if text ~= "oldest" and text ~= "newest" then return bad("order", "oldest or newest") end
+  return text
+end
+
+-- -> query | nil, err
+local function read_query(http, machine)
+  local query, err = { machine = machine }, nil
+  query.limit, err = app.page(http)
+  if not query.limit then return nil, err end
+  query.after, err = sequence("after", app.query(http, "after"))
+  if err then return nil, err end
+  for _, field in ipairs { "type", "kind" } do
+    query[field], err = word(http, field)
+    if err then return nil, err end
+  end
+  local direction
+  direction, err = order(http)
+  if err then return nil, err end
+  query.newest = direction == "newest"
+  return query
+end
+
+local function next_link(path, query, after)
+  local link = ("<%s?limit=%d&after=%d"):format(path, query.limit, after)
+  for _, field in ipairs { "type", "kind" } do
+    if query[field] then link = ("%s&%s=%s"):format(link, field, query[field]) end
+  end
+  return link .. (query.newest and "&order=newest" or "") .. '>; rel="next"'
+end
+
+local function wants_stream(http)
+  return http:method() == "GET" and (http:header("accept") or ""):lower():find("text/event-stream", 1, true) ~= nil
+end
+
+-- What the client has seen last counts more than where it once began.
+local function stream(req, query)
+  if query.newest then return bad("order", "oldest (a stream goes forward)") end
+  local last, err = sequence("Last-Event-ID", req.http:header("last-event-id"))
+  if err then return nil, err end
+  query.after = last or query.after
+  return events.stream(req.http, req.actor, query)
+end
+
+local function answer(req, path, machine)
+  local query, err = read_query(req.http, machine)
+  if not query then return nil, err end
+  if wants_stream(req.http) then return stream(req, query) end
+  local page
+  page, err = events.page(req.actor, query)
+  if not page then return nil, err end
+  local headers = { ["Cache-Control"] = "no-store", Vary = "Accept" }
+  if page.after then headers.Link = next_link(path, query, page.after) end
+  return 200, "[" .. table.concat(page.texts, ",") .. "]", headers
+end
+
+app.get("/events", {}, function(req) return answer(req, "/events") end)
+
+app.get("/instances/{id}/events", {}, function(req)
+  local id, err = events.machine(req.actor, instances.resolve(req.actor, req.id))
+  if not id then return nil, err end
+  return answer(req, "/instances/" .. id .. "/events", id)
+end)

@@ -142,6 +142,7 @@ local seen = 0              -- the sequence up to which the streams have been to
 local watcher               -- the one task that waits for the store
 local finishing = false
 local shared = {}           -- the page read last: {after=, seen=, entries=}
+local ahead = PAGE          -- entries in a stream's page: fewer when they are large
 
 local function a_client_has_gone()
   for http in pairs(streams) do
@@ -159,9 +160,17 @@ local function watch()
   watcher = nil
 end
 
+-- Keeps what a stream holds near 256 KiB: a quarter as many entries after a large page, twice as many after a small one.
+local function adapt(entries)
+  local bytes = 0
+  for _, e in ipairs(entries) do bytes = bytes + #e.data end
+  if bytes > 262144 then ahead = math.ceil(ahead / 4) elseif bytes < 65536 then ahead = math.min(PAGE, ahead * 2) end
+end
+
 local function behind(after)
   if shared.after ~= after or shared.seen ~= seen then
-    shared = { after = after, seen = seen, entries = assert(store.log { after = after, limit = PAGE }) }
+    shared = { after = after, seen = seen, entries = assert(store.log { after = after, limit = ahead }) }
+    adapt(shared.entries)
   end
   return shared.entries
 end

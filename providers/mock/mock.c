@@ -2,7 +2,9 @@
  *
  * It never blocks: the effect of a call happens at once, on the loop, and its
  * answer is held for the scripted latency on the host's clock, so that a
- * virtual clock drives it.  No chance: what fails is told by its settings.
+ * virtual clock drives it.  It does everything wrong that real providers do,
+ * on request (script.c is the manual), and keeps a world that outlives the
+ * process, as a real one does (journal.c).
  */
 #include "providers/drivers.h"
 #include "providers/mock/mock.h"
@@ -11,13 +13,29 @@
 #include "host/sys/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+static void m_close(void *self)
+{
+    struct cc_mock *m = self;
+
+    cc_mock_close(m);
+    cc_mock_forget(m);
+    cc_mock_forget_tries(m);
+    free(m->path);
+    free(m->ledger_path);
+    free(m->endpoint);
+    free(m->exec_out);
+    free(m);
+}
 
 static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
 {
     struct cc_mock *m = cc_xcalloc(1, sizeof(*m));
     int r;
 
+    m->fd = m->ledger_fd = -1;
     m->caps = (struct cc_capabilities){
         .driver = "mock",
         .exec = true,
@@ -35,22 +53,31 @@ static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     };
     r = cc_mock_script(m, settings, err);
     if (r == 0)
-        r = cc_mock_load(m, err);
+        r = cc_mock_open(m, err);
     if (r != 0) {
-        cc_mock_free(m);
+        m_close(m);
         return r;
     }
     *self = m;
     return 0;
 }
 
-static void m_close(void *self) { cc_mock_free(self); }
-
 static const struct cc_capabilities *m_capabilities(void *self) { return &((struct cc_mock *)self)->caps; }
 
-/* ---------------------------------------------------------------- whims around every call */
+/* ---------------------------------------------------------------- what is around every call */
 
-static int scripted(struct cc_mock_whim *w, struct cc_provider_ctx *x)
+/* A call between enter and leave. */
+struct turn {
+    enum cc_provider_op op;
+    const char *key; /* the short id, the volume's id, or "" */
+    const char *id;  /* of the machine, for the ledger */
+    enum cc_mishap mishap;
+    enum cc_half half;
+    const char *did; /* for the ledger: what was done, when that is not the operation's name */
+    json_t *what;    /* the change, as the journal has it; NULL: none */
+};
+
+static int scripted(const struct cc_mock_whim *w, struct cc_provider_ctx *x)
 {
     cc_err_set(x->err, w->code, "scripted failure of the mock");
     x->err->retry_after_ms = w->retry_after_ms;
@@ -59,33 +86,68 @@ static int scripted(struct cc_mock_whim *w, struct cc_provider_ctx *x)
     return w->code;
 }
 
-/* Before the effect: 0 to go on, or the scripted error. */
-static int enter(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op)
+/* Before the effect: 0 and the world locked, or an error. */
+static int enter(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *key, struct turn *t)
 {
-    struct cc_mock_whim *w = &m->whim[op];
+    *t = (struct turn){ .op = op, .key = key, .id = "", .did = cc_mock_ops[op] };
+    t->mishap = cc_mock_mishap(m, op, key, &x->delay_ms, &t->half);
+    if (t->mishap == CC_MISHAP_FAIL)
+        return scripted(&m->whim[op], x);
+    return cc_mock_lock(m, x->err);
+}
 
-    x->delay_ms = w->latency_ms;
-    if (!w->fail || w->after)
-        return 0;
-    w->fail--;
-    return scripted(w, x);
+/* A call by provider_id. */
+static int enter_machine(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *provider_id,
+                         struct turn *t)
+{
+    if (!cc_provider_id_ok(provider_id))
+        return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+    return enter(m, x, op, provider_id + 3, t);
+}
+
+static bool changes(enum cc_provider_op op)
+{
+    return op != CC_OP_STATUS && op != CC_OP_ACTIVITY && op != CC_OP_LIST && op != CC_OP_EXEC &&
+           op != CC_OP_VOLUME_LIST;
+}
+
+static bool can_be_late(enum cc_provider_op op)
+{
+    return op == CC_OP_CREATE || op == CC_OP_DESTROY || op == CC_OP_START || op == CC_OP_STOP;
+}
+
+/* Whether the effect takes place now: a late one waits until the caller has given up. */
+static bool now(const struct turn *t) { return t->mishap != CC_MISHAP_LATE || !can_be_late(t->op); }
+
+static int put_off(struct cc_mock *m, struct cc_provider_ctx *x, const struct turn *t)
+{
+    int left = cc_call_left_ms(x->call);
+    int64_t due = cc_wall_ms() + (left > 0 ? left : 0) + 1 + (int64_t)m->late_ms;
+    const struct cc_mock_late *l = cc_mock_late_add(m, t->op, t->key, t->what, due);
+
+    return cc_mock_note(m, json_pack("{s:o}", "late", cc_mock_late_json(l)), x->err);
 }
 
 /* After the effect; r is what it came to. */
-static int leave(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, int r)
+static int leave(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, int r)
 {
-    struct cc_mock_whim *w = &m->whim[op];
+    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->what };
 
-    if (r == 0)
-        r = cc_mock_save(m, x->err);
-    if (w->lose) {
-        w->lose--;
+    if (r == 0 && !now(t))
+        r = put_off(m, x, t);
+    else if (r == 0 && changes(t->op))
+        r = cc_mock_record(m, &e, x->err);
+    cc_mock_unlock(m);
+    if (t->mishap == CC_MISHAP_LOSE || t->mishap == CC_MISHAP_LATE)
         x->delay_ms = CC_DELAY_FOREVER;
-    } else if (r == 0 && w->fail && w->after) {
-        w->fail--;
-        r = scripted(w, x);
-    }
+    else if (r == 0 && (t->mishap == CC_MISHAP_AFTER || t->mishap == CC_MISHAP_HALF))
+        r = scripted(&m->whim[t->op], x);
     return r;
+}
+
+static void changed(struct turn *t, const struct cc_mock_machine *v)
+{
+    t->what = json_pack("{s:o}", "machine", cc_mock_machine_json(v));
 }
 
 /* ---------------------------------------------------------------- machines */
@@ -100,9 +162,11 @@ static void tell(const struct cc_mock *m, struct cc_arena *a, const struct cc_mo
         .id = cc_arena_strdup(a, v->id),
         .name = cc_arena_strdup(a, v->name),
         .image = cc_arena_strdup(a, v->image),
-        .state = booting      ? CC_M_STARTING
-                 : v->running ? CC_M_RUNNING
-                              : CC_M_STOPPED,
+        .state = booting || v->half == CC_HALF_STARTING ? CC_M_STARTING
+                 : v->half                              ? CC_M_ERROR
+                 : v->running                           ? CC_M_RUNNING
+                                                        : CC_M_STOPPED,
+        .reason = v->half == CC_HALF_ERROR ? "it was never completely made" : NULL,
         .socket = cc_arena_strdup(a, m->endpoint),
         .started_at = v->running ? v->started_at : 0,
         .vcpu = v->vcpu,
@@ -111,20 +175,12 @@ static void tell(const struct cc_mock *m, struct cc_arena *a, const struct cc_mo
     };
 }
 
-static int find(struct cc_mock *m, struct cc_provider_ctx *x, const char *provider_id, struct cc_mock_machine **out)
+static int find(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, struct cc_mock_machine **out)
 {
-    if (!cc_provider_id_ok(provider_id))
-        return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
-    if (!(*out = cc_mock_find(m, provider_id + 3, false)))
-        return cc_err_set(x->err, CC_E_NOT_FOUND, "no machine %s", provider_id);
+    if (!(*out = cc_mock_find(m, t->key, false)))
+        return cc_err_set(x->err, CC_E_NOT_FOUND, "no machine cc-%s", t->key);
+    t->id = cc_arena_strdup(x->arena, (*out)->id);
     return 0;
-}
-
-static void run(struct cc_mock *m, struct cc_mock_machine *v)
-{
-    v->running = true;
-    v->started_at = cc_wall_ms();
-    v->ready_at = v->started_at + (int64_t)m->boot_ms;
 }
 
 /* A volume that `v` may have: it is there, and no other machine that runs has it. */
@@ -139,17 +195,14 @@ static int usable(struct cc_mock *m, struct cc_provider_ctx *x, const char *volu
     return 0;
 }
 
-static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_machine_spec *s,
-                struct cc_mock_machine **out)
+static int add(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_machine_spec *s,
+               struct cc_mock_machine **out)
 {
-    struct cc_mock_machine *v = cc_mock_find(m, s->short_id, false);
     const char *image = s->image && *s->image ? s->image : "mock";
+    struct cc_mock_machine *v;
     size_t i;
     int r;
 
-    *out = v;
-    if (v)
-        return strcmp(v->id, s->id) == 0 ? 0 : cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", s->short_id);
     if (strcmp(image, "missing") == 0)
         return cc_err_set(x->err, CC_E_NOT_FOUND, "no image \"missing\"");
     for (i = 0; i < s->n_volumes; i++)
@@ -165,38 +218,76 @@ static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_ma
     v->created_at = cc_wall_ms();
     for (i = 0; i < s->n_volumes; i++)
         cc_mock_mount(v, &s->volumes[i]);
-    run(m, v);
     return 0;
+}
+
+/* A new machine, or the promise of one: then it is not there yet. */
+static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_machine_spec *s, struct turn *t,
+                struct cc_mock_machine **out)
+{
+    struct cc_mock_machine *v = NULL;
+    int r = add(m, x, s, &v);
+
+    if (r != 0)
+        return r;
+    if (!now(t)) {
+        t->what = cc_mock_machine_json(v);
+        cc_mock_destroy(m, v);
+        return 0;
+    }
+    if (t->mishap == CC_MISHAP_HALF)
+        v->half = t->half;
+    else
+        cc_mock_run(m, v);
+    changed(t, v);
+    *out = v;
+    return 0;
+}
+
+static void complete(struct cc_mock *m, struct cc_mock_machine *v, struct turn *t)
+{
+    cc_mock_run(m, v);
+    changed(t, v);
+    t->did = "complete";
 }
 
 static int m_create(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
                     struct cc_machine_info *out)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_CREATE);
+    struct turn t;
+    int r = enter(self, x, CC_OP_CREATE, spec->short_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = make(self, x, spec, &v)) == 0)
+    t.id = spec->id;
+    v = cc_mock_find(self, spec->short_id, false);
+    if (v && strcmp(v->id, spec->id) != 0)
+        r = cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
+    else if (!v)
+        r = make(self, x, spec, &t, &v);
+    else if (v->half && t.mishap != CC_MISHAP_HALF && now(&t))
+        complete(self, v, &t);
+    if (r == 0 && v)
         tell(self, x->arena, v, out);
-    return leave(self, x, CC_OP_CREATE, r);
+    return leave(self, x, &t, r);
 }
 
 static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_DESTROY);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_DESTROY, provider_id, &t);
 
     (void)purge; /* create makes no volumes here */
     if (r != 0)
         return r;
-    r = find(self, x, provider_id, &v);
-    if (r == 0) {
-        v->running = false;
-        v->destroyed = true;
-        v->destroyed_at = cc_wall_ms();
+    r = find(self, x, &t, &v);
+    if (r == 0 && now(&t)) {
+        cc_mock_destroy(self, v);
+        t.what = json_pack("{s:s}", "gone", t.key);
     }
-    return leave(self, x, CC_OP_DESTROY, r == CC_E_NOT_FOUND ? 0 : r);
+    return leave(self, x, &t, r == CC_E_NOT_FOUND ? 0 : r);
 }
 
 static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_machine *v,
@@ -205,8 +296,6 @@ static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_ma
     size_t i;
     int r;
 
-    if (v->running)
-        return 0;
     for (i = 0; i < v->n_mounts; i++)
         if ((r = usable(m, x, v->mounts[i].id, v)) != 0)
             return r;
@@ -214,7 +303,7 @@ static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_ma
         v->vcpu = spec->vcpu;
         v->memory_mib = spec->memory_mib;
     }
-    run(m, v);
+    cc_mock_run(m, v);
     return 0;
 }
 
@@ -222,35 +311,45 @@ static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_i
                    struct cc_machine_info *out)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_START);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_START, provider_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = find(self, x, provider_id, &v)) == 0 && (r = start(self, x, v, spec)) == 0)
+    r = find(self, x, &t, &v);
+    if (r == 0 && !v->running && now(&t) && (r = start(self, x, v, spec)) == 0)
+        changed(&t, v);
+    if (r == 0)
         tell(self, x->arena, v, out);
-    return leave(self, x, CC_OP_START, r);
+    return leave(self, x, &t, r);
 }
 
 static int m_stop(void *self, struct cc_provider_ctx *x, const char *provider_id)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_STOP);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_STOP, provider_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = find(self, x, provider_id, &v)) == 0)
+    if ((r = find(self, x, &t, &v)) == 0 && v->running && now(&t)) {
         v->running = false;
-    return leave(self, x, CC_OP_STOP, r);
+        changed(&t, v);
+    }
+    return leave(self, x, &t, r);
 }
 
 static int m_status(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_STATUS);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_STATUS, provider_id, &t);
 
-    if (r == 0 && (r = find(self, x, provider_id, &v)) == 0)
+    if (r != 0)
+        return r;
+    if ((r = find(self, x, &t, &v)) == 0)
         tell(self, x->arena, v, out);
-    return leave(self, x, CC_OP_STATUS, r);
+    return leave(self, x, &t, r);
 }
 
 /* As the world was list_lag_ms ago: new ones are not there yet, dead ones still are. */
@@ -258,6 +357,8 @@ static bool listed(const struct cc_mock *m, const struct cc_mock_machine *v)
 {
     int64_t then = cc_wall_ms() - (int64_t)m->list_lag_ms;
 
+    if (m->list_lag_ms == 0) /* whatever the clock says: it may have jumped */
+        return !v->destroyed;
     return v->created_at <= then && (!v->destroyed || v->destroyed_at > then);
 }
 
@@ -265,57 +366,56 @@ static int m_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
 {
     struct cc_mock *m = self;
     struct cc_mock_machine *v;
-    size_t n = 0;
-    int b, r = enter(m, x, CC_OP_LIST);
+    struct turn t;
+    int b, r = enter(m, x, CC_OP_LIST, "", &t);
 
     if (r != 0)
         return r;
-    for (b = 0; b < CC_MOCK_BUCKETS; b++)
-        for (v = m->machines[b]; v; v = v->next)
-            n += listed(m, v);
-    *out = (struct cc_machine_list){ cc_arena_alloc(x->arena, (n + 1) * sizeof(*out->v)), 0 };
+    *out = (struct cc_machine_list){ cc_arena_alloc(x->arena, (m->objects + 1) * sizeof(*out->v)), 0 };
     for (b = 0; b < CC_MOCK_BUCKETS; b++)
         for (v = m->machines[b]; v; v = v->next)
             if (listed(m, v))
                 tell(m, x->arena, v, &out->v[out->n++]);
-    return leave(m, x, CC_OP_LIST, 0);
+    return leave(m, x, &t, 0);
 }
 
-static int find_running(struct cc_mock *m, struct cc_provider_ctx *x, const char *provider_id)
+static int find_running(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t)
 {
     struct cc_mock_machine *v;
-    int r = find(m, x, provider_id, &v);
+    int r = find(m, x, t, &v);
 
     if (r == 0 && !v->running)
-        r = cc_err_set(x->err, CC_E_STATE, "%s is not running", provider_id);
+        r = cc_err_set(x->err, CC_E_STATE, "cc-%s is not running", t->key);
     return r;
 }
 
 static int m_activity(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out)
 {
-    int r = enter(self, x, CC_OP_ACTIVITY);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_ACTIVITY, provider_id, &t);
 
     *out = (struct cc_activity){ 0 };
-    return r ? r : leave(self, x, CC_OP_ACTIVITY, find_running(self, x, provider_id));
+    return r ? r : leave(self, x, &t, find_running(self, x, &t));
 }
 
 static int m_exec(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
                   struct cc_exec_result *out)
 {
     struct cc_mock *m = self;
-    int r = enter(m, x, CC_OP_EXEC);
     const char *text = m->exec_out ? m->exec_out : "";
+    struct turn t;
     size_t i;
+    int r = enter_machine(m, x, CC_OP_EXEC, provider_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = find_running(m, x, provider_id)) == 0) {
+    if ((r = find_running(m, x, &t)) == 0) {
         for (i = 0; i < spec->cmd.n && !m->exec_out; i++)
             text = cc_arena_printf(x->arena, "%s%s%s", text, i ? " " : "", spec->cmd.v[i]);
         *out = (struct cc_exec_result){ .exit = m->exec_exit, .out = cc_arena_strdup(x->arena, text), .err = "" };
         out->out_len = strlen(out->out);
     }
-    return leave(m, x, CC_OP_EXEC, r);
+    return leave(m, x, &t, r);
 }
 
 /* ---------------------------------------------------------------- volumes */
@@ -327,7 +427,7 @@ static int may_change(const struct cc_mock *m, struct cc_provider_ctx *x, const 
     return cc_err_set(x->err, CC_E_STATE, "cc-%s runs: stop it first", v->short_id);
 }
 
-static int attach(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_machine *v,
+static int attach(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, struct cc_mock_machine *v,
                   const struct cc_mount_spec *volume)
 {
     int r = cc_mounts_check(v->mounts, v->n_mounts, volume, x->err);
@@ -337,19 +437,21 @@ static int attach(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_m
     if ((r = may_change(m, x, v)) != 0 || (r = usable(m, x, volume->id, v)) != 0)
         return r;
     cc_mock_mount(v, volume);
+    changed(t, v);
     return 0;
 }
 
 static int m_attach(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *volume)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_ATTACH);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_ATTACH, provider_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = find(self, x, provider_id, &v)) == 0)
-        r = attach(self, x, v, volume);
-    return leave(self, x, CC_OP_ATTACH, r);
+    if ((r = find(self, x, &t, &v)) == 0)
+        r = attach(self, x, &t, v, volume);
+    return leave(self, x, &t, r);
 }
 
 static bool has(const struct cc_mock_machine *v, const char *volume_id)
@@ -365,64 +467,76 @@ static bool has(const struct cc_mock_machine *v, const char *volume_id)
 static int m_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id)
 {
     struct cc_mock_machine *v;
-    int r = enter(self, x, CC_OP_DETACH);
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_DETACH, provider_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = find(self, x, provider_id, &v)) == 0 && has(v, volume_id) && (r = may_change(self, x, v)) == 0)
+    if ((r = find(self, x, &t, &v)) == 0 && has(v, volume_id) && (r = may_change(self, x, v)) == 0) {
         cc_mock_unmount(v, volume_id);
-    return leave(self, x, CC_OP_DETACH, r);
+        changed(&t, v);
+    }
+    return leave(self, x, &t, r);
+}
+
+static void tell_volume(struct cc_mock *m, struct cc_arena *a, const struct cc_mock_volume *v,
+                        struct cc_volume_info *out)
+{
+    const struct cc_mock_machine *user = cc_mock_user(m, v->id);
+
+    *out = (struct cc_volume_info){ .id = cc_arena_strdup(a, v->id),
+                                    .size_gib = v->size_gib,
+                                    .used_by = user ? cc_arena_printf(a, "cc-%s", user->short_id) : NULL,
+                                    .size_enforced = true };
 }
 
 static int m_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                            struct cc_volume_info *out)
 {
-    struct cc_mock *m = self;
     struct cc_mock_volume *v;
-    int r = enter(m, x, CC_OP_VOLUME_CREATE);
+    struct turn t;
+    int r = enter(self, x, CC_OP_VOLUME_CREATE, spec->id, &t);
 
     if (r != 0)
         return r;
-    if (!(v = cc_mock_volume(m, spec->id, false))) {
-        v = cc_mock_volume(m, spec->id, true);
+    if (!(v = cc_mock_volume(self, spec->id, false))) {
+        v = cc_mock_volume(self, spec->id, true);
         v->size_gib = spec->size_gib;
+        t.what = json_pack("{s:{s:s, s:I}}", "volume", "id", v->id, "size_gib", (json_int_t)v->size_gib);
     }
-    *out = (struct cc_volume_info){ .id = cc_arena_strdup(x->arena, v->id),
-                                    .size_gib = v->size_gib,
-                                    .size_enforced = true };
-    return leave(m, x, CC_OP_VOLUME_CREATE, 0);
+    tell_volume(self, x->arena, v, out);
+    return leave(self, x, &t, 0);
 }
 
 static int m_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
 {
-    int r = enter(self, x, CC_OP_VOLUME_DELETE);
+    struct turn t;
+    int r = enter(self, x, CC_OP_VOLUME_DELETE, id, &t);
 
     if (r != 0)
         return r;
-    if (cc_mock_user(self, id))
+    if (cc_mock_user(self, id)) {
         r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
-    else
+    } else if (cc_mock_volume(self, id, false)) {
         cc_mock_drop_volume(self, id);
-    return leave(self, x, CC_OP_VOLUME_DELETE, r);
+        t.what = json_pack("{s:s}", "no_volume", id);
+    }
+    return leave(self, x, &t, r);
 }
 
 static int m_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
 {
     struct cc_mock *m = self;
     struct cc_mock_volume *v;
-    size_t n = 0;
-    int r = enter(m, x, CC_OP_VOLUME_LIST);
+    struct turn t;
+    int r = enter(m, x, CC_OP_VOLUME_LIST, "", &t);
 
     if (r != 0)
         return r;
+    *out = (struct cc_volume_list){ cc_arena_alloc(x->arena, (m->objects + 1) * sizeof(*out->v)), 0 };
     for (v = m->volumes; v; v = v->next)
-        n++;
-    *out = (struct cc_volume_list){ cc_arena_alloc(x->arena, (n + 1) * sizeof(*out->v)), 0 };
-    for (v = m->volumes; v; v = v->next)
-        out->v[out->n++] = (struct cc_volume_info){ .id = cc_arena_strdup(x->arena, v->id),
-                                                    .size_gib = v->size_gib,
-                                                    .size_enforced = true };
-    return leave(m, x, CC_OP_VOLUME_LIST, 0);
+        tell_volume(m, x->arena, v, &out->v[out->n++]);
+    return leave(m, x, &t, 0);
 }
 
 static int m_endpoint(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err)

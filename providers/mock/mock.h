@@ -1,10 +1,36 @@
-/* mock.h - the parts of the `mock` driver: its world (state.c), its whims (script.c), its calls (mock.c). */
+/* mock.h - the parts of the `mock` driver.
+ *
+ *   mock.c     the calls: a mishap drawn, the effect, the answer
+ *   script.c   the settings; its head is the manual of what can be made to go wrong
+ *   mishap.c   which mishap a call meets, and how long its answer takes: counted, or drawn from the seed
+ *   world.c    machines and volumes in memory
+ *   journal.c  the same in a file that several processes share and that a kill leaves whole; the ledger
+ *   late.c     effects that take place after their caller has given up
+ *
+ * Thread: loop. One struct cc_mock is one process's view of the world.
+ */
 #ifndef CC_MOCK_H
 #define CC_MOCK_H
 
 #include "providers/call.h"
 
+#include <jansson.h>
+#include <sys/types.h>
+
 enum { CC_MOCK_BUCKETS = 1024 };
+
+/* What may go wrong with a call; at most one of them does. */
+enum cc_mishap {
+    CC_MISHAP_FAIL,  /* an error, and no effect */
+    CC_MISHAP_AFTER, /* an error, although the effect took place */
+    CC_MISHAP_LOSE,  /* the effect, and never an answer */
+    CC_MISHAP_HALF,  /* create: an error, and a machine that is half-made */
+    CC_MISHAP_LATE,  /* no answer, and the effect once the caller has given up */
+    CC_MISHAP_COUNT,
+    CC_MISHAP_NONE = CC_MISHAP_COUNT
+};
+
+enum cc_half { CC_HALF_NO, CC_HALF_ERROR, CC_HALF_STARTING }; /* what a half-made machine says it is, for ever */
 
 struct cc_mock_machine {
     struct cc_mock_machine *next;
@@ -13,7 +39,8 @@ struct cc_mock_machine {
     uint32_t memory_mib, disk_gib;
     struct cc_mount_spec mounts[CC_MOUNTS_MAX + 1]; /* owned strings */
     size_t n_mounts;
-    bool running, destroyed; /* destroyed ones stay while a late list may show them */
+    enum cc_half half;
+    bool running, destroyed; /* destroyed ones stay in memory while a late list may show them */
     int64_t created_at, started_at, ready_at, destroyed_at;
 };
 
@@ -25,38 +52,92 @@ struct cc_mock_volume {
 
 /* What an operation does besides its work. */
 struct cc_mock_whim {
-    uint64_t latency_ms;
-    unsigned fail, lose; /* how many of the next calls */
-    int code;            /* of the failures */
+    uint64_t latency_ms, latency_max_ms;
+    unsigned count[CC_MISHAP_COUNT]; /* how many of the next calls */
+    double chance[CC_MISHAP_COUNT];  /* of each call after those; together at most 1 */
+    int code;                        /* of the errors */
     int64_t retry_after_ms;
-    bool after; /* they fail after the effect took place */
+    bool after; /* the failures of count[FAIL] come after the effect */
 };
+
+struct cc_mock_late;  /* late.c */
+struct cc_mock_tries; /* mishap.c */
 
 struct cc_mock {
     struct cc_mock_machine *machines[CC_MOCK_BUCKETS];
     struct cc_mock_volume *volumes;
+    struct cc_mock_late *late;
+    uint64_t late_number; /* of the newest */
+    size_t objects;       /* machines, dead ones too, volumes and late effects */
+
     struct cc_mock_whim whim[CC_OP_COUNT];
-    uint64_t boot_ms, list_lag_ms;
-    char *path; /* of the state file, or NULL */
+    struct cc_mock_tries *tries[CC_MOCK_BUCKETS];
+    uint64_t seed, boot_ms, list_lag_ms, late_ms;
+    unsigned orphans;
+    char *path, *ledger_path; /* or NULL */
     char *endpoint, *exec_out;
     int exec_exit;
     struct cc_capabilities caps;
+
+    int fd, ledger_fd;     /* of the files; -1 */
+    off_t read;            /* how far the state file is known */
+    size_t lines;          /* in it */
+    uint64_t lives;        /* how many processes have opened it */
+    uint64_t life;         /* which of them this one is */
+    uint64_t effects;      /* how many there have been */
+    unsigned orphans_made; /* of m->orphans, by any process */
+    bool doubtful;         /* a write failed: read all anew */
 };
 
 /* script.c */
+extern const char *const cc_mock_ops[CC_OP_COUNT];
 int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc_err *err);
 
-/* state.c */
+/* mishap.c: `key` is the machine's short id or the volume's id, "" for list. */
+enum cc_mishap cc_mock_mishap(struct cc_mock *m, enum cc_provider_op op, const char *key, uint64_t *latency_ms,
+                              enum cc_half *half);
+uint64_t cc_mock_draw(uint64_t seed, uint64_t a, uint64_t b); /* the same for the same three */
+void cc_mock_forget_tries(struct cc_mock *m);
+
+/* world.c */
+struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too);
+struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id);
+void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v);
+void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v); /* frees it, unless a late list needs it */
 void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount);
 void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id);
 /* The machine that runs and has this volume, or NULL. */
 struct cc_mock_machine *cc_mock_user(struct cc_mock *m, const char *volume_id);
-struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too);
-struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id);
 struct cc_mock_volume *cc_mock_volume(struct cc_mock *m, const char *id, bool make);
 void cc_mock_drop_volume(struct cc_mock *m, const char *id);
-int cc_mock_load(struct cc_mock *m, struct cc_err *err);
-int cc_mock_save(const struct cc_mock *m, struct cc_err *err);
-void cc_mock_free(struct cc_mock *m);
+json_t *cc_mock_machine_json(const struct cc_mock_machine *v);
+/* From that text; the machine of that short id gives way. NULL when it is none. */
+struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o);
+void cc_mock_forget(struct cc_mock *m); /* the world is empty */
+
+/* journal.c: between lock and unlock no other process changes the world, and this one knows it as it is. */
+int cc_mock_open(struct cc_mock *m, struct cc_err *err);
+void cc_mock_close(struct cc_mock *m);
+int cc_mock_lock(struct cc_mock *m, struct cc_err *err);
+void cc_mock_unlock(struct cc_mock *m);
+/* What a call came to in memory. `what` is what a reader of the file needs to repeat it, consumed; NULL: nothing. */
+struct cc_mock_effect {
+    const char *op, *short_id, *id;
+    bool changed; /* it found something to do: what the ledger says */
+    json_t *what;
+};
+int cc_mock_record(struct cc_mock *m, const struct cc_mock_effect *e, struct cc_err *err);
+int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err); /* a line that is no effect; consumed */
+
+/* late.c */
+/* `machine` is consumed: for create what it makes, else NULL. */
+const struct cc_mock_late *cc_mock_late_add(struct cc_mock *m, enum cc_provider_op op, const char *short_id,
+                                            json_t *machine, int64_t due);
+void cc_mock_late_drop(struct cc_mock *m, uint64_t number);
+void cc_mock_late_load(struct cc_mock *m, const json_t *o);
+json_t *cc_mock_late_json(const struct cc_mock_late *l);
+const struct cc_mock_late *cc_mock_late_next(const struct cc_mock *m, const struct cc_mock_late *l); /* NULL: first */
+int cc_mock_late_run(struct cc_mock *m, struct cc_err *err); /* those that are due */
+void cc_mock_late_forget(struct cc_mock *m);
 
 #endif

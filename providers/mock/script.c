@@ -1,14 +1,27 @@
-/* script.c - what the mock is told to do wrong.
+/* script.c - what the mock is told to do wrong. In Lua the names may nest: {destroy = {fail = 2, code = "limit"}}.
  *
- *   latency_ms            of every operation;  OP.latency_ms of one
- *   OP.fail = N           the next N calls fail with OP.code (default "unavailable"),
- *   OP.retry_after_ms     telling this (a 429 is code "limit" with it),
- *   OP.after = true       but only after the effect took place
- *   OP.lose = N           the next N calls take effect and are never answered
- *   attach_live = true    attach and detach also while the machine runs
+ * What happens to calls. At most one thing happens to a call: what is counted first, in this order, then what chance
+ * says. OP. in front: of that operation alone; without it: of every one (a count holds for each of them).
+ *   fail = N              the next N calls fail and have no effect
+ *   after = N             the next N calls fail although they had their effect (after = true: those of fail do)
+ *   lose = N              the next N calls have their effect and are never answered
+ *   create.half = N       the next N creates fail and leave a half-made machine: list and status show it as `error`
+ *                         or `starting` for ever; create of it, or start, completes it, destroy removes it
+ *   late = N              the next N calls have their effect once their caller has given up: late_ms after its
+ *                         deadline. create, destroy, start and stop; of others it is the same as lose
+ *   chance.fail = P       the same with the probability P (0 to 1), for fail, after, lose, half and late
+ *   code                  of the errors; default "unavailable"
+ *   retry_after_ms        which the errors tell (a 429 is code "limit" with it)
+ *   latency_ms            until the answer; with latency_max_ms: a time between the two
+ *   seed = N              where chance comes from: the same seed and the same calls meet the same
+ * The world.
  *   boot_ms               a machine is "starting" so long after create and start
  *   list.lag_ms           list shows the world as it was so long ago
- *   state = PATH          the world outlives the process in this file
+ *   orphans = N           there are N machines of ours that nobody asked for, until they are destroyed
+ *   attach_live = true    attach and detach also while the machine runs
+ *   state = PATH          the world is in this file: it outlives the process, and several may share it
+ *   ledger = PATH         one JSON line for each effect: {at, op, short, id, changed, n}. changed = false: it found
+ *                         what was asked for; n numbers the changes
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
  * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list
@@ -18,12 +31,15 @@
 #include "host/sys/mem.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const ops[CC_OP_COUNT] = { "create",        "destroy",       "start",      "stop",   "status",
-                                              "activity",      "list",          "exec",       "attach", "detach",
-                                              "volume_create", "volume_delete", "volume_list" };
+const char *const cc_mock_ops[CC_OP_COUNT] = { "create",        "destroy",       "start",      "stop",   "status",
+                                               "activity",      "list",          "exec",       "attach", "detach",
+                                               "volume_create", "volume_delete", "volume_list" };
+
+static const char *const mishaps[CC_MISHAP_COUNT] = { "fail", "after", "lose", "half", "late" };
 
 static int code_of(const char *word)
 {
@@ -35,79 +51,185 @@ static int code_of(const char *word)
     return 0;
 }
 
+static int refuse(const struct cc_pair *p, const char *expected, struct cc_err *err)
+{
+    return cc_err_set(err, CC_E_INVALID, "provider mock: %s must be %s, not \"%s\"", p->key, expected, p->value);
+}
+
+static int unknown(const struct cc_pair *p, struct cc_err *err)
+{
+    return cc_err_set(err, CC_E_INVALID, "provider mock: unknown setting \"%s\"", p->key);
+}
+
 static int number(const struct cc_pair *p, uint64_t *out, struct cc_err *err)
 {
+    unsigned long long n;
     char *end;
 
     errno = 0;
-    *out = strtoull(p->value, &end, 10);
+    n = strtoull(p->value, &end, 10);
     if (errno || *end || end == p->value || *p->value == '-')
-        return cc_err_set(err, CC_E_INVALID, "provider mock: %s must be a number, not \"%s\"", p->key, p->value);
+        return refuse(p, "a number", err);
+    *out = n;
     return 0;
 }
 
+static int truth(const struct cc_pair *p, bool *out, struct cc_err *err)
+{
+    if (strcmp(p->value, "true") != 0 && strcmp(p->value, "false") != 0)
+        return refuse(p, "true or false", err);
+    *out = p->value[0] == 't';
+    return 0;
+}
+
+static int probability(const struct cc_pair *p, double *out, struct cc_err *err)
+{
+    char *end;
+    double d = strtod(p->value, &end);
+
+    if (*end || end == p->value || !(d >= 0 && d <= 1))
+        return refuse(p, "from 0 to 1", err);
+    *out = d;
+    return 0;
+}
+
+static int mishap_of(const char *word)
+{
+    int k;
+
+    for (k = 0; k < CC_MISHAP_COUNT && strcmp(mishaps[k], word) != 0; k++)
+        ;
+    return k;
+}
+
+/* One setting of one operation's whims. */
 static int set_whim(struct cc_mock_whim *w, const char *what, const struct cc_pair *p, struct cc_err *err)
 {
+    bool chance = strncmp(what, "chance.", 7) == 0;
+    int k = mishap_of(chance ? what + 7 : what), r;
     uint64_t n = 0;
-    int r = 0;
 
-    if (strcmp(what, "code") == 0) {
-        if (!(w->code = code_of(p->value)))
-            r = cc_err_set(err, CC_E_INVALID, "provider mock: %s: no code \"%s\"", p->key, p->value);
-    } else if (strcmp(what, "after") == 0) {
-        w->after = strcmp(p->value, "true") == 0;
-    } else if (strcmp(what, "latency_ms") == 0) {
-        if ((r = number(p, &n, err)) == 0)
-            w->latency_ms = n;
-    } else if (strcmp(what, "fail") == 0) {
-        if ((r = number(p, &n, err)) == 0)
-            w->fail = (unsigned)n;
-    } else if (strcmp(what, "lose") == 0) {
-        if ((r = number(p, &n, err)) == 0)
-            w->lose = (unsigned)n;
-    } else if (strcmp(what, "retry_after_ms") == 0) {
-        if ((r = number(p, &n, err)) == 0)
-            w->retry_after_ms = (int64_t)n;
-    } else {
-        r = cc_err_set(err, CC_E_INVALID, "provider mock: unknown setting \"%s\"", p->key);
+    if (k < CC_MISHAP_COUNT && chance)
+        return probability(p, &w->chance[k], err);
+    if (k == CC_MISHAP_AFTER && strcmp(p->value, "true") == 0) {
+        w->after = true;
+        return 0;
     }
+    if (strcmp(what, "code") == 0)
+        return (w->code = code_of(p->value)) ? 0 : refuse(p, "a code of errors", err);
+    if (k == CC_MISHAP_COUNT && strcmp(what, "latency_ms") != 0 && strcmp(what, "latency_max_ms") != 0 &&
+        strcmp(what, "retry_after_ms") != 0)
+        return unknown(p, err);
+    if ((r = number(p, &n, err)) != 0)
+        return r;
+    if (k < CC_MISHAP_COUNT)
+        w->count[k] = (unsigned)n;
+    else if (what[0] == 'r')
+        w->retry_after_ms = (int64_t)n;
+    else if (strcmp(what, "latency_ms") == 0)
+        w->latency_ms = n;
+    else
+        w->latency_max_ms = n;
+    return 0;
+}
+
+static int set_text(char **out, const struct cc_pair *p)
+{
+    free(*out);
+    *out = cc_xstrdup(p->value);
+    return 0;
+}
+
+/* Settings of the world. 1: it is none of them. */
+static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *err)
+{
+    static const struct {
+        const char *key;
+        size_t at;
+    } numbers[] = { { "boot_ms", offsetof(struct cc_mock, boot_ms) },
+                    { "list.lag_ms", offsetof(struct cc_mock, list_lag_ms) },
+                    { "late_ms", offsetof(struct cc_mock, late_ms) },
+                    { "seed", offsetof(struct cc_mock, seed) } },
+      texts[] = { { "state", offsetof(struct cc_mock, path) },
+                  { "ledger", offsetof(struct cc_mock, ledger_path) },
+                  { "endpoint", offsetof(struct cc_mock, endpoint) },
+                  { "exec.stdout", offsetof(struct cc_mock, exec_out) } };
+    uint64_t n = 0;
+    size_t i;
+    int r;
+
+    for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+        if (strcmp(p->key, numbers[i].key) == 0)
+            return number(p, (uint64_t *)((char *)m + numbers[i].at), err);
+    for (i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+        if (strcmp(p->key, texts[i].key) == 0)
+            return set_text((char **)((char *)m + texts[i].at), p);
+    if (strcmp(p->key, "attach_live") == 0)
+        return truth(p, &m->caps.attach_live, err);
+    if (strcmp(p->key, "exec.exit") != 0 && strcmp(p->key, "orphans") != 0)
+        return 1;
+    if ((r = number(p, &n, err)) == 0 && n > 100000)
+        r = refuse(p, "at most 100000", err);
+    if (r == 0 && *p->key == 'o')
+        m->orphans = (unsigned)n;
+    else if (r == 0)
+        m->exec_exit = (int)(n & 255);
     return r;
 }
 
-static int set(struct cc_mock *m, const struct cc_pair *p, struct cc_err *err)
+/* The operation that a setting names before its dot, or CC_OP_COUNT; three of the world's look so, too. */
+static enum cc_provider_op op_of(const char *key)
 {
-    uint64_t n = 0;
     size_t i, len;
-    int r = 0;
 
-    if (strcmp(p->key, "state") == 0) {
-        m->path = cc_xstrdup(p->value);
-    } else if (strcmp(p->key, "endpoint") == 0) {
-        m->endpoint = cc_xstrdup(p->value);
-    } else if (strcmp(p->key, "exec.stdout") == 0) {
-        m->exec_out = cc_xstrdup(p->value);
-    } else if (strcmp(p->key, "exec.exit") == 0) {
-        if ((r = number(p, &n, err)) == 0)
-            m->exec_exit = (int)(n & 255);
-    } else if (strcmp(p->key, "attach_live") == 0) {
-        m->caps.attach_live = strcmp(p->value, "true") == 0;
-    } else if (strcmp(p->key, "boot_ms") == 0) {
-        r = number(p, &m->boot_ms, err);
-    } else if (strcmp(p->key, "list.lag_ms") == 0) {
-        r = number(p, &m->list_lag_ms, err);
-    } else if (strcmp(p->key, "latency_ms") == 0) {
-        if ((r = number(p, &n, err)) == 0)
-            for (i = 0; i < CC_OP_COUNT; i++)
-                m->whim[i].latency_ms = n;
-    } else {
-        for (i = 0; i < CC_OP_COUNT; i++) {
-            len = strlen(ops[i]);
-            if (strncmp(p->key, ops[i], len) == 0 && p->key[len] == '.')
-                return set_whim(&m->whim[i], p->key + len + 1, p, err);
-        }
-        r = cc_err_set(err, CC_E_INVALID, "provider mock: unknown setting \"%s\"", p->key);
+    if (strcmp(key, "list.lag_ms") == 0 || strcmp(key, "exec.stdout") == 0 || strcmp(key, "exec.exit") == 0)
+        return CC_OP_COUNT;
+    for (i = 0; i < CC_OP_COUNT; i++) {
+        len = strlen(cc_mock_ops[i]);
+        if (strncmp(key, cc_mock_ops[i], len) == 0 && key[len] == '.')
+            return (enum cc_provider_op)i;
     }
+    return CC_OP_COUNT;
+}
+
+/* Of every operation; half is create's alone. */
+static int set_general(struct cc_mock *m, const struct cc_pair *p, struct cc_err *err)
+{
+    int i, r = 0;
+
+    if (strcmp(p->key, "half") == 0 || strcmp(p->key, "chance.half") == 0)
+        return unknown(p, err);
+    for (i = 0; i < CC_OP_COUNT && r == 0; i++)
+        r = set_whim(&m->whim[i], p->key, p, err);
     return r;
+}
+
+static int set_op(struct cc_mock *m, enum cc_provider_op op, const struct cc_pair *p, struct cc_err *err)
+{
+    const char *what = p->key + strlen(cc_mock_ops[op]) + 1;
+
+    if (op != CC_OP_CREATE && (strcmp(what, "half") == 0 || strcmp(what, "chance.half") == 0))
+        return unknown(p, err);
+    return set_whim(&m->whim[op], what, p, err);
+}
+
+/* What only all settings together tell. */
+static int settle(struct cc_mock_whim *w, const char *op, struct cc_err *err)
+{
+    double sum = 0;
+    int k;
+
+    if (w->after) {
+        w->count[CC_MISHAP_AFTER] += w->count[CC_MISHAP_FAIL];
+        w->count[CC_MISHAP_FAIL] = 0;
+    }
+    for (k = 0; k < CC_MISHAP_COUNT; k++)
+        sum += w->chance[k];
+    if (sum > 1 + 1e-9)
+        return cc_err_set(err, CC_E_INVALID, "provider mock: the chances of %s are more than 1 together", op);
+    if (w->latency_max_ms && w->latency_max_ms < w->latency_ms)
+        return cc_err_set(err, CC_E_INVALID, "provider mock: latency_max_ms of %s is below its latency_ms", op);
+    return 0;
 }
 
 int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc_err *err)
@@ -117,10 +239,18 @@ int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc
 
     for (i = 0; i < CC_OP_COUNT; i++)
         m->whim[i].code = CC_E_UNAVAILABLE;
-    /* The general latency first, whatever the order of a Lua table. */
+    /* Those of one operation last, whatever the order of a Lua table. */
     for (pass = 0; pass < 2; pass++)
-        for (i = 0; i < settings->n && r == 0; i++)
-            if ((strcmp(settings->v[i].key, "latency_ms") == 0) == (pass == 0))
-                r = set(m, &settings->v[i], err);
+        for (i = 0; i < settings->n && r == 0; i++) {
+            const struct cc_pair *p = &settings->v[i];
+            enum cc_provider_op op = op_of(p->key);
+
+            if (pass == 0 && op == CC_OP_COUNT && (r = set_world(m, p, err)) == 1)
+                r = set_general(m, p, err);
+            else if (pass == 1 && op != CC_OP_COUNT)
+                r = set_op(m, op, p, err);
+        }
+    for (i = 0; i < CC_OP_COUNT && r == 0; i++)
+        r = settle(&m->whim[i], cc_mock_ops[i], err);
     return r;
 }

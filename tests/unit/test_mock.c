@@ -1,5 +1,9 @@
-/* The mock on a virtual clock: scripted latency, faults, lost answers, late lists, and a world in a file. */
+/* The mock on a virtual clock: scripted latency, faults, lost answers, late lists, chance from a seed, and a world in a
+ * file that kills and other processes leave whole. */
 #include "test_provider.h"
+
+#include <jansson.h>
+#include <signal.h>
 
 struct wait {
     int calls;
@@ -7,6 +11,7 @@ struct wait {
     int code;
     size_t listed;
     enum cc_machine_state state;
+    char first[64]; /* id of the first one listed */
 };
 
 struct world {
@@ -24,6 +29,7 @@ static void on_done(void *arg, const struct cc_provider_res *res)
     w->err = res->err;
     w->listed = res->machines.n;
     w->state = res->machine.state;
+    snprintf(w->first, sizeof(w->first), "%s", res->machines.n ? res->machines.v[0].provider_id : "");
 }
 
 static struct world *open_world(const struct cc_pair *v, size_t n)
@@ -152,29 +158,433 @@ static void test_boot_time_and_a_late_list(void **state)
     close_world(o);
 }
 
+/* One call on a machine, waited for on the virtual clock; -1 while it has no answer within a minute. */
+static int call_on(struct world *o, enum cc_provider_op op, const struct cc_machine_spec *s)
+{
+    struct cc_provider_req req = { .op = op, .id = pid_of(s), .timeout_ms = 1000 };
+
+    if (op == CC_OP_CREATE)
+        req.machine = s;
+    begin(o, req);
+    return finish(o, 1000) == 1 ? -1 : o->w.code;
+}
+
+static size_t listed(struct world *o)
+{
+    begin(o, (struct cc_provider_req){ .op = CC_OP_LIST });
+    assert_int_equal(finish(o, 1), 0);
+    return o->w.listed;
+}
+
+/* ---------------------------------------------------------------- chance */
+
+/* What 40 machines meet at their creates, as a text of digits. */
+static void luck(const char *seed, int first, char out[41])
+{
+    const struct cc_pair v[] = { { "seed", seed }, { "chance.fail", "0.3" }, { "chance.lose", "0.2" } };
+    struct world *o = open_world(v, 3);
+    int i;
+
+    for (i = 0; i < 40; i++) {
+        int n = (first + i) % 40;
+        struct cc_machine_spec s = a_machine((unsigned)n);
+
+        out[n] = (char)('0' - call_on(o, CC_OP_CREATE, &s));
+    }
+    out[40] = 0;
+    close_world(o);
+}
+
+static void test_chance_comes_from_the_seed_and_the_machine(void **state)
+{
+    char a[41], b[41], c[41];
+
+    (void)state;
+    luck("7", 0, a);
+    luck("7", 13, b); /* in another order */
+    luck("8", 0, c);
+    assert_string_equal(a, b);
+    assert_string_not_equal(a, c);
+    assert_non_null(strchr(a, '0'));                    /* done */
+    assert_non_null(strchr(a, '0' - CC_E_UNAVAILABLE)); /* failed */
+    assert_non_null(strchr(a, '0' - CC_E_TIMEOUT));     /* lost */
+}
+
+static void test_chances_come_as_often_as_told(void **state)
+{
+    const struct cc_pair v[] = { { "status.chance.fail", "0.25" }, { "status.code", "limit" } };
+    struct world *o = open_world(v, 2);
+    struct cc_machine_spec s = a_machine(7);
+    int i, failed = 0;
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    for (i = 0; i < 2000; i++)
+        failed += call_on(o, CC_OP_STATUS, &s) == CC_E_LIMIT;
+    assert_in_range(failed, 400, 600); /* 500, give or take five deviations */
+    close_world(o);
+}
+
+static void test_latency_between_two_bounds(void **state)
+{
+    const struct cc_pair v[] = { { "latency_ms", "100" }, { "latency_max_ms", "300" } };
+    struct world *o = open_world(v, 2);
+    uint64_t least = 1000, most = 0, ms;
+    int i;
+
+    (void)state;
+    for (i = 0; i < 100; i++) {
+        begin(o, (struct cc_provider_req){ .op = CC_OP_LIST });
+        for (ms = 0; finish(o, 1) == 1; ms++)
+            ;
+        least = ms < least ? ms : least;
+        most = ms > most ? ms : most;
+    }
+    assert_in_range(least, 99, 120);
+    assert_in_range(most, 280, 300);
+    close_world(o);
+}
+
+static void test_settings_that_cannot_be_are_refused(void **state)
+{
+    static const struct cc_pair bad[][2] = { { { "create.chance.fail", "1.5" }, { "seed", "1" } },
+                                             { { "create.chance.fail", "0.6" }, { "create.chance.lose", "0.6" } },
+                                             { { "destroy.half", "1" }, { "seed", "1" } },
+                                             { { "half", "1" }, { "seed", "1" } },
+                                             { { "latency_ms", "10" }, { "latency_max_ms", "5" } },
+                                             { { "stop.chance.burn", "0.1" }, { "seed", "1" } },
+                                             { { "stop.code", "oops" }, { "seed", "1" } },
+                                             { { "attach_live", "yes" }, { "seed", "1" } },
+                                             { { "seed", "-1" }, { "orphans", "1" } },
+                                             { { "stopp.fail", "1" }, { "seed", "1" } } };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        struct cc_pairs s = { bad[i], 2 };
+        struct cc_err err = { .message = "" };
+        void *self;
+
+        if (cc_driver_find("mock")->open(&s, &self, &err) != CC_E_INVALID)
+            fail_msg("%s = %s was accepted", bad[i][0].key, bad[i][0].value);
+        assert_non_null(strstr(err.message, "mock"));
+    }
+}
+
+/* ---------------------------------------------------------------- mishaps */
+
+static void test_a_destroy_that_is_answered_429(void **state)
+{
+    const struct cc_pair v[] = { { "destroy.fail", "1" },
+                                 { "destroy.code", "limit" },
+                                 { "destroy.retry_after_ms", "2500" } };
+    struct world *o = open_world(v, 3);
+    struct cc_machine_spec s = a_machine(8);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), CC_E_LIMIT);
+    assert_int_equal(o->w.err.retry_after_ms, 2500);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &s), CC_E_NOT_FOUND);
+    close_world(o);
+}
+
+static void test_a_half_made_machine(void **state)
+{
+    const struct cc_pair v[] = { { "create.half", "21" } };
+    struct world *o = open_world(v, 1);
+    bool error = false, starting = false;
+    struct cc_machine_spec s;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        s = a_machine(i);
+        assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_UNAVAILABLE);
+        assert_int_equal(call_on(o, CC_OP_STATUS, &s), 0);
+        error |= o->w.state == CC_M_ERROR;
+        starting |= o->w.state == CC_M_STARTING;
+    }
+    assert_true(error && starting);
+    assert_int_equal(listed(o), 20);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_UNAVAILABLE); /* the last of the 21 */
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);                /* completes it */
+    assert_int_equal(o->w.state, CC_M_RUNNING);
+    s = a_machine(0);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), 0);
+    s = a_machine(1);
+    assert_int_equal(call_on(o, CC_OP_START, &s), 0);
+    assert_int_equal(o->w.state, CC_M_RUNNING);
+    assert_int_equal(listed(o), 19);
+    close_world(o);
+}
+
+static void test_an_effect_after_its_caller_has_given_up(void **state)
+{
+    const struct cc_pair v[] = {
+        { "create.late", "1" }, { "stop.late", "1" }, { "destroy.late", "1" }, { "late_ms", "500" }
+    };
+    struct world *o = open_world(v, 4);
+    struct cc_machine_spec s = a_machine(9);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_TIMEOUT);
+    assert_int_equal(listed(o), 0);
+    cc_clock_advance(500);
+    assert_int_equal(listed(o), 1);
+    assert_int_equal(call_on(o, CC_OP_STOP, &s), CC_E_TIMEOUT);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &s), 0);
+    assert_int_equal(o->w.state, CC_M_RUNNING);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &s), 0); /* the one before took a second of the clock */
+    assert_int_equal(o->w.state, CC_M_STOPPED);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), CC_E_TIMEOUT);
+    assert_int_equal(listed(o), 1);
+    cc_clock_advance(500);
+    assert_int_equal(listed(o), 0);
+    close_world(o);
+}
+
+static void test_orphans_are_there_until_they_are_destroyed(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "orphans", "3" }, { "state", path } };
+    struct cc_provider_req drop = { .op = CC_OP_DESTROY };
+    struct world *o;
+    char id[64];
+
+    (void)state;
+    close(mkstemp(path));
+    o = open_world(v, 2);
+    assert_int_equal(listed(o), 3);
+    strcpy(id, o->w.first);
+    drop.id = id;
+    begin(o, drop);
+    assert_int_equal(finish(o, 1), 0);
+    assert_int_equal(listed(o), 2);
+    close_world(o);
+    o = open_world(v, 2);
+    assert_int_equal(listed(o), 2);
+    assert_string_not_equal(o->w.first, id);
+    close_world(o);
+    unlink(path);
+}
+
+/* ---------------------------------------------------------------- the world in a file */
+
 static void test_the_world_outlives_the_process(void **state)
 {
     char path[] = "/tmp/cc-mock-XXXXXX";
-    const struct cc_pair v[] = { { "state", path } };
-    struct cc_machine_spec s = a_machine(5);
+    const struct cc_pair v[] = { { "state", path }, { "stop.late", "1" } };
+    struct cc_machine_spec s = a_machine(5), t = a_machine(6);
     struct cc_volume_spec vol = { .id = "v1", .size_gib = 4 };
+    struct cc_mount_spec mount = { "v1", "/data" };
     struct world *o;
 
     (void)state;
     close(mkstemp(path));
     unlink(path);
-    o = open_world(v, 1);
-    begin(o, (struct cc_provider_req){ .op = CC_OP_CREATE, .machine = &s });
-    assert_int_equal(finish(o, 1), 0);
+    o = open_world(v, 2);
     begin(o, (struct cc_provider_req){ .op = CC_OP_VOLUME_CREATE, .volume = &vol });
     assert_int_equal(finish(o, 1), 0);
-    close_world(o);
+    s.volumes = &mount;
+    s.n_volumes = 1;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &t), 0);
+    begin(o, (struct cc_provider_req){ .op = CC_OP_STOP, .id = pid_of(&t), .timeout_ms = 1000 });
+    close_world(o); /* the late stop is on its way */
     o = open_world(v, 1);
-    begin(o, (struct cc_provider_req){ .op = CC_OP_STATUS, .id = pid_of(&s) });
-    assert_int_equal(finish(o, 1), 0);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &s), 0);
     assert_int_equal(o->w.state, CC_M_RUNNING);
+    begin(o, (struct cc_provider_req){ .op = CC_OP_VOLUME_DELETE, .id = "v1" });
+    assert_int_equal(finish(o, 1), CC_E_CONFLICT);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &t), 0);
+    assert_int_equal(o->w.state, CC_M_STOPPED);
     close_world(o);
     unlink(path);
+}
+
+static void test_two_processes_share_a_world(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path } };
+    struct cc_machine_spec s = a_machine(10), t = a_machine(11);
+    struct world *a, *b;
+    struct stat st;
+    int i;
+
+    (void)state;
+    close(mkstemp(path));
+    a = open_world(v, 1);
+    b = open_world(v, 1);
+    assert_int_equal(call_on(a, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(b, CC_OP_STATUS, &s), 0);
+    assert_int_equal(call_on(b, CC_OP_STOP, &s), 0);
+    assert_int_equal(call_on(a, CC_OP_STATUS, &s), 0);
+    assert_int_equal(a->w.state, CC_M_STOPPED);
+    for (i = 0; i < 1500; i++) { /* the file is rewritten on the way: the other must follow it */
+        assert_int_equal(call_on(i & 1 ? a : b, CC_OP_START, &s), 0);
+        assert_int_equal(call_on(i & 1 ? b : a, CC_OP_STOP, &s), 0);
+    }
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 1100 * 500);
+    assert_int_equal(call_on(a, CC_OP_CREATE, &t), 0);
+    assert_int_equal(listed(b), 2);
+    close_world(a);
+    close_world(b);
+    unlink(path);
+}
+
+static void test_a_state_that_is_no_journal_is_refused(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path } };
+    struct cc_pairs s = { v, 1 };
+    struct cc_err err = { .message = "" };
+    void *self;
+    int fd;
+
+    (void)state;
+    fd = mkstemp(path);
+    assert_int_equal(write(fd, "hello\n", 6), 6);
+    close(fd);
+    assert_int_equal(cc_driver_find("mock")->open(&s, &self, &err), CC_E_CORRUPT);
+    unlink(path);
+}
+
+/* ---------------------------------------------------------------- kills */
+
+struct paths {
+    char state[64], ledger[64];
+};
+
+static struct paths *temp_paths(void)
+{
+    static struct paths p;
+    char dir[] = "/tmp/cc-mock-XXXXXX";
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(p.state, sizeof(p.state), "%s/state", dir);
+    snprintf(p.ledger, sizeof(p.ledger), "%s/ledger", dir);
+    return &p;
+}
+
+static void drop_paths(struct paths *p)
+{
+    unlink(p->state);
+    unlink(p->ledger);
+    *strrchr(p->state, '/') = 0;
+    assert_int_equal(rmdir(p->state), 0);
+}
+
+/* Lines of the ledger that say "changed" of `op`. */
+static int changes_of(const struct paths *p, const char *op)
+{
+    FILE *f = fopen(p->ledger, "re");
+    char line[512];
+    int n = 0;
+
+    while (f && fgets(line, sizeof(line), f)) {
+        json_t *o = json_loads(line, 0, NULL);
+
+        assert_non_null(o); /* each line is whole */
+        n +=
+            json_is_true(json_object_get(o, "changed")) && strcmp(json_string_value(json_object_get(o, "op")), op) == 0;
+        json_decref(o);
+    }
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static void test_the_ledger_counts_effects(void **state)
+{
+    struct paths *p = temp_paths();
+    const struct cc_pair v[] = { { "state", p->state }, { "ledger", p->ledger }, { "create.after", "1" } };
+    struct world *o = open_world(v, 3);
+    struct cc_machine_spec s = a_machine(12);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_UNAVAILABLE);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0); /* found */
+    assert_int_equal(call_on(o, CC_OP_STOP, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_STOP, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), 0);
+    assert_int_equal(changes_of(p, "create"), 1);
+    assert_int_equal(changes_of(p, "stop"), 1);
+    assert_int_equal(changes_of(p, "destroy"), 1);
+    close_world(o);
+    drop_paths(p);
+}
+
+/* Creates machines as fast as it can until it is killed. */
+static void create_for_ever(const struct paths *p, unsigned first)
+{
+    const struct cc_pair v[] = { { "state", p->state }, { "ledger", p->ledger } };
+    struct world *o = open_world(v, 2);
+    unsigned i;
+
+    for (i = 0;; i++) {
+        struct cc_machine_spec s = a_machine(first + i);
+
+        call_on(o, CC_OP_CREATE, &s);
+    }
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+static void test_a_kill_leaves_the_last_effect_whole_or_absent(void **state)
+{
+    struct paths *p = temp_paths();
+    const struct cc_pair v[] = { { "state", p->state }, { "ledger", p->ledger } };
+    struct world *o;
+    unsigned i;
+    int status;
+
+    (void)state;
+    for (i = 0; i < 30; i++) {
+        off_t before = size_of(p->state);
+        pid_t pid = fork();
+
+        if (pid == 0)
+            create_for_ever(p, i * 100000);
+        while (size_of(p->state) < before + 20000 + (off_t)i * 997)
+            sched_yield();
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        o = open_world(v, 2);
+        assert_int_equal((int)listed(o), changes_of(p, "create"));
+        close_world(o);
+    }
+    drop_paths(p);
+}
+
+static void test_a_line_that_was_cut_off_is_no_effect(void **state)
+{
+    struct paths *p = temp_paths();
+    const struct cc_pair v[] = { { "state", p->state }, { "ledger", p->ledger } };
+    struct world *o = open_world(v, 2);
+    struct cc_machine_spec s = a_machine(13), t = a_machine(14);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    close_world(o);
+    assert_int_equal(truncate(p->ledger, 0), 0); /* killed before the ledger's line: it is added */
+    o = open_world(v, 2);
+    assert_int_equal(changes_of(p, "create"), 1);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &t), 0);
+    assert_int_equal(truncate(p->state, size_of(p->state) - 3), 0); /* killed in the middle of a write */
+    assert_int_equal(listed(o), 1);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &t), 0);
+    assert_int_equal(listed(o), 2);
+    close_world(o);
+    drop_paths(p);
 }
 
 static void test_closing_with_answers_held(void **state)
@@ -201,7 +611,20 @@ int main(void)
         cmocka_unit_test(test_failures_before_and_after_the_effect),
         cmocka_unit_test(test_a_lost_answer_meets_the_deadline),
         cmocka_unit_test(test_boot_time_and_a_late_list),
+        cmocka_unit_test(test_chance_comes_from_the_seed_and_the_machine),
+        cmocka_unit_test(test_chances_come_as_often_as_told),
+        cmocka_unit_test(test_latency_between_two_bounds),
+        cmocka_unit_test(test_settings_that_cannot_be_are_refused),
+        cmocka_unit_test(test_a_destroy_that_is_answered_429),
+        cmocka_unit_test(test_a_half_made_machine),
+        cmocka_unit_test(test_an_effect_after_its_caller_has_given_up),
+        cmocka_unit_test(test_orphans_are_there_until_they_are_destroyed),
         cmocka_unit_test(test_the_world_outlives_the_process),
+        cmocka_unit_test(test_two_processes_share_a_world),
+        cmocka_unit_test(test_a_state_that_is_no_journal_is_refused),
+        cmocka_unit_test(test_the_ledger_counts_effects),
+        cmocka_unit_test(test_a_kill_leaves_the_last_effect_whole_or_absent),
+        cmocka_unit_test(test_a_line_that_was_cut_off_is_no_effect),
         cmocka_unit_test(test_closing_with_answers_held),
     };
 

@@ -1,14 +1,11 @@
-/* state.c - the mock's world, in memory and, when asked, in a file. */
+/* world.c - the mock's machines and volumes, in memory. */
 #include "providers/mock/mock.h"
 
+#include "host/sys/clock.h"
 #include "host/sys/mem.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static unsigned bucket(const char *short_id) { return (unsigned)(strtoul(short_id + 4, NULL, 16) % CC_MOCK_BUCKETS); }
 
@@ -78,6 +75,7 @@ struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id)
         v = cc_xcalloc(1, sizeof(*v));
         v->next = m->machines[b];
         m->machines[b] = v;
+        m->objects++;
     }
     v->short_id = cc_xstrdup(short_id);
     return v;
@@ -96,6 +94,7 @@ struct cc_mock_volume *cc_mock_volume(struct cc_mock *m, const char *id, bool ma
     v->id = cc_xstrdup(id);
     v->next = m->volumes;
     m->volumes = v;
+    m->objects++;
     return v;
 }
 
@@ -108,6 +107,7 @@ void cc_mock_drop_volume(struct cc_mock *m, const char *id)
             *at = v->next;
             free(v->id);
             free(v);
+            m->objects--;
             return;
         }
 }
@@ -119,14 +119,21 @@ static const char *text(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-static void load_machine(struct cc_mock *m, const json_t *o)
+static const char *const halves[] = { "no", "error", "starting" };
+
+static enum cc_half half_of(const char *word)
+{
+    return strcmp(word, "error") == 0 ? CC_HALF_ERROR : strcmp(word, "starting") == 0 ? CC_HALF_STARTING : CC_HALF_NO;
+}
+
+struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o)
 {
     struct cc_mock_machine *v;
     json_t *mount;
     size_t i;
 
     if (!cc_short_ok(text(o, "short")))
-        return;
+        return NULL;
     v = cc_mock_add(m, text(o, "short"));
     v->id = cc_xstrdup(text(o, "id"));
     v->name = cc_xstrdup(text(o, "name"));
@@ -137,36 +144,15 @@ static void load_machine(struct cc_mock *m, const json_t *o)
     json_array_foreach (json_object_get(o, "volumes"), i, mount) {
         struct cc_mount_spec one = { text(mount, "id"), text(mount, "path") };
 
-        if (i < CC_MOUNTS_MAX)
+        if (i <= CC_MOUNTS_MAX)
             cc_mock_mount(v, &one);
     }
+    v->half = half_of(text(o, "half"));
     v->running = json_is_true(json_object_get(o, "running"));
     v->created_at = json_integer_value(json_object_get(o, "created_at"));
     v->started_at = json_integer_value(json_object_get(o, "started_at"));
     v->ready_at = json_integer_value(json_object_get(o, "ready_at"));
-}
-
-int cc_mock_load(struct cc_mock *m, struct cc_err *err)
-{
-    json_error_t why;
-    json_t *doc, *list;
-    size_t i;
-
-    if (!m->path || access(m->path, F_OK) != 0)
-        return 0;
-    if (!(doc = json_load_file(m->path, 0, &why)))
-        return cc_err_set(err, CC_E_CORRUPT, "state of the mock in %s: %s", m->path, why.text);
-    list = json_object_get(doc, "machines");
-    for (i = 0; i < json_array_size(list); i++)
-        load_machine(m, json_array_get(list, i));
-    list = json_object_get(doc, "volumes");
-    for (i = 0; i < json_array_size(list); i++) {
-        const json_t *o = json_array_get(list, i);
-
-        cc_mock_volume(m, text(o, "id"), true)->size_gib = (uint32_t)json_integer_value(json_object_get(o, "size_gib"));
-    }
-    json_decref(doc);
-    return 0;
+    return v;
 }
 
 static json_t *mounts_json(const struct cc_mock_machine *v)
@@ -179,54 +165,55 @@ static json_t *mounts_json(const struct cc_mock_machine *v)
     return list;
 }
 
-int cc_mock_save(const struct cc_mock *m, struct cc_err *err)
+json_t *cc_mock_machine_json(const struct cc_mock_machine *v)
 {
-    json_t *machines, *volumes, *doc;
-    const struct cc_mock_machine *v;
-    const struct cc_mock_volume *w;
-    char *tmp;
-    int b, r = 0;
-
-    if (!m->path)
-        return 0;
-    machines = json_array();
-    volumes = json_array();
-    for (b = 0; b < CC_MOCK_BUCKETS; b++)
-        for (v = m->machines[b]; v; v = v->next)
-            if (!v->destroyed)
-                json_array_append_new(
-                    machines,
-                    json_pack("{s:s, s:o, s:s, s:s, s:s, s:f, s:I, s:I, s:b, s:I, s:I, s:I}", "short", v->short_id,
-                              "volumes", mounts_json(v), "id", v->id, "name", v->name, "image", v->image, "vcpu",
-                              v->vcpu, "memory_mib", (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib,
-                              "running", v->running, "created_at", (json_int_t)v->created_at, "started_at",
-                              (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at));
-    for (w = m->volumes; w; w = w->next)
-        json_array_append_new(volumes, json_pack("{s:s, s:I}", "id", w->id, "size_gib", (json_int_t)w->size_gib));
-    doc = json_pack("{s:o, s:o}", "machines", machines, "volumes", volumes);
-    tmp = cc_xasprintf("%s.new", m->path);
-    if (json_dump_file(doc, tmp, JSON_COMPACT) != 0 || rename(tmp, m->path) != 0)
-        r = cc_err_sys(err, errno, "state of the mock in %s", m->path);
-    json_decref(doc);
-    free(tmp);
-    return r;
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I}", "short", v->short_id, "id",
+                     v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
+                     (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib, "volumes", mounts_json(v), "half",
+                     halves[v->half], "running", v->running, "created_at", (json_int_t)v->created_at, "started_at",
+                     (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at);
 }
 
-void cc_mock_free(struct cc_mock *m)
+void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)
+{
+    v->half = CC_HALF_NO;
+    v->running = true;
+    v->started_at = cc_wall_ms();
+    v->ready_at = v->started_at + (int64_t)m->boot_ms;
+}
+
+void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v)
+{
+    struct cc_mock_machine **at;
+
+    v->running = false;
+    v->destroyed = true;
+    v->destroyed_at = cc_wall_ms();
+    if (m->list_lag_ms) /* a late list still shows it */
+        return;
+    for (at = &m->machines[bucket(v->short_id)]; *at != v; at = &(*at)->next)
+        ;
+    *at = v->next;
+    clear(v);
+    free(v);
+    m->objects--;
+}
+
+void cc_mock_forget(struct cc_mock *m)
 {
     struct cc_mock_machine *v, *next;
     int b;
 
-    for (b = 0; b < CC_MOCK_BUCKETS; b++)
+    for (b = 0; b < CC_MOCK_BUCKETS; b++) {
         for (v = m->machines[b]; v; v = next) {
             next = v->next;
             clear(v);
             free(v);
         }
+        m->machines[b] = NULL;
+    }
     while (m->volumes)
         cc_mock_drop_volume(m, m->volumes->id);
-    free(m->path);
-    free(m->endpoint);
-    free(m->exec_out);
-    free(m);
+    cc_mock_late_forget(m);
+    m->objects = 0;
 }

@@ -6,8 +6,8 @@
 -- Works on the store of DATA_DIR (./data), beside a running `cchost serve` or without one.
 
 local app = require "script"
+local access = require "machines.access"
 local instances = require "instances"
-local work = require "work"
 
 local args = { ... }
 local keep = args[1] == "--keep"
@@ -18,9 +18,9 @@ app.open()
 
 local machine = app.must(instances.create(instances.operator, { labels = { made_by = "run-command" } }))
 app.progress("machine %s is being made", machine.name)
-app.must(work.wait(machine.id, 60))
+app.must(instances.operation(instances.operator, machine.operation, 60))
 
-local result, why = instances.exec(instances.operator, machine.id, args)
+local result, why = access.exec(instances.operator, machine.id, args)
 
 if keep then
   print("kept: " .. machine.name)

@@ -5,6 +5,7 @@
 --   cchost examples/stop-idle.lua 2026-11-20T12:00:00Z    unused since then
 
 local app = require "script"
+local access = require "machines.access"
 local instances = require "instances"
 local json = require "json"
 local time = require "time"
@@ -29,7 +30,7 @@ app.open()
 -- The newest of what the record and the machine itself know.
 local function last_used(rec)
   local at = time.parse(rec.last_activity_at)
-  local activity = instances.activity(instances.operator, rec.id)
+  local activity = access.activity(instances.operator, rec.id)
   return math.max(at, activity and activity.last_input_at or 0)
 end
 

@@ -6,6 +6,7 @@
 
 local crypto = require "crypto"
 local errors = require "errors"
+local idempotency = require "idempotency"
 local json = require "json"
 local log = require "log"
 local router = require "router"
@@ -38,7 +39,8 @@ function M.authenticate(http)
   return operator
 end
 
-local function reply_error(http, err)
+-- What an error value becomes. -> status, body, headers
+local function error_answer(http, err)
   local status = err.http_status or errors.status[err.code] or 500
   local message = err.message
   if status == 500 then
@@ -47,19 +49,23 @@ local function reply_error(http, err)
   end
   local headers = err.headers
   if err.retry_after then headers = { ["Retry-After"] = ("%d"):format(math.ceil(err.retry_after)) } end
-  http:reply(status, json.encode { error = message, code = err.code, field = err.field, status = err.status_now }, headers)
+  return status, json.encode { error = message, code = err.code, field = err.field, status = err.status_now }, headers
 end
 
+-- -> the decoded object, its text | nil, err
 local function read_body(http, options)
   local text, err = http:body(options.body_max)
   if not text then return nil, err end
-  if text == "" then text = "{}" end
-  local value, why = json.decode(text)
+  local value, why = json.decode(text == "" and "{}" or text)
   if value == nil then return nil, why end
   if value == json.null or type(value) ~= "table" then
     return errors.fail("invalid", "body: a JSON object expected")
   end
-  return value
+  if options.body ~= true then
+    local ok, fault = schema.check(options.body, value)
+    if not ok then return nil, fault end
+  end
+  return value, text
 end
 
 local function not_found(http, allowed)
@@ -68,33 +74,55 @@ local function not_found(http, allowed)
     { http_status = 405, headers = { Allow = table.concat(allowed, ", ") } })
 end
 
+-- Calls a route's handler. -> status, body (text), headers | true
+local function call(route, req)
+  local status, body, headers = route.handler(req)
+  if status == nil then return error_answer(req.http, body) end
+  return status, type(body) == "table" and json.encode(body) or body, headers
+end
+
+-- The same for a request that carries an Idempotency-Key.
+local function call_once(route, req, key, text)
+  local http = req.http
+  local said = ("%s %s?%s\n%s"):format(http:method(), http:path(), http:query() or "", text or "")
+  local who = req.actor.admin and "operator" or tostring(req.actor.user)
+  local ticket, answer, err = idempotency.begin(who, key, crypto.hex(crypto.sha256(said)))
+  if err then return error_answer(http, err) end
+  if answer then
+    local headers = answer.headers or {}
+    headers["Idempotency-Replayed"] = "true"
+    return answer.status, answer.body, headers
+  end
+  req.actor = setmetatable({ idempotent = ticket }, { __index = req.actor })
+  local ok, status, body, headers = xpcall(call, debug.traceback, route, req)
+  ticket:finish(ok and status ~= true and status or nil, body, headers)
+  if not ok then error(status, 0) end
+  return status, body, headers
+end
+
 local function run(http)
   local route, first, second = M.router:find(http:method(), http:path())
   local options = route and route.options
-  local actor, err
+  local actor, body, text, err
   if not (options and options.open) then
     actor, err = M.authenticate(http)
-    if not actor then return nil, err end
+    if not actor then return error_answer(http, err) end
   end
-  if not route then return not_found(http, first) end
-  local body
+  if not route then return error_answer(http, select(2, not_found(http, first))) end
   if options.body then
-    body, err = read_body(http, options)
-    if not body then return nil, err end
-    if options.body ~= true then
-      local ok, why = schema.check(options.body, body)
-      if not ok then return nil, why end
-    end
+    body, text = read_body(http, options)
+    if not body then return error_answer(http, text) end
   end
-  return route.handler { http = http, actor = actor, body = body, id = first, second = second }
+  local req = { http = http, actor = actor, body = body, id = first, second = second }
+  local key = actor and http:method() == "POST" and http:header("idempotency-key")
+  if key then return call_once(route, req, key, text) end
+  return call(route, req)
 end
 
 -- The server's handler. Runs in a task of its own per request.
 function M.handle(http)
   local status, body, headers = run(http)
-  if status == nil then return reply_error(http, body) end
-  if status == true then return end
-  http:reply(status, type(body) == "table" and json.encode(body) or body, headers)
+  if status ~= true then http:reply(status, body, headers) end
 end
 
 -- The value of a query parameter, percent-decoded, or nil.
@@ -105,6 +133,33 @@ function M.query(http, name)
     local k, v = pair:match("^([^=]*)=?(.*)$")
     if k == name then return (v:gsub("+", " "):gsub("%%(%x%x)", function(h) return string.char(tonumber(h, 16)) end)) end
   end
+end
+
+-- ?wait=SECONDS, how long the answer may be held. -> seconds or nil when it is absent | false, err
+function M.wait(http)
+  local text = M.query(http, "wait")
+  if text == nil then return nil end
+  local n = text:match("^%d+$") and tonumber(text)
+  if n and n <= 300 then return n end
+  return false, errors.new("invalid", "wait: a number of seconds from 0 to 300 expected", { field = "wait" })
+end
+
+-- The version that If-Match asks for, or nil for any. -> version or nil | false, err
+function M.if_match(http)
+  local match = http:header("if-match")
+  if match == nil or match == "*" then return nil end
+  local version = tonumber(match:match('^"(%d+)"$'))
+  if version then return version end
+  return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
+end
+
+-- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one.
+function M.tagged(http, text)
+  local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
+  local tag = version and '"' .. version .. '"'
+  local have = tag and http:header("if-none-match")
+  if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end
+  return 200, text, tag and { ETag = tag }
 end
 
 -- limit=1..1000 and after=cursor of a list. -> limit, after | nil, err

@@ -29,6 +29,16 @@ M.declared = {
   { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
   { "STOP_GRACE_SECONDS", "int", 5, min = 0, max = 300, doc = "time between TERM and KILL when a local machine stops" },
   { "TERMINAL_COMMAND", "string", nil, doc = "what a terminal runs; zellij, else tmux, else the login shell when absent" },
+  { "PROVIDER_REQUESTS_PER_HOUR", "table", nil, numbers = true,
+    doc = "what a provider allows, as text: {hetzner=3600}; sweeps keep to half of it" },
+  { "SWEEP_SECONDS", "int", 30, min = 1, max = 86400, doc = "between two comparisons of records and providers" },
+  { "ORPHANS", "enum", "report", one_of = { "report", "delete" },
+    doc = "what becomes of machines labelled ours that no record knows" },
+  { "ORPHAN_GRACE_SECONDS", "int", 3600, min = 0, max = 30 * 86400,
+    doc = "how long one must have been seen before it is deleted" },
+  { "STATUS_SECONDS", "table", nil, numbers = true,
+    doc = "how long a status may last, as text: {STARTING=900, STOPPING=600, DELETING=1800}" },
+  { "QUOTA_INSTANCES", "int", 10, min = 0, max = 1000000, doc = "machines that a user may have; 0: any number" },
   { "MOCK", "table", nil, doc = "a Lua table of the mock provider's faults and latencies, as text" },
 }
 
@@ -95,10 +105,15 @@ function parse.cidrs(_, text)
 end
 
 -- a Lua table as text: only values, nothing that runs
-function parse.table(_, text)
+function parse.table(d, text)
   local chunk = load("return " .. text, "=setting", "t", {})
   local ok, t = pcall(chunk or error)
   if not ok or type(t) ~= "table" then return nil, "a Lua table like {create = {latency_ms = 50}} expected" end
+  for name, value in pairs(d.numbers and t or {}) do
+    if type(name) ~= "string" or type(value) ~= "number" or value < 1 then
+      return nil, "names with numbers of 1 or more expected"
+    end
+  end
   return t
 end
 

@@ -32,17 +32,15 @@ function M.backwards(kind, id)
   end
 end
 
-local function apply(record, changes)
-  for name, value in pairs(changes) do
-    if value == json.null then value = nil end
-    record[name] = value
-  end
+local function apply(record, data)
+  for name, value in pairs(data.changes or {}) do record[name] = value end
+  for _, name in ipairs(data.removed or {}) do record[name] = nil end
 end
 
 -- Pure. `entries`: decoded data of consecutive entries, newest first, the last one full. -> record
 function M.fold(entries)
   local record = entries[#entries].changes
-  for i = #entries - 1, 1, -1 do apply(record, entries[i].changes or {}) end
+  for i = #entries - 1, 1, -1 do apply(record, entries[i]) end
   return record
 end
 

@@ -1,14 +1,19 @@
--- The providers that this process uses, opened once each.
+-- The providers that this process uses, opened once each, and what each may be asked.
 --
 -- providers.setup(settings)      how each is configured
 -- providers.get(name) -> p | nil, err
+-- providers.names(), providers.opened(name)
+-- providers.within_budget(name, share)   whether at least `share` (0..1) of its requests of this hour are left
 
 local provider = require "provider"
+local time = require "time"
 
 local M = {}
 
-local settings_of = {}
-local open = {}
+local HOUR, MINUTE = 3600000, 60000
+
+local settings_of, per_hour = {}, {}
+local open, samples = {}, {}
 
 function M.setup(settings)
   settings_of["local"] = {
@@ -20,16 +25,42 @@ function M.setup(settings)
   local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS
   settings_of.mock = mock
+  per_hour = settings.PROVIDER_REQUESTS_PER_HOUR or {}
   M.seconds = settings.PROVIDER_SECONDS
   M.threads = settings.PROVIDER_THREADS
 end
 
 function M.get(name)
   if open[name] then return open[name] end
+  if not settings_of[name] then return nil, M.unknown(name) end
   local p, err = provider.open(name, settings_of[name])
   if not p then return nil, err end
   open[name] = p
   return p
+end
+
+function M.unknown(name)
+  return require("errors").new("unsupported", "there is no provider called " .. tostring(name))
+end
+
+function M.names() return provider.names() end
+
+function M.opened(name) return open[name] ~= nil end
+
+-- One sample a minute of how many calls there have been, for an hour. -> calls of the last hour
+local function used(name)
+  local list, now, calls = samples[name] or {}, time.mono(), open[name]:stats().calls
+  samples[name] = list
+  if #list == 0 then list[1] = { at = now, calls = 0 } end
+  if now - list[#list].at >= MINUTE then list[#list + 1] = { at = now, calls = calls } end
+  while #list > 1 and now - list[2].at >= HOUR do table.remove(list, 1) end
+  return calls - list[1].calls
+end
+
+function M.within_budget(name, share)
+  local most = per_hour[name]
+  if not most or not open[name] then return true end
+  return used(name) <= most * (1 - share)
 end
 
 return M

@@ -55,11 +55,7 @@ function M.open()
   end
   log.setup { level = sys.env("LOG_LEVEL") or "warn", json = settings.ENVIRONMENT == "production" }
   M.settings = settings
-  local fs, store = require "fs", require "store"
-  M.must(fs.mkdir(settings.DATA_DIR, tonumber("700", 8)))
-  M.must(store.open { dir = settings.DATA_DIR, serve = false })
-  require("providers").setup(settings)
-  require("instances").settings.provider = settings.PROVIDER
+  M.must(require("setup").open(settings, { serve = false }))
   return settings
 end
 

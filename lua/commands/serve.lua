@@ -4,11 +4,15 @@ local config = require "config"
 local crypto = require "crypto"
 local fs = require "fs"
 local log = require "log"
-local store = require "store"
+local reconcile = require "reconcile"
+local runner = require "runner"
+local setup = require "setup"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
-local work = require "work"
+local watch = require "machines.watch"
+
+local WATCH_SECONDS = 2 -- between two looks for what is past its deadline, or has lost its runner
 
 local M = {}
 
@@ -96,15 +100,11 @@ end
 
 -- Everything that may fail, in order; what was opened is closed with the VM.
 local function start(settings)
-  local ok, err = fs.mkdir(settings.DATA_DIR, tonumber("700", 8))
-  if not ok then return nil, err end
-  ok, err = store.open { dir = settings.DATA_DIR, serve = true }
+  local ok, err = setup.open(settings, { serve = true })
   if not ok then return nil, err end
   local key, place = api_key(settings)
   if not key then return nil, place end
   require("app").api_key = key
-  require("providers").setup(settings)
-  require("instances").settings.provider = settings.PROVIDER
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
   local server
@@ -113,14 +113,27 @@ local function start(settings)
   return server, place
 end
 
--- What a serving process does besides answering: once, what the provider has against what we think; then again and
--- again, the work that a script left behind.
+-- Runs fn every so many seconds until the program ends. A fault in it is logged, and it goes on.
+local function every(seconds, fn)
+  task.spawn(function()
+    repeat
+      local ok, why = xpcall(fn, debug.traceback)
+      if not ok then log.error("serve", "a periodic task raised", { traceback = why }) end
+      local _, err = task.sleep(seconds)
+    until err
+  end)
+end
+
+-- What a serving process does besides answering.
 local function look_after(settings)
-  work.sweep(settings.PROVIDER)
-  repeat
-    local _, err = task.sleep(5)
-    if not err then work.resume() end
-  until err
+  every(settings.SWEEP_SECONDS, function()
+    for _, name in ipairs(reconcile.in_use(settings.PROVIDER)) do reconcile.sweep(name) end
+  end)
+  every(WATCH_SECONDS, function()
+    watch.expire()
+    runner.resume()
+  end)
+  every(3600, runner.tidy)
 end
 
 function M.run(args)
@@ -134,12 +147,12 @@ function M.run(args)
     return 1
   end
   local url = url_of(settings, server)
-  local resumed = work.resume()
+  local resumed = runner.resume()
   log.info("serve", "ready", {
     url = url, key = place, data = settings.DATA_DIR, provider = settings.PROVIDER, resumed = resumed,
   })
   banner(url, place)
-  task.spawn(look_after, settings)
+  look_after(settings)
   wait_for_end()
   log.info("serve", "ending; new connections are refused", {})
   local until_ms = time.mono() + settings.DRAIN_SECONDS * 1000
@@ -149,7 +162,7 @@ function M.run(args)
     log.warn("serve", "requests were cut", { error = tostring(err) })
     server:close()
   end
-  work.finish(math.max(0, (until_ms - time.mono()) / 1000))
+  runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end
 

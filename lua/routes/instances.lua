@@ -1,7 +1,9 @@
 -- /instances and what is beneath it.
 
 local app = require "app"
+local access = require "machines.access"
 local errors = require "errors"
+local fields = require "machines.fields"
 local host_http = require "http"
 local instances = require "instances"
 local json = require "json"
@@ -11,8 +13,17 @@ local types = require "types"
 -- What changes when the answer comes before the work is done: 202, and where to look.
 local function moved(rec, done, op)
   if rec == nil then return nil, done end
-  if done then return 200, rec end
+  if done then return 200, rec, { ETag = ('"%d"'):format(rec.version) } end
   return 202, rec, { Location = "/operations/" .. op }
+end
+
+-- A handler that asks for something of a machine: fn(req, seconds to wait) as instances.move answers.
+local function moving(fn)
+  return function(req)
+    local seconds, err = app.wait(req.http)
+    if seconds == false then return nil, err end
+    return moved(fn(req, seconds))
+  end
 end
 
 -- Open terminals end with a reason, not with a cut.
@@ -23,9 +34,15 @@ end
 app.get("/types", {}, function() return 200, types.list() end)
 
 app.post("/instances", { body = true }, function(req)
+  local seconds, werr = app.wait(req.http)
+  if seconds == false then return nil, werr end
   local rec, op = instances.create(req.actor, req.body)
   if not rec then return nil, op end
-  return 201, rec, { Location = "/operations/" .. op }
+  if seconds then
+    instances.operation(req.actor, op, seconds)
+    rec = instances.get(req.actor, rec.id) or rec
+  end
+  return 201, rec, { Location = "/operations/" .. op, ETag = ('"%d"'):format(rec.version) }
 end)
 
 app.get("/instances", {}, function(req)
@@ -40,41 +57,52 @@ app.get("/instances", {}, function(req)
 end)
 
 app.get("/instances/{id}", {}, function(req)
+  local at = req.http:query() and app.query(req.http, "at")
+  if at then
+    local rec, err = instances.at(req.actor, req.id, at)
+    if not rec then return nil, err end
+    return 200, rec
+  end
   local text, err = instances.text(req.actor, req.id)
   if not text then return nil, err end
-  return 200, text
+  return app.tagged(req.http, text)
 end)
 
-app.patch("/instances/{id}", { body = instances.patch_fields }, function(req)
-  local match, version = req.http:header("if-match"), nil
-  if match and match ~= "*" then
-    version = tonumber(match:match('^"(%d+)"$'))
-    if not version then
-      return errors.fail("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
-    end
-  end
+app.patch("/instances/{id}", { body = fields.patch }, function(req)
+  local version, verr = app.if_match(req.http)
+  if version == false then return nil, verr end
   local rec, err = instances.patch(req.actor, req.id, req.body, version)
   if not rec then return nil, err end
   return 200, rec, { ETag = ('"%d"'):format(rec.version) }
 end)
 
-app.delete("/instances/{id}", {}, function(req) return moved(instances.move(req.actor, req.id, "delete")) end)
+app.delete("/instances/{id}", {}, moving(function(req, seconds)
+  return instances.move(req.actor, req.id, "delete", seconds)
+end))
 
 for _, verb in ipairs { "stop", "start", "pause", "wake" } do
-  app.post("/instances/{id}/" .. verb, { body = {} }, function(req)
-    return moved(instances.move(req.actor, req.id, verb))
-  end)
+  app.post("/instances/{id}/" .. verb, { body = {} }, moving(function(req, seconds)
+    return instances.move(req.actor, req.id, verb, seconds)
+  end))
 end
 
 app.post("/instances/{id}/extend", { body = { hours = { "integer", required = true, min = 1, max = 87600 } } }, function(req)
   local rec, err = instances.extend(req.actor, req.id, req.body.hours)
   if not rec then return nil, err end
-  return 200, rec
+  return 200, rec, { ETag = ('"%d"'):format(rec.version) }
 end)
 
-app.post("/instances/{id}/resize", { body = { type = { "string", required = true, max = 64 } } }, function(req)
-  return moved(instances.resize(req.actor, req.id, req.body.type))
-end)
+app.post("/instances/{id}/resize", { body = { type = { "string", required = true, max = 64 } } }, moving(function(req, seconds)
+  return instances.resize(req.actor, req.id, req.body.type, seconds)
+end))
+
+app.post("/instances/{id}/volumes", { body = fields.volume }, moving(function(req, seconds)
+  return instances.attach(req.actor, req.id, req.body, seconds)
+end))
+
+app.delete("/instances/{id}/volumes/{volume}", {}, moving(function(req, seconds)
+  return instances.detach(req.actor, req.id, req.second, seconds)
+end))
 
 -- Runs fn in a task of its own, which is cancelled when the client goes.
 local function while_asked(http, fn)
@@ -97,7 +125,7 @@ local exec_fields = {
 app.post("/instances/{id}/exec", { body = exec_fields }, function(req)
   if #req.body.cmd == 0 then return errors.fail("invalid", "cmd: at least the program's name expected", { field = "cmd" }) end
   local result, err = while_asked(req.http, function()
-    return instances.exec(req.actor, req.id, req.body.cmd, req.body.timeout)
+    return access.exec(req.actor, req.id, req.body.cmd, req.body.timeout)
   end)
   if not result then return nil, err end
   result.stdout, result.stderr = json.text(result.stdout), json.text(result.stderr)
@@ -105,20 +133,20 @@ app.post("/instances/{id}/exec", { body = exec_fields }, function(req)
 end)
 
 app.get("/instances/{id}/logs", {}, function(req)
-  local text, err = instances.logs(req.actor, req.id)
+  local text, err = access.logs(req.actor, req.id)
   if not text then return nil, err end
   return 200, json.text(text), { ["Content-Type"] = "text/plain; charset=utf-8" }
 end)
 
 app.get("/instances/{id}/stats", {}, function(req)
-  local activity, err = instances.activity(req.actor, req.id)
+  local activity, err = access.activity(req.actor, req.id)
   if not activity then return nil, err end
   return 200, activity
 end)
 
 -- The terminal: ttyd's protocol, spoken by the agent on the machine; here only who may, and the way there.
 app.get("/instances/{id}/terminal", {}, function(req)
-  local rec, p = instances.running(req.actor, req.id)
+  local rec, p = access.running(req.actor, req.id)
   if not rec then return nil, p end
   local at, err = p:endpoint(rec.provider_id)
   if not at then return nil, err end
@@ -129,6 +157,6 @@ app.get("/instances/{id}/terminal", {}, function(req)
       http_status = 426, headers = { Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13" },
     })
   end
-  instances.doubt(rec, perr)
+  access.doubt(rec, perr)
   return errors.fail(perr.code, perr.message, { http_status = 502 })
 end)

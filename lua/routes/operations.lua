@@ -1,14 +1,27 @@
--- /operations/{id}: how far a piece of work is.
+-- /operations/{id}: how far a piece of work is, and its end on request.
 
 local app = require "app"
-local errors = require "errors"
-local store = require "store"
+local instances = require "instances"
+local json = require "json"
+
+local function answer(op, err)
+  if not op then return nil, err end
+  return 200, op, { ETag = ('"%d"'):format(op.version) }
+end
 
 app.get("/operations/{id}", {}, function(req)
-  local text, owner
-  if #req.id == 36 then text, owner = store.raw("operation", req.id) end
-  if not text or not (req.actor.admin or owner == req.actor.user) then
-    return errors.fail("not_found", "no such operation")
-  end
-  return 200, text
+  local seconds, werr = app.wait(req.http)
+  if seconds == false then return nil, werr end
+  local op, err = instances.operation(req.actor, req.id, seconds)
+  if not op then return nil, err end
+  return app.tagged(req.http, json.encode(op))
+end)
+
+-- Undoes what it did so far. With If-Match only if it is still at that version.
+app.post("/operations/{id}/cancel", { body = {} }, function(req)
+  local version, verr = app.if_match(req.http)
+  if version == false then return nil, verr end
+  local seconds, werr = app.wait(req.http)
+  if seconds == false then return nil, werr end
+  return answer(instances.cancel(req.actor, req.id, version, seconds))
 end)

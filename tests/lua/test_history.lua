@@ -20,7 +20,7 @@ end
 local life = {
   { at = 10, type = "created", data = { full = true, changes = { name = "a", status = "STARTING", size = 1 } } },
   { at = 20, data = { changes = { status = "RUNNING", error = "slow" } } },
-  { at = 30, data = { changes = { name = "b", error = json.null } } },
+  { at = 30, data = { changes = { name = "b" }, removed = { "error" } } },
   { at = 40, data = { full = true, changes = { name = "c", status = "RUNNING" } } },
   { at = 50, data = { reason = "looked at, nothing changed" } },
   { at = 60, data = { changes = { status = "STOPPED" } } },

@@ -1,0 +1,109 @@
+-- Idempotency-Key: a POST that is sent again with the same key and body has one effect and one answer, for 24 hours.
+--
+-- A request with a key holds a ticket while it runs; others with the same key wait for it. What it does claims the key
+-- in the very commit that has the effect; the answer is kept when it is known. After a crash in between, the repeat
+-- finds the claim and waits for the operation that it names instead of asking again.
+--
+--   ticket, answer, err = idempotency.begin(who, key, fingerprint)     exactly one of the three
+--   ticket:claim(tx, rec, op, status)   in the update; without `op` (or with a status) the answer is the record itself
+--   ticket.claimed                      {machine =, operation =} of an earlier life, or nil
+--   ticket:finish(status, body, headers)   [yields] keeps the answer, lets the next one in; a second call does nothing
+--
+-- Record "idempotency": {fingerprint, at, machine, operation, answer = {status, body, headers}}.
+
+local crypto = require "crypto"
+local errors = require "errors"
+local json = require "json"
+local log = require "log"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+
+local M = {}
+
+M.HOURS = 24
+
+local WAIT_SECONDS = 60
+
+local Ticket = {}
+Ticket.__index = Ticket
+
+local inside = {} -- [record id] = {signal =, fingerprint =}
+
+-- Same key, another request.
+local function mismatch()
+  return errors.new("key_reused", "Idempotency-Key: this key was used for another request; use a new one",
+    { field = "Idempotency-Key" })
+end
+
+local function live(id)
+  local value = store.get("idempotency", id)
+  if value and time.now() - time.parse(value.at) < M.HOURS * 3600000 then return value end
+end
+
+-- Until nobody with this key is inside. -> true | nil, err
+local function wait_turn(id, fingerprint)
+  local ends = time.mono() + WAIT_SECONDS * 1000
+  while inside[id] do
+    if inside[id].fingerprint ~= fingerprint then return nil, mismatch() end
+    local left = (ends - time.mono()) / 1000
+    if left <= 0 then
+      return errors.fail("conflict", "the first request with this Idempotency-Key is still under way", { retry_after = 5 })
+    end
+    local _, err = inside[id].signal:wait(left)
+    if err and err.code == "cancelled" then return nil, err end
+  end
+  return true
+end
+
+function M.begin(who, key, fingerprint)
+  if #key < 1 or #key > 255 or key:find("[^\33-\126]") then
+    local what = "Idempotency-Key: 1 to 255 visible ASCII characters expected"
+    return nil, nil, errors.new("invalid", what, { field = "Idempotency-Key" })
+  end
+  local id = crypto.hex(crypto.sha256(who .. "\0" .. key))
+  local ok, err = wait_turn(id, fingerprint)
+  if not ok then return nil, nil, err end
+  local value = live(id)
+  if value and value.fingerprint ~= fingerprint then return nil, nil, mismatch() end
+  if value and value.answer then return nil, value.answer end
+  inside[id] = { signal = task.signal(), fingerprint = fingerprint }
+  return setmetatable({ id = id, who = who, fingerprint = fingerprint, claimed = value }, Ticket)
+end
+
+function Ticket:claim(tx, rec, op, status)
+  local value = { fingerprint = self.fingerprint, at = time.rfc3339(time.now()), machine = rec and rec.id, operation = op }
+  if rec and (status or not op) then
+    local headers = op and { Location = "/operations/" .. op } or nil
+    value.answer = { status = status or 200, body = json.encode(rec), headers = headers }
+  end
+  self.kept = value.answer ~= nil
+  tx:put("idempotency", self.id, value, self.who)
+end
+
+-- Answers that say nothing about the request itself are not kept: the repeat shall try again.
+local function lasting(status) return status < 500 and status ~= 401 and status ~= 429 end
+
+local function keep(self, answer)
+  local _, err = store.update(function(tx)
+    local value = tx:get("idempotency", self.id)
+    if not value or value.fingerprint ~= self.fingerprint then
+      value = { fingerprint = self.fingerprint, at = time.rfc3339(time.now()) }
+    end
+    value.answer = answer
+    tx:put("idempotency", self.id, value, self.who)
+    return true
+  end)
+  if err then log.warn("idempotency", "an answer could not be kept", { error = tostring(err) }) end
+end
+
+function Ticket:finish(status, body, headers)
+  if self.over then return end
+  self.over = true
+  if status and not self.kept and lasting(status) then keep(self, { status = status, body = body or "", headers = headers }) end
+  local turn = inside[self.id]
+  inside[self.id] = nil
+  turn.signal:fire()
+end
+
+return M

@@ -1,0 +1,79 @@
+-- Using a machine that runs: commands, logs, activity, and where its terminal is. Starts again what was found dead.
+
+local errors = require "errors"
+local instances = require "instances"
+local json = require "json"
+local providers = require "providers"
+local reconcile = require "reconcile"
+local runner = require "runner"
+local store = require "store"
+
+local M = {}
+
+-- A machine that runs (one that is starting is waited for), with its provider. -> record, provider | nil, err
+function M.running(actor, key, seconds)
+  local rec, err = instances.get(actor, key)
+  if not rec then return nil, err end
+  if rec.status == "STARTING" then
+    runner.drive("instance", rec.id)
+    runner.wait(rec.operation, seconds or 30)
+    rec = store.get("instance", rec.id)
+  end
+  if rec.status ~= "RUNNING" then
+    return errors.fail("state", "the machine is " .. rec.status .. ", not RUNNING", { status_now = rec.status })
+  end
+  local p, perr = providers.get(rec.provider)
+  if not p then return nil, perr end
+  return rec, p
+end
+
+-- Something that needs the machine failed in a way that says that it may not run: look, and start it again if so.
+function M.doubt(rec, err)
+  if err.code == "state" or err.code == "not_found" or err.code == "unavailable" then reconcile.look(rec) end
+end
+
+local executing = {} -- [provider name] = commands that run now
+
+-- Runs a command on a machine. At most half of a provider's threads do this, or long commands would keep stop and
+-- delete waiting. -> {exit=, stdout=, stderr=, truncated=} (bytes) | nil, err
+function M.exec(actor, key, cmd, seconds)
+  local rec, p = M.running(actor, key)
+  if not rec then return nil, p end
+  local name = rec.provider
+  if (executing[name] or 0) >= math.max(1, math.floor(providers.threads / 2)) then
+    return errors.fail("unavailable", "too many commands run already; try again", { retryable = true, retry_after = 1 })
+  end
+  executing[name] = (executing[name] or 0) + 1
+  local result, err = p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60 })
+  executing[name] = executing[name] - 1
+  if not result then
+    -- "not_found" may be the program's, not the machine's: the check tells
+    M.doubt(rec, err)
+    return nil, err
+  end
+  return result
+end
+
+local LOG_BYTES = 65536
+
+-- The newest output of the machine's `cmd`, 64 KiB at most; "" when it had none. -> bytes | nil, err
+function M.logs(actor, key)
+  local rec, p = M.running(actor, key)
+  if not rec then return nil, p end
+  local file = p:capabilities().log_file
+  if not file then return errors.fail("unsupported", "the provider " .. rec.provider .. " keeps no log of a machine") end
+  local tail = { "sh", "-c", '[ ! -e "$1" ] || tail -c "$2" "$1"', "sh", file, tostring(LOG_BYTES) }
+  local result, err = M.exec(actor, key, tail, 10)
+  if not result then return nil, err end
+  if result.exit ~= 0 then return errors.fail("io", "the log cannot be read: " .. json.text(result.stderr)) end
+  return result.stdout
+end
+
+-- What the machine does now: {last_input_at=ms, ...} | nil, err
+function M.activity(actor, key)
+  local rec, p = M.running(actor, key)
+  if not rec then return nil, p end
+  return p:activity(rec.provider_id)
+end
+
+return M

@@ -1,0 +1,89 @@
+-- What requests about machines may hold, and the record that a create request becomes.
+
+local crypto = require "crypto"
+local ids = require "ids"
+local json = require "json"
+local time = require "time"
+local types = require "types"
+
+local record = require "machines.record"
+local statuses = require "statuses"
+
+local M = {}
+
+function M.type_fault(name)
+  if not types.get(name) then return "no such machine type; GET /types lists them" end
+end
+
+local function path_fault(path)
+  for part in path:gmatch("[^/]+") do
+    if part == ".." or part == "." then return "a path without . and .. expected" end
+  end
+end
+
+local function volumes_fault(list)
+  local seen = {}
+  for i, v in ipairs(list) do
+    if seen[v.id] or seen[v.path] then return ("entry %d names a volume or a path for the second time"):format(i - 1) end
+    seen[v.id], seen[v.path] = true, true
+  end
+end
+
+local function user_fault(id)
+  if type(id) == "number" and id >= 1 and id == math.floor(id) then return end
+  if type(id) == "string" and #id <= 64 and id:match("^[%w-]+$") and id ~= "operator" then return end
+  return "the id of a user expected"
+end
+
+local text_map = { "map", of = { "string", max = 4096 }, max = 100 }
+local id_text = { "string", min = 1, max = 64, pattern = "^[%w_.-]+$", hint = "an id" }
+
+M.volume = {
+  id = { "string", required = true, pattern = "^[%w][%w_-]*$", max = 64, hint = "letters, digits, '_' and '-'" },
+  path = { "string", required = true, pattern = "^/[^%c]+$", max = 255, hint = "an absolute path", check = path_fault },
+}
+
+M.MAX_VOLUMES = 16
+
+M.create = {
+  name = { "string", check = ids.name_fault },
+  image = { "string", min = 1, max = 255, pattern = "^[%w/_.:@+-]+$", hint = "the name of an image" },
+  type = { "string", max = 64, check = M.type_fault },
+  location = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a location" },
+  provider = { "string", one_of = { "local", "mock" } },
+  ports = { "list", of = { "integer", min = 1, max = 65535 } },
+  env = { "map", key = "^[%a_][%w_]*$", of = { "string", max = 32768 } },
+  cmd = { "list", of = { "string", max = 32768 } },
+  volumes = { "list", max = M.MAX_VOLUMES, of = { "object", fields = M.volume }, check = volumes_fault },
+  vpc_id = id_text, subnet_id = id_text,
+  ssh_keys = { "list", of = { "string", min = 16, max = 8192 } },
+  labels = text_map,
+  plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
+  hours = { "integer", min = 1, max = 87600 },
+  network = { "string", one_of = { "nat", "none", "host" } },
+  user_id = { "any", check = user_fault },
+}
+
+M.patch = { name = M.create.name, labels = text_map, env = M.create.env }
+
+-- The record of a machine that was just asked for; work on it has not begun.
+function M.new_record(spec, owner, default_provider)
+  local id, now = crypto.uuid(), time.now()
+  local kind = types.get(spec.type or types.default)
+  local rec = {
+    id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner = owner,
+    provider = spec.provider or default_provider, provider_id = json.null, image = spec.image or "host", type = kind.name,
+    resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
+    location = spec.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
+    cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,
+    subnet_id = spec.subnet_id or json.null, ssh_keys = json.array(spec.ssh_keys or {}), labels = spec.labels or {},
+    plan = spec.plan or json.null, network = spec.network or "nat", desired = "RUNNING",
+    created_at = time.rfc3339(now), last_activity_at = time.rfc3339(now),
+    expires_at = spec.hours and time.rfc3339(now + spec.hours * 3600000) or json.null,
+    operation = json.null, queue = json.array {},
+  }
+  record.enter(rec, statuses.first)
+  return rec
+end
+
+return M

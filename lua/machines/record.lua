@@ -1,0 +1,168 @@
+-- The record of a machine, and the one place that writes it: the record, its indexes, its owner's count and the event
+-- that says what changed go into the same commit.
+--
+-- A record is edited as a flat copy: fields are replaced, tables in them are never changed in place.
+--
+--   local old = record.get(tx, id);  local rec = record.edit(old);  rec.name = "x"
+--   record.save(tx, old, rec, "changed", by, {reason = ...})
+-- The status changes by record.enter alone.
+--
+-- Indexes (all made here, from the record alone):
+--   instance_name owner/name -> id     instance_short short -> id       instance_live id, instance_owner owner/id: not DELETED
+--   instance_running provider/short -> id: to be found running
+--   instance_undeleted likewise: its deletion has failed                instance_due deadline/id -> id: transient until then
+-- The record "account" of an owner other than the operator counts the machines that use his quota.
+
+local json = require "json"
+local statuses = require "statuses"
+local steady = require "steady"
+local time = require "time"
+
+local M = {}
+
+local FULL_EVERY = 32 -- versions between entries of the log that hold the whole record
+
+function M.get(tx, id) return tx:get("instance", id) end
+
+function M.edit(old)
+  local rec = {}
+  for k, v in pairs(old) do rec[k] = v end
+  return rec
+end
+
+-- ---- what changed
+
+local function same(a, b)
+  if a == b then return true end
+  if type(a) ~= "table" or type(b) ~= "table" then return false end
+  for k, v in pairs(a) do
+    if not same(v, b[k]) then return false end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then return false end
+  end
+  return true
+end
+
+-- -> {field = new value}, {fields that went}
+function M.changes(old, rec)
+  local new, gone = {}, json.array {}
+  for k, v in pairs(rec) do
+    if not same(old[k], v) then new[k] = v end
+  end
+  for k in pairs(old) do
+    if rec[k] == nil then gone[#gone + 1] = k end
+  end
+  return new, gone
+end
+
+-- Whether an edit has changed anything.
+function M.differs(old, rec)
+  local new, gone = M.changes(old, rec)
+  return next(new) ~= nil or #gone > 0
+end
+
+-- ---- indexes
+
+-- {index = {key = value}} of a record; nil: of no record.
+local function entries(rec)
+  if not rec then return {} end
+  local out = { instance_short = { [rec.short] = rec.id } }
+  if rec.status ~= "DELETED" then
+    out.instance_name = { [rec.owner .. "/" .. rec.name] = rec.id }
+    out.instance_live = { [rec.id] = "" }
+    out.instance_owner = { [rec.owner .. "/" .. rec.id] = "" }
+  end
+  if rec.status == "RUNNING" then out.instance_running = { [rec.provider .. "/" .. rec.short] = rec.id } end
+  if rec.status == "ERROR" and rec.desired == "DELETED" then
+    out.instance_undeleted = { [rec.provider .. "/" .. rec.short] = rec.id }
+  end
+  if rec.deadline_at ~= json.null then
+    out.instance_due = { [("%015d/%s"):format(time.parse(rec.deadline_at), rec.id)] = rec.id }
+  end
+  return out
+end
+
+local function reindex(tx, old, rec)
+  local was, is = entries(old), entries(rec)
+  for index, list in pairs(was) do
+    for key in pairs(list) do
+      if not (is[index] and is[index][key]) then tx:unindex(index, key) end
+    end
+  end
+  for index, list in pairs(is) do
+    for key, value in pairs(list) do
+      if not (was[index] and was[index][key]) then tx:index(index, key, value) end
+    end
+  end
+end
+
+-- ---- quota: a machine counts from its creation until somebody asks for its deletion
+
+local function counts(rec) return rec ~= nil and rec.owner ~= "operator" and rec.desired ~= "DELETED" and 1 or 0 end
+
+local function count(tx, old, rec)
+  local more = counts(rec) - counts(old)
+  if more == 0 then return end
+  local account = tx:get("account", rec.owner) or { instances = 0 }
+  account.instances = account.instances + more
+  tx:put("account", rec.owner, account, rec.owner)
+end
+
+-- How many machines of `owner` count, in an update.
+function M.counted(tx, owner)
+  local account = tx:get("account", owner)
+  return account and account.instances or 0
+end
+
+-- ---- writing
+
+local function event(old, rec, note)
+  local data = { operation = rec.operation ~= json.null and rec.operation or nil }
+  for k, v in pairs(note or {}) do data[k] = v end
+  if not old or rec.version % FULL_EVERY == 0 then
+    data.full, data.changes = true, rec
+  else
+    local gone
+    data.changes, gone = M.changes(old, rec)
+    data.removed = #gone > 0 and gone or nil
+  end
+  if not old then
+    data.status = rec.status
+  elseif old.status ~= rec.status then
+    data.from, data.status = old.status, rec.status
+  end
+  return data
+end
+
+-- Puts the record into a status, whose whole time begins now.
+function M.enter(rec, status)
+  local seconds = statuses.get(status).seconds
+  rec.status, rec.status_at = status, time.rfc3339(time.now())
+  rec.deadline_at = seconds and steady.after(seconds) or json.null
+end
+
+-- In an update: writes the record. `old`: as M.get gave it, nil for a new one. A change of status names the event by
+-- itself (STOPPING: "stopping", ERROR: "failed"), `type` is for all others, for a new record and where `note.drift` says
+-- that the provider was found otherwise.
+function M.save(tx, old, rec, type, by, note)
+  rec.version = old and old.version + 1 or 1
+  rec.updated_at = time.rfc3339(time.now())
+  if old and old.status ~= rec.status and not (note and note.drift) then
+    type = rec.status == "ERROR" and "failed" or rec.status:lower()
+  end
+  reindex(tx, old, rec)
+  count(tx, old, rec)
+  tx:put("instance", rec.id, rec, rec.owner)
+  tx:log("instance", rec.id, type, event(old, rec, note), by)
+end
+
+-- A record that an older cchost has written: its indexes and its count are made anew, its log begins again from the whole.
+function M.save_migrated(tx, rec)
+  reindex(tx, nil, rec)
+  count(tx, nil, rec)
+  tx:put("instance", rec.id, rec, rec.owner)
+  tx:log("instance", rec.id, "migrated", { full = true, changes = rec }, "system")
+end
+
+return M

@@ -1,0 +1,44 @@
+-- The last resort against being stuck: whatever is past its deadline is ended, even when nobody works on it.
+--
+-- A workflow ends by its own deadlines, which come first. This looks at the records alone (index instance_due), so that
+-- a fault of the workflows, or a process that hangs while it holds one, cannot keep a machine in a transient status.
+
+local log = require "log"
+local record = require "machines.record"
+local statuses = require "statuses"
+local steady = require "steady"
+local store = require "store"
+local workflow = require "workflow"
+
+local M = {}
+
+local GRACE_MS = 5000 -- for the last try to come back
+
+-- -> whether it was ended
+local function expire(id, before)
+  return store.update(function(tx)
+    local old = record.get(tx, id)
+    if not old or statuses.settled(old.status) or steady.left(old.deadline_at) * 1000 > before then return false end
+    local rec = record.edit(old)
+    record.enter(rec, statuses.get(old.status).expires)
+    rec.error = ("it was %s until its deadline passed"):format(old.status)
+    workflow.expire(tx, rec, rec.error)
+    record.save(tx, old, rec, "failed", "system", { error = rec.error })
+    return true
+  end)
+end
+
+-- Ends what is past its deadline. -> how many
+function M.expire()
+  local n, last = 0, ("%015d"):format(math.floor(steady.now()) - GRACE_MS)
+  for _, entry in ipairs(store.scan("instance_due", { limit = 1000 })) do
+    if entry.key:sub(1, 15) >= last then break end
+    if expire(entry.value, -GRACE_MS) then
+      n = n + 1
+      log.error("watch", "a machine was past its deadline and was ended", { machine = entry.value })
+    end
+  end
+  return n
+end
+
+return M

@@ -1,0 +1,265 @@
+-- What is done to a machine, as workflows: create, start, recover, stop, delete, cleanup, resize, attach, detach.
+--
+-- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
+-- has made is found again, by whoever goes on.
+
+local json = require "json"
+local providers = require "providers"
+local record = require "machines.record"
+local statuses = require "statuses"
+local time = require "time"
+local types = require "types"
+local workflow = require "workflow"
+
+workflow.subject("instance", record)
+
+local M = {}
+
+local function at_provider(rec) return "cc-" .. rec.short end
+
+-- What the provider is to make, from the record.
+local function spec_of(rec)
+  return {
+    id = rec.id, short = rec.short, name = rec.name, image = rec.image, vcpu = rec.resources.vcpu,
+    memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
+    network = rec.network, volumes = rec.volumes, labels = rec.labels,
+  }
+end
+
+-- fn(provider, name at the provider, options) with the provider of the machine. -> what fn returns
+local function with(x, fn)
+  local p, err = providers.get(x.rec.provider)
+  if not p then return nil, err end
+  return fn(p, at_provider(x.rec), { deadline = x.seconds })
+end
+
+-- ---- effects
+
+local function make_volumes(x)
+  return with(x, function(p, _, options)
+    for _, v in ipairs(x.rec.volumes) do
+      local made, err = p:volume_create({ id = v.id, size_gib = x.rec.resources.disk_gib }, options)
+      if not made and err.code ~= "exists" then return nil, err end
+    end
+    return true
+  end)
+end
+
+-- A create that was cut off may have made it, and it may be stopped by now.
+local function create(x)
+  return with(x, function(p, name, options)
+    local info, err = p:create(spec_of(x.rec), options)
+    if info and info.state == "stopped" then return p:start(name, options, spec_of(x.rec)) end
+    return info, err
+  end)
+end
+
+local function start(x)
+  local info, err = with(x, function(p, name, options) return p:start(name, options, spec_of(x.rec)) end)
+  if info or err.code ~= "not_found" then return info, err end
+  return create(x)
+end
+
+local function stop(x)
+  return with(x, function(p, name, options)
+    local ok, err = p:stop(name, options)
+    if not ok and err.code ~= "not_found" then return nil, err end
+    return true
+  end)
+end
+
+local function destroy(x)
+  return with(x, function(p, name, options) return p:destroy(name, options) end)
+end
+
+-- ---- what the record says
+
+local function entering(status) return function(rec) record.enter(rec, status) end end
+
+-- What the provider told of a machine that runs.
+local function note_info(rec, info)
+  rec.provider_id = info.provider_id or rec.provider_id
+  rec.unenforced = info.unenforced
+end
+
+-- What a step keeps in the operation: a fact, not the provider's whole answer.
+local function brief(fn)
+  return function(x)
+    local info, err = fn(x)
+    if not info then return nil, err end
+    return { provider_id = info.provider_id, unenforced = info.unenforced }
+  end
+end
+
+local function is_running(rec)
+  record.enter(rec, "RUNNING")
+  rec.error = nil
+  rec.last_activity_at = rec.status_at
+end
+
+local function failed(rec, _, err)
+  record.enter(rec, "ERROR")
+  rec.error = err.message
+end
+
+-- A start or create that was cancelled, and undone, leaves a machine that is off; any other failure is an ERROR.
+local function failed_to_start(rec, op, err, undone)
+  if err.code ~= "cancelled" or not undone then return failed(rec, op, err) end
+  record.enter(rec, "STOPPED")
+  rec.desired = "STOPPED"
+end
+
+-- ---- to run and to stop
+
+workflow.define("create", {
+  subject = "instance", cancel = true,
+  steps = {
+    { name = "volumes", when = function(rec) return #rec.volumes > 0 end, run = make_volumes },
+    { name = "create", run = brief(create), done = note_info, undo = destroy },
+  },
+  finish = is_running, fail = failed_to_start,
+})
+
+local starting = {
+  subject = "instance", cancel = true, begin = entering "STARTING",
+  refuses = function(rec) return rec.status == "DELETED" and "the machine was deleted meanwhile" or nil end,
+  steps = { { name = "start", run = brief(start), done = note_info, undo = stop } },
+  finish = is_running, fail = failed_to_start,
+}
+workflow.define("start", starting)
+
+-- The same, asked by nobody: a machine that should run was found not to.
+local recovering = {}
+for k, v in pairs(starting) do recovering[k] = v end
+recovering.steps = { { name = "start", run = brief(start), done = note_info, undo = stop } }
+workflow.define("recover", recovering)
+
+workflow.define("stop", {
+  subject = "instance", begin = entering "STOPPING",
+  refuses = starting.refuses,
+  steps = { { name = "stop", run = stop } },
+  finish = function(rec)
+    record.enter(rec, "STOPPED")
+    rec.error = nil
+  end,
+  fail = failed,
+})
+
+-- ---- to end
+
+workflow.define("delete", {
+  subject = "instance", overtakes = true, begin = entering "DELETING",
+  steps = { { name = "destroy", run = destroy } },
+  finish = function(rec)
+    record.enter(rec, "DELETED")
+    rec.error = nil
+    rec.deleted_at = rec.status_at
+  end,
+  fail = failed,
+})
+
+-- A machine that is DELETED was found at its provider: an overtaken create had gone on there. The record says so still.
+workflow.define("cleanup", {
+  subject = "instance", event = "cleaned",
+  steps = { { name = "destroy", run = destroy } },
+  finish = function(rec) rec.cleaned_at = time.rfc3339(time.now()) end,
+  fail = function(rec, _, err) rec.error = err.message end,
+})
+
+-- ---- changes that need a machine to be off: what runs is stopped before and started after
+
+local function ran(_, op) return op.input.ran end
+
+-- [step before or after]; a failure starts what ran, as it was.
+local function off_and_on(middle)
+  return {
+    { name = "stop", when = ran, enter = entering "STOPPING", run = stop, done = entering "STOPPED",
+      undoing = entering "STARTING", undo = brief(start), undone = is_running },
+    middle,
+    { name = "start", when = ran, enter = entering "STARTING", run = brief(start), done = note_info,
+      undoing = entering "STOPPING", undo = stop },
+  }
+end
+
+local function on_again(rec, op)
+  if op.input.ran then is_running(rec) end
+end
+
+local function back_or_failed(rec, op, err, undone)
+  if not undone then return failed(rec, op, err) end
+end
+
+local function set_type(rec, name)
+  local kind = types.get(name)
+  rec.type = kind.name
+  rec.resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib }
+end
+
+workflow.define("resize", {
+  subject = "instance", cancel = true, event = "resized",
+  steps = off_and_on {
+    name = "change", run = function() return true end, undo = function() return true end,
+    done = function(rec, _, op) set_type(rec, op.input.type) end,
+    undone = function(rec, op) set_type(rec, op.input.from) end,
+  },
+  finish = on_again, fail = back_or_failed,
+})
+
+local function without(list, id)
+  local out = {}
+  for _, v in ipairs(list) do
+    if v.id ~= id then out[#out + 1] = v end
+  end
+  return json.array(out)
+end
+
+local function with_volume(list, volume)
+  local out = without(list, volume.id)
+  out[#out + 1] = volume
+  return out
+end
+
+local function attach_volume(x)
+  local v = x.op.input.volume
+  return with(x, function(p, name, options)
+    local made, err = p:volume_create({ id = v.id, size_gib = x.rec.resources.disk_gib }, options)
+    if not made and err.code ~= "exists" then return nil, err end
+    return p:attach(name, v, options)
+  end)
+end
+
+local function detach_volume(x)
+  return with(x, function(p, name, options)
+    local ok, err = p:detach(name, x.op.input.volume.id, options)
+    if not ok and err.code ~= "not_found" then return nil, err end
+    return true
+  end)
+end
+
+workflow.define("attach", {
+  subject = "instance", cancel = true, event = "attached",
+  steps = off_and_on {
+    name = "attach", run = attach_volume, undo = detach_volume,
+    done = function(rec, _, op) rec.volumes = with_volume(rec.volumes, op.input.volume) end,
+    undone = function(rec, op) rec.volumes = without(rec.volumes, op.input.volume.id) end,
+  },
+  finish = on_again, fail = back_or_failed,
+})
+
+workflow.define("detach", {
+  subject = "instance", cancel = true, event = "detached",
+  steps = off_and_on {
+    name = "detach", run = detach_volume, undo = attach_volume,
+    done = function(rec, _, op) rec.volumes = without(rec.volumes, op.input.volume.id) end,
+    undone = function(rec, op) rec.volumes = with_volume(rec.volumes, op.input.volume) end,
+  },
+  finish = on_again, fail = back_or_failed,
+})
+
+-- Whether a machine with work in this status may have been given up on: what is to be done when a deadline passes.
+function M.expired(rec)
+  record.enter(rec, statuses.get(rec.status).expires)
+  rec.error = "its time was over: nothing more was heard of the work"
+end
+
+return M

@@ -1,0 +1,83 @@
+-- Bringing the records of an older cchost up to date (the bytes below them are the store's own business: SCHEMA.md).
+--
+-- The record meta/schema holds {version}. A store is brought forward one step at a time, all steps and the new version
+-- in one commit: when one fails, nothing has changed. A newer store is refused.
+
+local errors = require "errors"
+local json = require "json"
+local log = require "log"
+local record = require "machines.record"
+local store = require "store"
+local workflow = require "workflow"
+
+local M = {}
+
+-- Every record of a kind; fn(id, value). Reads what is committed: a step must not walk what an earlier one wrote.
+local function each(kind, fn)
+  local after
+  repeat
+    local page = store.list(kind, { after = after, limit = 500 })
+    for _, row in ipairs(page) do
+      after = row.id
+      fn(row.id, json.decode(row.json))
+    end
+  until #page < 500
+end
+
+-- ---- 1 -> 2: work became workflows; records have a queue, a deadline, and events that hold what changed
+
+local resumes = { STARTING = "create", STOPPING = "stop", DELETING = "delete" }
+
+local function end_operation(tx, id)
+  local op = id and tx:get("operation", id)
+  if not op or op.state ~= "running" then return end
+  op.state, op.finished_at = "superseded", op.created_at
+  tx:put("operation", id, op)
+end
+
+local function machine_to_2(tx, rec)
+  end_operation(tx, rec.operation)
+  rec.provider_id = rec.provider_id or json.null
+  rec.operation, rec.queue = json.null, json.array {}
+  record.enter(rec, rec.status)
+  if rec.deadline_at == json.null then rec.status_at = rec.updated_at end
+  tx:unindex("work", rec.id)
+  local kind = resumes[rec.status]
+  if kind then workflow.ask(tx, "instance", rec, kind, nil, "system") end
+  record.save_migrated(tx, rec)
+end
+
+local function to_2(tx)
+  each("instance", function(_, rec) machine_to_2(tx, rec) end)
+end
+
+-- M.steps[n] brings version n to n + 1, in an update.
+M.steps = { to_2 }
+
+-- ----
+
+local function version_of(tx, latest)
+  local meta = tx:get("meta", "schema")
+  if meta then return meta.version end
+  return #store.list("instance", { limit = 1 }) == 0 and latest or 1
+end
+
+-- -> true | nil, err (code "unsupported": it is newer than this program)
+function M.run()
+  local latest = #M.steps + 1
+  local from
+  local ok, err = store.update(function(tx)
+    from = version_of(tx, latest)
+    if from > latest then
+      return errors.fail("unsupported",
+        ("the records are of version %d, this cchost knows %d: use a newer one"):format(from, latest))
+    end
+    for n = from, latest - 1 do M.steps[n](tx) end
+    if from < latest or not tx:get("meta", "schema") then tx:put("meta", "schema", { version = latest }) end
+    return true
+  end)
+  if ok and from < latest then log.info("migrations", "the records were brought up to date", { from = from, to = latest }) end
+  return ok, err
+end
+
+return M

@@ -1,0 +1,285 @@
+-- Do the records say what the providers have? A sweep lists a provider's machines once (never a poll per machine),
+-- compares, and asks for the work that brings the two together. What it finds are events and counters.
+--
+--   drift      a record and its machine disagree: judge() says what follows. It is confirmed by asking for that one
+--              machine before anything is done, because a list may lag.
+--   orphans    machines that carry our label and that no record knows: reported, or with ORPHANS=delete destroyed when
+--              they have been seen for ORPHAN_GRACE_SECONDS.
+--   freshness  a provider that cannot be listed makes its machines' records stale (machines/freshness.lua), nothing else.
+--
+-- Sweeps stay inside the provider's budget: PROVIDER_REQUESTS_PER_HOUR counts all its calls, and a sweep waits when
+-- less than half of it is left, so that it never takes from what users ask for.
+--
+-- The record "provider" (id: its name): {id, ok, error, since, orphans = {short = first seen}, operation, queue, version}.
+
+local freshness = require "machines.freshness"
+local json = require "json"
+local log = require "log"
+local providers = require "providers"
+local record = require "machines.record"
+local runner = require "runner"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+local workflow = require "workflow"
+
+local M = {}
+
+M.settings = { orphans = "report", grace_seconds = 3600 }
+M.counters = { sweeps = 0, failures = 0, deferred = 0, drift = 0, orphans = 0 }
+
+local function now_text() return time.rfc3339(time.now()) end
+
+-- ---- the provider's own record, a subject of workflows like a machine
+
+local subject = { edit = record.edit, differs = record.differs }
+
+function subject.get(tx, name)
+  return tx:get("provider", name) or {
+    id = name, owner = "", ok = true, since = now_text(), orphans = {}, operation = json.null, queue = json.array {}, version = 0,
+  }
+end
+
+function subject.save(tx, old, rec, type, by, note)
+  rec.version = old.version + 1
+  local data = {}
+  for k, v in pairs(note or {}) do data[k] = v end
+  data.changes, data.removed = record.changes(old, rec)
+  tx:put("provider", rec.id, rec)
+  tx:log("provider", rec.id, type, data, by)
+end
+
+workflow.subject("provider", subject)
+
+-- In an update of its own. change(rec, tx) -> event type or nil, note
+local function update_provider(name, change)
+  return store.update(function(tx)
+    local old = subject.get(tx, name)
+    local rec = subject.edit(old)
+    local type, note = change(rec, tx)
+    if type then subject.save(tx, old, rec, type, "system", note) end
+    return true
+  end)
+end
+
+workflow.define("destroy_orphan", {
+  subject = "provider", event = "orphan_deleted",
+  steps = { { name = "destroy", run = function(x)
+    local p, err = providers.get(x.rec.id)
+    if not p then return nil, err end
+    return p:destroy("cc-" .. x.op.input.short, { deadline = x.seconds })
+  end } },
+  finish = function(rec, op)
+    rec.orphans = record.edit(rec.orphans)
+    rec.orphans[op.input.short] = nil
+  end,
+  fail = function() end,
+})
+
+-- ---- judging
+
+-- What is to be done about a settled record whose machine is `state` at the provider ("absent": not there). Pure.
+-- -> workflow kind or "adopt", event type, reason | nil
+function M.judge(rec, state)
+  local up = state == "running" or state == "starting"
+  if rec.status == "RUNNING" and not up then
+    return "recover", "found_down", "the provider says " .. state
+  elseif rec.status == "STOPPED" and up then
+    return "stop", "found_running", "it runs at the provider, though it was stopped"
+  elseif rec.status == "DELETED" and state ~= "absent" then
+    return "cleanup", "found_again", "it is at the provider, though it was deleted"
+  elseif rec.status == "ERROR" and rec.desired == "DELETED" then
+    return "delete", "delete_again", "it is still to be deleted"
+  elseif rec.status == "ERROR" and rec.desired == "RUNNING" and up then
+    return "adopt", "adopted", "it runs at the provider after all"
+  end
+end
+
+local function changed_since(rec, seen_ms) return time.parse(rec.updated_at) >= seen_ms end
+
+-- Commits what judge said, if the record is still as it was. -> true when something follows
+local function act(id, seen_ms, state)
+  local kind
+  local done = store.update(function(tx)
+    kind = nil
+    local old = record.get(tx, id)
+    if not old or changed_since(old, seen_ms) or workflow.current(tx, old) then return false end
+    local rec = record.edit(old)
+    local type, reason
+    kind, type, reason = M.judge(rec, state)
+    if not kind then return false end
+    if kind == "adopt" then
+      record.enter(rec, "RUNNING")
+      rec.error, rec.provider_id = nil, "cc-" .. rec.short
+    else
+      workflow.ask(tx, "instance", rec, kind, nil, "system")
+    end
+    record.save(tx, old, rec, type, "system", { drift = type, reason = reason })
+    return true
+  end)
+  if not done or not kind then return false end
+  M.counters.drift = M.counters.drift + 1
+  log.warn("reconcile", "a record and its machine disagreed", { machine = id, state = state, work = kind })
+  runner.drive("instance", id)
+  return true
+end
+
+-- What the provider says of one machine: its state, "absent", or nil, err.
+local function state_of(p, short)
+  local info, err = p:status("cc-" .. short, { deadline = providers.seconds })
+  if info then return info.state == "gone" and "absent" or info.state end
+  if err.code == "not_found" then return "absent" end
+  return nil, err
+end
+
+-- Asks for this machine alone, because something that needs it failed, or a list says otherwise.
+function M.look(rec)
+  local p = providers.get(rec.provider)
+  if not p then return end
+  local seen_ms = time.now()
+  local state = state_of(p, rec.short)
+  if state then act(rec.id, seen_ms, state) end
+end
+
+-- ---- one sweep
+
+local function lost(name, err)
+  M.counters.failures = M.counters.failures + 1
+  log.error("reconcile", "the provider's machines could not be listed", { provider = name, error = tostring(err) })
+  update_provider(name, function(rec)
+    if not rec.ok then return end
+    rec.ok, rec.error, rec.since = false, tostring(err), now_text()
+    return "unreachable", { error = rec.error }
+  end)
+  freshness.lost(name, now_text())
+end
+
+local function found(name)
+  freshness.found(name)
+  local known = store.get("provider", name)
+  if known == nil or known.ok then return end
+  update_provider(name, function(rec)
+    if rec.ok then return end
+    rec.ok, rec.error, rec.since = true, nil, now_text()
+    return "reachable"
+  end)
+end
+
+-- -> {short = state} of ours
+local function by_short(infos)
+  local out = {}
+  for _, info in ipairs(infos) do
+    local short = info.provider_id:match("^cc%-(%x+)$") or (info.name or ""):match("^cc%-(%x+)$")
+    if short then out[short] = info.state end
+  end
+  return out
+end
+
+-- Records that the list contradicts, each asked for once more. `candidates`: uuids.
+local function confirm(name, candidates)
+  for _, id in ipairs(candidates) do
+    if providers.within_budget(name, 0.25) then
+      local rec = store.get("instance", id)
+      if rec then M.look(rec) end
+    else
+      M.counters.deferred = M.counters.deferred + 1
+    end
+  end
+end
+
+-- uuids of this provider's records under an index "provider/short", each with its short.
+local function each(index, name, fn)
+  local after
+  repeat
+    local page = store.scan(index, { prefix = name .. "/", after = after, limit = 500 })
+    for _, entry in ipairs(page) do
+      after = entry.key
+      fn(entry.key:sub(#name + 2), entry.value)
+    end
+    task.sleep(0)
+  until #page < 500
+end
+
+-- -> uuids to be looked at, shorts that no record knows
+local function compare(name, states)
+  local candidates, orphans, n = {}, {}, 0
+  for short, state in pairs(states) do
+    local id = store.lookup("instance_short", short)
+    local rec = id and store.get("instance", id)
+    if not id then
+      orphans[#orphans + 1] = short
+    elseif rec and rec.provider == name and M.judge(rec, state) then
+      candidates[#candidates + 1] = id
+    end
+    n = n + 1
+    if n % 200 == 0 then task.sleep(0) end
+  end
+  for _, index in ipairs { "instance_running", "instance_undeleted" } do
+    each(index, name, function(short, id)
+      if not states[short] then candidates[#candidates + 1] = id end
+    end)
+  end
+  return candidates, orphans
+end
+
+-- Keeps the list of orphans, and asks for the end of those whose time has come.
+local function keep_orphans(name, shorts)
+  local known = store.get("provider", name)
+  if #shorts == 0 and (known == nil or next(known.orphans) == nil) then return end
+  local ripe, fresh
+  update_provider(name, function(rec, tx)
+    ripe, fresh = {}, {}
+    local was, is = rec.orphans, {}
+    for _, short in ipairs(shorts) do
+      is[short] = was[short] or now_text()
+      if not was[short] then fresh[#fresh + 1] = short end
+      local age = (time.now() - time.parse(is[short])) / 1000
+      if M.settings.orphans == "delete" and age >= M.settings.grace_seconds then ripe[#ripe + 1] = short end
+    end
+    rec.orphans = is
+    for _, short in ipairs(workflow.current(tx, rec) and {} or ripe) do
+      workflow.ask(tx, "provider", rec, "destroy_orphan", { short = short }, "system")
+    end
+    if #fresh > 0 then return "orphans_found", { orphans = json.array(fresh) } end
+    if #ripe > 0 then return "orphans_due", { orphans = json.array(ripe) } end
+    if record.differs({ o = was }, { o = is }) then return "orphans_gone" end
+  end)
+  M.counters.orphans = #shorts
+  for _, short in ipairs(fresh) do
+    log.warn("reconcile", "the provider has a machine that no record knows", { provider = name, machine = "cc-" .. short })
+  end
+  if #ripe > 0 then runner.drive("provider", name) end
+end
+
+-- Compares one provider's machines with the records. -> true, or nil when it could not be done now
+function M.sweep(name)
+  local p, err = providers.get(name)
+  if p and not providers.within_budget(name, 0.5) then
+    M.counters.deferred = M.counters.deferred + 1
+    return nil
+  end
+  local infos
+  if p then infos, err = p:list { deadline = providers.seconds } end
+  if not infos then
+    if err.code ~= "cancelled" then lost(name, err) end
+    return nil
+  end
+  found(name)
+  M.counters.sweeps = M.counters.sweeps + 1
+  local candidates, orphans = compare(name, by_short(infos))
+  confirm(name, candidates)
+  keep_orphans(name, orphans)
+  return true
+end
+
+-- The providers that have, or may have, machines of ours.
+function M.in_use(default)
+  local out = { default }
+  for _, name in ipairs(providers.names()) do
+    local some = store.scan("instance_running", { prefix = name .. "/", limit = 1 })
+    if name ~= default and (providers.opened(name) or #some > 0) then out[#out + 1] = name end
+  end
+  return out
+end
+
+return M

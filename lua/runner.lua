@@ -1,0 +1,277 @@
+-- Who does the steps of workflows: one task per record with work, which reads what is to be done, does it, commits what
+-- came of it, and looks again. It holds nothing that matters: killed at any point, the next process goes on from the
+-- store (runner.resume).
+--
+-- Every process that begins operations has a token, locked in DATA_DIR/run as long as it lives. An operation names the
+-- token of who runs it, so that serve and scripts leave each other's alone, and take over those of the dead.
+
+local crypto = require "crypto"
+local errors = require "errors"
+local fs = require "fs"
+local json = require "json"
+local log = require "log"
+local steady = require "steady"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+local workflow = require "workflow"
+
+local M = {}
+
+M.seconds = 60 -- at most, for one try of a step
+
+local LOOK_SECONDS = 2    -- how often a waiting runner looks whether somebody else wants its record
+local FIRST_DELAY, LAST_DELAY = 0.2, 60
+
+-- ["instance/<id>"] = {signal = fired when the walk has ended, task =, wake = signal, calling =, interrupted =}
+local running = {}
+local waiting = {} -- [operation id] = {signal =, n = waiters}
+local folder
+
+-- ---- processes
+
+-- Must be called before work is begun: `dir` is DATA_DIR. -> true | nil, err
+function M.setup(dir)
+  folder = dir .. "/run"
+  local ok, err = fs.mkdir(folder, tonumber("700", 8))
+  if not ok then return nil, err end
+  workflow.me = crypto.token(8)
+  M.lock, err = fs.lock(folder .. "/" .. workflow.me)
+  return M.lock and true, err
+end
+
+local function alive(token)
+  return token ~= workflow.me and token ~= "none" and fs.locked(folder .. "/" .. token)
+end
+
+-- Removes the files of processes that have ended.
+function M.tidy()
+  for _, name in ipairs(fs.list(folder) or {}) do
+    if name ~= workflow.me and not fs.locked(folder .. "/" .. name) then fs.remove(folder .. "/" .. name) end
+  end
+end
+
+-- ---- committing what was done
+
+local function tell(id)
+  local w = waiting[id]
+  if w then w.signal:fire() end
+end
+
+-- Runs change(tx, rec, op) on the operation if it is still as `seen`; its result names the event. A store that cannot be
+-- written is tried until it can, for the effect has taken place.
+-- A record that did not change is not written. -> true, or nil when this process ends
+local function commit(subject, id, seen, change)
+  local adapter = workflow.adapter(subject)
+  while true do
+    local over
+    local ok, err = store.update(function(tx)
+      local op = tx:get("operation", seen.id)
+      if not op or op.version ~= seen.version then return true end
+      local old = adapter.get(tx, id)
+      local rec = adapter.edit(old)
+      local type, note = change(tx, rec, op)
+      over = workflow.over(op)
+      if type and adapter.differs(old, rec) then adapter.save(tx, old, rec, type, "system", note) end
+      return true
+    end)
+    if ok then
+      if over then tell(seen.id) end
+      return true
+    end
+    if err.code == "cancelled" then return nil end
+    log.error("runner", "cannot record what was done", { subject = id, operation = seen.id, error = tostring(err) })
+    local _, interrupted = task.sleep(1)
+    if interrupted then return nil end
+  end
+end
+
+-- ---- one try
+
+local function delay_of(op, err)
+  local most = math.min(LAST_DELAY, FIRST_DELAY * 2 ^ math.min(op.attempts - 1, 20))
+  local byte = crypto.random(1):byte()
+  return math.max(most * (0.5 + byte / 512), err.retry_after or 0)
+end
+
+local function protected(fn, x)
+  local ok, result, err = xpcall(fn, debug.traceback, x)
+  if ok then return result, err end
+  log.error("runner", "a step raised", { operation = x.op.id, step = x.op.step, traceback = result })
+  return errors.fail("internal", "the step " .. x.op.step .. " failed by a fault of cchost")
+end
+
+local function try(run, rec, op)
+  local step = workflow.definition(op.kind).steps[op.step]
+  local left = steady.left(op.deadline_at)
+  if left <= 0 then return errors.fail("timeout", "its time is over") end
+  run.calling = true
+  local result, err = protected(op.state == "undoing" and step.undo or step.run,
+    { rec = rec, op = op, seconds = math.min(M.seconds, left) })
+  run.calling = false
+  return result, err
+end
+
+local function event_of(op, what) return ("%s_%s"):format(op.kind, what) end
+
+-- What the record's event says of a step that failed for good, or of an undoing that did.
+local function note_of(err) return { error = err.code .. ": " .. err.message } end
+
+local function again(subject, rec, op, err)
+  local delay = delay_of(op, err)
+  if not err.retryable or delay >= steady.left(op.deadline_at) then return false end
+  log.warn("runner", "a step failed and is tried again", {
+    subject = rec.id, operation = op.id, kind = op.kind, step = op.step, attempt = op.attempts, error = tostring(err),
+    seconds = ("%.1f"):format(delay),
+  })
+  return commit(subject, rec.id, op, function(tx, now, o) workflow.step_again(tx, now, o, err, delay) end)
+end
+
+-- Commits what came of a try. -> true, or nil when this process ends
+local function settle(subject, rec, op, result, err)
+  if op.state == "undoing" then
+    if result ~= nil then
+      return commit(subject, rec.id, op, function(tx, now, o)
+        workflow.step_undone(tx, now, o)
+        return event_of(o, "undone"), { error = o.error and o.error.message }
+      end)
+    end
+    local more = again(subject, rec, op, err)
+    if more ~= false then return more end
+    return commit(subject, rec.id, op, function(tx, now, o)
+      workflow.ended(tx, now, o, false)
+      return event_of(o, "failed"), note_of(err)
+    end)
+  end
+  if result ~= nil then
+    return commit(subject, rec.id, op, function(tx, now, o)
+      workflow.step_done(tx, now, o, result)
+      return workflow.definition(o.kind).event or event_of(o, o.state)
+    end)
+  end
+  local more = again(subject, rec, op, err)
+  if more ~= false then return more end
+  return commit(subject, rec.id, op, function(tx, now, o)
+    workflow.step_failed(tx, now, o, err)
+    return event_of(o, "failed"), note_of(err)
+  end)
+end
+
+-- ---- the walk
+
+local function read(subject, id)
+  local rec = store.get(subject, id)
+  local op = rec and rec.operation and rec.operation ~= json.null and store.get("operation", rec.operation)
+  if op and not workflow.over(op) then return rec, op end
+end
+
+-- Until the operation may be tried, or somebody else wants the record. -> true, or nil when this process ends
+local function pause(run, op)
+  local left = steady.left(op.next_at)
+  if left <= 0 then return true end
+  local _, err = run.wake:wait(math.min(left, LOOK_SECONDS))
+  return not (err and err.code == "cancelled") or nil
+end
+
+-- One round. -> true to go on, nil to end
+local function round(run, subject, rec, op)
+  if op.runner ~= workflow.me then
+    if alive(op.runner) then return nil end
+    return commit(subject, rec.id, op, function(tx, now, o) workflow.take_over(tx, now, o) end)
+  end
+  if op.state == "running" and op.attempts > 1 and #rec.queue > 0 then
+    return commit(subject, rec.id, op, function(tx, now, o)
+      workflow.give_way(tx, now, o)
+      return event_of(o, "superseded")
+    end)
+  end
+  if op.next_at ~= json.null and steady.left(op.next_at) > 0 then return pause(run, op) end
+  local result, err = try(run, rec, op)
+  if result == nil and err.code == "cancelled" then
+    if not run.interrupted then return nil end
+    run.interrupted = false -- by a delete or a cancel, which has changed the operation: look again
+    return true
+  end
+  return settle(subject, rec, op, result, err)
+end
+
+local function walk(run, subject, id)
+  while true do
+    local rec, op = read(subject, id)
+    if not rec or not round(run, subject, rec, op) then return end
+  end
+end
+
+-- Starts the work on a record unless this process does it already.
+function M.drive(subject, id)
+  local key = subject .. "/" .. id
+  if running[key] then
+    running[key].wake:fire()
+    return
+  end
+  local run = { signal = task.signal(), wake = task.signal() }
+  running[key] = run
+  run.task = task.spawn(function()
+    local ok, why = pcall(walk, run, subject, id)
+    running[key] = nil
+    run.signal:fire()
+    if not ok then error(why, 0) end
+  end)
+end
+
+-- Ends the try that is under way here, if any: what it was for is no longer wanted.
+function M.interrupt(subject, id)
+  local run = running[subject .. "/" .. id]
+  if run and run.calling then
+    run.interrupted = true
+    run.task:cancel("it is no longer wanted")
+  end
+end
+
+function M.busy(subject, id) return running[subject .. "/" .. id] ~= nil end
+
+-- Waits until an operation is over. -> the operation, which may still be under way after `seconds` | nil, err
+function M.wait(id, seconds)
+  local ends = time.mono() + seconds * 1000
+  while true do
+    local op, err = store.get("operation", id)
+    if not op then return nil, err or errors.new("not_found", "no such operation") end
+    local left = (ends - time.mono()) / 1000
+    if workflow.over(op) or left <= 0 then return op end
+    local w = waiting[id] or { signal = task.signal(), n = 0 }
+    waiting[id], w.n = w, w.n + 1
+    local mine = op.runner == workflow.me or op.runner == nil -- else nobody tells us: look often
+    local _, werr = w.signal:wait(math.min(left, mine and 0.5 or 0.1))
+    w.n = w.n - 1
+    if w.n == 0 then waiting[id] = nil end
+    if werr and werr.code == "cancelled" then return nil, werr end
+  end
+end
+
+-- Takes up what has no living runner: what an earlier process, or a script, left under way. -> how many records
+function M.resume()
+  local n, after = 0, nil
+  repeat
+    local page = store.scan("work", { after = after, limit = 500 })
+    for _, entry in ipairs(page) do
+      after = entry.key
+      if not running[after] then
+        n = n + 1
+        M.drive(after:match("^([^/]+)/(.+)$"))
+      end
+    end
+  until #page < 500
+  return n
+end
+
+-- At the end of the program: waits for the work under way, `seconds` at most; the rest is the next process's.
+function M.finish(seconds)
+  local ends = time.mono() + seconds * 1000
+  while next(running) and time.mono() < ends do
+    local _, run = next(running)
+    local _, err = run.signal:wait((ends - time.mono()) / 1000)
+    if err and err.code == "cancelled" then return end
+  end
+end
+
+return M

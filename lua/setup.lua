@@ -1,0 +1,44 @@
+-- Opens what serve and scripts stand on: the store, brought up to date, the providers, and this process's name among those
+-- that do work.
+--
+-- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
+
+local fs = require "fs"
+local instances = require "instances"
+local migrations = require "migrations"
+local providers = require "providers"
+local reconcile = require "reconcile"
+local runner = require "runner"
+local statuses = require "statuses"
+local store = require "store"
+
+local M = {}
+
+local function use(settings)
+  local changes = {}
+  for name, seconds in pairs(settings.STATUS_SECONDS or {}) do changes[name] = { seconds = seconds } end
+  providers.setup(settings)
+  runner.seconds = settings.PROVIDER_SECONDS
+  instances.settings.provider = settings.PROVIDER
+  instances.settings.quota = settings.QUOTA_INSTANCES
+  reconcile.settings.orphans = settings.ORPHANS
+  reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  return statuses.extend(changes)
+end
+
+function M.open(settings, options)
+  local ok, err = use(settings)
+  if not ok then return nil, err end
+  for _, step in ipairs {
+    function() return fs.mkdir(settings.DATA_DIR, tonumber("700", 8)) end,
+    function() return store.open { dir = settings.DATA_DIR, serve = options.serve } end,
+    function() return runner.setup(settings.DATA_DIR) end,
+    migrations.run,
+  } do
+    ok, err = step()
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+return M

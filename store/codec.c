@@ -11,7 +11,7 @@
 #include <mbedtls/sha256.h>
 #include <string.h>
 
-enum { FORMAT = 1, RECORD_FIXED = 64, ENTRY_FIXED = 64 };
+enum { RECORD_FORMAT = 1, ENTRY_OLD = 1, ENTRY_FORMAT = 2, RECORD_FIXED = 64, ENTRY_FIXED = 64 };
 
 void cc_put64(void *to, uint64_t v)
 {
@@ -78,7 +78,7 @@ size_t cc_stored_size(const struct stored *r) { return RECORD_FIXED + r->owner.l
 void cc_stored_write(uint8_t *to, const struct stored *r)
 {
     memset(to, 0, 8);
-    to[0] = FORMAT;
+    to[0] = RECORD_FORMAT;
     to[1] = (uint8_t)r->owner.len;
     cc_put64(to + 8, r->rev);
     cc_head_write(to + 16, &r->head);
@@ -91,7 +91,7 @@ int cc_stored_read(MDB_val v, struct stored *out)
 {
     const uint8_t *p = v.mv_data;
 
-    if (v.mv_size < RECORD_FIXED || p[0] != FORMAT || v.mv_size < (size_t)RECORD_FIXED + p[1])
+    if (v.mv_size < RECORD_FIXED || p[0] != RECORD_FORMAT || v.mv_size < (size_t)RECORD_FIXED + p[1])
         return CC_E_CORRUPT;
     out->rev = cc_get64(p + 8);
     cc_head_read((MDB_val){ HEAD_BYTES, (void *)(p + 16) }, &out->head);
@@ -100,7 +100,10 @@ int cc_stored_read(MDB_val v, struct stored *out)
     return CC_OK;
 }
 
-/* ---- log entries: the hash first, then what it covers (with the sequence, which is the key) */
+/* ---- log entries: the hash first, then what it covers (with the sequence, which is the key)
+ * Of the data it covers the digest, so that the data can be dropped and its digest kept in its place. */
+
+enum { TRIMMED_AT = 38 }; /* whether that has been done; the hash takes it for 0 */
 
 size_t cc_entry_size(const struct cc_entry *e)
 {
@@ -118,7 +121,7 @@ void cc_entry_write(uint8_t *to, const struct cc_entry *e, const uint8_t *before
 {
     uint8_t *p = to + HASH_BYTES;
 
-    *p++ = FORMAT;
+    *p++ = ENTRY_FORMAT;
     *p++ = (uint8_t)e->kind.len;
     *p++ = (uint8_t)(e->id.len >> 8);
     *p++ = (uint8_t)e->id.len;
@@ -142,29 +145,85 @@ static struct cc_slice take(const char **p, size_t n)
     return SLICE(from, n);
 }
 
+/* Where the data begins. */
+static size_t data_at(const uint8_t *b)
+{
+    const uint8_t *p = b + HASH_BYTES;
+
+    return ENTRY_FIXED + p[1] + ((size_t)p[2] << 8 | p[3]) + p[4] + p[5];
+}
+
+static bool entry_ok(MDB_val v)
+{
+    const uint8_t *b = v.mv_data;
+
+    if (v.mv_size < ENTRY_FIXED || v.mv_size < data_at(b))
+        return false;
+    if (b[HASH_BYTES] == ENTRY_OLD)
+        return true;
+    return b[HASH_BYTES] == ENTRY_FORMAT && b[TRIMMED_AT] <= 1 &&
+           (!b[TRIMMED_AT] || v.mv_size == data_at(b) + HASH_BYTES);
+}
+
 int cc_entry_read(uint64_t seq, MDB_val v, struct cc_entry *out)
 {
     const uint8_t *b = v.mv_data, *p = b + HASH_BYTES;
     const char *s = (const char *)b + ENTRY_FIXED;
-    size_t id, used;
 
-    if (v.mv_size < ENTRY_FIXED || p[0] != FORMAT)
-        return CC_E_CORRUPT;
-    id = (size_t)p[2] << 8 | p[3];
-    used = ENTRY_FIXED + p[1] + id + p[4] + p[5];
-    if (v.mv_size < used)
+    if (!entry_ok(v))
         return CC_E_CORRUPT;
     out->seq = seq;
     out->prev = cc_get64(p + 8);
     out->count = cc_get64(p + 16);
     out->at = (int64_t)cc_get64(p + 24);
     out->kind = take(&s, p[1]);
-    out->id = take(&s, id);
+    out->id = take(&s, (size_t)p[2] << 8 | p[3]);
     out->type = take(&s, p[4]);
     out->by = take(&s, p[5]);
-    out->data = SLICE(s, v.mv_size - used);
+    out->trimmed = p[0] == ENTRY_FORMAT && b[TRIMMED_AT];
+    out->data = SLICE(s, out->trimmed ? 0 : v.mv_size - data_at(b));
     out->hash = b;
     return CC_OK;
+}
+
+bool cc_entry_can_trim(MDB_val v)
+{
+    const uint8_t *b = v.mv_data;
+
+    return entry_ok(v) && b[HASH_BYTES] == ENTRY_FORMAT && !b[TRIMMED_AT] && data_at(b) + HASH_BYTES <= TRIMMED_MAX;
+}
+
+size_t cc_entry_trim(MDB_val v, uint8_t to[TRIMMED_MAX])
+{
+    const uint8_t *b = v.mv_data;
+    size_t at = data_at(b);
+
+    memcpy(to, b, at);
+    to[TRIMMED_AT] = 1;
+    mbedtls_sha256_ret(b + at, v.mv_size - at, to + at, 0);
+    return at + HASH_BYTES;
+}
+
+/* What the hash covers of the value itself. */
+static void cover(mbedtls_sha256_context *c, MDB_val v)
+{
+    const uint8_t *b = v.mv_data;
+    uint8_t fixed[ENTRY_FIXED], digest[HASH_BYTES];
+    size_t at = data_at(b);
+
+    if (b[HASH_BYTES] == ENTRY_OLD) {
+        mbedtls_sha256_update_ret(c, b + HASH_BYTES, v.mv_size - HASH_BYTES);
+        return;
+    }
+    memcpy(fixed, b, ENTRY_FIXED);
+    fixed[TRIMMED_AT] = 0;
+    if (b[TRIMMED_AT])
+        memcpy(digest, b + at, HASH_BYTES);
+    else
+        mbedtls_sha256_ret(b + at, v.mv_size - at, digest, 0);
+    mbedtls_sha256_update_ret(c, fixed + HASH_BYTES, ENTRY_FIXED - HASH_BYTES);
+    mbedtls_sha256_update_ret(c, b + ENTRY_FIXED, at - ENTRY_FIXED);
+    mbedtls_sha256_update_ret(c, digest, HASH_BYTES);
 }
 
 void cc_entry_hash(uint64_t seq, MDB_val v, const uint8_t *before, uint8_t out[HASH_BYTES])
@@ -177,7 +236,7 @@ void cc_entry_hash(uint64_t seq, MDB_val v, const uint8_t *before, uint8_t out[H
     mbedtls_sha256_starts_ret(&c, 0);
     mbedtls_sha256_update_ret(&c, before, HASH_BYTES);
     mbedtls_sha256_update_ret(&c, key, sizeof(key));
-    mbedtls_sha256_update_ret(&c, (const uint8_t *)v.mv_data + HASH_BYTES, v.mv_size - HASH_BYTES);
+    cover(&c, v);
     mbedtls_sha256_finish_ret(&c, out);
     mbedtls_sha256_free(&c);
 }

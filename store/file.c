@@ -49,51 +49,73 @@ static bool read_meta(int fd, off_t at, struct page_meta *out)
 
 /* ---- the child: exit code 0 when all can be read */
 
-static void read_all(const char *path)
+static void read_all(const char *file)
 {
-    struct cc_store *s = cc_xcalloc(1, sizeof(*s));
     struct rlimit no_core = { 0, 0 };
     struct cc_verified all;
+    struct cc_db db;
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
     setrlimit(RLIMIT_CORE, &no_core);
     if (null >= 0)
         dup2(null, STDERR_FILENO); /* LMDB's last words help nobody */
-    _exit(cc_db_open(&s->db, path, 1 << 20, 1 << 20, NULL) || cc_store_verify(s, &all, NULL, NULL, NULL));
+    _exit(cc_db_look(&db, file, NULL) || cc_db_verify(&db, &all, NULL, NULL, NULL));
 }
 
-static bool can_be_read(const char *path)
+static bool can_be_read(const char *file)
 {
     int status = -1;
     pid_t pid = fork();
 
     if (pid == 0)
-        read_all(path);
+        read_all(file);
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return status == 0;
 }
 
-/* Every process that has it open holds a lock on the first byte of lock.mdb. */
-static bool in_use(const char *path)
+/* ---- who has it open: every process that has holds a shared lock on the first byte of lock.mdb */
+
+static int open_lock(const char *path)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
     char *file = cc_xasprintf("%s/lock.mdb", path);
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    bool used = false;
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
     free(file);
-    if (fd < 0)
-        return false;
-    used = fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    return fd;
+}
+
+int cc_file_alone(const char *path, int *fd, struct cc_err *err)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+    int f = open_lock(path), rc;
+
+    if (f < 0)
+        return cc_err_sys(err, errno, "%s/lock.mdb", path);
+    if (fcntl(f, F_SETLK, &lock) == 0) {
+        *fd = f;
+        return CC_OK;
+    }
+    rc = errno == EACCES || errno == EAGAIN ? cc_err_set(err, CC_E_EXISTS, "%s is open in another process", path)
+                                            : cc_err_sys(err, errno, "%s/lock.mdb", path);
+    close(f);
+    return rc;
+}
+
+static bool in_use(const char *path)
+{
+    int fd;
+
+    if (cc_file_alone(path, &fd, NULL))
+        return true;
     close(fd);
-    return used;
+    return false;
 }
 
 /* ---- the check */
 
 /* Not while another process has it open: it has been through this, and may be writing there. */
-static int mend(int fd, uint64_t need, const char *path, struct cc_err *err)
+static int mend(int fd, uint64_t need, const char *path, const char *file, struct cc_err *err)
 {
     struct stat st;
 
@@ -105,14 +127,14 @@ static int mend(int fd, uint64_t need, const char *path, struct cc_err *err)
            (unsigned long long)need);
     if (fallocate(fd, 0, (off_t)need - 1, 1) != 0)
         return cc_err_sys(err, errno, "%s/data.mdb is shorter than it says and cannot be lengthened", path);
-    if (can_be_read(path))
+    if (can_be_read(file))
         return CC_OK;
     if (ftruncate(fd, st.st_size) != 0) /* so that it is refused the next time, too */
         cc_log(CC_LOG_WARN, "store", "cannot shorten the file again");
     return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, its end is missing; restore a backup", path);
 }
 
-static int check(int fd, const char *path, struct cc_err *err)
+static int check(int fd, const char *path, const char *file, struct cc_err *err)
 {
     struct page_meta a, b, *newest;
     struct stat st;
@@ -122,7 +144,7 @@ static int check(int fd, const char *path, struct cc_err *err)
     if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
         return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, or not a store of cchost; restore a backup", path);
     newest = a.txn > b.txn ? &a : &b;
-    return mend(fd, (newest->last_page + 1) * a.page_size, path, err);
+    return mend(fd, (newest->last_page + 1) * a.page_size, path, file, err);
 }
 
 int cc_file_check(const char *path, struct cc_err *err)
@@ -131,7 +153,7 @@ int cc_file_check(const char *path, struct cc_err *err)
     int fd = open(file, O_RDWR | O_CLOEXEC), rc = CC_OK;
 
     if (fd >= 0) {
-        rc = check(fd, path, err);
+        rc = check(fd, path, file, err);
         close(fd);
     } else if (errno != ENOENT) {
         rc = cc_err_sys(err, errno, "%s", file);

@@ -10,6 +10,7 @@
 #include "store/store_internal.h"
 
 #include "host/observe/log.h"
+#include "host/sys/lock.h"
 #include "host/sys/mem.h"
 
 #include <errno.h>
@@ -65,7 +66,7 @@ int cc_db_err(struct cc_err *err, int rc, const char *what)
 
 /* ---- opening */
 
-static int open_env(struct cc_db *db, size_t map)
+static int open_env(struct cc_db *db, size_t map, unsigned flags)
 {
     MDB_env *env;
     int fd, rc = mdb_env_create(&env);
@@ -73,13 +74,12 @@ static int open_env(struct cc_db *db, size_t map)
     if (rc)
         return rc;
     mdb_env_set_maxdbs(env, T_COUNT);
-    if ((rc = mdb_env_set_mapsize(env, map)) || (rc = mdb_env_open(env, db->path, MDB_NOTLS, 0600))) {
+    if ((rc = mdb_env_set_mapsize(env, map)) || (rc = mdb_env_open(env, db->path, MDB_NOTLS | flags, 0600))) {
         mdb_env_close(env);
         return rc;
     }
     if (mdb_env_get_fd(env, &fd) == 0)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
-    mdb_reader_check(env, NULL);
     db->env = env;
     return 0;
 }
@@ -93,20 +93,27 @@ static int open_tables(struct cc_db *db, MDB_txn *t, unsigned flags)
     return rc;
 }
 
-static int create_tables(struct cc_db *db, MDB_txn *t)
-{
-    uint8_t schema[8];
-    int rc = open_tables(db, t, MDB_CREATE);
+int cc_db_create_tables(struct cc_db *db, MDB_txn *t) { return open_tables(db, t, MDB_CREATE); }
 
-    cc_put64(schema, CC_STORE_SCHEMA);
+int cc_db_put_schema(struct cc_db *db, MDB_txn *t, uint64_t schema)
+{
+    uint8_t b[8];
+
+    cc_put64(b, schema);
+    return cc_db_put(db, t, T_META, SLICE("schema", 6), SLICE(b, 8));
+}
+
+static int fill(struct cc_db *db, MDB_txn *t)
+{
+    int rc = cc_db_create_tables(db, t);
+
     if (!rc)
         rc = cc_db_put(db, t, T_META, SLICE("format", 6), SLICE(OURS, sizeof(OURS) - 1));
-    return rc ? rc : cc_db_put(db, t, T_META, SLICE("schema", 6), SLICE(schema, 8));
+    return rc ? rc : cc_db_put_schema(db, t, CC_STORE_SCHEMA);
 }
 
 static int check_schema(struct cc_db *db, MDB_txn *t, struct cc_err *err)
 {
-    uint64_t schema;
     MDB_val v;
 
     if (cc_db_get(db, t, T_META, SLICE("format", 6), &v) || v.mv_size != sizeof(OURS) - 1 ||
@@ -114,13 +121,23 @@ static int check_schema(struct cc_db *db, MDB_txn *t, struct cc_err *err)
         return cc_err_set(err, CC_E_CORRUPT, "%s is not a store of cchost", db->path);
     if (cc_db_get(db, t, T_META, SLICE("schema", 6), &v) || v.mv_size != 8)
         return cc_err_set(err, CC_E_CORRUPT, "%s is broken: its schema version is missing", db->path);
-    schema = cc_get64(v.mv_data);
-    if (schema > CC_STORE_SCHEMA)
+    db->schema = cc_get64(v.mv_data);
+    if (db->schema > CC_STORE_SCHEMA)
         return cc_err_set(err, CC_E_UNSUPPORTED,
                           "%s was written by a newer cchost (schema %llu, this one knows %d): "
                           "use that version, or restore a backup",
-                          db->path, (unsigned long long)schema, CC_STORE_SCHEMA);
+                          db->path, (unsigned long long)db->schema, CC_STORE_SCHEMA);
     return CC_OK;
+}
+
+static void close_env(struct cc_db *db)
+{
+    if (db->reader)
+        mdb_txn_abort(db->reader);
+    db->reader = NULL;
+    if (db->env)
+        mdb_env_close(db->env);
+    db->env = NULL;
 }
 
 /* Is there no table at all? Then it is new, and ours to fill. */
@@ -147,7 +164,7 @@ static int use_tables(struct cc_db *db, struct cc_err *err)
             return cc_db_err(err, rc, db->path);
         make = is_empty(t); /* another process may have been faster */
     }
-    rc = make ? create_tables(db, t) : mdb_dbi_open(t, names[T_META], 0, &db->dbi[T_META]);
+    rc = make ? fill(db, t) : mdb_dbi_open(t, names[T_META], 0, &db->dbi[T_META]);
     if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
         cc_err_set(err, rc = CC_E_CORRUPT, "%s is not a store of cchost", db->path);
     else if (rc)
@@ -161,34 +178,84 @@ static int use_tables(struct cc_db *db, struct cc_err *err)
     return rc;
 }
 
+static int open_as(struct cc_db *db, size_t map, unsigned flags, struct cc_err *err)
+{
+    int rc = open_env(db, map, flags);
+
+    if (rc)
+        return cc_db_err(err, rc, db->path);
+    if ((rc = use_tables(db, err)))
+        close_env(db);
+    return rc;
+}
+
+static int open_current(struct cc_db *db, size_t map, struct cc_err *err)
+{
+    int rc = open_as(db, map, 0, err);
+
+    if (rc || db->schema == CC_STORE_SCHEMA)
+        return rc;
+    close_env(db);
+    rc = cc_migrate(db->path, map, db->map_max, err);
+    return rc ? rc : open_as(db, map, 0, err);
+}
+
+/* One process at a time looks at the file, brings it up to date and opens it. LMDB's own lock is no gate: who waits
+ * for it takes for granted that the one before has opened the environment. */
+int cc_db_gate(const char *path, int *fd, struct cc_err *err)
+{
+    enum { PATIENCE_MS = 60000 };
+    char *file = cc_xasprintf("%s/open.lock", path);
+    int rc = cc_lock_take(file, PATIENCE_MS, fd, err);
+
+    free(file);
+    return rc == CC_E_EXISTS ? cc_err_set(err, CC_E_UNAVAILABLE, "another process is opening %s and not done", path)
+                             : rc;
+}
+
+static int db_init(struct cc_db *db, const char *path, size_t map_max)
+{
+    memset(db, 0, sizeof(*db));
+    db->path = cc_xstrdup(path);
+    db->map_max = map_max;
+    return pthread_rwlock_init(&db->lock, NULL);
+}
+
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err)
+{
+    int gate, rc = cc_db_gate(path, &gate, err);
+
+    if (rc)
+        return rc;
+    if (!(rc = cc_file_check(path, err))) {
+        db_init(db, path, map_max);
+        if ((rc = open_current(db, map, err)))
+            cc_db_close(db);
+        else
+            mdb_reader_check(db->env, NULL);
+    }
+    close(gate);
+    return rc;
+}
+
+int cc_db_open_alone(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err)
 {
     int rc;
 
-    memset(db, 0, sizeof(*db));
-    if ((rc = cc_file_check(path, err)))
-        return rc;
-    db->path = cc_xstrdup(path);
-    db->map_max = map_max;
-    if ((rc = open_env(db, map))) {
-        cc_db_err(err, rc, path);
-        free(db->path);
-        return code_of(rc);
-    }
-    pthread_rwlock_init(&db->lock, NULL);
-    if ((rc = use_tables(db, err)))
+    db_init(db, path, map_max);
+    if ((rc = open_as(db, map, MDB_NOLOCK, err)))
         cc_db_close(db);
     return rc;
 }
 
-static void close_env(struct cc_db *db)
+int cc_db_look(struct cc_db *db, const char *file, struct cc_err *err)
 {
-    if (db->reader)
-        mdb_txn_abort(db->reader);
-    db->reader = NULL;
-    if (db->env)
-        mdb_env_close(db->env);
-    db->env = NULL;
+    int rc;
+
+    db_init(db, file, 0);
+    if ((rc = open_as(db, 1 << 20, MDB_RDONLY | MDB_NOLOCK | MDB_NOSUBDIR, err)))
+        cc_db_close(db);
+    return rc;
 }
 
 void cc_db_close(struct cc_db *db)
@@ -244,17 +311,19 @@ int cc_db_reopen(struct cc_db *db)
 {
     struct cc_err err;
     MDB_envinfo info = { .me_mapsize = 1 << 30 };
-    int rc;
+    int gate, rc = cc_db_gate(db->path, &gate, &err);
 
+    if (rc)
+        return rc;
     pthread_rwlock_wrlock(&db->lock);
     if (db->env)
         mdb_env_info(db->env, &info);
     close_env(db);
-    if (!(rc = open_env(db, info.me_mapsize)) && (rc = use_tables(db, &err)))
-        close_env(db);
+    rc = open_as(db, info.me_mapsize, 0, &err);
     pthread_rwlock_unlock(&db->lock);
+    close(gate);
     cc_log(CC_LOG_WARN, "store", "opened again after a failed write%s%s", rc ? ", which failed too: " : "",
-           rc ? mdb_strerror(rc) : "");
+           rc ? err.message : "");
     return rc;
 }
 

@@ -294,21 +294,26 @@ static int check_rest(struct check *c)
     return rc;
 }
 
-int cc_store_verify(struct cc_store *s, struct cc_verified *out, bool (*stop)(void *arg), void *arg, struct cc_err *err)
+int cc_db_verify(struct cc_db *db, struct cc_verified *out, bool (*stop)(void *arg), void *arg, struct cc_err *err)
 {
-    struct check c = { .db = &s->db, .err = err };
+    struct check c = { .db = db, .err = err };
     int rc;
 
     do {
         if (stop && stop(arg))
             return cc_err_set(err, CC_E_CANCELLED, "the verification was stopped");
-        if ((rc = cc_db_snapshot(&s->db, &c.txn)))
+        if ((rc = cc_db_snapshot(db, &c.txn)))
             return cc_db_err(err, rc, "reading the store");
         rc = check_some(&c);
         if (!rc)
             rc = check_rest(&c);
-        cc_db_snapshot_end(&s->db, c.txn);
+        cc_db_snapshot_end(db, c.txn);
     } while (rc == MORE);
     *out = (struct cc_verified){ c.entries, c.objects, c.broken };
     return rc;
+}
+
+int cc_store_verify(struct cc_store *s, struct cc_verified *out, bool (*stop)(void *arg), void *arg, struct cc_err *err)
+{
+    return cc_db_verify(&s->db, out, stop, arg, err);
 }

@@ -57,7 +57,7 @@ static int refuse_second(const char *file, const char *dir, struct cc_err *err)
 static int lock_serve(const char *dir, int *out, struct cc_err *err)
 {
     char *file = cc_xasprintf("%s/serve.lock", dir);
-    int rc = cc_lock_take(file, out, err);
+    int rc = cc_lock_take(file, 0, out, err);
 
     if (rc == CC_E_EXISTS)
         refuse_second(file, dir, err);

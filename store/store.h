@@ -36,7 +36,7 @@ struct cc_slice {
 };
 
 enum {
-    CC_STORE_SCHEMA = 1,
+    CC_STORE_SCHEMA = 2,
     CC_STORE_NAME_MAX = 64, /* kinds and index names: [a-z_]+ */
     CC_STORE_KEY_MAX = 400, /* ids, index keys and index values: 1 (value: 0) to this, any bytes */
     CC_STORE_OWNER_MAX = 64,
@@ -58,8 +58,9 @@ struct cc_store_opts {
     size_t map_max_mib; /* and never beyond this, 0: 1 TiB. Then updates fail with CC_E_FULL */
 };
 
-/* Blocks for a few ms. CC_E_UNSUPPORTED: a newer schema; CC_E_CORRUPT: broken, or not ours;
- * CC_E_EXISTS: being served, or open in this process already. */
+/* Blocks for a few ms, longer when an older schema is brought up to date: all of it or nothing, and only while no
+ * other process has it open. CC_E_UNSUPPORTED: a newer schema; CC_E_CORRUPT: broken, or not ours; CC_E_EXISTS: being
+ * served, open in this process already, or older and open in another. */
 int cc_store_open(const struct cc_store_opts *opts, struct cc_store **out, struct cc_err *err);
 
 /* Commits what was submitted, runs the callbacks, joins the writer (blocks that long); the memory
@@ -168,6 +169,16 @@ struct cc_verified {
  * `stop` (may be NULL) is asked now and then whether to give up (CC_E_CANCELLED). [any thread] */
 int cc_store_verify(struct cc_store *s, struct cc_verified *out, bool (*stop)(void *arg), void *arg,
                     struct cc_err *err);
+
+/* Drops the data of these log entries for ever; the log stays provable. Those whose data is gone already, that were
+ * written before schema 2, or are not there are left and not counted. fn is called once, in a later turn, with how many
+ * it was; after a failure some may have been trimmed. NULL: refused, fn is not called. Cancel: fn is not called, at
+ * most one group of 256 is still trimmed. n: 1 or more. */
+struct cc_trim;
+typedef void (*cc_trim_fn)(void *arg, int code, uint64_t trimmed, const struct cc_err *err);
+struct cc_trim *cc_store_trim(struct cc_store *s, const uint64_t *seqs, size_t n, cc_trim_fn fn, void *arg,
+                              struct cc_err *err);
+void cc_store_trim_cancel(struct cc_trim *t);
 
 struct cc_store_stats {
     uint64_t records, log_seq, map_bytes, used_bytes;

@@ -44,12 +44,21 @@ int cc_head_read(MDB_val v, struct head *out);
 size_t cc_entry_size(const struct cc_entry *e);
 /* Writes the entry with its hash over `before` (32 bytes) and itself. */
 void cc_entry_write(uint8_t *to, const struct cc_entry *e, const uint8_t *before);
+/* 0 or CC_E_CORRUPT; `before` is not the value's to tell. */
 int cc_entry_read(uint64_t seq, MDB_val v, struct cc_entry *out);
+/* The entry with its data replaced by the data's digest: the same hash. Only where can_trim says so. */
+enum { TRIMMED_MAX = 1024 };
+bool cc_entry_can_trim(MDB_val v);
+size_t cc_entry_trim(MDB_val v, uint8_t to[TRIMMED_MAX]);
+/* Of a value that cc_entry_read takes. */
 void cc_entry_hash(uint64_t seq, MDB_val v, const uint8_t *before, uint8_t out[HASH_BYTES]);
 
 /* ---- file.c: whether LMDB may be let near the file */
 
 int cc_file_check(const char *path, struct cc_err *err);
+/* Keeps every other process from opening it, until *fd is closed. CC_E_EXISTS: one has it open. This process
+ * must not: closing any file on lock.mdb takes away the lock that LMDB holds there. */
+int cc_file_alone(const char *path, int *fd, struct cc_err *err);
 
 /* ---- lmdb.c: the environment, its map, and who may touch it when */
 
@@ -62,11 +71,18 @@ struct cc_db {
     pthread_rwlock_t lock; /* shared: a transaction is open; exclusive: the map moves */
     atomic_int reads_open;
     atomic_int fail_next;
-    char *path; /* of the folder */
+    char *path; /* of the folder, or (look) of the file */
     size_t map_max;
+    uint64_t schema; /* as found */
 };
 
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err);
+/* Held while the file is looked at, opened or replaced; given back by closing *fd. */
+int cc_db_gate(const char *path, int *fd, struct cc_err *err);
+/* While cc_file_alone keeps others out, also from LMDB's own locks. An older schema will do. */
+int cc_db_open_alone(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err);
+/* Only for reading, no other process looked for: a file that nobody writes. An older schema will do. */
+int cc_db_look(struct cc_db *db, const char *file, struct cc_err *err);
 void cc_db_close(struct cc_db *db);
 int cc_db_err(struct cc_err *err, int rc, const char *what); /* any code of LMDB or the system -> CC_E_* */
 
@@ -92,6 +108,23 @@ int cc_db_del(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice ke
 int cc_db_last_seq(struct cc_db *db, MDB_txn *t, uint64_t *out);
 int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first); /* a block of REV_BLOCK */
 enum { REV_BLOCK = 1 << 22 };
+
+int cc_db_create_tables(struct cc_db *db, MDB_txn *t); /* those that are not there */
+int cc_db_put_schema(struct cc_db *db, MDB_txn *t, uint64_t schema);
+/* As cc_store_verify. */
+int cc_db_verify(struct cc_db *db, struct cc_verified *out, bool (*stop)(void *arg), void *arg, struct cc_err *err);
+
+/* ---- migrate.c: an older store becomes one of ours */
+
+struct cc_step {
+    uint64_t from;                            /* schema before it; after it: one more. 0 ends the table */
+    int (*run)(struct cc_db *db, MDB_txn *t); /* NULL: nothing is to be rewritten */
+};
+
+/* 0; CC_E_EXISTS: another process has it open; or what failed, and nothing has changed. Not while it is open here. */
+int cc_migrate(const char *path, size_t map, size_t map_max, struct cc_err *err);
+/* For tests: other steps than ours, NULL: ours again. */
+void cc_migrate_use(const struct cc_step *steps);
 
 /* ---- an update */
 
@@ -139,6 +172,9 @@ struct cc_txn {
     struct cell **bucket, *few[TXN_BUCKETS];
     size_t ncells, nbuckets;
     struct note *notes, **notes_end;
+    const uint64_t *trims; /* entries whose data is to go */
+    size_t ntrims;
+    uint64_t *trimmed; /* the writer's: how many it was */
     struct chunk *chunks;
     size_t bytes;
     bool writes; /* has something to apply */
@@ -155,6 +191,8 @@ struct cc_txn {
 };
 
 void cc_txn_free(struct cc_txn *t);
+/* Drops the data of these entries, borrowed until the callback, and counts those that had some in *trimmed. */
+void cc_txn_trim(struct cc_txn *t, const uint64_t *seqs, size_t n, uint64_t *trimmed);
 struct cell *cc_txn_find(struct cc_txn *t, enum table table, struct cc_slice key, uint64_t hash);
 uint64_t cc_cell_hash(enum table table, struct cc_slice key);
 

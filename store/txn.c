@@ -366,6 +366,15 @@ void cc_txn_log(struct cc_txn *t, const char *kind, struct cc_slice id, struct c
     t->writes = true;
 }
 
+void cc_txn_trim(struct cc_txn *t, const uint64_t *seqs, size_t n, uint64_t *trimmed)
+{
+    t->trims = seqs;
+    t->ntrims = n;
+    t->trimmed = trimmed;
+    t->bytes += n * TRIMMED_MAX;
+    t->writes = true;
+}
+
 /* ---- submit */
 
 /* What is logged must exist; found out here, where the update's own writes are all known. */

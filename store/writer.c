@@ -179,11 +179,38 @@ static int apply_cell(struct group *g, struct cell *c)
     return c->grown ? move_head(g, c) : 0;
 }
 
+/* One that is not there, has no data any more or is too old for it is left. */
+static int trim_entry(struct group *g, uint64_t seq, uint64_t *trimmed)
+{
+    uint8_t key[8], small[TRIMMED_MAX];
+    MDB_val v;
+    int rc;
+
+    cc_put64(key, seq);
+    rc = cc_db_get(g->db, g->txn, T_LOG, SLICE(key, 8), &v);
+    if (rc || !cc_entry_can_trim(v))
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    rc = cc_db_put(g->db, g->txn, T_LOG, SLICE(key, 8), SLICE(small, cc_entry_trim(v, small)));
+    *trimmed += !rc;
+    return rc;
+}
+
+static int trim(struct group *g, struct cc_txn *t)
+{
+    size_t i;
+    int rc = 0;
+
+    *t->trimmed = 0; /* it may be applied again */
+    for (i = 0; i < t->ntrims && !rc; i++)
+        rc = trim_entry(g, t->trims[i], t->trimmed);
+    return rc;
+}
+
 static int apply(struct group *g, struct cc_txn *t)
 {
     struct cell *c;
     struct note *n;
-    int rc = 0;
+    int rc = t->ntrims ? trim(g, t) : 0;
 
     for (c = t->cells; c && !rc; c = c->next)
         if (c->table == T_RECORDS && (c->write == W_PUT || c->logged))

@@ -356,7 +356,7 @@ static int run_usage(struct fs_job *j)
     return 0;
 }
 
-static int run_lock(struct fs_job *j) { return cc_lock_take(j->path, &j->lock, &j->err); }
+static int run_lock(struct fs_job *j) { return cc_lock_take(j->path, 0, &j->lock, &j->err); }
 
 static int run_locked(struct fs_job *j) { return cc_lock_held(j->path, &j->held, &j->err); }
 

@@ -1,5 +1,5 @@
 /* bind_store.c - module "store": opening and reading. Walks are in bind_store_walk.c, store.update is in
- * bind_store_tx.c; what takes long is in bind_store_care.c: wait, verify.
+ * bind_store_tx.c; what takes long is in bind_store_care.c: wait, trim, verify.
  *
  *   true | nil, err   = store.open{dir=, serve=, map_mib=}   one store a VM
  *   store.close()

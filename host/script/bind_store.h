@@ -40,7 +40,7 @@ int bind_push_missing(lua_State *L, int code);
 
 /* Adds scan, list, log and history to the table on top. */
 void bind_add_walks(lua_State *L, struct bind *b);
-/* Adds wait and verify. */
+/* Adds wait, trim and verify. */
 void bind_add_care(lua_State *L, struct bind *b);
 /* Closes the store, or marks it to be closed by the last job. */
 void bind_close(struct bind *b);

@@ -1,9 +1,11 @@
-/* bind_store_care.c - what takes long: waiting for the log, and verification.
+/* bind_store_care.c - what takes long: waiting for the log, verification, trimming.
  *
  *   true | false | nil, err = store.wait(after, seconds)     [yields] true: the log has an entry behind sequence
  *                             `after`, also one of another process (known within half a second); false: time is over
  *   {entries=,objects=} | nil, err = store.verify()          [yields] code "corrupt": err.seq is the first entry
  *                             that is broken, nil when it is not an entry
+ *   n | nil, err = store.trim({seq, ...})                    [yields] drops the data of these log entries for ever and
+ *                             keeps the log provable; n: how many had data that could be dropped
  *
  * Closing the store ends what waits with an error of code "state" or "cancelled".
  */
@@ -76,6 +78,79 @@ static int l_wait(lua_State *L)
     w->watch = cc_store_watch(b->store, (uint64_t)after, on_grown, w);
     w->timer = cc_timer_start(cc_vm_loop(L), (uint64_t)(seconds * 1000), on_time_over, w);
     cc_task_park(t, wait_cancel, w);
+    return lua_yield(L, 0);
+}
+
+/* ---- trim */
+
+struct trim {
+    struct cc_task *task;
+    struct cc_trim *trim;
+};
+
+static void on_trimmed(void *arg, int code, uint64_t trimmed, const struct cc_err *err)
+{
+    struct trim *t = arg;
+
+    if (code) {
+        cc_task_wake(t->task, cc_push_err(cc_task_stack(t->task), err));
+    } else {
+        lua_pushnumber(cc_task_stack(t->task), (lua_Number)trimmed);
+        cc_task_wake(t->task, 1);
+    }
+    free(t);
+}
+
+static void trim_cancel(void *op)
+{
+    struct trim *t = op;
+
+    cc_store_trim_cancel(t->trim);
+    free(t);
+}
+
+/* The list at 1, in memory that the state collects. */
+static const uint64_t *check_seqs(lua_State *L, size_t *n)
+{
+    uint64_t *seqs;
+    lua_Number seq;
+    size_t i;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    *n = lua_objlen(L, 1);
+    seqs = lua_newuserdata(L, *n * sizeof(*seqs) + 1);
+    for (i = 0; i < *n; i++) {
+        lua_rawgeti(L, 1, (int)i + 1);
+        seq = lua_tonumber(L, -1);
+        luaL_argcheck(L, seq >= 1 && seq <= 9007199254740992.0, 1, "a list of sequences expected");
+        seqs[i] = (uint64_t)seq;
+        lua_pop(L, 1);
+    }
+    return seqs;
+}
+
+static int l_trim(lua_State *L)
+{
+    struct bind *b = bind_need_open(L);
+    struct cc_task *task = cc_task_need(L, "store.trim");
+    struct trim *t;
+    const uint64_t *seqs;
+    struct cc_err err;
+    size_t n;
+
+    seqs = check_seqs(L, &n);
+    if (n == 0) {
+        lua_pushnumber(L, 0);
+        return 1;
+    }
+    t = cc_xcalloc(1, sizeof(*t));
+    t->task = task;
+    t->trim = cc_store_trim(b->store, seqs, n, on_trimmed, t, &err);
+    if (!t->trim) {
+        free(t);
+        return cc_push_err(L, &err);
+    }
+    cc_task_park(task, trim_cancel, t);
     return lua_yield(L, 0);
 }
 
@@ -182,7 +257,7 @@ static int l_verify(lua_State *L)
     return care_start(L, c);
 }
 
-static const luaL_Reg care_lib[] = { { "wait", l_wait }, { "verify", l_verify }, { NULL, NULL } };
+static const luaL_Reg care_lib[] = { { "wait", l_wait }, { "trim", l_trim }, { "verify", l_verify }, { NULL, NULL } };
 
 void bind_add_care(lua_State *L, struct bind *b)
 {

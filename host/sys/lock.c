@@ -10,13 +10,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { TRIES = 20 };
-
-static bool try_for_a_moment(int fd)
+static bool try_for(int fd, unsigned patience_ms)
 {
-    int i;
+    enum { AT_LEAST_MS = 20 };
+    unsigned ms;
 
-    for (i = 0; i < TRIES; i++) {
+    for (ms = 0; ms <= patience_ms || ms <= AT_LEAST_MS; ms++) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0)
             return true;
         if (errno != EWOULDBLOCK && errno != EINTR)
@@ -27,13 +26,13 @@ static bool try_for_a_moment(int fd)
     return false;
 }
 
-int cc_lock_take(const char *path, int *fd, struct cc_err *err)
+int cc_lock_take(const char *path, unsigned patience_ms, int *fd, struct cc_err *err)
 {
     int f = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
 
     if (f < 0)
         return cc_err_sys(err, errno, "cannot open %s", path);
-    if (try_for_a_moment(f)) {
+    if (try_for(f, patience_ms)) {
         *fd = f;
         return CC_OK;
     }

@@ -11,9 +11,9 @@
 
 struct cc_err;
 
-/* Makes the file (0600) when it is not there. 0 and a file to be closed, which gives the lock back;
- * CC_E_EXISTS: somebody else holds it; or what failed. May wait some 20 ms. */
-int cc_lock_take(const char *path, int *fd, struct cc_err *err);
+/* Makes the file (0600) when it is not there, tries for `patience_ms` (at least 20). 0 and a file to be closed, which
+ * gives the lock back; CC_E_EXISTS: somebody else holds it; or what failed. */
+int cc_lock_take(const char *path, unsigned patience_ms, int *fd, struct cc_err *err);
 
 /* Whether somebody holds it; a file that is not there is held by nobody. */
 int cc_lock_held(const char *path, bool *held, struct cc_err *err);

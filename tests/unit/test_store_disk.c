@@ -421,7 +421,7 @@ static void newer_schema_is_refused(void **state)
     cc_put64(b, CC_STORE_SCHEMA + 1);
     set_meta(f, "schema", SLICE(b, 8));
     assert_int_equal(fix_open(f, &err), CC_E_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "written by a newer cchost (schema 2, this one knows 1)"));
+    assert_non_null(strstr(err.message, "written by a newer cchost (schema 3, this one knows 2)"));
     f->store = NULL;
 }
 

@@ -304,6 +304,23 @@ static void waits_for_another_process(void **state)
     assert_int_equal(status, 0);
 }
 
+static void trims_the_log(void **state)
+{
+    run(*state, ADD ADD ADD "eq(store.trim({ 1, 3, 7 }), 2)\n"
+                "eq(store.trim({ 1, 2 }), 1)\n"
+                "eq(store.trim({}), 0)\n"
+                "local h = store.history('n', 'x')\n"
+                "eq(h[1].trimmed, true) eq(h[1].data, '') eq(h[1].before, h[2].hash)\n"
+                "eq(store.verify().entries, 3)\n"
+                "raises('a list of sequences', store.trim, { 'x' })\n"
+                "raises('table expected', store.trim, 1)\n"
+                "local h2 = task.spawn(function() return store.trim({ 1 }) end)\n"
+                "task.sleep(0)\n"
+                "h2:cancel('enough')\n"
+                "local no, err = h2:join()\n"
+                "eq(no, nil) eq(err.code, 'cancelled')\n");
+}
+
 /* Closing the VM under tasks that wait for a commit or a verification leaves nothing open (teardown proves it). */
 static void close_under_waiting_tasks(void **state)
 {
@@ -331,6 +348,7 @@ int main(void)
         T(script_beside_a_server),
         T(waits_for_the_log),
         T(waits_for_another_process),
+        T(trims_the_log),
         T(close_under_waiting_tasks),
     };
 

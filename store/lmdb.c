@@ -267,6 +267,20 @@ void cc_db_close(struct cc_db *db)
 
 /* ---- moving the map */
 
+static void move_begin(struct cc_db *db)
+{
+    atomic_fetch_add(&db->moving, 1);
+    pthread_rwlock_wrlock(&db->lock);
+}
+
+static void move_end(struct cc_db *db)
+{
+    pthread_rwlock_unlock(&db->lock);
+    atomic_fetch_sub(&db->moving, 1);
+}
+
+bool cc_db_moving(struct cc_db *db) { return atomic_load(&db->moving) != 0; }
+
 /* mdb_env_set_mapsize unmaps before it maps; when that fails, every later read is a crash. Ask first. */
 static bool room_for(size_t size)
 {
@@ -284,12 +298,12 @@ int cc_db_grow(struct cc_db *db)
     size_t size;
     int rc = MDB_MAP_FULL;
 
-    pthread_rwlock_wrlock(&db->lock);
+    move_begin(db);
     mdb_env_info(db->env, &info);
     size = info.me_mapsize * 2 < db->map_max ? info.me_mapsize * 2 : db->map_max;
     if (size > info.me_mapsize && room_for(size))
         rc = mdb_env_set_mapsize(db->env, size);
-    pthread_rwlock_unlock(&db->lock);
+    move_end(db);
     cc_log(rc ? CC_LOG_ERROR : CC_LOG_INFO, "store",
            rc ? "the map of %zu MiB is full and cannot grow" : "map grown to %zu MiB",
            (rc ? info.me_mapsize : size) >> 20);
@@ -301,9 +315,9 @@ static int follow_growth(struct cc_db *db)
 {
     int rc;
 
-    pthread_rwlock_wrlock(&db->lock);
+    move_begin(db);
     rc = mdb_env_set_mapsize(db->env, 0);
-    pthread_rwlock_unlock(&db->lock);
+    move_end(db);
     return rc;
 }
 
@@ -315,12 +329,12 @@ int cc_db_reopen(struct cc_db *db)
 
     if (rc)
         return rc;
-    pthread_rwlock_wrlock(&db->lock);
+    move_begin(db);
     if (db->env)
         mdb_env_info(db->env, &info);
     close_env(db);
     rc = open_as(db, info.me_mapsize, 0, &err);
-    pthread_rwlock_unlock(&db->lock);
+    move_end(db);
     close(gate);
     cc_log(CC_LOG_WARN, "store", "opened again after a failed write%s%s", rc ? ", which failed too: " : "",
            rc ? err.message : "");
@@ -381,6 +395,19 @@ void cc_db_snapshot_end(struct cc_db *db, MDB_txn *t)
     mdb_txn_abort(t);
     atomic_fetch_sub(&db->reads_open, 1);
     pthread_rwlock_unlock(&db->lock);
+}
+
+/* A snapshot of ours first: it follows what another process has grown. */
+int cc_db_copy(struct cc_db *db, int fd)
+{
+    MDB_txn *t;
+    int rc = cc_db_snapshot(db, &t);
+
+    if (rc)
+        return rc;
+    rc = mdb_env_copyfd2(db->env, fd, MDB_CP_COMPACT);
+    cc_db_snapshot_end(db, t);
+    return rc;
 }
 
 int cc_db_write_begin(struct cc_db *db, MDB_txn **out)

@@ -180,6 +180,24 @@ struct cc_trim *cc_store_trim(struct cc_store *s, const uint64_t *seqs, size_t n
                               struct cc_err *err);
 void cc_store_trim_cancel(struct cc_trim *t);
 
+struct cc_backup {
+    uint64_t bytes; /* of the backup file */
+    uint64_t entries, objects, log_seq;
+};
+
+/* Writes a consistent copy into a new file while the store is in use: first under another name beside it, synced, read
+ * back and walked whole, then renamed. CC_E_EXISTS: `path` is there. A long reader: pages freed meanwhile are not used
+ * again before it ends. `stop` as above. [any thread] */
+int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out, bool (*stop)(void *arg), void *arg,
+                    struct cc_err *err);
+
+/* Makes the backup the store of `dir`, after it has been verified. CC_E_EXISTS: the store there is open, in whatever
+ * process, or there is one and not `force`; with it the old one is kept in dir/store.replaced-<unix ms>. A crash
+ * leaves the old store or the new. CC_E_CORRUPT: not a backup, or broken. This process must have no store open.
+ * [any thread] */
+int cc_store_restore(const char *path, const char *dir, bool force, struct cc_backup *out, bool (*stop)(void *arg),
+                     void *arg, struct cc_err *err);
+
 struct cc_store_stats {
     uint64_t records, log_seq, map_bytes, used_bytes;
     uint64_t commits, updates, conflicts, failures; /* since opening; an update counts when durable */

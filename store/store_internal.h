@@ -70,6 +70,7 @@ struct cc_db {
     int depth_rc;          /* what opening it gave */
     pthread_rwlock_t lock; /* shared: a transaction is open; exclusive: the map moves */
     atomic_int reads_open;
+    atomic_int moving; /* who waits to hold the lock alone, or does */
     atomic_int fail_next;
     char *path; /* of the folder, or (look) of the file */
     size_t map_max;
@@ -92,6 +93,10 @@ void cc_db_read_end(struct cc_db *db);
 /* A snapshot of one's own. [any thread] */
 int cc_db_snapshot(struct cc_db *db, MDB_txn **out);
 void cc_db_snapshot_end(struct cc_db *db, MDB_txn *t);
+/* LMDB's compact copy of a snapshot into `fd`; the map stands still meanwhile. 0 or an engine code. [any thread] */
+int cc_db_copy(struct cc_db *db, int fd);
+/* Whether somebody waits for the map, or moves it: long readers should end. [any thread] */
+bool cc_db_moving(struct cc_db *db);
 /* [writer] Between begin and the end the map stands still. finish(commit=false) aborts. */
 int cc_db_write_begin(struct cc_db *db, MDB_txn **out);
 int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit);

@@ -1,5 +1,5 @@
 /* bind_store.c - module "store": opening and reading. Walks are in bind_store_walk.c, store.update is in
- * bind_store_tx.c; what takes long is in bind_store_care.c: wait, trim, verify.
+ * bind_store_tx.c; what takes long is in bind_store_care.c: wait, trim, verify, backup, restore.
  *
  *   true | nil, err   = store.open{dir=, serve=, map_mib=}   one store a VM
  *   store.close()
@@ -147,8 +147,8 @@ static int l_open(lua_State *L)
     struct cc_err err;
 
     luaL_checktype(L, 1, LUA_TTABLE);
-    if (b->store)
-        return luaL_error(L, "store.open: it is open");
+    if (b->store || b->jobs)
+        return luaL_error(L, b->store ? "store.open: it is open" : "store.open: not while one is restored");
     o.map_mib = (size_t)bind_option_number(L, 1, "map_mib", 0);
     o.serve = bind_option_flag(L, 1, "serve");
     lua_getfield(L, 1, "dir");

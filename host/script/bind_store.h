@@ -14,7 +14,7 @@ struct bind {               /* one a VM; upvalue 1 of every function */
     struct cc_err failed;   /* code 0, or why a read in it failed */
     char *rows;             /* what a walk has collected */
     size_t rows_len, rows_size;
-    unsigned jobs;           /* on the pool, using the store */
+    unsigned jobs;           /* on the pool, using the store or the place of one */
     bool close_wanted, gone; /* when the last of them is done: close, free this */
 };
 
@@ -40,7 +40,7 @@ int bind_push_missing(lua_State *L, int code);
 
 /* Adds scan, list, log and history to the table on top. */
 void bind_add_walks(lua_State *L, struct bind *b);
-/* Adds wait, trim and verify. */
+/* Adds wait, trim, verify, backup and restore. */
 void bind_add_care(lua_State *L, struct bind *b);
 /* Closes the store, or marks it to be closed by the last job. */
 void bind_close(struct bind *b);

@@ -1,4 +1,4 @@
-/* bind_store_care.c - what takes long: waiting for the log, verification, trimming.
+/* bind_store_care.c - what takes long: waiting for the log, trimming, verification, backup.
  *
  *   true | false | nil, err = store.wait(after, seconds)     [yields] true: the log has an entry behind sequence
  *                             `after`, also one of another process (known within half a second); false: time is over
@@ -6,6 +6,11 @@
  *                             that is broken, nil when it is not an entry
  *   n | nil, err = store.trim({seq, ...})                    [yields] drops the data of these log entries for ever and
  *                             keeps the log provable; n: how many had data that could be dropped
+ *   {bytes=,entries=,objects=,log_seq=} | nil, err = store.backup(path)   [yields] a consistent copy in a new file, while
+ *                             the store is in use; synced and read back. "exists": path is there
+ *   the same = store.restore(path, dir, {force=})            [yields] makes the backup the store of the data folder dir.
+ *                             No store may be open here. "exists": the store of dir is open elsewhere, or there
+ *                             is one and not force; with it the old one goes to dir/store.replaced-<unix ms>
  *
  * Closing the store ends what waits with an error of code "state" or "cancelled".
  */
@@ -163,7 +168,10 @@ struct care {
     struct cc_task *task;                              /* NULL: gave up */
     int (*run)(struct care *c);                        /* [worker] */
     int (*push)(lua_State *L, struct care *c, int rc); /* what the task gets, also when it failed */
+    char *path, *dir;
+    bool force;
     struct cc_verified found;
+    struct cc_backup made;
     struct cc_err err;
     int rc;
 };
@@ -188,6 +196,8 @@ static void care_done(struct cc_job *job)
         bind_close(b);
     if (b->jobs == 0 && b->gone)
         free(b);
+    free(c->path);
+    free(c->dir);
     free(c);
 }
 
@@ -257,7 +267,62 @@ static int l_verify(lua_State *L)
     return care_start(L, c);
 }
 
-static const luaL_Reg care_lib[] = { { "wait", l_wait }, { "trim", l_trim }, { "verify", l_verify }, { NULL, NULL } };
+/* ---- backup and restore */
+
+static int run_backup(struct care *c)
+{
+    return cc_store_backup(c->store, c->path, &c->made, gave_up, &c->job.call, &c->err);
+}
+
+static int run_restore(struct care *c)
+{
+    return cc_store_restore(c->path, c->dir, c->force, &c->made, gave_up, &c->job.call, &c->err);
+}
+
+static int push_backup(lua_State *L, struct care *c, int rc)
+{
+    if (rc)
+        return cc_push_err(L, &c->err);
+    lua_createtable(L, 0, 4);
+    set_number(L, "bytes", c->made.bytes);
+    set_number(L, "entries", c->made.entries);
+    set_number(L, "objects", c->made.objects);
+    set_number(L, "log_seq", c->made.log_seq);
+    return 1;
+}
+
+static int l_backup(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct care *c;
+
+    bind_need_open(L);
+    c = care_new(L, "store.backup");
+    c->path = cc_xstrdup(path);
+    c->run = run_backup;
+    c->push = push_backup;
+    return care_start(L, c);
+}
+
+static int l_restore(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1), *dir = luaL_checkstring(L, 2);
+    bool force = lua_istable(L, 3) && bind_option_flag(L, 3, "force");
+    struct care *c;
+
+    if (bind_of(L)->store)
+        return luaL_error(L, "store.restore: a store is open");
+    c = care_new(L, "store.restore");
+    c->path = cc_xstrdup(path);
+    c->dir = cc_xstrdup(dir);
+    c->force = force;
+    c->run = run_restore;
+    c->push = push_backup;
+    return care_start(L, c);
+}
+
+static const luaL_Reg care_lib[] = { { "wait", l_wait },     { "trim", l_trim },       { "verify", l_verify },
+                                     { "backup", l_backup }, { "restore", l_restore }, { NULL, NULL } };
 
 void bind_add_care(lua_State *L, struct bind *b)
 {

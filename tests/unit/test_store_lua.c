@@ -307,18 +307,36 @@ static void waits_for_another_process(void **state)
 static void trims_the_log(void **state)
 {
     run(*state, ADD ADD ADD "eq(store.trim({ 1, 3, 7 }), 2)\n"
-                "eq(store.trim({ 1, 2 }), 1)\n"
-                "eq(store.trim({}), 0)\n"
-                "local h = store.history('n', 'x')\n"
-                "eq(h[1].trimmed, true) eq(h[1].data, '') eq(h[1].before, h[2].hash)\n"
-                "eq(store.verify().entries, 3)\n"
-                "raises('a list of sequences', store.trim, { 'x' })\n"
-                "raises('table expected', store.trim, 1)\n"
-                "local h2 = task.spawn(function() return store.trim({ 1 }) end)\n"
-                "task.sleep(0)\n"
-                "h2:cancel('enough')\n"
-                "local no, err = h2:join()\n"
-                "eq(no, nil) eq(err.code, 'cancelled')\n");
+                            "eq(store.trim({ 1, 2 }), 1)\n"
+                            "eq(store.trim({}), 0)\n"
+                            "local h = store.history('n', 'x')\n"
+                            "eq(h[1].trimmed, true) eq(h[1].data, '') eq(h[1].before, h[2].hash)\n"
+                            "eq(store.verify().entries, 3)\n"
+                            "raises('a list of sequences', store.trim, { 'x' })\n"
+                            "raises('table expected', store.trim, 1)\n"
+                            "local h2 = task.spawn(function() return store.trim({ 1 }) end)\n"
+                            "task.sleep(0)\n"
+                            "h2:cancel('enough')\n"
+                            "local no, err = h2:join()\n"
+                            "eq(no, nil) eq(err.code, 'cancelled')\n");
+}
+
+static void backs_up_and_restores(void **state)
+{
+    run(*state, ADD "local dir = os.getenv 'CC_TEST_DIR'\n"
+                    "local made = assert(store.backup(dir .. '/copy'))\n"
+                    "eq(made.entries, 1) eq(made.objects, 1) eq(made.log_seq, 1) assert(made.bytes > 4096)\n"
+                    "eq(select(2, store.backup(dir .. '/copy')).code, 'exists')\n" ADD
+                    "raises('a store is open', store.restore, dir .. '/copy', dir)\n"
+                    "store.close()\n"
+                    "eq(select(2, store.restore(dir .. '/copy', dir)).code, 'exists')\n"
+                    "eq(select(2, store.restore(dir .. '/none', dir)).code, 'not_found')\n"
+                    "local h = task.spawn(function() return store.restore(dir .. '/copy', dir, { force = true }) end)\n"
+                    "task.sleep(0)\n"
+                    "raises('not while one is restored', store.open, { dir = dir })\n"
+                    "eq(h:join().entries, 1)\n"
+                    "assert(store.open { dir = dir, serve = true })\n"
+                    "eq(#store.log(), 1)\n");
 }
 
 /* Closing the VM under tasks that wait for a commit or a verification leaves nothing open (teardown proves it). */
@@ -349,6 +367,7 @@ int main(void)
         T(waits_for_the_log),
         T(waits_for_another_process),
         T(trims_the_log),
+        T(backs_up_and_restores),
         T(close_under_waiting_tasks),
     };
 

@@ -1,0 +1,454 @@
+/* backup.c - a consistent copy while the store is in use, and the way back.
+ *
+ * LMDB writes the copy of one snapshot, without its free pages, into a pipe;
+ * here it is hashed on its way into the file, which ends with that hash: LMDB
+ * has no checksums, and what is mapped must not be broken.  The copy is then
+ * read back and walked like any store.  A snapshot keeps the map where it is,
+ * so when somebody needs to move that, the copy begins again behind them.
+ * Restoring changes one name in one step: a crash leaves the old or the new.
+ */
+#include "store/store_internal.h"
+
+#include "host/sys/clock.h"
+#include "host/sys/lock.h"
+#include "host/sys/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <mbedtls/sha256.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The end of a backup: magic, length of what lies before as u64, 8 bytes 0, its SHA-256. */
+enum { BLOCK = 65536, MAGIC_BYTES = 16, END_BYTES = MAGIC_BYTES + 16 + HASH_BYTES };
+static const char magic[MAGIC_BYTES + 1] = "cchost backup 1\n";
+
+struct watcher { /* who may want us to stop */
+    bool (*stop)(void *arg);
+    void *arg;
+};
+
+static bool stopped(const struct watcher *w) { return w->stop && w->stop(w->arg); }
+
+static int told_to_stop(struct cc_err *err) { return cc_err_set(err, CC_E_CANCELLED, "it was stopped"); }
+
+/* ---- bytes */
+
+static int write_all(int fd, const uint8_t *p, size_t n)
+{
+    ssize_t w;
+
+    for (; n; p += w, n -= (size_t)w)
+        if ((w = write(fd, p, n)) < 0) {
+            if (errno != EINTR)
+                return errno;
+            w = 0;
+        }
+    return 0;
+}
+
+static int sync_dir_of(const char *path)
+{
+    char *copy = cc_xstrdup(path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) != 0 ? errno : 0;
+
+    if (fd >= 0)
+        close(fd);
+    free(copy);
+    return rc;
+}
+
+/* Reads `n` bytes of `from`, hashes them and, where `to` is not -1, writes them there. */
+static int pass_on(int from, int to, uint64_t n, uint8_t hash[HASH_BYTES], const struct watcher *w, struct cc_err *err)
+{
+    uint8_t *b = cc_xmalloc(BLOCK);
+    mbedtls_sha256_context c;
+    ssize_t got = 0;
+    int rc = CC_OK, sys = 0;
+
+    mbedtls_sha256_init(&c);
+    mbedtls_sha256_starts_ret(&c, 0);
+    for (; n && !rc; n -= (uint64_t)got) {
+        if ((got = read(from, b, n < BLOCK ? (size_t)n : BLOCK)) > 0) {
+            mbedtls_sha256_update_ret(&c, b, (size_t)got);
+            sys = to < 0 ? 0 : write_all(to, b, (size_t)got);
+        } else {
+            sys = got < 0 ? errno : EIO; /* it was longer a moment ago */
+            got = 0;
+        }
+        if (sys)
+            rc = cc_err_sys(err, sys, "copying the backup");
+        else if (stopped(w))
+            rc = told_to_stop(err);
+    }
+    mbedtls_sha256_finish_ret(&c, hash);
+    mbedtls_sha256_free(&c);
+    free(b);
+    return rc;
+}
+
+/* ---- the copy */
+
+struct copier { /* LMDB's side of the pipe, on a thread of its own */
+    struct cc_db *db;
+    int fd, rc;
+};
+
+static void *copier_main(void *arg)
+{
+    struct copier *c = arg;
+
+    c->rc = cc_db_copy(c->db, c->fd);
+    close(c->fd);
+    return NULL;
+}
+
+enum { AGAIN = 1 };
+
+/* Our side: until the end of the copy, or until it is to be broken off. 0 or an errno; ERESTART: begin again. */
+static int drain(int from, int to, struct cc_db *db, const struct watcher *w, mbedtls_sha256_context *hash)
+{
+    uint8_t *b = cc_xmalloc(BLOCK);
+    ssize_t n = 1;
+    int rc = 0;
+
+    while (!rc && n > 0) {
+        if (stopped(w))
+            rc = ECANCELED;
+        else if (cc_db_moving(db))
+            rc = ERESTART;
+        else if ((n = read(from, b, BLOCK)) > 0) {
+            mbedtls_sha256_update_ret(hash, b, (size_t)n);
+            rc = write_all(to, b, (size_t)n);
+        } else if (n < 0)
+            rc = errno;
+    }
+    free(b);
+    return rc;
+}
+
+static int copy_through(int to, struct cc_db *db, const struct watcher *w, mbedtls_sha256_context *hash,
+                        struct cc_err *err)
+{
+    struct copier c = { .db = db };
+    pthread_t thread;
+    int ends[2], rc;
+
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return cc_err_sys(err, errno, "backing up the store");
+    c.fd = ends[1];
+    if (pthread_create(&thread, NULL, copier_main, &c) != 0)
+        abort(); /* as where the store is opened */
+    rc = drain(ends[0], to, db, w, hash);
+    close(ends[0]); /* ends the copier too, when it is not done */
+    pthread_join(thread, NULL);
+    if (rc == ERESTART)
+        return AGAIN;
+    if (rc)
+        return rc == ECANCELED ? told_to_stop(err) : cc_err_sys(err, rc, "writing the backup");
+    return c.rc ? cc_db_err(err, c.rc, "reading the store") : CC_OK;
+}
+
+static int begin_again(int fd, struct cc_db *db, const struct watcher *w, struct cc_err *err)
+{
+    while (cc_db_moving(db))
+        if (stopped(w))
+            return told_to_stop(err);
+        else
+            poll(NULL, 0, 1);
+    return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 ? CC_OK : cc_err_sys(err, errno, "writing the backup");
+}
+
+static int finish_copy(int fd, const uint8_t hash[HASH_BYTES], struct cc_err *err)
+{
+    uint8_t end[END_BYTES] = { 0 };
+    off_t len = lseek(fd, 0, SEEK_CUR);
+    int rc;
+
+    memcpy(end, magic, MAGIC_BYTES);
+    cc_put64(end + MAGIC_BYTES, (uint64_t)len);
+    memcpy(end + END_BYTES - HASH_BYTES, hash, HASH_BYTES);
+    if ((rc = write_all(fd, end, END_BYTES)) || (rc = fsync(fd) != 0 ? errno : 0))
+        return cc_err_sys(err, rc, "writing the backup");
+    return CC_OK;
+}
+
+static int write_copy(int fd, struct cc_db *db, const struct watcher *w, struct cc_err *err)
+{
+    mbedtls_sha256_context c;
+    uint8_t hash[HASH_BYTES];
+    int rc;
+
+    do {
+        if ((rc = begin_again(fd, db, w, err)))
+            return rc;
+        mbedtls_sha256_init(&c);
+        mbedtls_sha256_starts_ret(&c, 0);
+        rc = copy_through(fd, db, w, &c, err);
+        mbedtls_sha256_finish_ret(&c, hash);
+        mbedtls_sha256_free(&c);
+    } while (rc == AGAIN);
+    return rc ? rc : finish_copy(fd, hash, err);
+}
+
+/* ---- reading a backup */
+
+/* Length and hash of what a backup holds. */
+static int read_end(int fd, const char *path, uint64_t *len, uint8_t hash[HASH_BYTES], struct cc_err *err)
+{
+    uint8_t end[END_BYTES];
+    struct stat st;
+
+    if (fstat(fd, &st) != 0)
+        return cc_err_sys(err, errno, "cannot read %s", path);
+    if (st.st_size <= END_BYTES || pread(fd, end, END_BYTES, st.st_size - END_BYTES) != END_BYTES ||
+        memcmp(end, magic, MAGIC_BYTES) != 0 || cc_get64(end + MAGIC_BYTES) != (uint64_t)st.st_size - END_BYTES)
+        return cc_err_set(err, CC_E_CORRUPT, "%s is not a backup of cchost, or its end is missing", path);
+    *len = (uint64_t)st.st_size - END_BYTES;
+    memcpy(hash, end + END_BYTES - HASH_BYTES, HASH_BYTES);
+    return CC_OK;
+}
+
+/* Whether it is what was written, copying it into `to` on the way when that is not -1. */
+static int check_bytes(const char *path, int to, const struct watcher *w, struct cc_err *err)
+{
+    uint8_t want[HASH_BYTES], hash[HASH_BYTES];
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
+    uint64_t len = 0;
+
+    if (fd < 0)
+        return cc_err_sys(err, errno, "cannot open %s", path);
+    if (!(rc = read_end(fd, path, &len, want, err))) {
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* from the disk, not from memory */
+        rc = pass_on(fd, to, len, hash, w, err);
+        if (!rc && memcmp(hash, want, HASH_BYTES) != 0)
+            rc = cc_err_set(err, CC_E_CORRUPT, "%s is broken: these are not the bytes that were backed up", path);
+    }
+    close(fd);
+    return rc;
+}
+
+static int last_seq_of(struct cc_db *db, uint64_t *out)
+{
+    MDB_txn *t;
+    int rc = cc_db_snapshot(db, &t);
+
+    if (rc)
+        return rc;
+    rc = cc_db_last_seq(db, t, out);
+    cc_db_snapshot_end(db, t);
+    return rc;
+}
+
+/* Walks a file whose bytes are known to be right. */
+static int check_content(const char *file, struct cc_backup *out, const struct watcher *w, struct cc_err *err)
+{
+    struct cc_verified v;
+    struct cc_db db;
+    int rc = cc_db_look(&db, file, err);
+
+    if (rc)
+        return rc;
+    if (!(rc = cc_db_verify(&db, &v, w->stop, w->arg, err))) {
+        out->entries = v.entries;
+        out->objects = v.objects;
+        if ((rc = last_seq_of(&db, &out->log_seq)))
+            rc = cc_db_err(err, rc, "reading the copy");
+    }
+    cc_db_close(&db);
+    return rc;
+}
+
+/* ---- backup */
+
+/* Network file systems do not know the flag, but links. */
+static int rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    return errno == EINVAL && link(from, to) == 0 ? unlink(from) : -1;
+}
+
+static int put_in_place(const char *from, const char *to, struct cc_err *err)
+{
+    int rc;
+
+    if (rename_new(from, to) != 0)
+        return cc_err_sys(err, errno, "cannot make %s", to);
+    rc = sync_dir_of(to);
+    return rc ? cc_err_sys(err, rc, "cannot sync the folder of %s", to) : CC_OK;
+}
+
+static int backup_into(int fd, const char *tmp, struct cc_db *db, struct cc_backup *out, const struct watcher *w,
+                       struct cc_err *err)
+{
+    int rc;
+
+    if ((rc = write_copy(fd, db, w, err)) || (rc = check_bytes(tmp, -1, w, err)))
+        return rc;
+    out->bytes = (uint64_t)lseek(fd, 0, SEEK_CUR);
+    return check_content(tmp, out, w, err);
+}
+
+int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out, bool (*stop)(void *arg), void *arg,
+                    struct cc_err *err)
+{
+    struct watcher w = { stop, arg };
+    struct cc_backup made = { 0 };
+    char *tmp;
+    int fd, rc;
+
+    if (access(path, F_OK) == 0)
+        return cc_err_set(err, CC_E_EXISTS, "%s is there already", path);
+    tmp = cc_xasprintf("%s.new-XXXXXX", path);
+    if ((fd = mkostemp(tmp, O_CLOEXEC)) < 0) {
+        rc = cc_err_sys(err, errno, "cannot make a file beside %s", path);
+    } else {
+        if (!(rc = backup_into(fd, tmp, &s->db, &made, &w, err)))
+            rc = put_in_place(tmp, path, err);
+        if (rc)
+            unlink(tmp);
+        close(fd);
+    }
+    free(tmp);
+    if (!rc)
+        *out = made;
+    return rc;
+}
+
+/* ---- restore */
+
+struct restore {
+    const char *from, *dir;
+    bool force;
+    char *store, *data, *tmp, *kept; /* folder, its file, the new one before it is that, where the old one goes */
+    struct watcher watcher;
+    struct cc_backup found;
+};
+
+static int make_folders(struct restore *r, struct cc_err *err)
+{
+    if ((mkdir(r->dir, 0700) != 0 && errno != EEXIST) || (mkdir(r->store, 0700) != 0 && errno != EEXIST))
+        return cc_err_sys(err, errno, "cannot make the folder %s", r->store);
+    return CC_OK;
+}
+
+static int refuse_old(struct restore *r, struct cc_err *err)
+{
+    if (!r->force && access(r->data, F_OK) == 0)
+        return cc_err_set(err, CC_E_EXISTS, "%s holds a store already", r->dir);
+    return CC_OK;
+}
+
+/* Two names change places in one step, then the old file moves out of the way. */
+static int exchange(struct restore *r, struct cc_err *err)
+{
+    char *old;
+    int rc;
+
+    if (renameat2(AT_FDCWD, r->tmp, AT_FDCWD, r->data, RENAME_EXCHANGE) != 0)
+        return cc_err_sys(err, errno, "cannot put the restored store in place");
+    old = cc_xasprintf("%s/data.mdb", r->kept);
+    rc = sync_dir_of(r->data);
+    if (!rc && (mkdir(r->kept, 0700) != 0 || rename(r->tmp, old) != 0))
+        rc = errno;
+    if (!rc && !(rc = sync_dir_of(old)) && !(rc = sync_dir_of(r->kept)))
+        rc = sync_dir_of(r->data);
+    free(old);
+    return rc ? cc_err_sys(err, rc, "the store is restored, but the old one could not be moved to %s", r->kept) : CC_OK;
+}
+
+/* While nobody else can open it. */
+static int replace(struct restore *r, struct cc_err *err)
+{
+    int rc = refuse_old(r, err);
+
+    if (rc)
+        return rc;
+    return access(r->data, F_OK) == 0 ? exchange(r, err) : put_in_place(r->tmp, r->data, err);
+}
+
+/* Runs fn while no process has the store open or can open it. */
+static int alone(struct restore *r, int (*fn)(struct restore *r, struct cc_err *err), struct cc_err *err)
+{
+    int gate, lock, rc = cc_db_gate(r->store, &gate, err);
+
+    if (rc)
+        return rc;
+    if (!(rc = cc_file_alone(r->store, &lock, err))) {
+        rc = fn(r, err);
+        close(lock);
+    }
+    close(gate);
+    return rc;
+}
+
+static int copy_back(struct restore *r, struct cc_err *err)
+{
+    int fd = open(r->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc;
+
+    if (fd < 0)
+        return cc_err_sys(err, errno, "cannot make %s", r->tmp);
+    if (!(rc = check_bytes(r->from, fd, &r->watcher, err)) && fsync(fd) != 0)
+        rc = cc_err_sys(err, errno, "writing %s", r->tmp);
+    r->found.bytes = (uint64_t)lseek(fd, 0, SEEK_CUR) + END_BYTES;
+    close(fd);
+    return rc ? rc : check_content(r->tmp, &r->found, &r->watcher, err);
+}
+
+/* What can refuse is asked first: the copy may take long. */
+static int run_restore(struct restore *r, struct cc_err *err)
+{
+    int rc;
+
+    if ((rc = alone(r, refuse_old, err)))
+        return rc;
+    if (!(rc = copy_back(r, err)))
+        rc = alone(r, replace, err);
+    if (rc)
+        unlink(r->tmp); /* not there, when it is in place */
+    return rc;
+}
+
+static int lock_and_restore(struct restore *r, struct cc_err *err)
+{
+    char *serve = cc_xasprintf("%s/serve.lock", r->dir);
+    int lock, rc = make_folders(r, err);
+
+    if (!rc && !(rc = cc_lock_take(serve, 0, &lock, err))) {
+        rc = run_restore(r, err);
+        close(lock);
+    } else if (rc == CC_E_EXISTS) {
+        cc_err_set(err, rc, "a cchost serve is running on %s", r->dir);
+    }
+    free(serve);
+    return rc;
+}
+
+int cc_store_restore(const char *path, const char *dir, bool force, struct cc_backup *out, bool (*stop)(void *arg),
+                     void *arg, struct cc_err *err)
+{
+    struct restore r = { .from = path, .dir = dir, .force = force, .watcher = { stop, arg } };
+    long long now = cc_wall_ms();
+    int rc = check_bytes(path, -1, &r.watcher, err);
+
+    if (rc)
+        return rc;
+    r.store = cc_xasprintf("%s/store", dir);
+    r.data = cc_xasprintf("%s/data.mdb", r.store);
+    r.tmp = cc_xasprintf("%s.restoring-%lld", r.data, now);
+    r.kept = cc_xasprintf("%s.replaced-%lld", r.store, now);
+    rc = lock_and_restore(&r, err);
+    free(r.store);
+    free(r.data);
+    free(r.tmp);
+    free(r.kept);
+    if (!rc)
+        *out = r.found;
+    return rc;
+}

@@ -153,13 +153,14 @@ function M.if_match(http)
   return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
 end
 
--- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one.
+-- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record
+-- has none: it is not what its version says.
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
-  local tag = version and '"' .. version .. '"'
-  local have = tag and http:header("if-none-match")
+  if not version then return 200, text end
+  local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end
-  return 200, text, tag and { ETag = tag }
+  return 200, text, { ETag = tag }
 end
 
 -- limit=1..1000 and after=cursor of a list. -> limit, after | nil, err

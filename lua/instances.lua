@@ -85,7 +85,7 @@ end
 -- The record as it was at a time (when.lua: how it is written). -> record | nil, err
 function M.at(actor, key, text)
   local ms, err = when.parse(text, time.now())
-  if not ms then return nil, err end
+  if not ms then return errors.fail("invalid", "at: " .. err.message, { field = "at" }) end
   local id = M.resolve(actor, key)
   if not id then return not_found() end
   local rec, herr = history.instance(id, ms)

@@ -62,11 +62,11 @@ local function version_of(tx, latest)
   return #store.list("instance", { limit = 1 }) == 0 and latest or 1
 end
 
--- -> true | nil, err (code "unsupported": it is newer than this program)
+-- -> true | nil, err (code "unsupported": it is newer than this program; "internal": a step failed)
 function M.run()
   local latest = #M.steps + 1
   local from
-  local ok, err = store.update(function(tx)
+  local ran, ok, err = pcall(store.update, function(tx)
     from = version_of(tx, latest)
     if from > latest then
       return errors.fail("unsupported",
@@ -76,6 +76,10 @@ function M.run()
     if from < latest or not tx:get("meta", "schema") then tx:put("meta", "schema", { version = latest }) end
     return true
   end)
+  if not ran then
+    return errors.fail("internal",
+      ("bringing the records from version %d to %d failed and nothing was changed: %s"):format(from, latest, tostring(ok)))
+  end
   if ok and from < latest then log.info("migrations", "the records were brought up to date", { from = from, to = latest }) end
   return ok, err
 end

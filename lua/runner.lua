@@ -23,7 +23,8 @@ M.seconds = 60 -- at most, for one try of a step
 local LOOK_SECONDS = 2    -- how often a waiting runner looks whether somebody else wants its record
 local FIRST_DELAY, LAST_DELAY = 0.2, 60
 
--- ["instance/<id>"] = {signal = fired when the walk has ended, task =, wake = signal, calling =, interrupted =}
+-- ["instance/<id>"] = {signal = fired when the walk has ended, task =, wake = signal,
+-- trying = the operation that a try is under way for, interrupted =}
 local running = {}
 local waiting = {} -- [operation id] = {signal =, n = waiters}
 local folder
@@ -105,10 +106,10 @@ local function try(run, rec, op)
   local step = workflow.definition(op.kind).steps[op.step]
   local left = steady.left(op.deadline_at)
   if left <= 0 then return errors.fail("timeout", "its time is over") end
-  run.calling = true
+  run.trying = op
   local result, err = protected(op.state == "undoing" and step.undo or step.run,
     { rec = rec, op = op, seconds = math.min(M.seconds, left) })
-  run.calling = false
+  run.trying = nil
   return result, err
 end
 
@@ -219,10 +220,12 @@ function M.drive(subject, id)
   end)
 end
 
--- Ends the try that is under way here, if any: what it was for is no longer wanted.
+-- Ends the try that is under way here, if what it is for is no longer wanted: its operation is over, or is being undone.
 function M.interrupt(subject, id)
   local run = running[subject .. "/" .. id]
-  if run and run.calling then
+  local trying = run and run.trying
+  local op = trying and store.get("operation", trying.id)
+  if trying and (not op or op.state ~= trying.state) then
     run.interrupted = true
     run.task:cancel("it is no longer wanted")
   end

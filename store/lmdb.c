@@ -1,11 +1,10 @@
-/* lmdb.c - the LMDB environment: opening, snapshots, the moving map.
+/* lmdb.c - the LMDB environment: opening it, and the map that moves.
  *
  * NOTLS, sync on, no WRITEMAP.  One lock keeps the map still: whoever has a
  * transaction open holds it shared, whoever moves the map (growth, growth by
  * another process, opening again) holds it alone.  The loop holds it only
  * inside one call or one update, so the writer waits microseconds; the loop
- * waits only when another process has grown the file.  The loop's one read
- * transaction is reset and renewed, never kept over a wait.
+ * waits only when another process has grown the file.
  */
 #include "store/store_internal.h"
 
@@ -18,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const char *const names[T_COUNT] = { "meta", "records", "index", "log", "heads" };
@@ -310,8 +308,7 @@ int cc_db_grow(struct cc_db *db)
     return rc;
 }
 
-/* Another process has grown the file. */
-static int follow_growth(struct cc_db *db)
+int cc_db_follow_growth(struct cc_db *db)
 {
     int rc;
 
@@ -339,173 +336,4 @@ int cc_db_reopen(struct cc_db *db)
     cc_log(CC_LOG_WARN, "store", "opened again after a failed write%s%s", rc ? ", which failed too: " : "",
            rc ? err.message : "");
     return rc;
-}
-
-/* ---- transactions */
-
-static int begin(struct cc_db *db, unsigned flags, MDB_txn **t)
-{
-    int rc;
-
-    pthread_rwlock_rdlock(&db->lock);
-    if (!db->env)
-        rc = MDB_PANIC;
-    else
-        rc = *t ? mdb_txn_renew(*t) : mdb_txn_begin(db->env, NULL, flags, t);
-    if (rc)
-        pthread_rwlock_unlock(&db->lock);
-    return rc;
-}
-
-static int begin_following(struct cc_db *db, unsigned flags, MDB_txn **t)
-{
-    int rc = begin(db, flags, t);
-
-    if (rc == MDB_MAP_RESIZED && !(rc = follow_growth(db)))
-        rc = begin(db, flags, t);
-    if (!rc && flags)
-        atomic_fetch_add(&db->reads_open, 1);
-    return rc;
-}
-
-int cc_db_read_begin(struct cc_db *db)
-{
-    if (db->depth++ == 0)
-        db->depth_rc = begin_following(db, MDB_RDONLY, &db->reader);
-    return db->depth_rc;
-}
-
-void cc_db_read_end(struct cc_db *db)
-{
-    if (--db->depth > 0 || db->depth_rc)
-        return;
-    mdb_txn_reset(db->reader);
-    atomic_fetch_sub(&db->reads_open, 1);
-    pthread_rwlock_unlock(&db->lock);
-}
-
-int cc_db_snapshot(struct cc_db *db, MDB_txn **out)
-{
-    *out = NULL;
-    return begin_following(db, MDB_RDONLY, out);
-}
-
-void cc_db_snapshot_end(struct cc_db *db, MDB_txn *t)
-{
-    mdb_txn_abort(t);
-    atomic_fetch_sub(&db->reads_open, 1);
-    pthread_rwlock_unlock(&db->lock);
-}
-
-/* A snapshot of ours first: it follows what another process has grown. */
-int cc_db_copy(struct cc_db *db, int fd)
-{
-    MDB_txn *t;
-    int rc = cc_db_snapshot(db, &t);
-
-    if (rc)
-        return rc;
-    rc = mdb_env_copyfd2(db->env, fd, MDB_CP_COMPACT);
-    cc_db_snapshot_end(db, t);
-    return rc;
-}
-
-int cc_db_write_begin(struct cc_db *db, MDB_txn **out)
-{
-    *out = NULL;
-    return begin_following(db, 0, out);
-}
-
-/* LMDB calls a write that stopped half-way EIO; on a full disk that is how it begins. */
-static int why_short(struct cc_db *db, int rc)
-{
-    enum { NEARLY_NONE = 8 << 20 };
-    struct statvfs v;
-
-    if (rc == EIO && statvfs(db->path, &v) == 0 && v.f_bavail * v.f_frsize < NEARLY_NONE)
-        return ENOSPC;
-    return rc;
-}
-
-int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit)
-{
-    int rc = commit ? atomic_exchange(&db->fail_next, 0) : 0;
-
-    if (commit && !rc)
-        rc = why_short(db, mdb_txn_commit(t));
-    else
-        mdb_txn_abort(t);
-    pthread_rwlock_unlock(&db->lock);
-    return rc;
-}
-
-/* ---- keys and values */
-
-static MDB_val val(struct cc_slice s) { return (MDB_val){ s.len, (void *)s.data }; }
-
-int cc_db_get(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, MDB_val *out)
-{
-    MDB_val k = val(key);
-
-    return mdb_get(t, db->dbi[table], &k, out);
-}
-
-int cc_db_put(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, struct cc_slice value)
-{
-    MDB_val k = val(key), v = val(value);
-
-    return mdb_put(t, db->dbi[table], &k, &v, 0);
-}
-
-void *cc_db_reserve(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, size_t len, unsigned flags,
-                    int *rc)
-{
-    MDB_val k = val(key), v = { len, NULL };
-
-    *rc = mdb_put(t, db->dbi[table], &k, &v, MDB_RESERVE | flags);
-    return *rc ? NULL : v.mv_data;
-}
-
-int cc_db_del(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key)
-{
-    MDB_val k = val(key);
-    int rc = mdb_del(t, db->dbi[table], &k, NULL);
-
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-int cc_db_last_seq(struct cc_db *db, MDB_txn *t, uint64_t *out)
-{
-    MDB_cursor *c;
-    MDB_val k, v;
-    int rc = mdb_cursor_open(t, db->dbi[T_LOG], &c);
-
-    if (rc)
-        return rc;
-    rc = mdb_cursor_get(c, &k, &v, MDB_LAST);
-    mdb_cursor_close(c);
-    if (!rc)
-        *out = cc_get64(k.mv_data);
-    else if (rc == MDB_NOTFOUND)
-        *out = rc = 0;
-    return rc;
-}
-
-int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first)
-{
-    struct cc_slice key = SLICE("next_rev", 8);
-    uint64_t next = 1;
-    uint8_t b[8];
-    MDB_val v;
-    int rc = cc_db_get(db, t, T_META, key, &v);
-
-    if (rc && rc != MDB_NOTFOUND)
-        return rc;
-    if (!rc)
-        next = cc_get64(v.mv_data);
-    cc_put64(b, next + REV_BLOCK);
-    if ((rc = cc_db_put(db, t, T_META, key, SLICE(b, 8))))
-        return rc;
-    *first = next;
-    return 0;
 }

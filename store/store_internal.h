@@ -60,7 +60,7 @@ int cc_file_check(const char *path, struct cc_err *err);
  * must not: closing any file on lock.mdb takes away the lock that LMDB holds there. */
 int cc_file_alone(const char *path, int *fd, struct cc_err *err);
 
-/* ---- lmdb.c: the environment, its map, and who may touch it when */
+/* ---- lmdb.c and access.c: the environment, its map, and who may touch it when */
 
 struct cc_db {
     MDB_env *env;
@@ -74,7 +74,9 @@ struct cc_db {
     atomic_int fail_next;
     char *path; /* of the folder, or (look) of the file */
     size_t map_max;
-    uint64_t schema; /* as found */
+    uint64_t schema;            /* as found */
+    atomic_bool refuses;        /* [writer] LMDB does, until it is opened again */
+    _Atomic uint64_t unsettled; /* [writer] the transaction whose meta page may or may not be on disk, 0: none */
 };
 
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err);
@@ -102,8 +104,13 @@ int cc_db_write_begin(struct cc_db *db, MDB_txn **out);
 int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit);
 /* [writer] After MDB_MAP_FULL: a larger map, or MDB_MAP_FULL when there is none to be had. */
 int cc_db_grow(struct cc_db *db);
-/* [writer] After MDB_PANIC: closes and opens again. */
+/* Another process has grown the file: maps as much. */
+int cc_db_follow_growth(struct cc_db *db);
+/* [writer] Closes and opens again. */
 int cc_db_reopen(struct cc_db *db);
+/* [writer] Whether a failed commit has left something to do; does it, or says why not. write_begin does it too. */
+bool cc_db_is_sick(struct cc_db *db);
+int cc_db_recover(struct cc_db *db);
 int cc_db_get(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, MDB_val *out);
 int cc_db_put(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, struct cc_slice value);
 /* Room for `len` bytes under key, to be filled at once; NULL and *rc when it fails. */

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { GROUP_UPDATES = 4096, GROUP_BYTES = 32 << 20, READER_CHECK_S = 60, TURN_S = 1 };
+enum { GROUP_UPDATES = 4096, GROUP_BYTES = 32 << 20, READER_CHECK_S = 60, RECOVER_S = 1, TURN_S = 1 };
 
 struct group {
     struct cc_store *store;
@@ -260,25 +260,14 @@ static int run(struct group *g, struct cc_txn *list)
 /* Until it is durable, or cannot be. */
 static int commit(struct group *g, struct cc_txn *list)
 {
-    bool reopened = false;
-    int rc = 0;
+    int rc;
 
-    for (;;) {
-        if (!g->txn)
-            rc = cc_db_write_begin(g->db, &g->txn);
+    do {
+        rc = g->txn ? 0 : cc_db_write_begin(g->db, &g->txn);
         if (!rc)
             rc = run(g, list);
-        if (rc == MDB_MAP_FULL) {
-            rc = cc_db_grow(g->db);
-        } else if (rc == MDB_PANIC && !reopened) {
-            rc = cc_db_reopen(g->db);
-            reopened = true;
-        } else {
-            return rc;
-        }
-        if (rc)
-            return rc;
-    }
+    } while (rc == MDB_MAP_FULL && !(rc = cc_db_grow(g->db)));
+    return rc;
 }
 
 static void finish(struct group *g, struct cc_txn *list, int rc)
@@ -390,6 +379,16 @@ static void work(struct cc_writer *w)
     pthread_mutex_lock(&w->lock);
 }
 
+/* An update is refused where it cannot read, and then nothing would ever open the store again. */
+static void recover(struct cc_writer *w)
+{
+    if (!cc_db_is_sick(&w->store->db))
+        return;
+    pthread_mutex_unlock(&w->lock);
+    cc_db_recover(&w->store->db);
+    pthread_mutex_lock(&w->lock);
+}
+
 static void *thread_main(void *arg)
 {
     struct cc_writer *w = arg;
@@ -398,9 +397,11 @@ static void *thread_main(void *arg)
 
     pthread_mutex_lock(&w->lock);
     while (!w->stop || w->queue) {
-        wait_until(w, READER_CHECK_S, has_work);
+        wait_until(w, cc_db_is_sick(&w->store->db) ? RECOVER_S : READER_CHECK_S, has_work);
         if (has_work(w))
             work(w);
+        else
+            recover(w);
         if (cc_mono_ns() - checked > READER_CHECK_S * 1000000000ull && w->store->db.env) {
             mdb_reader_check(w->store->db.env, &dead);
             checked = cc_mono_ns();

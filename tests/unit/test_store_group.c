@@ -165,22 +165,6 @@ static void full_disk_is_told(void **state)
     assert_int_equal(value_of(f, "n", "x"), 1);
 }
 
-/* After a failed write of its meta page LMDB refuses everything until it is opened again. */
-static void opens_again_after_panic(void **state)
-{
-    struct fix *f = *state;
-    struct cc_txn *t = cc_txn_begin(f->store, NULL);
-
-    increment(t, "n", "x");
-    assert_int_equal(commit(f, t), CC_OK);
-    cc_store_fail_next(f->store, MDB_PANIC);
-    t = cc_txn_begin(f->store, NULL);
-    increment(t, "n", "x");
-    assert_int_equal(commit(f, t), CC_OK);
-    assert_int_equal(value_of(f, "n", "x"), 2);
-    verified(f, 2);
-}
-
 /* One update whose check fails does not sink the others of its group. Blind puts read nothing, so they
  * stay right whatever happened before. */
 static void one_of_a_group_fails(void **state)
@@ -310,7 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
         T(hot_key_loses_nothing), T(reads_what_is_in_flight), T(failed_commit_cascades),
-        T(full_disk_is_told),     T(opens_again_after_panic), T(one_of_a_group_fails),
+        T(full_disk_is_told),     T(one_of_a_group_fails),
         T(turn_goes_first),       T(turn_comes_back),         T(close_flushes),
     };
 

@@ -362,6 +362,37 @@ int cc_store_scan(struct cc_store *s, const char *index, const struct cc_range *
     return walk(s, T_INDEX, index, r, on_index, &(struct rows){ NULL, fn, arg });
 }
 
+/* From name to name: the next one lies above all keys of this one. */
+static int names_in(struct cc_store *s, enum table table, cc_name_fn fn, void *arg)
+{
+    struct walk w;
+    uint8_t buf[KEY_BYTES];
+    size_t len;
+    int rc = mdb_cursor_open(s->db.reader, s->db.dbi[table], &w.cursor);
+
+    if (rc)
+        return rc;
+    for (rc = step(&w, MDB_FIRST); !rc; rc = seek(&w, above(SLICE(w.key.mv_data, len + 1), buf))) {
+        len = strnlen(w.key.mv_data, w.key.mv_size);
+        if (len == w.key.mv_size || len > CC_STORE_NAME_MAX)
+            rc = CC_E_CORRUPT;
+        if (rc || !fn(arg, SLICE(w.key.mv_data, len)))
+            break;
+    }
+    mdb_cursor_close(w.cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int cc_store_names(struct cc_store *s, bool indexes, cc_name_fn fn, void *arg)
+{
+    int rc = cc_db_read_begin(&s->db);
+
+    if (!rc)
+        rc = names_in(s, indexes ? T_INDEX : T_RECORDS, fn, arg);
+    cc_db_read_end(&s->db);
+    return rc ? cc_db_err(NULL, rc, "") : CC_OK;
+}
+
 /* ---- looking after it */
 
 static void table_stats(struct cc_store *s, struct cc_store_stats *out)

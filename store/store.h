@@ -105,6 +105,9 @@ typedef bool (*cc_entry_fn)(void *arg, const struct cc_entry *e);
 
 int cc_store_list(struct cc_store *s, const char *kind, const struct cc_range *r, cc_record_fn fn, void *arg);
 int cc_store_scan(struct cc_store *s, const char *index, const struct cc_range *r, cc_index_fn fn, void *arg);
+/* The kinds that have records, or the indexes that have entries, in the order of their names. */
+typedef bool (*cc_name_fn)(void *arg, struct cc_slice name);
+int cc_store_names(struct cc_store *s, bool indexes, cc_name_fn fn, void *arg);
 /* Entries behind sequence `after` (reverse: before it; 0: from the end); limit 0: no limit. */
 int cc_store_log(struct cc_store *s, uint64_t after, size_t limit, bool reverse, cc_entry_fn fn, void *arg);
 /* One object's entries, newest first, also those of a deleted one. */

@@ -8,6 +8,7 @@
  *   value             = store.lookup(index, key)             likewise
  *   {{key=,value=}..} = store.scan(index, {prefix=,after=,limit=,reverse=})
  *   {{id=,json=,owner=,rev=}..} = store.list(kind, the same options)
+ *   {name..} = store.kinds()  store.indexes()                those that hold something
  *   {{seq=,prev=,at=,kind=,id=,type=,by=,data=,hash=,before=,trimmed=}..} = store.log{after=,limit=,reverse=}
  *   the same for one object, newest first = store.history(kind, id, {limit=})
  *   {records=,log_seq=,map_bytes=,..} | nil, err = store.stats()

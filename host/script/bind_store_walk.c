@@ -1,4 +1,4 @@
-/* bind_store_walk.c - store.scan, list, log and history: many rows in one call (bind_store.c tells how).
+/* bind_store_walk.c - store.scan, list, kinds, indexes, log and history: many rows in one call (bind_store.c tells how).
  *
  * Rows are copied while the snapshot is open and pushed when it is closed: pushing may raise, and a
  * raise must not pass over an open snapshot.
@@ -197,6 +197,35 @@ static void collect_hash(struct bind *b, const uint8_t hash[32])
     collect(b, (struct cc_slice){ hex, sizeof(hex) });
 }
 
+static bool on_name(void *arg, struct cc_slice name)
+{
+    collect(arg, name);
+    return true;
+}
+
+/* Pushes a list of names, or nil and what failed. */
+static int push_names(lua_State *L, struct bind *b, bool indexes)
+{
+    size_t at, len;
+    int n = 0, rc;
+
+    b->rows_len = 0;
+    rc = cc_store_names(b->store, indexes, on_name, b);
+    if (rc)
+        return bind_push_missing(L, rc);
+    lua_newtable(L);
+    for (at = 0; at < b->rows_len; at += len) {
+        memcpy(&len, b->rows + at, sizeof(len));
+        at += sizeof(len);
+        lua_pushlstring(L, b->rows + at, len);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+static int l_kinds(lua_State *L) { return push_names(L, bind_need_open(L), false); }
+static int l_indexes(lua_State *L) { return push_names(L, bind_need_open(L), true); }
+
 static bool on_entry(void *arg, const struct cc_entry *e)
 {
     collect_number(arg, (double)e->seq);
@@ -250,9 +279,10 @@ static int l_history(lua_State *L)
     return push_entries(L, b, cc_store_history(b->store, kind, id, limit, on_entry, b));
 }
 
-static const luaL_Reg walk_lib[] = {
-    { "scan", l_scan }, { "list", l_list }, { "log", l_log }, { "history", l_history }, { NULL, NULL }
-};
+static const luaL_Reg walk_lib[] = { { "scan", l_scan },   { "list", l_list },
+                                     { "kinds", l_kinds }, { "indexes", l_indexes },
+                                     { "log", l_log },     { "history", l_history },
+                                     { NULL, NULL } };
 
 void bind_add_walks(lua_State *L, struct bind *b)
 {

@@ -62,9 +62,12 @@ local function version_of(tx, latest)
   return #store.list("instance", { limit = 1 }) == 0 and latest or 1
 end
 
+-- The version that this program writes.
+function M.latest() return #M.steps + 1 end
+
 -- -> true | nil, err (code "unsupported": it is newer than this program; "internal": a step failed)
 function M.run()
-  local latest = #M.steps + 1
+  local latest = M.latest()
   local from
   local ran, ok, err = pcall(store.update, function(tx)
     from = version_of(tx, latest)

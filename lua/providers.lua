@@ -32,6 +32,7 @@ end
 
 function M.get(name)
   if open[name] then return open[name] end
+  if name == "foreign" then return require("foreign") end
   if not settings_of[name] then return nil, M.unknown(name) end
   local p, err = provider.open(name, settings_of[name])
   if not p then return nil, err end

@@ -7,38 +7,52 @@ local M = {}
 
 M.version = "0.1.0"
 
-local commands = { "serve", "types" }
+-- name, arguments, what it does; a command's own help says the rest
+local commands = {
+  { "serve", "[--SETTING=VALUE ...]", "the control plane (make run does this)" },
+  { "instances", "[ID]", "the machines, or one" },
+  { "operations", "[ID]", "the work that is under way or was, or one piece of it" },
+  { "log", "[--follow] [...]", "what happened; --verify proves that it is whole" },
+  { "at", "TIME instances | instance ID", "machines as they were" },
+  { "backup", "FILE", "a consistent copy of the store, while serving too" },
+  { "restore", "FILE [--force]", "the store as it was in a backup" },
+  { "export", "[FILE]", "every record as JSON lines" },
+  { "import", "FILE", "what an export wrote" },
+  { "check", "[--dot]", "configuration and statuses: are they sound?" },
+  { "types", "", "the machine types on offer" },
+}
 
-local usage = [[
+local function usage()
+  local lines = {}
+  for _, c in ipairs(commands) do
+    lines[#lines + 1] = ("  cchost %-36s %s"):format((c[1] .. " " .. c[2]):gsub("%s+$", ""), c[3])
+  end
+  return ([[
 cchost - a control plane for cloud development machines
 
 usage:
-  cchost serve [--SETTING=VALUE ...]     the control plane (make run does this)
-  cchost SCRIPT.lua [ARGUMENT ...]       a batch script with the full Lua API
-  cchost types                           the machine types on offer
-  cchost COMMAND --help                  more of one command
+%s
+  cchost SCRIPT.lua [ARGUMENT ...]            a batch script with the full Lua API
+  cchost COMMAND --help                       more of one command
   cchost --version
 
+Commands work on the store in DATA_DIR, beside a server that runs or without one.
 Settings come from the command line (--listen-addr=127.0.0.1:8080), then from the
 environment (LISTEN_ADDR), then from cchost.lua in the current folder.
-]]
+Exit codes: 0 ok, 1 failed, 2 usage.
+]]):format(table.concat(lines, "\n"))
+end
 
 local function is_command(name)
   for _, c in ipairs(commands) do
-    if c == name then return true end
+    if c[1] == name then return true end
   end
   return false
 end
 
--- Runs a script: its folder is searched by require, its arguments are its `...`, its number result is the exit code.
-local function run_script(path, args)
-  local chunk, why = loadfile(path, "t")
-  if not chunk then
-    io.stderr:write("cchost: ", why, "\n")
-    return 1
-  end
-  package.path = (path:match("^(.*)/[^/]*$") or ".") .. "/?.lua"
-  local ok, code = xpcall(function() return chunk(unpack(args)) end, function(fault)
+-- Runs fn. Its number result is the exit code; so is the one that script.quit raises. -> exit code
+local function run(fn)
+  local ok, code = xpcall(fn, function(fault)
     return type(fault) == "table" and fault.exit_code and fault or debug.traceback(tostring(fault), 2)
   end)
   require("script").end_progress()
@@ -50,11 +64,22 @@ local function run_script(path, args)
   return type(code) == "number" and code or 0
 end
 
+-- Runs a script: its folder is searched by require, its arguments are its `...`.
+local function run_script(path, args)
+  local chunk, why = loadfile(path, "t")
+  if not chunk then
+    io.stderr:write("cchost: ", why, "\n")
+    return 1
+  end
+  package.path = (path:match("^(.*)/[^/]*$") or ".") .. "/?.lua"
+  return run(function() return chunk(unpack(args)) end)
+end
+
 -- main(argv) -> exit code. argv[0] is the program.
 function M.main(argv)
   local name = argv[1]
   if name == nil or name == "--help" or name == "-h" or name == "help" then
-    sys.stdout(usage)
+    sys.stdout(usage())
     return name == nil and 2 or 0
   end
   if name == "--version" then
@@ -73,7 +98,7 @@ function M.main(argv)
     sys.stdout(command.help)
     return 0
   end
-  return command.run(rest)
+  return run(function() return command.run(rest) end)
 end
 
 return M

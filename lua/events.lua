@@ -200,7 +200,8 @@ local function follow(http, actor, query)
   local cursor, quiet_at = query.after, time.mono() + M.quiet_ms
   while not finishing and not http:gone() do
     local entries = behind(cursor)
-    local text, ok = frames_of(actor, query, entries), true
+    local text = frames_of(actor, query, entries)
+    local ok
     if entries[1] then cursor = entries[#entries].seq end
     if text == "" and time.mono() >= quiet_at then text = ":\n\n" end
     if text ~= "" then

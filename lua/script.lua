@@ -5,6 +5,7 @@
 --   value = app.must(value, err)  the value, or the end of the script with the error on stderr and exit code 1
 --   app.progress(format, ...)     one line that is written over itself; nothing when stderr is no terminal
 --   app.usage(text)               prints how to call the script and ends it with exit code 2
+--   app.quit(code)                ends the script
 --   app.settings
 
 local config = require "config"
@@ -28,7 +29,7 @@ local function end_progress()
 end
 
 -- Ends the script with this exit code: an error value that cli.lua knows.
-local function quit(code)
+function M.quit(code)
   end_progress()
   error(setmetatable({ exit_code = code }, { __tostring = function() return "the script ended with code " .. code end }), 0)
 end
@@ -37,21 +38,21 @@ function M.must(value, err, ...)
   if value == nil then
     end_progress()
     io.stderr:write("error: ", tostring(err), "\n")
-    quit(1)
+    M.quit(1)
   end
   return value, err, ...
 end
 
 function M.usage(text)
   io.stderr:write("usage: cchost ", text, "\n")
-  quit(2)
+  M.quit(2)
 end
 
 function M.open()
   local settings, faults = config.load {}
   if not settings then
     for _, f in ipairs(faults) do io.stderr:write("cchost: ", f, "\n") end
-    quit(2)
+    M.quit(2)
   end
   log.setup { level = sys.env("LOG_LEVEL") or "warn", json = settings.ENVIRONMENT == "production" }
   M.settings = settings

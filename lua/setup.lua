@@ -2,6 +2,7 @@
 -- that do work.
 --
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
+-- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
 local fs = require "fs"
 local instances = require "instances"
@@ -14,7 +15,7 @@ local store = require "store"
 
 local M = {}
 
-local function use(settings)
+function M.use(settings)
   local changes = {}
   for name, seconds in pairs(settings.STATUS_SECONDS or {}) do changes[name] = { seconds = seconds } end
   providers.setup(settings)
@@ -27,7 +28,7 @@ local function use(settings)
 end
 
 function M.open(settings, options)
-  local ok, err = use(settings)
+  local ok, err = M.use(settings)
   if not ok then return nil, err end
   for _, step in ipairs {
     function() return fs.mkdir(settings.DATA_DIR, tonumber("700", 8)) end,

@@ -6,7 +6,7 @@
  *   sys.kill(pid, "TERM"|"KILL"|0)     -> true | nil, err
  *   sys.run{argv..., input=, timeout=seconds, dir=, env={NAME=value}, max=bytes}   [yields]
  *       -> {exit=, stdout=, stderr=} | nil, err     (argv[1] is found in PATH; never a shell)
- *   sys.stdout(text)                   written whole to standard output
+ *   true | nil, err = sys.stdout(text) written whole to standard output; err: nobody reads it, the disk is full
  */
 #include "host/script/task.h"
 #include "host/script/vm.h"
@@ -82,6 +82,7 @@ static int l_stdout(lua_State *L)
 {
     size_t n;
     const char *s = luaL_checklstring(L, 1, &n);
+    struct cc_err err;
     ssize_t w;
 
     while (n > 0 && ((w = write(STDOUT_FILENO, s, n)) > 0 || errno == EINTR)) {
@@ -90,7 +91,12 @@ static int l_stdout(lua_State *L)
             n -= (size_t)w;
         }
     }
-    return 0;
+    if (n > 0) {
+        cc_err_sys(&err, errno, "cannot write to standard output");
+        return cc_push_err(L, &err);
+    }
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* ---- signals: one watcher a signal, made at first use, closed with the VM */

@@ -31,7 +31,7 @@ end
 
 -- -> query | nil, err
 local function read_query(http, machine)
-  local query, err = { machine = machine }, nil
+  local query, err = { machine = machine }
   query.limit, err = app.page(http)
   if not query.limit then return nil, err end
   query.after, err = sequence("after", app.query(http, "after"))

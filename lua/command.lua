@@ -1,0 +1,109 @@
+-- What the commands share: their options, the store of DATA_DIR, what they print, how they end.
+--
+--   options, words, settings = command.read(argv, {usage=, options = {name = kind}, words = {min, max}})
+--       kinds: flag (--name), text, count (1 or more), sequence (0 or more), time (unix ms; see when.lua).
+--       Every other --name=value is a setting. What cannot be understood ends the command with code 2.
+--   command.open(settings [, "may be new"])   the store; one that is not there is an error unless it may be new
+--   value = command.must(value, err)          the value, or the end with the error on stderr and code 1
+--   command.out(format, ...)                  one line; ends the command in peace when nobody reads on
+--   command.fail(format, ...), command.usage(format, ...)   the end, with code 1 or 2
+
+local config = require "config"
+local fs = require "fs"
+local json = require "json"
+local log = require "log"
+local script = require "script"
+local store = require "store"
+local sys = require "sys"
+local time = require "time"
+local when = require "when"
+
+local M = { must = script.must }
+
+local function complain(code, format, ...)
+  io.stderr:write("cchost: ", format:format(...), "\n")
+  script.quit(code)
+end
+
+function M.fail(format, ...) complain(1, format, ...) end
+function M.usage(format, ...) complain(2, format, ...) end
+
+function M.out(format, ...)
+  if not sys.stdout(format:format(...) .. "\n") then script.quit(0) end
+end
+
+-- ---- options
+
+local kinds = {}
+
+function kinds.text(text) return text ~= "" and text or nil, "a value expected" end
+
+function kinds.count(text)
+  local n = text:match("^%d+$") and #text < 16 and tonumber(text)
+  return n and n > 0 and n or nil, "a number, 1 or more, expected"
+end
+
+function kinds.sequence(text)
+  return #text < 16 and text:match("^%d+$") and tonumber(text) or nil, "the sequence of an entry expected"
+end
+
+function kinds.time(text)
+  local ms, err = when.parse(text, time.now())
+  return ms, err and err.message
+end
+
+-- One argument that is an option of the command's own; true when it was one.
+local function take(options, declared, argument)
+  local name, value = argument:match("^%-%-([%w-]+)=?(.*)$")
+  local kind = name and declared[name]
+  if not kind then return false end
+  local given = argument:find("=", 1, true) ~= nil
+  if kind == "flag" then
+    if given then M.usage("--%s takes no value", name) end
+    options[name] = true
+    return true
+  end
+  if not given then M.usage("--%s=VALUE expected", name) end
+  local why
+  options[name], why = kinds[kind](value)
+  if options[name] == nil then M.usage("--%s: %s", name, why) end
+  return true
+end
+
+function M.read(argv, spec)
+  local options, rest = {}, {}
+  for _, a in ipairs(argv) do
+    if not take(options, spec.options or {}, a) then rest[#rest + 1] = a end
+  end
+  local settings, words = config.load(rest)
+  if not settings then
+    for _, fault in ipairs(words) do io.stderr:write("cchost: ", fault, "\n") end
+    script.quit(2)
+  end
+  local least, most = unpack(spec.words or { 0, 0 })
+  if #words < least or #words > most then M.usage("usage: %s", spec.usage) end
+  log.setup { level = sys.env("LOG_LEVEL") or "warn", json = settings.ENVIRONMENT == "production" }
+  return options, words, settings
+end
+
+-- ---- the store
+
+function M.open(settings, may_be_new)
+  local dir = settings.DATA_DIR
+  if may_be_new then
+    M.must(fs.mkdir(dir, tonumber("700", 8)))
+  elseif not fs.stat(dir .. "/store/data.mdb") then
+    M.fail("there is no store in %s (DATA_DIR)", dir)
+  end
+  M.must(store.open { dir = dir, serve = false })
+end
+
+-- ---- printing
+
+-- A machine's record, as one line of a table or of JSON.
+function M.machine(record, as_json)
+  if as_json then return M.out("%s", json.encode(record)) end
+  M.out("%-36s %-10s %-10s %-8s %-16s %s", record.id, record.status, record.provider, record.type, record.owner, record.name)
+end
+
+return M

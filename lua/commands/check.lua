@@ -1,0 +1,68 @@
+-- cchost check: is the configuration sound, and can no machine get stuck?
+
+local command = require "command"
+local config = require "config"
+local statuses = require "statuses"
+
+local M = {}
+
+M.help = [[
+usage: cchost check [--dot] [--SETTING=VALUE ...]
+
+Reads the configuration as serve would, and prints the graph of statuses: what each accepts, how long it may last and
+where it leads then. Exit code 1 with a sentence for each fault: a setting that cannot be, a status that cannot be
+reached, has no deadline or no way out, or does not accept stop and delete.
+
+  --dot   the graph for graphviz: cchost check --dot | dot -Tsvg
+]]
+
+local function sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function print_status(s)
+  local life = s.settled and "stays" or ("%d s at most, then %s; done: %s"):format(s.seconds, s.expires, s.done)
+  local verbs = {}
+  for _, verb in ipairs(sorted(s.accepts)) do verbs[#verbs + 1] = verb .. " -> " .. s.accepts[verb] end
+  command.out("%-10s %s", s.name, life)
+  command.out("%-10s %s", "", table.concat(verbs, ", "))
+end
+
+local function print_dot(list)
+  command.out("digraph statuses {")
+  for _, s in ipairs(list) do
+    command.out('  %s [shape=%s]', s.name, s.settled and "box" or "ellipse")
+    if not s.settled then
+      command.out('  %s -> %s [label="done" style=bold]', s.name, s.done)
+      command.out('  %s -> %s [label="after %d s" style=dashed]', s.name, s.expires, s.seconds)
+    end
+    for _, verb in ipairs(sorted(s.accepts)) do command.out('  %s -> %s [label="%s"]', s.name, s.accepts[verb], verb) end
+  end
+  command.out("}")
+end
+
+local function refuse(faults)
+  for _, fault in ipairs(faults) do io.stderr:write("cchost: ", fault, "\n") end
+  return 1
+end
+
+function M.run(argv)
+  local dot, rest = false, {}
+  for _, a in ipairs(argv) do
+    if a == "--dot" then dot = true else rest[#rest + 1] = a end
+  end
+  local settings, words = config.load(rest)
+  if not settings then return refuse(words) end
+  if #words > 0 then command.usage("check takes no arguments: %s", words[1]) end
+  local ok, err = require("setup").use(settings)
+  if not ok then return refuse { err.message } end
+  if dot then return print_dot(statuses.list()) end
+  command.out("configuration: sound")
+  command.out("statuses: sound")
+  for _, s in ipairs(statuses.list()) do print_status(s) end
+end
+
+return M

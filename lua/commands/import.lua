@@ -1,0 +1,50 @@
+-- cchost import: what an export wrote, or instances.json.
+
+local command = require "command"
+local fs = require "fs"
+local migrations = require "migrations"
+local transfer = require "transfer"
+local transfer_state = require "transfer_state"
+
+local M = {}
+
+M.help = [[
+usage: cchost import FILE
+       cchost import --instances-json FILE
+
+Takes every record and index entry of an export. The file is checked whole first: a line that is broken, a record that
+the store has already, or an end that is missing is named by its line, and nothing is imported. What has 20,000 lines or
+fewer is one commit. Each machine's log begins anew, with its whole record.
+
+  --instances-json   the machines of instances.json, the state file of the ccc scripts: all in one commit. They become
+                     machines of the provider "foreign", whose servers cchost never touches.
+]]
+
+local STATE_MAX = 64 * 1024 * 1024
+
+local function import_state(path)
+  local n, faults = transfer_state.import(command.must(fs.read(path, STATE_MAX)))
+  if n then return command.out("machines imported: %d", n) end
+  for _, fault in ipairs(faults) do io.stderr:write("cchost: ", path, ": ", fault, "\n") end
+  io.stderr:write("cchost: nothing was imported\n")
+  return 1
+end
+
+local function import_lines(path)
+  local done, err = transfer.import(function() return command.must(io.open(path, "r")):lines() end)
+  if not done then command.fail("%s: %s", path, err.message) end
+  command.must(migrations.run())
+  command.out("lines imported: %d", done.lines)
+end
+
+function M.run(argv)
+  local options, words, settings = command.read(argv, {
+    usage = "cchost import [--instances-json] FILE", options = { ["instances-json"] = "flag" }, words = { 1, 1 },
+  })
+  if not fs.stat(words[1]) then command.fail("there is no file %s", words[1]) end
+  command.open(settings, "may be new")
+  if options["instances-json"] then return import_state(words[1]) end
+  return import_lines(words[1])
+end
+
+return M

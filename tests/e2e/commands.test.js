@@ -1,0 +1,251 @@
+// The commands of an operator, on a store that is being served and on one that is not.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const fs = require('node:fs');
+const path = require('node:path');
+const { spawn, spawnSync } = require('node:child_process');
+const { Server, until, temp, binary } = require('../lib/cchost.js');
+
+const bare = { ...process.env, DATA_DIR: undefined, CCHOST_CONFIG: undefined };
+
+// -> {code, out, err}
+function run(dir, ...args) {
+  const r = spawnSync(binary, args, { cwd: dir, encoding: 'utf8', env: { ...bare, DATA_DIR: dir }, timeout: 60e3 });
+  assert.doesNotMatch(r.stderr, /traceback|left open|Sanitizer/, args.join(' '));
+  return { code: r.status, out: r.stdout, err: r.stderr };
+}
+
+function ok(dir, ...args) {
+  const r = run(dir, ...args);
+  assert.strictEqual(r.code, 0, `${args.join(' ')}: ${r.err}`);
+  return r.out;
+}
+
+function refused(code, pattern, dir, ...args) {
+  const r = run(dir, ...args);
+  assert.strictEqual(r.code, code, `${args.join(' ')}: ${r.out}${r.err}`);
+  assert.match(r.err, pattern);
+}
+
+const lines = (text) => text.split('\n').filter(Boolean);
+const objects = (text) => lines(text).map((l) => JSON.parse(l));
+
+const folders = [];
+const folder = () => { const dir = temp(); folders.push(dir); return dir; };
+
+let s;
+const ids = {};
+let beforeAll;
+let afterMaking;
+
+test.before(async () => {
+  s = await Server.start({ provider: 'mock' });
+  beforeAll = new Date().toISOString();
+  await until(() => new Date().toISOString() > beforeAll, 'the clock to move');
+  for (const name of ['a', 'b', 'c']) {
+    ids[name] = (await s.call('POST', '/instances', { name })).body.id;
+    await s.running(ids[name]);
+  }
+  const made = Date.now();
+  await until(() => Date.now() > made, 'the clock to move');
+  afterMaking = new Date().toISOString();
+  await until(() => Date.now() > made + 1, 'the clock to move');
+  await s.call('POST', '/instances/b/stop');
+  await s.call('DELETE', '/instances/c');
+});
+test.after(async () => {
+  await s.stop();
+  for (const dir of folders) fs.rmSync(dir, { recursive: true, force: true });
+});
+
+test('every command has its help, and refuses what it cannot understand', () => {
+  const usage = ok(s.dir, '--help');
+  const names = [...usage.matchAll(/^ {2}cchost ([a-z]+)/gm)].map((m) => m[1]);
+  assert.deepStrictEqual(names, fs.readdirSync(path.join(__dirname, '../../lua/commands')).map((f) => f.replace('.lua', ''))
+    .sort((x, y) => names.indexOf(x) - names.indexOf(y)), 'the list names every command, and only those');
+  for (const name of names) assert.match(ok(s.dir, name, '--help'), new RegExp(`^usage: cchost ${name}`));
+  for (const args of [['log', '--bad'], ['log', '--limit=0'], ['log', '--limit'], ['log', '--follow=1'], ['log', '--since=yesterday'],
+    ['log', '--after=x'], ['log', '--after=1', '--since=1h'], ['log', '--verify', '--json'], ['log', 'more'], ['at'], ['at', 'now'],
+    ['at', 'then', 'instances'], ['at', 'now', 'instance'], ['at', 'now', 'instances', 'x'], ['backup'], ['backup', 'a', 'b'], ['restore'],
+    ['import'], ['export', 'a', 'b'], ['instances', 'a', 'b'], ['operations', 'a', 'b'], ['nothing'], ['check', 'x']]) {
+    refused(2, /cchost: /, s.dir, ...args);
+  }
+  const none = path.join(folder(), 'none');
+  for (const args of [['log'], ['instances'], ['operations'], ['at', 'now', 'instances'], ['backup', 'f'], ['export']]) {
+    refused(1, /there is no store in /, s.dir, ...args, `--data-dir=${none}`);
+  }
+  assert.ok(!fs.existsSync(none), 'what only reads makes nothing');
+});
+
+test('log prints, filters and counts', async () => {
+  const log = (await s.call('GET', '/events?limit=1000')).body;
+  assert.deepStrictEqual(objects(ok(s.dir, 'log', '--json')), log);
+  const plain = lines(ok(s.dir, 'log'));
+  assert.strictEqual(plain.length, log.length);
+  plain.forEach((l, i) => assert.ok(l.includes(` ${log[i].at} ${log[i].kind} `) && l.includes(log[i].id) && l.includes(` ${log[i].type}`), l));
+  assert.match(plain.find((l) => l.includes(' stopping ')), /RUNNING -> STOPPING/);
+
+  const seqs = (...args) => objects(ok(s.dir, 'log', '--json', ...args)).map((e) => e.seq);
+  const all = log.map((e) => e.seq);
+  const of = (fn) => log.filter(fn).map((e) => e.seq);
+  assert.deepStrictEqual(seqs('--type=running'), of((e) => e.type === 'running'));
+  assert.deepStrictEqual(seqs('--kind=nothing'), []);
+  for (const key of [ids.b, ids.b.slice(-12), 'b']) assert.deepStrictEqual(seqs(`--instance=${key}`), of((e) => e.id === ids.b));
+  assert.deepStrictEqual(seqs(`--instance=${ids.c}`), of((e) => e.id === ids.c), 'a deleted machine, too');
+  refused(1, /no such machine/, s.dir, 'log', '--instance=nobody');
+  assert.deepStrictEqual(seqs('--after=3'), all.slice(3));
+  assert.deepStrictEqual(seqs('--after=3', '--limit=2'), all.slice(3, 5));
+  assert.deepStrictEqual(seqs('--limit=2'), all.slice(-2));
+  assert.deepStrictEqual(seqs('--limit=1', '--type=created'), of((e) => e.type === 'created').slice(-1));
+  assert.deepStrictEqual(seqs('--limit=1000'), all);
+  assert.deepStrictEqual(seqs(`--since=${afterMaking}`), of((e) => e.at >= afterMaking));
+  assert.deepStrictEqual(seqs(`--since=${beforeAll}`), all);
+  assert.deepStrictEqual(seqs('--since=1h', '--limit=3'), all.slice(0, 3));
+  assert.deepStrictEqual(seqs('--since=2100-01-01'), []);
+});
+
+test('log --follow goes on with what another process writes, and ends when nobody reads', async () => {
+  const child = spawn(binary, ['log', '--follow', '--json', '--type=changed'], { env: { ...bare, DATA_DIR: s.dir }, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let errors = '';
+  child.stdout.on('data', (d) => { out += d; });
+  child.stderr.on('data', (d) => { errors += d; });
+  const exited = new Promise((r) => child.on('exit', (code, signal) => r(signal || code)));
+  let n = 0;
+  const patch = () => s.call('PATCH', '/instances/a', { labels: { n: String(n++) } });
+  // it begins now, whenever that is: so something changes until it has said so
+  await until(async () => { await patch(); return out !== ''; }, () => `an entry; ${errors}`);
+  const first = objects(out)[0].seq;
+  await patch();
+  const expected = (await s.call('GET', `/events?limit=1000&type=changed&after=${first - 1}`)).body;
+  await until(() => lines(out).length >= expected.length, 'all entries');
+  assert.deepStrictEqual(objects(out), expected);
+  child.stdout.destroy();
+  await until(async () => { await patch(); return child.exitCode !== null; }, 'its end');
+  assert.strictEqual(await exited, 0, errors);
+});
+
+test('at: machines as they were', async () => {
+  const then = lines(ok(s.dir, 'at', afterMaking, 'instances'));
+  assert.deepStrictEqual(then.map((l) => l.split(/ +/)[1]), ['RUNNING', 'RUNNING', 'RUNNING']);
+  assert.deepStrictEqual(new Set(then.map((l) => l.split(/ +/)[0])), new Set(Object.values(ids)));
+  const now = objects(ok(s.dir, 'at', 'now', 'instances', '--json'));
+  assert.deepStrictEqual(now.map((m) => [m.name, m.status]).sort(), [['a', 'RUNNING'], ['b', 'STOPPED']]);
+  assert.strictEqual(ok(s.dir, 'at', beforeAll, 'instances'), '');
+  for (const key of [ids.c, ids.c.slice(-12), 'c']) {
+    assert.strictEqual(JSON.parse(ok(s.dir, 'at', afterMaking, 'instance', key)).status, 'RUNNING', key);
+  }
+  const b = (await s.call('GET', '/instances/b')).body;
+  assert.deepStrictEqual(JSON.parse(ok(s.dir, 'at', 'now', 'instance', ids.b)), b);
+  assert.strictEqual(JSON.parse(ok(s.dir, 'at', 'now', 'instance', ids.c)).status, 'DELETED');
+  refused(1, /did not exist/, s.dir, 'at', beforeAll, 'instance', ids.a);
+  refused(1, /there was no machine x/, s.dir, 'at', 'now', 'instance', 'x');
+});
+
+test('instances and operations list what there is', async () => {
+  assert.deepStrictEqual(lines(ok(s.dir, 'instances')).map((l) => l.split(/ +/).slice(1)).sort(),
+    [['RUNNING', 'mock', 'small', 'operator', 'a'], ['STOPPED', 'mock', 'small', 'operator', 'b']]);
+  assert.deepStrictEqual(objects(ok(s.dir, 'instances', '--json')), (await s.call('GET', '/instances')).body);
+  assert.strictEqual(JSON.parse(ok(s.dir, 'instances', ids.c)).status, 'DELETED');
+  refused(1, /no such machine/, s.dir, 'instances', 'nobody');
+  assert.strictEqual(ok(s.dir, 'operations'), '');
+  const all = objects(ok(s.dir, 'operations', '--all', '--json'));
+  assert.deepStrictEqual(all.map((o) => o.kind).sort(), ['create', 'create', 'create', 'delete', 'stop']);
+  assert.deepStrictEqual(JSON.parse(ok(s.dir, 'operations', all[0].id)), all[0]);
+  assert.strictEqual(lines(ok(s.dir, 'operations', '--all')).length, 5);
+  refused(1, /there is no operation/, s.dir, 'operations', ids.a);
+});
+
+test('backup while serving, restore elsewhere: the same records and the same log', async () => {
+  const dir = folder();
+  const file = path.join(dir, 'copy');
+  assert.match(ok(s.dir, 'backup', file), /entries of 3 objects/);
+  assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600);
+  refused(1, /exists/, s.dir, 'backup', file);
+  refused(1, /serve is running/, s.dir, 'restore', file);
+  refused(1, /serve is running/, s.dir, 'restore', file, '--force');
+  const there = path.join(dir, 'data');
+  ok(there.replace('/data', ''), 'restore', file, `--data-dir=${there}`);
+  for (const args of [['log', '--json'], ['instances', '--json'], ['operations', '--all', '--json']]) {
+    assert.strictEqual(ok(there, ...args), ok(s.dir, ...args), args.join(' '));
+  }
+  assert.match(ok(there, 'log', '--verify'), /^the log is whole: \d+ entries of 3 objects\n$/);
+  refused(1, /exists/, there, 'restore', file);
+  ok(there, 'restore', file, '--force');
+  assert.ok(fs.readdirSync(there).some((n) => /^store\.replaced-\d+$/.test(n)), 'the old store is kept');
+  refused(1, /error: /, there, 'restore', path.join(dir, 'none'), '--force');
+  assert.ok(lines(ok(there, 'log')).length > 0, 'a restore that failed leaves what was there');
+});
+
+test('log --verify finds a flipped byte and names the entry', async () => {
+  const mark = 'flipped-here-8271';
+  await s.call('PATCH', '/instances/a', { labels: { mark } });
+  const entry = (await s.call('GET', '/instances/a/events?order=newest&limit=1')).body[0];
+  const dir = folder();
+  ok(s.dir, 'backup', path.join(dir, 'copy'));
+  ok(dir, 'restore', path.join(dir, 'copy'));
+  const file = path.join(dir, 'store', 'data.mdb');
+  const bytes = fs.readFileSync(file);
+  let found = 0;
+  for (let at = bytes.indexOf(mark); at >= 0; at = bytes.indexOf(mark, at + 1), found++) bytes[at] ^= 1;
+  assert.ok(found > 0);
+  fs.writeFileSync(file, bytes);
+  refused(1, new RegExp(`the log is not whole: log entry ${entry.seq}: `), dir, 'log', '--verify');
+});
+
+test('export while serving, import into an empty store: the same machines, and a server that goes on', async () => {
+  const dir = folder();
+  const file = path.join(dir, 'all.jsonl');
+  ok(s.dir, 'export', file);
+  assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600);
+  refused(1, /is there already/, s.dir, 'export', file);
+  assert.deepStrictEqual(lines(ok(s.dir, 'export')).slice(1), lines(fs.readFileSync(file, 'utf8')).slice(1));
+  assert.deepStrictEqual(fs.readdirSync(s.dir).filter((n) => /export|part/.test(n)), []);
+
+  const there = path.join(dir, 'data');
+  assert.match(ok(dir, 'import', file, `--data-dir=${there}`), /lines imported: /);
+  assert.strictEqual(ok(there, 'instances', '--json'), ok(s.dir, 'instances', '--json'));
+  refused(1, /line 2: .* is in the store already; nothing was imported/, there, 'import', file);
+  const other = await Server.start({ provider: 'mock' }, there);
+  assert.strictEqual((await other.call('GET', `/instances/${ids.b}`)).body.name, 'b');
+  await other.stop();
+  const broken = path.join(dir, 'broken.jsonl');
+  const text = lines(fs.readFileSync(file, 'utf8'));
+  fs.writeFileSync(broken, text.slice(0, -3).join('\n'));
+  const empty = path.join(dir, 'empty');
+  refused(1, new RegExp(`broken.jsonl: line ${text.length - 2}: the end is missing`), dir, 'import', broken, `--data-dir=${empty}`);
+  assert.strictEqual(ok(empty, 'instances'), '');
+  refused(1, /there is no file/, there, 'import', path.join(dir, 'none'));
+});
+
+test('instances.json comes in, and goes out', () => {
+  const dir = folder();
+  const file = path.join(dir, 'instances.json');
+  const entry = {
+    instanceId: 'a1b2c3d4e5f6', email: 'ann@example.org', serverName: 'cc-a1b2c3d4e5f6', serverIp: '192.0.2.7', serverType: 'cpx21',
+    createdAt: '2026-01-02T03:04:05+01:00', expiresAt: '2026-02-02T03:04:05Z', status: 'running',
+  };
+  fs.writeFileSync(file, JSON.stringify({ instances: { a1b2c3d4e5f6: { ...entry, expiresAt: 'soon' } } }));
+  refused(1, /instances\.a1b2c3d4e5f6\.expiresAt: a time like .*\n.*nothing was imported/, dir, 'import', '--instances-json', file);
+  fs.writeFileSync(file, JSON.stringify({ instances: { a1b2c3d4e5f6: entry } }));
+  assert.strictEqual(ok(dir, 'import', '--instances-json', file), 'machines imported: 1\n');
+  assert.match(ok(dir, 'instances'), / RUNNING +foreign +cpx21 +ann@example\.org +cc-a1b2c3d4e5f6\n$/);
+  assert.deepStrictEqual(JSON.parse(ok(dir, 'export', '--instances-json')).instances.a1b2c3d4e5f6,
+    { ...entry, createdAt: '2026-01-02T02:04:05.000Z', expiresAt: '2026-02-02T03:04:05.000Z' });
+  const out = path.join(dir, 'out.json');
+  ok(dir, 'export', '--instances-json', out);
+  refused(1, /there is such a machine already/, dir, 'import', '--instances-json', out);
+});
+
+test('check prints the graph of statuses, and refuses what would not hold', () => {
+  const dir = folder();
+  const text = ok(dir, 'check');
+  for (const name of ['STARTING', 'RUNNING', 'STOPPING', 'STOPPED', 'ERROR', 'DELETING', 'DELETED']) assert.match(text, new RegExp(`^${name} `, 'm'));
+  assert.match(text, /^STARTING +\d+ s at most, then ERROR; done: RUNNING$/m);
+  const dot = ok(dir, 'check', '--dot');
+  assert.match(dot, /^digraph statuses \{\n[\s\S]* {2}STOPPED -> STARTING \[label="start"\]\n[\s\S]*\}\n$/);
+  refused(1, /statuses: NOWHERE does not accept stop/, dir, 'check', '--status-seconds={NOWHERE=3}');
+  refused(1, /--log-level: one of/, dir, 'check', '--log-level=loud');
+  assert.ok(!fs.existsSync(path.join(dir, 'data')), 'it opens nothing');
+});

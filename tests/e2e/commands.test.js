@@ -39,18 +39,21 @@ const ids = {};
 let beforeAll;
 let afterMaking;
 
+// A time that nothing happened at, later than all that has and earlier than all that will.
+async function moment() {
+  const now = Date.now();
+  await until(() => Date.now() > now + 2, 'the clock to move');
+  return new Date(now + 1).toISOString();
+}
+
 test.before(async () => {
   s = await Server.start({ provider: 'mock' });
-  beforeAll = new Date().toISOString();
-  await until(() => new Date().toISOString() > beforeAll, 'the clock to move');
+  beforeAll = await moment();
   for (const name of ['a', 'b', 'c']) {
     ids[name] = (await s.call('POST', '/instances', { name })).body.id;
     await s.running(ids[name]);
   }
-  const made = Date.now();
-  await until(() => Date.now() > made, 'the clock to move');
-  afterMaking = new Date().toISOString();
-  await until(() => Date.now() > made + 1, 'the clock to move');
+  afterMaking = await moment();
   await s.call('POST', '/instances/b/stop');
   await s.call('DELETE', '/instances/c');
 });

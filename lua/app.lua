@@ -24,7 +24,8 @@ M.default_headers = {
   ["Permissions-Policy"] = "camera=(), microphone=()",
 }
 
--- app.get("/path", options, handler) and so on. options: open (no credential needed), body (schema), body_max.
+-- app.get("/path", options, handler) and so on. options: open (no credential needed), body (schema), body_max,
+-- effect_outside (what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once).
 for _, method in ipairs { "GET", "POST", "PATCH", "PUT", "DELETE" } do
   M[method:lower()] = function(pattern, options, handler) M.router:add(method, pattern, options, handler) end
 end
@@ -74,6 +75,15 @@ local function not_found(http, allowed)
     { http_status = 405, headers = { Allow = table.concat(allowed, ", ") } })
 end
 
+-- The version that If-Match asks for of the record in the path, or nil for any. -> version or nil | false, err
+function M.if_match(http)
+  local match = http:header("if-match")
+  if match == nil or match == "*" then return nil end
+  local version = tonumber(match:match('^"(%d+)"$'))
+  if version then return version end
+  return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
+end
+
 -- Calls a route's handler. -> status, body (text), headers | true
 local function call(route, req)
   local status, body, headers = route.handler(req)
@@ -93,7 +103,12 @@ local function call_once(route, req, key, text)
     headers["Idempotency-Replayed"] = "true"
     return answer.status, answer.body, headers
   end
-  req.actor = setmetatable({ idempotent = ticket }, { __index = req.actor })
+  local begun, berr = ticket:begin_effect(route.options.effect_outside)
+  if not begun then
+    ticket:finish()
+    return error_answer(http, berr)
+  end
+  req.actor.idempotent = ticket
   local ok, status, body, headers = xpcall(call, debug.traceback, route, req)
   ticket:finish(ok and status ~= true and status or nil, body, headers)
   if not ok then error(status, 0) end
@@ -113,7 +128,10 @@ local function run(http)
     body, text = read_body(http, options)
     if not body then return error_answer(http, text) end
   end
+  local expects, ierr = M.if_match(http)
+  if expects == false then return error_answer(http, ierr) end
   local req = { http = http, actor = actor, body = body, id = first, second = second }
+  if actor and http:method() ~= "GET" then req.actor = setmetatable({ expects = expects }, { __index = actor }) end
   local key = actor and http:method() == "POST" and http:header("idempotency-key")
   if key then return call_once(route, req, key, text) end
   return call(route, req)
@@ -142,15 +160,6 @@ function M.wait(http)
   local n = text:match("^%d+$") and tonumber(text)
   if n and n <= 300 then return n end
   return false, errors.new("invalid", "wait: a number of seconds from 0 to 300 expected", { field = "wait" })
-end
-
--- The version that If-Match asks for, or nil for any. -> version or nil | false, err
-function M.if_match(http)
-  local match = http:header("if-match")
-  if match == nil or match == "*" then return nil end
-  local version = tonumber(match:match('^"(%d+)"$'))
-  if version then return version end
-  return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
 end
 
 -- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record

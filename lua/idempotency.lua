@@ -5,6 +5,7 @@
 -- finds the claim and waits for the operation that it names instead of asking again.
 --
 --   ticket, answer, err = idempotency.begin(who, key, fingerprint)     exactly one of the three
+--   ticket:begin_effect(outside)        before anything is done
 --   ticket:claim(tx, rec, op, status)   in the update; without `op` (or with a status) the answer is the record itself
 --   ticket.claimed                      {machine =, operation =} of an earlier life, or nil
 --   ticket:finish(status, body, headers)   [yields] keeps the answer, lets the next one in; a second call does nothing
@@ -71,6 +72,20 @@ function M.begin(who, key, fingerprint)
   return setmetatable({ id = id, who = who, fingerprint = fingerprint, claimed = value }, Ticket)
 end
 
+-- Before the handler runs. `outside`: its effect is in no commit, so the key is claimed ahead of it; a repeat after a
+-- crash is told that nobody knows whether it took place. -> true | nil, err
+function Ticket:begin_effect(outside)
+  if self.claimed and not self.claimed.operation then
+    return errors.fail("conflict", "the first request with this Idempotency-Key was cut off; whether it took effect is not known")
+  end
+  if not outside then return true end
+  self.ahead = true
+  return store.update(function(tx)
+    self:claim(tx)
+    return true
+  end)
+end
+
 function Ticket:claim(tx, rec, op, status)
   local value = { fingerprint = self.fingerprint, at = time.rfc3339(time.now()), machine = rec and rec.id, operation = op }
   if rec and (status or not op) then
@@ -97,10 +112,22 @@ local function keep(self, answer)
   if err then log.warn("idempotency", "an answer could not be kept", { error = tostring(err) }) end
 end
 
+-- What was claimed ahead has not begun after all.
+local function forget(self)
+  store.update(function(tx)
+    tx:del("idempotency", self.id)
+    return true
+  end)
+end
+
 function Ticket:finish(status, body, headers)
   if self.over then return end
   self.over = true
-  if status and not self.kept and lasting(status) then keep(self, { status = status, body = body or "", headers = headers }) end
+  if status and not self.kept and lasting(status) then
+    keep(self, { status = status, body = body or "", headers = headers })
+  elseif self.ahead and (status == 503 or status == 429) then
+    forget(self)
+  end
   local turn = inside[self.id]
   inside[self.id] = nil
   turn.signal:fire()

@@ -2,8 +2,9 @@
 --
 -- An `actor` is {admin = true} (the operator) or {user = id}; every function that takes one answers "not_found"
 -- for what is not the actor's. Functions return a value, or nil, err.
--- For a request that may be repeated the actor also carries `idempotent` (idempotency.lua): its claim goes into the
--- commit that has the effect, and a repeat whose effect took place already only waits for its end.
+-- For one request an actor may also carry `expects`, the version that the record must have, and `idempotent`
+-- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
+-- only waits for its end.
 
 local errors = require "errors"
 local fields = require "machines.fields"
@@ -109,6 +110,12 @@ end
 
 -- ---- changing
 
+-- Why a record is not the one that the request is about, or nil.
+local function outdated(actor, rec)
+  if not actor.expects or actor.expects == rec.version then return end
+  return errors.new("precondition", ("it is at version %d, not %d"):format(rec.version, actor.expects))
+end
+
 -- Runs change(tx, old, rec) -> operation id or nil | nil, err on a machine of the actor's and saves nothing itself.
 -- -> record, operation id (nil: nothing is under way for it) | nil, err
 local function edit(actor, key, change)
@@ -120,6 +127,8 @@ local function edit(actor, key, change)
   local rec, op = store.update(function(tx)
     local old = record.get(tx, id)
     if not old or not M.may_see(actor, old.owner) then return not_found() end
+    local stale = outdated(actor, old)
+    if stale then return nil, stale end
     local rec = record.edit(old)
     local op, err = change(tx, old, rec)
     if err then return nil, err end
@@ -239,14 +248,11 @@ function M.move(actor, key, verb, seconds)
   return finished(rec, op, seconds)
 end
 
--- Changes name, labels, env (env is read when the machine next starts). `version`: only if it is still that one.
-function M.patch(actor, key, change, version)
+-- Changes name, labels, env (env is read when the machine next starts).
+function M.patch(actor, key, change)
   local ok, err = schema.check(fields.patch, change)
   if not ok then return nil, err end
   return edit(actor, key, function(tx, old, rec)
-    if version and version ~= rec.version then
-      return errors.fail("precondition", ("the machine is at version %d, not %d"):format(rec.version, version))
-    end
     if rec.status == "DELETED" then return refuse(rec, "changed") end
     for k, v in pairs(change) do rec[k] = v end
     local taken = rec.name ~= old.name and name_taken(tx, rec)
@@ -342,21 +348,22 @@ function M.operation(actor, id, seconds)
   return runner.wait(id:lower(), seconds)
 end
 
--- Ends an operation and undoes what it did. `version`: only if it is still that one. -> operation | nil, err
-function M.cancel(actor, id, version, seconds)
+-- Ends an operation and undoes what it did. -> operation | nil, err
+function M.cancel(actor, id, seconds)
   local op, err = M.operation(actor, id)
   if not op then return nil, err end
+  if actor.idempotent and actor.idempotent.claimed then return runner.wait(op.id, seconds or WAIT_SECONDS) end
   local ok, cerr = store.update(function(tx)
     local now = tx:get("operation", op.id)
-    if version and version ~= now.version then
-      return errors.fail("precondition", ("the operation is at version %d, not %d"):format(now.version, version))
-    end
+    local stale = outdated(actor, now)
+    if stale then return nil, stale end
     local adapter = workflow.adapter(now.subject)
     local old = adapter.get(tx, now.machine)
     local rec = adapter.edit(old)
     local done, why = workflow.cancel(tx, rec, now)
     if not done then return nil, why end
     adapter.save(tx, old, rec, "cancel_asked", by(actor), { operation = now.id, verb = now.kind })
+    if actor.idempotent then actor.idempotent:claim(tx, rec, now.id) end
     return true
   end)
   if not ok then return nil, cerr end

@@ -18,6 +18,7 @@ local log = require "log"
 local providers = require "providers"
 local record = require "machines.record"
 local runner = require "runner"
+local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -26,6 +27,7 @@ local workflow = require "workflow"
 local M = {}
 
 M.settings = { orphans = "report", grace_seconds = 3600 }
+-- How many: sweeps done, failed and put off (budget); records that disagreed; orphans of the last sweeps.
 M.counters = { sweeps = 0, failures = 0, deferred = 0, drift = 0, orphans = 0 }
 
 local function now_text() return time.rfc3339(time.now()) end
@@ -95,15 +97,14 @@ function M.judge(rec, state)
   end
 end
 
-local function changed_since(rec, seen_ms) return time.parse(rec.updated_at) >= seen_ms end
-
--- Commits what judge said, if the record is still as it was. -> true when something follows
-local function act(id, seen_ms, state)
+-- Commits what judge says, if the record is still of the version that it had before the provider was asked. -> true when
+-- something follows
+local function act(id, version, state)
   local kind
   local done = store.update(function(tx)
     kind = nil
     local old = record.get(tx, id)
-    if not old or changed_since(old, seen_ms) or workflow.current(tx, old) then return false end
+    if not old or old.version ~= version or workflow.current(tx, old) then return false end
     local rec = record.edit(old)
     local type, reason
     kind, type, reason = M.judge(rec, state)
@@ -136,9 +137,8 @@ end
 function M.look(rec)
   local p = providers.get(rec.provider)
   if not p then return end
-  local seen_ms = time.now()
   local state = state_of(p, rec.short)
-  if state then act(rec.id, seen_ms, state) end
+  if state then act(rec.id, rec.version, state) end
 end
 
 -- ---- one sweep
@@ -231,9 +231,9 @@ local function keep_orphans(name, shorts)
     ripe, fresh = {}, {}
     local was, is = rec.orphans, {}
     for _, short in ipairs(shorts) do
-      is[short] = was[short] or now_text()
+      is[short] = was[short] or steady.after(0)
       if not was[short] then fresh[#fresh + 1] = short end
-      local age = (time.now() - time.parse(is[short])) / 1000
+      local age = -steady.left(is[short])
       if M.settings.orphans == "delete" and age >= M.settings.grace_seconds then ripe[#ripe + 1] = short end
     end
     rec.orphans = is

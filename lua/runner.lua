@@ -28,6 +28,7 @@ local FIRST_DELAY, LAST_DELAY = 0.2, 60
 local running = {}
 local waiting = {} -- [operation id] = {signal =, n = waiters}
 local folder
+local ending = false
 
 -- ---- processes
 
@@ -233,6 +234,12 @@ end
 
 function M.busy(subject, id) return running[subject .. "/" .. id] ~= nil end
 
+-- Nobody is kept waiting any more: the program is about to end.
+function M.release()
+  ending = true
+  for _, w in pairs(waiting) do w.signal:fire() end
+end
+
 -- Waits until an operation is over. -> the operation, which may still be under way after `seconds` | nil, err
 function M.wait(id, seconds)
   local ends = time.mono() + seconds * 1000
@@ -240,7 +247,7 @@ function M.wait(id, seconds)
     local op, err = store.get("operation", id)
     if not op then return nil, err or errors.new("not_found", "no such operation") end
     local left = (ends - time.mono()) / 1000
-    if workflow.over(op) or left <= 0 then return op end
+    if workflow.over(op) or left <= 0 or ending then return op end
     local w = waiting[id] or { signal = task.signal(), n = 0 }
     waiting[id], w.n = w, w.n + 1
     local mine = op.runner == workflow.me or op.runner == nil -- else nobody tells us: look often

@@ -53,6 +53,7 @@ local function listen(settings)
   require "routes.health"
   require "routes.instances"
   require "routes.operations"
+  require "routes.providers"
   local http = require "http"
   local at = settings.LISTEN_ADDR
   return http.serve {
@@ -157,6 +158,7 @@ function M.run(args)
   log.info("serve", "ending; new connections are refused", {})
   local until_ms = time.mono() + settings.DRAIN_SECONDS * 1000
   require("events").finish()
+  runner.release()
   local drained, err = server:drain(settings.DRAIN_SECONDS)
   if not drained then
     log.warn("serve", "requests were cut", { error = tostring(err) })

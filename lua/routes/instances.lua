@@ -69,9 +69,7 @@ app.get("/instances/{id}", {}, function(req)
 end)
 
 app.patch("/instances/{id}", { body = fields.patch }, function(req)
-  local version, verr = app.if_match(req.http)
-  if version == false then return nil, verr end
-  local rec, err = instances.patch(req.actor, req.id, req.body, version)
+  local rec, err = instances.patch(req.actor, req.id, req.body)
   if not rec then return nil, err end
   return 200, rec, { ETag = ('"%d"'):format(rec.version) }
 end)
@@ -122,7 +120,7 @@ local exec_fields = {
   timeout = { "integer", min = 1, max = 3600 },
 }
 
-app.post("/instances/{id}/exec", { body = exec_fields }, function(req)
+app.post("/instances/{id}/exec", { body = exec_fields, effect_outside = true }, function(req)
   if #req.body.cmd == 0 then return errors.fail("invalid", "cmd: at least the program's name expected", { field = "cmd" }) end
   local result, err = while_asked(req.http, function()
     return access.exec(req.actor, req.id, req.body.cmd, req.body.timeout)

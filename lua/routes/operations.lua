@@ -19,9 +19,7 @@ end)
 
 -- Undoes what it did so far. With If-Match only if it is still at that version.
 app.post("/operations/{id}/cancel", { body = {} }, function(req)
-  local version, verr = app.if_match(req.http)
-  if version == false then return nil, verr end
   local seconds, werr = app.wait(req.http)
   if seconds == false then return nil, werr end
-  return answer(instances.cancel(req.actor, req.id, version, seconds))
+  return answer(instances.cancel(req.actor, req.id, seconds))
 end)

@@ -204,6 +204,52 @@ test('a request that is repeated after a crash has one effect', async (t) => {
   for (const m of (await s.call('GET', '/instances')).body) await s.call('DELETE', `/instances/${m.id}`);
 });
 
+test('a command with a key is run at most once: after a crash the repeat says that nobody knows', async (t) => {
+  const dir = temp();
+  const first = await Server.start({ provider: 'mock', mock: `{state="${dir}/world",exec={latency_ms=60000}}` }, dir);
+  const { body: m } = await create(first);
+  await first.running(m.id);
+  const exec = (s, k) => s.call('POST', `/instances/${m.id}/exec`, { cmd: ['true'] }, key(k));
+  const cut = exec(first, 'cut').catch((e) => e);
+  await until(async () => (await first.call('GET', '/providers')).body.providers[0].calls.waiting > 0, 'it is under way');
+  await first.kill();
+  await cut;
+  const s = await serve(t, `{state="${dir}/world",exec={fail=1,code="unavailable"}}`, {}, dir);
+  const r = await exec(s, 'cut');
+  assert.deepStrictEqual([r.status, r.body.code], [409, 'conflict'], r.text);
+  assert.strictEqual((await exec(s, 'busy')).status, 503); // it did not begin,
+  assert.strictEqual((await exec(s, 'busy')).status, 200); // so it may
+  assert.strictEqual((await exec(s, 'busy')).headers['idempotency-replayed'], 'true');
+});
+
+test('If-Match holds for every change', async (t) => {
+  const s = await serve(t);
+  const { body: m } = await create(s);
+  await s.running(m.id);
+  const { headers } = await s.call('GET', `/instances/${m.id}`);
+  const old = { 'If-Match': '"1"' };
+  for (const [method, where, body] of [['POST', '/stop', {}], ['DELETE', '', undefined], ['POST', '/extend', { hours: 1 }],
+    ['POST', '/resize', { type: 'tiny' }], ['POST', '/volumes', { id: 'v', path: '/v' }], ['PATCH', '', {}]]) {
+    const r = await s.call(method, `/instances/${m.id}${where}`, body, old);
+    assert.deepStrictEqual([r.status, r.body.code], [412, 'precondition'], method + where);
+  }
+  assert.strictEqual((await s.call('POST', `/instances/${m.id}/stop`, {}, { 'If-Match': headers.etag })).status, 200);
+  assert.strictEqual((await s.call('DELETE', `/instances/${m.id}`, undefined, { 'If-Match': '*' })).status, 200);
+});
+
+test('the end of the server lets go whoever waits for an operation', async (t) => {
+  const dir = temp();
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const s = await Server.start({ provider: 'mock', mock: '{create={latency_ms=60000}}', drain_seconds: 1 }, dir);
+  const r = await create(s);
+  const held = s.call('GET', `${r.headers.location}?wait=300`);
+  // a second request that comes back shows that the first has been read
+  await s.call('GET', r.headers.location);
+  s.child.kill('SIGTERM');
+  assert.deepStrictEqual([(await held).status, (await held).body.state], [200, 'running']);
+  await s.stop();
+});
+
 test('an answer of 4xx is kept, one of 5xx is not', async (t) => {
   const s = await serve(t, '{stop={fail=1,code="invalid"}}');
   const { body: m } = await create(s);

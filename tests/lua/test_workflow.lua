@@ -46,7 +46,12 @@ local function effect(name)
   end
 end
 
-local function note(what) return function(rec) rec.notes = json.array { unpack(rec.notes) }; rec.notes[#rec.notes + 1] = what end end
+local function note(what)
+  return function(rec)
+    rec.notes = json.array { unpack(rec.notes) }
+    rec.notes[#rec.notes + 1] = what
+  end
+end
 
 workflow.define("build", {
   subject = "thing", cancel = true,
@@ -58,7 +63,9 @@ workflow.define("build", {
   },
   finish = note "built", fail = function(rec, _, err, undone) note((undone and "undone " or "half ") .. err.code)(rec) end,
 })
-workflow.define("paint", { subject = "thing", steps = { { name = "p", run = effect "p" } }, finish = note "painted", fail = note "unpainted" })
+workflow.define("paint", {
+  subject = "thing", steps = { { name = "p", run = effect "p" } }, finish = note "painted", fail = note "unpainted",
+})
 workflow.define("burn", {
   subject = "thing", overtakes = true, steps = { { name = "x", run = effect "x" } }, finish = note "burnt", fail = note "unburnt",
 })

@@ -26,11 +26,13 @@ function temp() {
 
 class Server {
   // settings: { provider: 'mock', ... } as command line settings. dir is kept when given.
-  static async start(settings = {}, dir = null) {
+  // how: { env, wrap } - more environment; a command that executes the server, whose files may then be elsewhere.
+  static async start(settings = {}, dir = null, how = {}) {
     const s = new Server();
     s.own = !dir;
     s.dir = dir || temp();
     s.settings = settings;
+    s.how = how;
     await s.launch();
     return s;
   }
@@ -39,7 +41,9 @@ class Server {
     const args = ['serve', '--listen-addr=127.0.0.1:0', `--data-dir=${this.dir}`];
     for (const [k, v] of Object.entries(this.settings)) args.push(`--${k.replace(/_/g, '-')}=${v}`);
     this.log = '';
-    this.child = spawn(binary, args, { cwd: this.dir, stdio: ['ignore', 'ignore', 'pipe'] });
+    const [command, ...before] = [...(this.how.wrap || []), binary];
+    const env = { ...process.env, ...this.how.env };
+    this.child = spawn(command, [...before, ...args], { cwd: this.dir, env, stdio: ['ignore', 'ignore', 'pipe'] });
     this.exited = new Promise((r) => this.child.on('exit', (code, signal) => { this.code = code; this.signal = signal; r(); }));
     this.child.stderr.on('data', (d) => { this.log += d; });
     await until(() => {
@@ -47,7 +51,8 @@ class Server {
       return /msg=ready.*\n/.test(this.log); // the whole line
     }, 'the server is ready', 60);
     this.port = Number(/url=http:\/\/[^ \n]*:(\d+)/.exec(this.log)[1]);
-    this.key = fs.readFileSync(path.join(this.dir, 'api_key'), 'utf8').trim();
+    const seen = this.how.wrap ? `/proc/${this.child.pid}/root` : '/';
+    this.key = fs.readFileSync(path.join(seen, this.dir, 'api_key'), 'utf8').trim();
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 200 });
   }
 

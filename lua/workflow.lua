@@ -220,7 +220,8 @@ end
 -- Ends what cannot be done: by undoing it, if there is something to undo. `done_at`: with this step's own half effect.
 local function give_up(tx, rec, op, err, state)
   local def = definitions[op.kind]
-  op.error, op.outcome = plain(err), state
+  op.outcome = state
+  op.error = { code = err.code, message = err.message, step = op.step, attempts = op.attempts }
   local index = index_of(def, op.step)
   local name = def.steps[index].undo and op.step or undo_before(def, op, index)
   if not name then return M.ended(tx, rec, op, true) end

@@ -9,6 +9,7 @@ local instances = require "instances"
 local migrations = require "migrations"
 local providers = require "providers"
 local reconcile = require "reconcile"
+local retention = require "retention"
 local runner = require "runner"
 local statuses = require "statuses"
 local store = require "store"
@@ -24,6 +25,9 @@ function M.use(settings)
   instances.settings.quota = settings.QUOTA_INSTANCES
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  retention.settings = {
+    log_days = settings.LOG_DAYS, tombstone_days = settings.TOMBSTONE_DAYS, operation_days = settings.OPERATION_DAYS,
+  }
   return statuses.extend(changes)
 end
 

@@ -6,7 +6,9 @@ local fs = require "fs"
 local log = require "log"
 local reconcile = require "reconcile"
 local runner = require "runner"
+local retention = require "retention"
 local setup = require "setup"
+local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -135,6 +137,7 @@ local function look_after(settings)
     runner.resume()
   end)
   every(3600, runner.tidy)
+  every(3600, function() retention.tidy(steady.now()) end)
 end
 
 function M.run(args)

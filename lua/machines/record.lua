@@ -10,6 +10,7 @@
 -- Indexes (all made here, from the record alone):
 --   instance_name owner/name -> id     instance_short short -> id       instance_live id, instance_owner owner/id: not DELETED
 --   instance_running provider/short -> id: to be found running
+--   instance_purged id -> when: its record is gone (retention.lua)
 --   instance_undeleted likewise: its deletion has failed                instance_due deadline/id -> id: transient until then
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
 
@@ -155,6 +156,14 @@ function M.save(tx, old, rec, type, by, note)
   count(tx, old, rec)
   tx:put("instance", rec.id, rec, rec.owner)
   tx:log("instance", rec.id, type, event(old, rec, note), by)
+end
+
+-- In an update: forgets a machine that is DELETED. Its chain and the index "instance_purged" still tell that it was.
+function M.remove(tx, rec, by)
+  reindex(tx, rec, nil)
+  tx:index("instance_purged", rec.id, time.rfc3339(time.now()))
+  tx:del("instance", rec.id)
+  tx:log("instance", rec.id, "purged", nil, by)
 end
 
 -- A record that an older cchost has written: its indexes and its count are made anew, its log begins again from the whole.

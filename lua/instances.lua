@@ -103,7 +103,8 @@ function M.list(actor, after, limit)
   local page = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
-    texts[i] = freshness.mark(store.raw("instance", after))
+    local text = store.raw("instance", after)
+    if text then texts[#texts + 1] = freshness.mark(text) end
   end
   return { texts = texts, after = #page > limit and after or nil }
 end

@@ -90,8 +90,9 @@ end
 
 -- ---- one try
 
-local function delay_of(op, err)
-  local most = math.min(LAST_DELAY, FIRST_DELAY * 2 ^ math.min(op.attempts - 1, 20))
+-- The pause after the nth failed try, in seconds: doubling, with jitter, and not less than the error asks for.
+function M.delay(attempts, err)
+  local most = math.min(LAST_DELAY, FIRST_DELAY * 2 ^ math.min(attempts - 1, 20))
   local byte = crypto.random(1):byte()
   return math.max(most * (0.5 + byte / 512), err.retry_after or 0)
 end
@@ -120,7 +121,7 @@ local function event_of(op, what) return ("%s_%s"):format(op.kind, what) end
 local function note_of(err) return { error = err.code .. ": " .. err.message } end
 
 local function again(subject, rec, op, err)
-  local delay = delay_of(op, err)
+  local delay = M.delay(op.attempts, err)
   if not err.retryable or delay >= steady.left(op.deadline_at) then return false end
   log.warn("runner", "a step failed and is tried again", {
     subject = rec.id, operation = op.id, kind = op.kind, step = op.step, attempt = op.attempts, error = tostring(err),
@@ -197,10 +198,22 @@ local function round(run, subject, rec, op)
   return settle(subject, rec, op, result, err)
 end
 
+-- There is work on a record that is gone.
+local function drop(subject, id)
+  store.update(function(tx)
+    if not workflow.adapter(subject).get(tx, id) then tx:unindex("work", subject .. "/" .. id) end
+    return true
+  end)
+end
+
 local function walk(run, subject, id)
   while true do
     local rec, op = read(subject, id)
-    if not rec or not round(run, subject, rec, op) then return end
+    if not rec then
+      if not store.raw(subject, id) then drop(subject, id) end
+      return
+    end
+    if not round(run, subject, rec, op) then return end
   end
 end
 

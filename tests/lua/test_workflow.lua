@@ -133,12 +133,22 @@ t.test("a failed try is repeated with a growing pause, which the operation tells
   local op = ask(id, "build")
   until_(function() return op_of(op).attempts == 2 end, 1)
   t.eq(op_of(op).last_error.message, "a said unavailable")
-  local first = time.parse(op_of(op).next_at) - time.now()
-  until_(function() return op_of(op).attempts == 4 end, 10)
-  local third = time.parse(op_of(op).next_at) - time.now()
-  t.ok(first <= 200 and third > 200 and third <= 800, first .. " then " .. third)
+  t.ok(op_of(op).next_at ~= json.null)
   until_(over(op))
-  t.eq(op_of(op).state, "done")
+  t.eq(op_of(op).state, "done"); t.eq(op_of(op).next_at, json.null)
+  t.eq(story(), "a a a a b c")
+end)
+
+t.test("pauses double up to a minute, with jitter, and are never shorter than was asked for", function()
+  for n, most in pairs { [1] = 0.2, [2] = 0.4, [5] = 3.2, [9] = 51.2, [10] = 60, [1000] = 60 } do
+    local low, high = math.huge, 0
+    for _ = 1, 200 do
+      local d = runner.delay(n, {})
+      low, high = math.min(low, d), math.max(high, d)
+    end
+    t.ok(low >= most / 2 and high <= most and high > low * 1.2, ("%d: %g to %g"):format(n, low, high))
+  end
+  t.eq(runner.delay(1, { retry_after = 33 }), 33)
 end)
 
 t.test("a provider that names a time is not asked before it", function()

@@ -1,14 +1,16 @@
-// Every command that README.md shows is run, in the order it stands there.
+// Every command that README.md and docs/operations.md show is run, in the order it stands there.
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const path = require('node:path');
 const { spawn, spawnSync } = require('node:child_process');
-const { root, temp, until, binary } = require('../lib/cchost.js');
+const { Server, root, temp, until, binary } = require('../lib/cchost.js');
 
-const text = fs.readFileSync(path.join(root, 'README.md'), 'utf8');
-const blocks = [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1].trim().split('\n'));
+const read = (file) => fs.readFileSync(path.join(root, file), 'utf8');
+const shown = (text) => [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1].trim().split('\n'));
+const text = read('README.md');
+const blocks = shown(text);
 
 function sh(lines, env) {
   const r = spawnSync('bash', ['-euc', lines.join('\n')], { cwd: root, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 120e3 });
@@ -57,6 +59,32 @@ test('make run serves; the commands of the first minute and the scripts work on 
   }
 });
 
-test('every file that the README names is there', () => {
-  for (const [, file] of text.matchAll(/\]\(([^)]+)\)/g)) assert.ok(fs.existsSync(path.join(root, file)), file);
+test('the commands of the operator\'s page work beside a server', async () => {
+  const s = await Server.start({ provider: 'mock' });
+  const here = temp();
+  try {
+    await s.running((await s.call('POST', '/instances', { name: 'first' })).body.id);
+    const pieces = shown(read('docs/operations.md'));
+    assert.ok(pieces.length >= 8);
+    const said = pieces.map((lines) => {
+      const r = spawnSync('bash', ['-euc', lines.join('\n').replaceAll('./cchost', binary)],
+        { cwd: here, encoding: 'utf8', env: { ...process.env, DATA_DIR: s.dir }, timeout: 60e3 });
+      assert.strictEqual(r.status, 0, `${lines.join('\n')}\n${r.stdout}${r.stderr}`);
+      return r.stdout;
+    }).join('');
+    for (const sign of [/ RUNNING +mock +small +operator +first\n/, /the log is whole: /, / created /, /cchost.backup: \d+ bytes/,
+      /restored: restored, /, /lines imported: \d+/, /machines imported: 1/, /"provider":"foreign"/, /statuses: sound/]) {
+      assert.match(said, sign);
+    }
+    for (const file of ['out.json', 'all.jsonl', 'statuses.dot']) assert.ok(fs.statSync(path.join(here, file)).size > 0, file);
+  } finally {
+    await s.stop();
+    fs.rmSync(here, { recursive: true, force: true });
+  }
+});
+
+test('every file that the documents name is there', () => {
+  for (const page of ['README.md', 'docs/operations.md', 'docs/api.md']) {
+    for (const [, file] of read(page).matchAll(/\]\(([^)]+)\)/g)) assert.ok(fs.existsSync(path.join(root, path.dirname(page), file)), file);
+  }
 });

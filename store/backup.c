@@ -15,7 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <mbedtls/sha256.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -49,18 +48,6 @@ static int write_all(int fd, const uint8_t *p, size_t n)
             w = 0;
         }
     return 0;
-}
-
-static int sync_dir_of(const char *path)
-{
-    char *copy = cc_xstrdup(path);
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) != 0 ? errno : 0;
-
-    if (fd >= 0)
-        close(fd);
-    free(copy);
-    return rc;
 }
 
 /* Reads `n` bytes of `from`, hashes them and, where `to` is not -1, writes them there. */
@@ -280,7 +267,7 @@ static int put_in_place(const char *from, const char *to, struct cc_err *err)
 
     if (rename_new(from, to) != 0)
         return cc_err_sys(err, errno, "cannot make %s", to);
-    rc = sync_dir_of(to);
+    rc = cc_file_sync_dir_of(to);
     return rc ? cc_err_sys(err, rc, "cannot sync the folder of %s", to) : CC_OK;
 }
 
@@ -354,11 +341,11 @@ static int exchange(struct restore *r, struct cc_err *err)
     if (renameat2(AT_FDCWD, r->tmp, AT_FDCWD, r->data, RENAME_EXCHANGE) != 0)
         return cc_err_sys(err, errno, "cannot put the restored store in place");
     old = cc_xasprintf("%s/data.mdb", r->kept);
-    rc = sync_dir_of(r->data);
+    rc = cc_file_sync_dir_of(r->data);
     if (!rc && (mkdir(r->kept, 0700) != 0 || rename(r->tmp, old) != 0))
         rc = errno;
-    if (!rc && !(rc = sync_dir_of(old)) && !(rc = sync_dir_of(r->kept)))
-        rc = sync_dir_of(r->data);
+    if (!rc && !(rc = cc_file_sync_dir_of(old)) && !(rc = cc_file_sync_dir_of(r->kept)))
+        rc = cc_file_sync_dir_of(r->data);
     free(old);
     return rc ? cc_err_sys(err, rc, "the store is restored, but the old one could not be moved to %s", r->kept) : CC_OK;
 }

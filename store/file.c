@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -45,6 +46,20 @@ static bool read_meta(int fd, off_t at, struct page_meta *out)
     memcpy(&out->txn, b + TXN, sizeof(out->txn));
     return magic == 0xBEEFC0DE && version == 1 && (flags & 0x08) && out->page_size >= 512 && out->page_size <= 65536 &&
            (out->page_size & (out->page_size - 1)) == 0;
+}
+
+/* ---- names: the folder has them when it is synced */
+
+int cc_file_sync_dir_of(const char *path)
+{
+    char *copy = cc_xstrdup(path);
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) != 0 ? errno : 0;
+
+    if (fd >= 0)
+        close(fd);
+    free(copy);
+    return rc;
 }
 
 /* ---- the child: exit code 0 when all can be read */
@@ -137,10 +152,7 @@ static int mend(int fd, uint64_t need, const char *path, const char *file, struc
 static int check(int fd, const char *path, const char *file, struct cc_err *err)
 {
     struct page_meta a, b, *newest;
-    struct stat st;
 
-    if (fstat(fd, &st) == 0 && st.st_size == 0)
-        return CC_OK; /* another process is making it */
     if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
         return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, or not a store of cchost; restore a backup", path);
     newest = a.txn > b.txn ? &a : &b;

@@ -138,36 +138,19 @@ static void close_env(struct cc_db *db)
     db->env = NULL;
 }
 
-/* Is there no table at all? Then it is new, and ours to fill. */
-static bool is_empty(MDB_txn *t)
-{
-    MDB_stat st;
-    MDB_dbi root;
-
-    return mdb_dbi_open(t, NULL, 0, &root) == 0 && mdb_stat(t, root, &st) == 0 && st.ms_entries == 0;
-}
-
-/* Only an absent schema is made: an existing store is opened without its write lock. */
 static int use_tables(struct cc_db *db, struct cc_err *err)
 {
     MDB_txn *t;
-    bool make;
     int rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &t);
 
     if (rc)
         return cc_db_err(err, rc, db->path);
-    if ((make = is_empty(t))) {
-        mdb_txn_abort(t);
-        if ((rc = mdb_txn_begin(db->env, NULL, 0, &t)))
-            return cc_db_err(err, rc, db->path);
-        make = is_empty(t); /* another process may have been faster */
-    }
-    rc = make ? fill(db, t) : mdb_dbi_open(t, names[T_META], 0, &db->dbi[T_META]);
+    rc = mdb_dbi_open(t, names[T_META], 0, &db->dbi[T_META]);
     if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
         cc_err_set(err, rc = CC_E_CORRUPT, "%s is not a store of cchost", db->path);
     else if (rc)
         rc = cc_db_err(err, rc, db->path);
-    else if (!(rc = check_schema(db, t, err)) && !make && (rc = open_tables(db, t, 0)))
+    else if (!(rc = check_schema(db, t, err)) && (rc = open_tables(db, t, 0)))
         rc = cc_err_set(err, CC_E_CORRUPT, "%s is broken: a table is missing", db->path);
     if (rc)
         mdb_txn_abort(t);
@@ -219,13 +202,48 @@ static int db_init(struct cc_db *db, const char *path, size_t map_max)
     return pthread_rwlock_init(&db->lock, NULL);
 }
 
+static int write_new(const char *file, size_t map)
+{
+    struct cc_db db;
+    MDB_txn *t;
+    int rc;
+
+    unlink(file); /* of one that was stopped half-way */
+    db_init(&db, file, 0);
+    if (!(rc = open_env(&db, map, MDB_NOLOCK | MDB_NOSUBDIR)) && !(rc = mdb_txn_begin(db.env, NULL, 0, &t))) {
+        if ((rc = fill(&db, t)))
+            mdb_txn_abort(t);
+        else
+            rc = mdb_txn_commit(t);
+    }
+    cc_db_close(&db);
+    return rc;
+}
+
+/* A new store is made under another name: a power cut leaves a whole one or none. */
+static int make_absent(const char *path, size_t map, struct cc_err *err)
+{
+    char *data = cc_xasprintf("%s/data.mdb", path), *tmp = cc_xasprintf("%s.new", data);
+    int rc = CC_OK;
+
+    if (access(data, F_OK) != 0) {
+        if ((rc = write_new(tmp, map)))
+            rc = cc_db_err(err, rc, path);
+        else if (rename(tmp, data) != 0 || (errno = cc_file_sync_dir_of(data)))
+            rc = cc_err_sys(err, errno, "%s", data);
+    }
+    free(data);
+    free(tmp);
+    return rc;
+}
+
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err)
 {
     int gate, rc = cc_db_gate(path, &gate, err);
 
     if (rc)
         return rc;
-    if (!(rc = cc_file_check(path, err))) {
+    if (!(rc = make_absent(path, map, err)) && !(rc = cc_file_check(path, err))) {
         db_init(db, path, map_max);
         if ((rc = open_current(db, map, err)))
             cc_db_close(db);

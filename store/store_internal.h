@@ -56,6 +56,8 @@ void cc_entry_hash(uint64_t seq, MDB_val v, const uint8_t *before, uint8_t out[H
 /* ---- file.c: whether LMDB may be let near the file */
 
 int cc_file_check(const char *path, struct cc_err *err);
+/* Makes the name durable. 0 or an errno. */
+int cc_file_sync_dir_of(const char *path);
 /* Keeps every other process from opening it, until *fd is closed. CC_E_EXISTS: one has it open. This process
  * must not: closing any file on lock.mdb takes away the lock that LMDB holds there. */
 int cc_file_alone(const char *path, int *fd, struct cc_err *err);

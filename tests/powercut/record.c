@@ -1,0 +1,180 @@
+/* record.c - see record.h. */
+#include "tests/powercut/record.h"
+
+#include "host/sys/mem.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static struct record *_Atomic record; /* NULL: nothing is noted */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void add(struct op op)
+{
+    pthread_mutex_lock(&lock);
+    if (record) {
+        if (record->n == record->size) {
+            record->size = record->size ? record->size * 2 : 1024;
+            record->ops = cc_xrealloc(record->ops, record->size * sizeof(op));
+        }
+        record->ops[record->n++] = op;
+    } else {
+        free(op.data);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void record_start(struct record *r)
+{
+    memset(r, 0, sizeof(*r));
+    pthread_mutex_lock(&lock);
+    record = r;
+    pthread_mutex_unlock(&lock);
+}
+
+void record_stop(void)
+{
+    pthread_mutex_lock(&lock);
+    record = NULL;
+    pthread_mutex_unlock(&lock);
+}
+
+void record_note(enum op_kind kind, int writer, int64_t number)
+{
+    add((struct op){ .kind = kind, .writer = writer, .number = number });
+}
+
+size_t record_count(void)
+{
+    size_t n;
+
+    pthread_mutex_lock(&lock);
+    n = record ? record->n : 0;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+void record_free(struct record *r)
+{
+    size_t i;
+
+    for (i = 0; i < r->n; i++)
+        free(r->ops[i].data);
+    free(r->ops);
+}
+
+/* ---- the calls */
+
+static int is_data(int fd)
+{
+    char link[40], path[512];
+    ssize_t n;
+
+    if (!record)
+        return 0;
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n <= 0)
+        return 0;
+    path[n] = '\0';
+    return strstr(path, "data.mdb") != NULL;
+}
+
+/* A file opened with O_DSYNC has its writes on disk when they return, and only those. */
+static void note_write(int fd, const void *b, size_t n, off_t at)
+{
+    int flags = fcntl(fd, F_GETFL);
+    struct op op = { .kind = flags & O_DSYNC ? OP_SYNCED_WRITE : OP_WRITE, .at = at, .len = n };
+
+    if (!is_data(fd))
+        return;
+    op.data = cc_xmalloc(n + 1);
+    memcpy(op.data, b, n);
+    add(op);
+}
+
+static void note_vector(int fd, const struct iovec *v, int n, off_t at)
+{
+    int i;
+
+    for (i = 0; i < n; at += (off_t)v[i].iov_len, i++)
+        note_write(fd, v[i].iov_base, v[i].iov_len, at);
+}
+
+static void note_sync(int fd)
+{
+    if (is_data(fd))
+        add((struct op){ .kind = OP_SYNC });
+}
+
+static void note_length(int fd, off_t len)
+{
+    if (is_data(fd))
+        add((struct op){ .kind = OP_LENGTH, .at = len });
+}
+
+ssize_t write(int fd, const void *b, size_t n)
+{
+    note_write(fd, b, n, lseek(fd, 0, SEEK_CUR));
+    return syscall(SYS_write, fd, b, n);
+}
+
+ssize_t writev(int fd, const struct iovec *v, int n)
+{
+    note_vector(fd, v, n, lseek(fd, 0, SEEK_CUR));
+    return syscall(SYS_writev, fd, v, n);
+}
+
+ssize_t pwrite(int fd, const void *b, size_t n, off_t at)
+{
+    note_write(fd, b, n, at);
+    return syscall(SYS_pwrite64, fd, b, n, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)
+{
+    note_vector(fd, v, n, at);
+    return syscall(SYS_pwritev, fd, v, n, at, 0);
+}
+
+int fsync(int fd)
+{
+    int rc = (int)syscall(SYS_fsync, fd);
+
+    note_sync(fd);
+    return rc;
+}
+
+int fdatasync(int fd)
+{
+    int rc = (int)syscall(SYS_fdatasync, fd);
+
+    note_sync(fd);
+    return rc;
+}
+
+int ftruncate(int fd, off_t len)
+{
+    note_length(fd, len);
+    return (int)syscall(SYS_ftruncate, fd, len);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t len)
+{
+    note_length(fd, at + len);
+    return (int)syscall(SYS_fallocate, fd, mode, at, len);
+}
+
+/* The store maps its file for reading; if that ever changes, this test has to learn it. */
+int msync(void *p, size_t n, int flags)
+{
+    (void)p, (void)n, (void)flags;
+    abort();
+}

@@ -3,8 +3,11 @@
 
 #include "host/sys/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +52,18 @@ void record_stop(void)
 void record_note(enum op_kind kind, int writer, int64_t number)
 {
     add((struct op){ .kind = kind, .writer = writer, .number = number });
+}
+
+static atomic_uint deny_each, meta_writes;
+
+void record_deny(unsigned n) { atomic_store(&deny_each, n); }
+
+/* The meta page is all that is written through a file opened with O_DSYNC. */
+static bool denied(int fd)
+{
+    unsigned n = atomic_load(&deny_each);
+
+    return n && fcntl(fd, F_GETFL) & O_DSYNC && (atomic_fetch_add(&meta_writes, 1) + 1) % n == 0;
 }
 
 size_t record_count(void)
@@ -134,8 +149,14 @@ ssize_t writev(int fd, const struct iovec *v, int n)
 
 ssize_t pwrite(int fd, const void *b, size_t n, off_t at)
 {
+    ssize_t done;
+
     note_write(fd, b, n, at);
-    return syscall(SYS_pwrite64, fd, b, n, at);
+    done = syscall(SYS_pwrite64, fd, b, n, at);
+    if (!denied(fd))
+        return done;
+    errno = EIO;
+    return -1;
 }
 
 ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)

@@ -33,6 +33,8 @@ struct record {
 /* Begins to note calls on files whose name contains data.mdb. */
 void record_start(struct record *r);
 void record_stop(void);
+/* From now on every n-th write of a meta page is made and then said to have failed; 0: none. */
+void record_deny(unsigned n);
 void record_note(enum op_kind kind, int writer, int64_t number);
 size_t record_count(void);
 void record_free(struct record *r);

@@ -167,8 +167,8 @@ test('a large paste reaches a slow program whole', async () => {
   const c = connect();
   await c.ready;
   await c.sees(/\$ /);
-  c.ws.send('0stty -echo raw; head -c 1000000 | md5sum; stty echo -raw\r');
-  await c.sees(/raw\r\n/);
+  c.ws.send('0stty -echo raw; echo re""ady; head -c 1000000 | md5sum; stty echo -raw\r');
+  await c.sees(/ready/); // before that the line discipline would drop what is more than a line
   const chunk = Buffer.alloc(50001, 'a');
   chunk[0] = 0x30;
   for (let i = 0; i < 20; i++) c.ws.send(chunk);

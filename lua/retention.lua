@@ -160,38 +160,49 @@ end
 -- ---- the log
 
 -- What lies beneath entry `e` in its chain, newest first, down to the whole record before it, that included.
+-- -> {entry...} | nil, err
 local function beneath(e)
   local out = {}
   while e.prev > 0 do
     e = assert(store.log { after = e.prev - 1, limit = 1 })[1]
     out[#out + 1] = e
     if not e.trimmed and json.decode(e.data).full then break end
+    if #out % PAGE == 0 then
+      local ok, err = task.sleep(0)
+      if not ok then return nil, err end
+    end
   end
   return out
 end
 
-local function add(list, more)
-  for _, v in ipairs(more) do list[#list + 1] = v end
+-- What entry `e`, now past the horizon, makes superfluous, beside itself. -> {sequence...} | nil, err
+local function superfluous(e)
+  if e.kind ~= "instance" then return not e.trimmed and #e.data > 2 and { e.seq } or {} end
+  if e.type ~= "purged" and (e.trimmed or not json.decode(e.data).full) then return {} end
+  local entries, err = beneath(e)
+  if not entries then return nil, err end
+  return M.droppable(entries)
 end
 
--- A machine that was forgotten before the horizon existed at no time that can be asked for.
-local function forget(id)
-  return store.update(function(tx) tx:unindex("instance_purged", id) return true end)
+-- Machines that were forgotten before the horizon existed at no time that can be asked for. -> true | nil, err
+local function forget(entries)
+  local purged = only(entries, function(e) return e.kind == "instance" and e.type == "purged" end)
+  if #purged == 0 then return true end
+  return store.update(function(tx)
+    for _, e in ipairs(purged) do tx:unindex("instance_purged", e.id) end
+    return true
+  end)
 end
 
 local function trim_page(entries, counts)
   local seqs = {}
   for _, e in ipairs(entries) do
-    if e.kind ~= "instance" then
-      if not e.trimmed and #e.data > 2 then seqs[#seqs + 1] = e.seq end
-    elseif e.type == "purged" then
-      add(seqs, M.droppable(beneath(e)))
-      local ok, err = forget(e.id)
-      if not ok then return nil, err end
-    elseif not e.trimmed and json.decode(e.data).full then
-      add(seqs, M.droppable(beneath(e)))
-    end
+    local more, err = superfluous(e)
+    if not more then return nil, err end
+    for _, seq in ipairs(more) do seqs[#seqs + 1] = seq end
   end
+  local ok, ferr = forget(entries)
+  if not ok then return nil, ferr end
   if #seqs == 0 then return true end
   local n, err = store.trim(seqs)
   if not n then return nil, err end

@@ -13,8 +13,8 @@ usage: cchost import FILE
        cchost import --instances-json FILE
 
 Takes every record and index entry of an export. The file is checked whole first: a line that is broken, a record that
-the store has already, or an end that is missing is named by its line, and nothing is imported. What has 20,000 lines or
-fewer is one commit. Each machine's log begins anew, with its whole record.
+the store has already, or an end that is missing is named by its line, and nothing is imported. What has 200,000 lines
+or fewer is one commit. Each machine's log begins anew, with its whole record.
 
   --instances-json   the machines of instances.json, the state file of the ccc scripts: all in one commit. They become
                      machines of the provider "foreign", whose servers cchost never touches.

@@ -37,6 +37,7 @@ function M.on_leaving(id, verb) end -- luacheck: ignore 212
 
 local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
 local WAIT_SECONDS = 30
+local MAX_QUEUE = 16
 
 -- ---- whose it is
 
@@ -216,6 +217,9 @@ local function ask(tx, actor, old, rec, form)
   local same = underway(tx, rec, verb)
   if same then return same.id end
   if to == rec.status and statuses.settled(to) and not workflow.current(tx, rec) then return nil end
+  if verb ~= "delete" and #rec.queue >= MAX_QUEUE then
+    return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
+  end
   rec.desired = wish[verb]
   local op = workflow.ask(tx, "instance", rec, verb, nil, by(actor))
   record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb })

@@ -61,6 +61,17 @@ test('what is asked while something is under way waits its turn', async (t) => {
   assert.deepStrictEqual(await events(s, m.id), ['created', 'stop_asked', 'stopping', 'stopped']);
 });
 
+test('what waits for a machine is bounded, and a deletion passes it all', async (t) => {
+  const s = await serve(t, '{create={latency_ms=60000}}');
+  const { body: m } = await create(s);
+  const ask = (verb) => s.call('POST', `/instances/${m.id}/${verb}?wait=0`);
+  for (let i = 0; i < 8; i++) for (const verb of ['stop', 'start']) assert.strictEqual((await ask(verb)).status, 202);
+  const more = await ask('stop');
+  assert.deepStrictEqual([more.status, more.body.code], [409, 'conflict'], more.text);
+  const r = await s.call('DELETE', `/instances/${m.id}`);
+  assert.deepStrictEqual([r.status, r.body.status, r.body.queue], [200, 'DELETED', []], r.text);
+});
+
 test('a create that is cancelled leaves nothing at the provider, and a machine that can be started', async (t) => {
   const dir = temp();
   const s = await serve(t, `{create={latency_ms=60000},state="${dir}/world"}`, {}, null, dir);

@@ -179,7 +179,10 @@ end
 -- One round. -> true to go on, nil to end
 local function round(run, subject, rec, op)
   if op.runner ~= workflow.me then
-    if alive(op.runner) then return nil end
+    if alive(op.runner) then
+      log.debug("runner", "left to its runner", { subject = rec.id, operation = op.id, runner = op.runner })
+      return nil
+    end
     return commit(subject, rec.id, op, function(tx, now, o) workflow.take_over(tx, now, o) end)
   end
   if op.state == "running" and op.attempts > 1 and #rec.queue > 0 then

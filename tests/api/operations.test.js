@@ -3,7 +3,7 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
-const { Server, until, temp } = require('../lib/cchost.js');
+const { Server, until, temp, binary } = require('../lib/cchost.js');
 
 // `rubbish`: a folder that goes when the server has ended.
 async function serve(t, mock = '{}', settings = {}, dir = null, rubbish = dir) {
@@ -59,6 +59,34 @@ test('what is asked while something is under way waits its turn', async (t) => {
   assert.deepStrictEqual([again.status, again.body.status], [200, 'STOPPED'], again.text);
   assert.strictEqual((await s.call('GET', stop.headers.location)).body.state, 'done');
   assert.deepStrictEqual(await events(s, m.id), ['created', 'stop_asked', 'stopping', 'stopped']);
+});
+
+test('what a living script works on is left alone by the server, and what it leaves behind is taken up', async (t) => {
+  const dir = temp();
+  const mock = (more) => `{state="${dir}/world",ledger="${dir}/ledger"${more}}`;
+  const s = await serve(t, mock(''), { log_level: 'debug' }, dir);
+  fs.writeFileSync(`${dir}/x.lua`, `
+    local app, instances, task = require "script", require "instances", require "task"
+    app.open()
+    local m, op = instances.create(instances.operator, { name = "shared" })
+    print(op)
+    io.stdout:flush()
+    task.sleep(1000)`);
+  const script = require('node:child_process').spawn(binary, [`${dir}/x.lua`],
+    { env: { ...process.env, DATA_DIR: dir, PROVIDER: 'mock', MOCK: mock(',create={latency_ms=600000}') } });
+  const [text] = await require('node:events').once(script.stdout, 'data');
+  const where = `/operations/${String(text).trim()}`;
+  const stop = await s.call('POST', '/instances/shared/stop?wait=0');
+  assert.deepStrictEqual([stop.status, stop.body.queue.length], [202, 1], stop.text);
+  // the server looks every two seconds; it must leave the create alone as long as the script lives
+  const looks = () => (s.log.match(/left to its runner/g) || []).length;
+  await until(() => looks() >= 2, 'the server has looked twice');
+  const { body: op } = await s.call('GET', where);
+  assert.deepStrictEqual([op.state, op.attempts], ['running', 1]);
+  script.kill('SIGKILL');
+  await until(async () => (await s.status('shared')) === 'STOPPED', 'taken up, and stopped after it');
+  const effects = fs.readFileSync(`${dir}/ledger`, 'utf8').trim().split('\n').map((l) => JSON.parse(l)).filter((e) => e.changed);
+  assert.deepStrictEqual(effects.map((e) => e.op), ['create', 'stop']);
 });
 
 test('what waits for a machine is bounded, and a deletion passes it all', async (t) => {

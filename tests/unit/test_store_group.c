@@ -293,9 +293,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
-        T(hot_key_loses_nothing), T(reads_what_is_in_flight), T(failed_commit_cascades),
-        T(full_disk_is_told),     T(one_of_a_group_fails),
-        T(turn_goes_first),       T(turn_comes_back),         T(close_flushes),
+        T(hot_key_loses_nothing), T(reads_what_is_in_flight), T(failed_commit_cascades), T(full_disk_is_told),
+        T(one_of_a_group_fails),  T(turn_goes_first),         T(turn_comes_back),        T(close_flushes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

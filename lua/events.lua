@@ -19,7 +19,7 @@ local M = {}
 
 local PAGE = 100 -- entries read at once
 
-M.scan = 50000     -- entries looked at for one answer, then the client is told where to go on
+M.scan = 50000     -- entries of the whole log looked at for one answer, then the client is told where to go on
 M.quiet_ms = 15000 -- after which a silent stream says something
 
 -- ---- one entry
@@ -70,13 +70,13 @@ local function whole_log(query)
   end
 end
 
--- Calls fn for each entry until it returns true or M.scan were looked at, and lets others run now and then.
+-- Calls fn for each entry until it returns true or `most` were looked at, and lets others run now and then.
 -- -> the entry at which it stopped, or nil at the end | nil, err
-local function each(next_entry, fn)
+local function each(next_entry, most, fn)
   local n = 0
   for e in next_entry do
     n = n + 1
-    if fn(e) or n == M.scan then return e end
+    if fn(e) or n == most then return e end
     if n % 1000 == 0 then
       local ok, err = task.sleep(0)
       if not ok then return nil, err end
@@ -87,7 +87,7 @@ end
 -- A page in the direction in which the entries come.
 local function forwards(actor, query, next_entry)
   local texts, last = {}, query.after
-  local stop, err = each(next_entry, function(e)
+  local stop, err = each(next_entry, M.scan, function(e)
     if not wanted(actor, query, e) then last = e.seq return false end
     if #texts == query.limit then return true end
     texts[#texts + 1] = M.text(e)
@@ -99,10 +99,10 @@ local function forwards(actor, query, next_entry)
 end
 
 -- The oldest page of one object's entries behind `after`, though its chain is read from its newest: of what is wanted
--- the last `limit` + 1 seen are kept.
+-- the last `limit` + 1 seen are kept. All of that chain is read: to stop early would leave out the oldest.
 local function oldest_of(actor, query)
   local ring, n, size = {}, 0, query.limit + 1
-  local _, err = each(history.backwards("instance", query.machine), function(e)
+  local _, err = each(history.backwards("instance", query.machine), math.huge, function(e)
     if e.seq <= (query.after or 0) then return true end
     if wanted(actor, query, e) then
       ring[n % size] = e
@@ -198,6 +198,7 @@ end
 -- Writes what is behind query.after, and what comes, until the client goes or all ends.
 local function follow(http, actor, query)
   local cursor, quiet_at = query.after, time.mono() + M.quiet_ms
+  if not http:write("retry: 1000\n\n") then return end
   while not finishing and not http:gone() do
     local entries = behind(cursor)
     local text = frames_of(actor, query, entries)
@@ -232,8 +233,9 @@ function M.stream(http, actor, query)
   if not ok then return nil, err end
   streams[http] = true
   watcher = watcher or task.spawn(watch)
-  if http:write("retry: 1000\n\n") then follow(http, actor, query) end
+  local ended, why = pcall(follow, http, actor, query)
   streams[http] = nil
+  if not ended then error(why, 0) end
   http:finish()
   return true
 end

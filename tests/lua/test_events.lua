@@ -50,6 +50,13 @@ t.test("a page that looked at enough leads on, though it is not full", function(
   t.eq(select(2, walk { limit = 100, type = "tenth" }), 1)
 end)
 
+t.test("the oldest page of one machine leaves out nothing, however long its chain is", function()
+  events.scan = 7
+  t.eq(walk { limit = 100, machine = id, type = "tenth" }, "10 20 30")
+  t.eq(walk { limit = 2, machine = id, after = 26 }, "27 28 29 30")
+  events.scan = 50000
+end)
+
 t.test("the oldest page of one machine, though its chain is read from the newest", function()
   t.eq(walk { limit = 1, machine = id, type = "tenth" }, "10 20 30")
   t.eq(walk { limit = 2, machine = id, type = "tenth", newest = true }, "30 20 10")

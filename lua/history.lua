@@ -78,10 +78,21 @@ local function ids_behind(after)
   return ids
 end
 
+-- The time up to which retention has been through the log: what was before it may not be told any more. 0: all is there.
+function M.horizon()
+  local done = store.get("meta", "retention")
+  local e = done and done.log > 0 and assert(store.log { after = done.log - 1, limit = 1 })[1]
+  return e and e.at or 0
+end
+
 -- The machines that were alive at `ms`, in the order of their ids, also those that are gone today.
 -- Costs a short walk through the log of every machine that was ever made and is not forgotten yet, in steps between
--- which others run. -> {records = {...}, after = cursor or nil} | nil, err (the wait was cancelled)
+-- which others run. -> {records = {...}, after = cursor or nil} | nil, err (code "not_found": the log of that
+-- time has been trimmed, so the list would not be whole)
 function M.instances(ms, after, limit)
+  if ms < M.horizon() then
+    return errors.fail("not_found", "the log of before " .. time.rfc3339(M.horizon()) .. " has been trimmed")
+  end
   local records = {}
   while true do
     local ids = ids_behind(after)

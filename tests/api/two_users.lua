@@ -7,17 +7,14 @@ local app = require "app"
 local errors = require "errors"
 local events = require "events"
 local http = require "http"
-local instances = require "instances"
-local store = require "store"
 local sys = require "sys"
 local task = require "task"
 
 local dir = ...
-assert(store.open { dir = dir, serve = true })
-require("providers").setup {
-  DATA_DIR = dir, STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {},
-}
-instances.settings.provider = "mock"
+assert(require("setup").open({
+  DATA_DIR = dir, STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
+  QUOTA_INSTANCES = 10, ORPHANS = "report", ORPHAN_GRACE_SECONDS = 0,
+}, { serve = true }))
 require "routes.events"
 require "routes.instances"
 

@@ -171,6 +171,9 @@ t.test("old entries lose their data, but not what time travel within the horizon
   t.eq(history.instance(id, last).labels.n, "110")
   local rec, err = history.instance(id, middle)
   t.eq(rec, nil); t.match(err.message, "trimmed")
+  rec, err = history.instances(middle, nil, 10)
+  t.eq(rec, nil); t.eq(err.code, "not_found"); t.match(err.message, "^the log of before .* has been trimmed$")
+  t.ok(history.instances(last, nil, 10))
   t.ok(store.verify())
 end)
 

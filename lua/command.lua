@@ -29,7 +29,10 @@ function M.fail(format, ...) complain(1, format, ...) end
 function M.usage(format, ...) complain(2, format, ...) end
 
 function M.out(format, ...)
-  if not sys.stdout(format:format(...) .. "\n") then script.quit(0) end
+  local ok, err = sys.stdout(format:format(...) .. "\n")
+  if ok then return end
+  if err.code == "cancelled" then script.quit(0) end
+  M.fail("%s", err.message)
 end
 
 -- ---- options

@@ -6,7 +6,7 @@
  *   sys.kill(pid, "TERM"|"KILL"|0)     -> true | nil, err
  *   sys.run{argv..., input=, timeout=seconds, dir=, env={NAME=value}, max=bytes}   [yields]
  *       -> {exit=, stdout=, stderr=} | nil, err     (argv[1] is found in PATH; never a shell)
- *   true | nil, err = sys.stdout(text) written whole to standard output; err: nobody reads it, the disk is full
+ *   true | nil, err = sys.stdout(text) written whole to standard output; code "cancelled": nobody reads it any more
  */
 #include "host/script/task.h"
 #include "host/script/vm.h"
@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,6 +79,16 @@ static int l_arch(lua_State *L)
     return 1;
 }
 
+/* Whether to write again after this failure: interrupted, or a pipe that is full and does not block. */
+static bool wait_for_stdout(int failure)
+{
+    struct pollfd p = { .fd = STDOUT_FILENO, .events = POLLOUT };
+
+    if (failure == EAGAIN)
+        poll(&p, 1, -1);
+    return failure == EAGAIN || failure == EINTR;
+}
+
 static int l_stdout(lua_State *L)
 {
     size_t n;
@@ -85,18 +96,21 @@ static int l_stdout(lua_State *L)
     struct cc_err err;
     ssize_t w;
 
-    while (n > 0 && ((w = write(STDOUT_FILENO, s, n)) > 0 || errno == EINTR)) {
+    while (n > 0 && ((w = write(STDOUT_FILENO, s, n)) > 0 || wait_for_stdout(errno))) {
         if (w > 0) {
             s += w;
             n -= (size_t)w;
         }
     }
-    if (n > 0) {
-        cc_err_sys(&err, errno, "cannot write to standard output");
-        return cc_push_err(L, &err);
+    if (n == 0) {
+        lua_pushboolean(L, 1);
+        return 1;
     }
-    lua_pushboolean(L, 1);
-    return 1;
+    if (errno == EPIPE)
+        cc_err_set(&err, CC_E_CANCELLED, "nobody reads standard output");
+    else
+        cc_err_sys(&err, errno, "cannot write to standard output");
+    return cc_push_err(L, &err);
 }
 
 /* ---- signals: one watcher a signal, made at first use, closed with the VM */

@@ -30,8 +30,18 @@ local function import_state(path)
   return 1
 end
 
+local function lines_of(path)
+  local file = command.must(io.open(path, "r"))
+  return function()
+    local line, why = file:read("*l")
+    if why then command.fail("%s: %s", path, why) end
+    if not line then file:close() end
+    return line
+  end
+end
+
 local function import_lines(path)
-  local done, err = transfer.import(function() return command.must(io.open(path, "r")):lines() end)
+  local done, err = transfer.import(function() return lines_of(path) end)
   if not done then command.fail("%s: %s", path, err.message) end
   command.must(migrations.run())
   command.out("lines imported: %d", done.lines)

@@ -108,6 +108,16 @@ test('log prints, filters and counts', async () => {
   assert.deepStrictEqual(seqs('--since=2100-01-01'), []);
 });
 
+test('output that cannot be written is an error, output that nobody reads is none', () => {
+  const sh = (line) => spawnSync('bash', ['-c', line], { encoding: 'utf8', env: { ...bare, DATA_DIR: s.dir, B: binary } });
+  const full = sh('"$B" log >/dev/full');
+  assert.strictEqual(full.status, 1);
+  assert.match(full.stderr, /cannot write to standard output: No space left/);
+  const head = sh('"$B" log | head -n 1; echo "${PIPESTATUS[0]}"');
+  assert.match(head.stdout, /created[^\n]*\n0\n$/);
+  assert.strictEqual(head.stderr, '');
+});
+
 test('log --follow goes on with what another process writes, and ends when nobody reads', async () => {
   const child = spawn(binary, ['log', '--follow', '--json', '--type=changed'], { env: { ...bare, DATA_DIR: s.dir }, stdio: ['ignore', 'pipe', 'pipe'] });
   let out = '';
@@ -220,6 +230,7 @@ test('export while serving, import into an empty store: the same machines, and a
   refused(1, new RegExp(`broken.jsonl: line ${text.length - 2}: the end is missing`), dir, 'import', broken, `--data-dir=${empty}`);
   assert.strictEqual(ok(empty, 'instances'), '');
   refused(1, /there is no file/, there, 'import', path.join(dir, 'none'));
+  refused(1, /Is a directory/, there, 'import', dir);
 });
 
 test('instances.json comes in, and goes out', () => {

@@ -88,7 +88,7 @@ static void apply(struct cc_mock *m, const json_t *o)
     if ((member = json_object_get(o, "machine")))
         cc_mock_machine_load(m, member);
     if ((gone = json_string_value(json_object_get(o, "gone"))) && (v = cc_mock_find(m, gone, false)))
-        cc_mock_destroy(m, v);
+        cc_mock_destroy(m, v, json_integer_value(json_object_get(o, "at")));
     if ((member = json_object_get(o, "volume")))
         apply_volume(m, member);
     if ((gone = json_string_value(json_object_get(o, "no_volume"))))
@@ -247,8 +247,10 @@ static int rewrite(struct cc_mock *m, struct cc_err *err)
 
 static json_t *ledger_json(const struct cc_mock *m, const struct cc_mock_effect *e)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I}", "at", (json_int_t)cc_wall_ms(), "op", e->op, "short",
-                     e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects);
+    const char *mishap = e->mishap == CC_MISHAP_NONE ? NULL : cc_mock_mishaps[e->mishap];
+
+    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*}", "at", (json_int_t)cc_wall_ms(), "op", e->op, "short",
+                     e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects, "mishap", mishap);
 }
 
 int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err)
@@ -331,7 +333,7 @@ static int make_orphans(struct cc_mock *m, struct cc_err *err)
     for (; m->orphans_made < m->orphans && r == 0; m->orphans_made++) {
         unsigned long long n = cc_mock_draw(0, 0x6f727068616e, m->orphans_made) & 0xffffffffffff;
         struct cc_mock_machine *v;
-        struct cc_mock_effect e = { "orphan", short_id, id, true, NULL };
+        struct cc_mock_effect e = { "orphan", short_id, id, true, CC_MISHAP_NONE, NULL };
 
         snprintf(short_id, sizeof(short_id), "%012llx", n);
         snprintf(id, sizeof(id), "%.8s-%.4s-4000-8000-%012u", short_id, short_id + 8, m->orphans_made);

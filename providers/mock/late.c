@@ -111,7 +111,7 @@ static json_t *effect(struct cc_mock *m, const struct cc_mock_late *l)
     } else if (l->op == CC_OP_STOP && v && v->running) {
         v->running = false;
     } else if (l->op == CC_OP_DESTROY && v) {
-        cc_mock_destroy(m, v);
+        cc_mock_destroy(m, v, cc_wall_ms());
         return json_pack("{s:s}", "gone", l->short_id);
     } else {
         return NULL;
@@ -127,7 +127,8 @@ int cc_mock_late_run(struct cc_mock *m, struct cc_err *err)
 
     while (r == 0 && (l = m->late) && l->due <= cc_wall_ms()) {
         json_t *what = effect(m, l);
-        struct cc_mock_effect e = { cc_mock_ops[l->op], short_id, "", what != NULL, what ? what : json_object() };
+        struct cc_mock_effect e = { cc_mock_ops[l->op], short_id,       "",
+                                    what != NULL,       CC_MISHAP_LATE, what ? what : json_object() };
 
         memcpy(short_id, l->short_id, sizeof(short_id));
         json_object_set_new(e.what, "ran", json_integer((json_int_t)l->number));

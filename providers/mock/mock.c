@@ -86,14 +86,32 @@ static int scripted(const struct cc_mock_whim *w, struct cc_provider_ctx *x)
     return w->code;
 }
 
+static bool may_change_something(enum cc_provider_op op)
+{
+    return op != CC_OP_STATUS && op != CC_OP_ACTIVITY && op != CC_OP_LIST && op != CC_OP_EXEC &&
+           op != CC_OP_VOLUME_LIST;
+}
+
+static int record(struct cc_mock *m, struct cc_provider_ctx *x, const struct turn *t)
+{
+    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->mishap, t->what };
+
+    return may_change_something(t->op) ? cc_mock_record(m, &e, x->err) : 0;
+}
+
 /* Before the effect: 0 and the world locked, or an error. */
 static int enter(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *key, struct turn *t)
 {
+    int r;
+
     *t = (struct turn){ .op = op, .key = key, .id = "", .did = cc_mock_ops[op] };
     t->mishap = cc_mock_mishap(m, op, key, &x->delay_ms, &t->half);
-    if (t->mishap == CC_MISHAP_FAIL)
-        return scripted(&m->whim[op], x);
-    return cc_mock_lock(m, x->err);
+    if ((r = cc_mock_lock(m, x->err)) == 0 && t->mishap == CC_MISHAP_FAIL) {
+        r = record(m, x, t);
+        cc_mock_unlock(m);
+        r = r ? r : scripted(&m->whim[op], x);
+    }
+    return r;
 }
 
 /* A call by provider_id. */
@@ -105,12 +123,6 @@ static int enter_machine(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_p
     return enter(m, x, op, provider_id + 3, t);
 }
 
-static bool changes(enum cc_provider_op op)
-{
-    return op != CC_OP_STATUS && op != CC_OP_ACTIVITY && op != CC_OP_LIST && op != CC_OP_EXEC &&
-           op != CC_OP_VOLUME_LIST;
-}
-
 static bool can_be_late(enum cc_provider_op op)
 {
     return op == CC_OP_CREATE || op == CC_OP_DESTROY || op == CC_OP_START || op == CC_OP_STOP;
@@ -119,24 +131,25 @@ static bool can_be_late(enum cc_provider_op op)
 /* Whether the effect takes place now: a late one waits until the caller has given up. */
 static bool now(const struct turn *t) { return t->mishap != CC_MISHAP_LATE || !can_be_late(t->op); }
 
-static int put_off(struct cc_mock *m, struct cc_provider_ctx *x, const struct turn *t)
+static int put_off(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t)
 {
     int left = cc_call_left_ms(x->call);
     int64_t due = cc_wall_ms() + (left > 0 ? left : 0) + 1 + (int64_t)m->late_ms;
     const struct cc_mock_late *l = cc_mock_late_add(m, t->op, t->key, t->what, due);
+    int r;
 
-    return cc_mock_note(m, json_pack("{s:o}", "late", cc_mock_late_json(l)), x->err);
+    t->what = NULL;
+    r = cc_mock_note(m, json_pack("{s:o}", "late", cc_mock_late_json(l)), x->err);
+    return r ? r : record(m, x, t);
 }
 
 /* After the effect; r is what it came to. */
 static int leave(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, int r)
 {
-    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->what };
-
-    if (r == 0 && !now(t))
+    if (r == 0 && !now(t) && (t->op != CC_OP_CREATE || t->what)) /* else it is there already */
         r = put_off(m, x, t);
-    else if (r == 0 && changes(t->op))
-        r = cc_mock_record(m, &e, x->err);
+    else if (r == 0)
+        r = record(m, x, t);
     cc_mock_unlock(m);
     if (t->mishap == CC_MISHAP_LOSE || t->mishap == CC_MISHAP_LATE)
         x->delay_ms = CC_DELAY_FOREVER;
@@ -232,7 +245,7 @@ static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_ma
         return r;
     if (!now(t)) {
         t->what = cc_mock_machine_json(v);
-        cc_mock_destroy(m, v);
+        cc_mock_destroy(m, v, cc_wall_ms());
         return 0;
     }
     if (t->mishap == CC_MISHAP_HALF)
@@ -284,7 +297,7 @@ static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider
         return r;
     r = find(self, x, &t, &v);
     if (r == 0 && now(&t)) {
-        cc_mock_destroy(self, v);
+        cc_mock_destroy(self, v, cc_wall_ms());
         t.what = json_pack("{s:s}", "gone", t.key);
     }
     return leave(self, x, &t, r == CC_E_NOT_FOUND ? 0 : r);

@@ -90,7 +90,7 @@ struct cc_mock {
 };
 
 /* script.c */
-extern const char *const cc_mock_ops[CC_OP_COUNT];
+extern const char *const cc_mock_ops[CC_OP_COUNT], *const cc_mock_mishaps[CC_MISHAP_COUNT];
 int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc_err *err);
 
 /* mishap.c: `key` is the machine's short id or the volume's id, "" for list. */
@@ -103,7 +103,7 @@ void cc_mock_forget_tries(struct cc_mock *m);
 struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too);
 struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id);
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v);
-void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v); /* frees it, unless a late list needs it */
+void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at); /* frees it, unless lists are late */
 void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount);
 void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id);
 /* The machine that runs and has this volume, or NULL. */
@@ -123,7 +123,8 @@ void cc_mock_unlock(struct cc_mock *m);
 /* What a call came to in memory. `what` is what a reader of the file needs to repeat it, consumed; NULL: nothing. */
 struct cc_mock_effect {
     const char *op, *short_id, *id;
-    bool changed; /* it found something to do: what the ledger says */
+    bool changed;          /* it found something to do: what the ledger says */
+    enum cc_mishap mishap; /* which the ledger tells, too */
     json_t *what;
 };
 int cc_mock_record(struct cc_mock *m, const struct cc_mock_effect *e, struct cc_err *err);

@@ -20,8 +20,9 @@
  *   orphans = N           there are N machines of ours that nobody asked for, until they are destroyed
  *   attach_live = true    attach and detach also while the machine runs
  *   state = PATH          the world is in this file: it outlives the process, and several may share it
- *   ledger = PATH         one JSON line for each effect: {at, op, short, id, changed, n}. changed = false: it found
- *                         what was asked for; n numbers the changes
+ *   ledger = PATH         one JSON line for each call that may change something and was heard: {at, op, short, id,
+ *                         changed, n, mishap}. changed = false: it found what was asked for, or failed; n numbers the
+ *                         changes; mishap is there when it met one. A late effect has a second line, which says late again, when it comes
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
  * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list
@@ -39,7 +40,7 @@ const char *const cc_mock_ops[CC_OP_COUNT] = { "create",        "destroy",      
                                                "activity",      "list",          "exec",       "attach", "detach",
                                                "volume_create", "volume_delete", "volume_list" };
 
-static const char *const mishaps[CC_MISHAP_COUNT] = { "fail", "after", "lose", "half", "late" };
+const char *const cc_mock_mishaps[CC_MISHAP_COUNT] = { "fail", "after", "lose", "half", "late" };
 
 static int code_of(const char *word)
 {
@@ -97,7 +98,7 @@ static int mishap_of(const char *word)
 {
     int k;
 
-    for (k = 0; k < CC_MISHAP_COUNT && strcmp(mishaps[k], word) != 0; k++)
+    for (k = 0; k < CC_MISHAP_COUNT && strcmp(cc_mock_mishaps[k], word) != 0; k++)
         ;
     return k;
 }

@@ -24,17 +24,21 @@ void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount)
     v->mounts[v->n_mounts++] = (struct cc_mount_spec){ cc_xstrdup(mount->id), cc_xstrdup(mount->path) };
 }
 
+static void free_mount(struct cc_mount_spec *mount)
+{
+    free((char *)mount->id);
+    free((char *)mount->path);
+}
+
 void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id)
 {
     size_t i, n = 0;
 
     for (i = 0; i < v->n_mounts; i++)
-        if (strcmp(v->mounts[i].id, volume_id) != 0) {
+        if (strcmp(v->mounts[i].id, volume_id) != 0)
             v->mounts[n++] = v->mounts[i];
-        } else {
-            free((char *)v->mounts[i].id);
-            free((char *)v->mounts[i].path);
-        }
+        else
+            free_mount(&v->mounts[i]);
     v->n_mounts = n;
 }
 
@@ -55,7 +59,7 @@ struct cc_mock_machine *cc_mock_user(struct cc_mock *m, const char *volume_id)
 static void clear(struct cc_mock_machine *v)
 {
     while (v->n_mounts)
-        cc_mock_unmount(v, v->mounts[0].id);
+        free_mount(&v->mounts[--v->n_mounts]);
     free(v->short_id);
     free(v->id);
     free(v->name);
@@ -182,18 +186,18 @@ void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)
     v->ready_at = v->started_at + (int64_t)m->boot_ms;
 }
 
-void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v)
+void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at)
 {
-    struct cc_mock_machine **at;
+    struct cc_mock_machine **link;
 
     v->running = false;
     v->destroyed = true;
-    v->destroyed_at = cc_wall_ms();
+    v->destroyed_at = at;
     if (m->list_lag_ms) /* a late list still shows it */
         return;
-    for (at = &m->machines[bucket(v->short_id)]; *at != v; at = &(*at)->next)
+    for (link = &m->machines[bucket(v->short_id)]; *link != v; link = &(*link)->next)
         ;
-    *at = v->next;
+    *link = v->next;
     clear(v);
     free(v);
     m->objects--;

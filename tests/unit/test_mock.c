@@ -346,6 +346,24 @@ static void test_an_effect_after_its_caller_has_given_up(void **state)
     close_world(o);
 }
 
+/* It promised nothing, and ran when the machine was gone. */
+static void test_a_late_create_of_what_is_there(void **state)
+{
+    const struct cc_pair v[] = { { "create.late", "2" } };
+    struct world *o = open_world(v, 1);
+    struct cc_machine_spec s = a_machine(16);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_TIMEOUT);
+    cc_clock_advance(1);
+    assert_int_equal(listed(o), 1);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_TIMEOUT);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), 0);
+    cc_clock_advance(1000);
+    assert_int_equal(listed(o), 0);
+    close_world(o);
+}
+
 static void test_orphans_are_there_until_they_are_destroyed(void **state)
 {
     char path[] = "/tmp/cc-mock-XXXXXX";
@@ -401,6 +419,60 @@ static void test_the_world_outlives_the_process(void **state)
     assert_int_equal(finish(o, 1), CC_E_CONFLICT);
     assert_int_equal(call_on(o, CC_OP_STATUS, &t), 0);
     assert_int_equal(o->w.state, CC_M_STOPPED);
+    close_world(o);
+    unlink(path);
+}
+
+/* The text of its second volume's id was compared with after it had been freed. */
+static void test_a_machine_of_several_volumes_is_read_again(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path } };
+    struct cc_mount_spec mounts[] = { { "v1", "/1" }, { "v2", "/2" }, { "v3", "/3" } };
+    struct cc_machine_spec s = a_machine(15);
+    struct world *o;
+    size_t i;
+
+    (void)state;
+    close(mkstemp(path));
+    o = open_world(v, 1);
+    for (i = 0; i < 3; i++) {
+        struct cc_volume_spec vol = { .id = mounts[i].id };
+
+        begin(o, (struct cc_provider_req){ .op = CC_OP_VOLUME_CREATE, .volume = &vol });
+        assert_int_equal(finish(o, 1), 0);
+    }
+    s.volumes = mounts;
+    s.n_volumes = 3;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_STOP, &s), 0); /* a second line of it in the journal */
+    close_world(o);
+    o = open_world(v, 1);
+    begin(o, (struct cc_provider_req){ .op = CC_OP_DETACH, .id = pid_of(&s), .mount = &mounts[1] });
+    assert_int_equal(finish(o, 1), 0);
+    begin(o, (struct cc_provider_req){ .op = CC_OP_ATTACH, .id = pid_of(&s), .mount = &mounts[2] });
+    assert_int_equal(finish(o, 1), 0);
+    close_world(o);
+    unlink(path);
+}
+
+/* With a late list, all that had ever been destroyed seemed to be so at the opening. */
+static void test_dead_machines_are_not_listed_by_the_next_process(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path }, { "list.lag_ms", "500" } };
+    struct cc_machine_spec s = a_machine(17);
+    struct world *o;
+
+    (void)state;
+    close(mkstemp(path));
+    o = open_world(v, 2);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_DESTROY, &s), 0);
+    close_world(o);
+    cc_clock_advance(1000);
+    o = open_world(v, 2);
+    assert_int_equal(listed(o), 0);
     close_world(o);
     unlink(path);
 }
@@ -514,6 +586,7 @@ static void test_the_ledger_counts_effects(void **state)
     assert_int_equal(changes_of(p, "create"), 1);
     assert_int_equal(changes_of(p, "stop"), 1);
     assert_int_equal(changes_of(p, "destroy"), 1);
+    assert_true(mentions(p->ledger, "\"mishap\":\"after\""));
     close_world(o);
     drop_paths(p);
 }
@@ -618,8 +691,11 @@ int main(void)
         cmocka_unit_test(test_a_destroy_that_is_answered_429),
         cmocka_unit_test(test_a_half_made_machine),
         cmocka_unit_test(test_an_effect_after_its_caller_has_given_up),
+        cmocka_unit_test(test_a_late_create_of_what_is_there),
+        cmocka_unit_test(test_dead_machines_are_not_listed_by_the_next_process),
         cmocka_unit_test(test_orphans_are_there_until_they_are_destroyed),
         cmocka_unit_test(test_the_world_outlives_the_process),
+        cmocka_unit_test(test_a_machine_of_several_volumes_is_read_again),
         cmocka_unit_test(test_two_processes_share_a_world),
         cmocka_unit_test(test_a_state_that_is_no_journal_is_refused),
         cmocka_unit_test(test_the_ledger_counts_effects),

@@ -216,6 +216,7 @@ local function ask(tx, actor, old, rec, form)
   if not to then return refuse(rec, verb) end
   local same = underway(tx, rec, verb)
   if same then return same.id end
+  if verb == "stop" and rec.status == "DELETING" then return rec.operation end -- its end is a stop, too
   if to == rec.status and statuses.settled(to) and not workflow.current(tx, rec) then return nil end
   if verb ~= "delete" and #rec.queue >= MAX_QUEUE then
     return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })

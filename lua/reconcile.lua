@@ -133,12 +133,14 @@ local function state_of(p, short)
   return nil, err
 end
 
--- Asks for this machine alone, because something that needs it failed, or a list says otherwise.
+-- Asks for this machine alone, because something that needs it failed, or a list says otherwise. -> whether something
+-- follows | nil, err
 function M.look(rec)
   local p = providers.get(rec.provider)
   if not p then return end
-  local state = state_of(p, rec.short)
-  if state then act(rec.id, rec.version, state) end
+  local state, err = state_of(p, rec.short)
+  if not state then return nil, err end
+  return act(rec.id, rec.version, state)
 end
 
 -- ---- one sweep
@@ -180,7 +182,9 @@ local function confirm(name, candidates)
   for _, id in ipairs(candidates) do
     if providers.within_budget(name, 0.25) then
       local rec = store.get("instance", id)
-      if rec then M.look(rec) end
+      local _, err
+      if rec then _, err = M.look(rec) end
+      if err and err.code == "cancelled" then return end -- the program ends
     else
       M.counters.deferred = M.counters.deferred + 1
     end

@@ -47,7 +47,7 @@ class Server {
     this.exited = new Promise((r) => this.child.on('exit', (code, signal) => { this.code = code; this.signal = signal; r(); }));
     this.child.stderr.on('data', (d) => { this.log += d; });
     await until(() => {
-      if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended:\n${this.log}`);
+      if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended (${this.child.exitCode ?? this.child.signalCode}):\n${this.log}`);
       return /msg=ready.*\n/.test(this.log); // the whole line
     }, 'the server is ready', 60);
     this.port = Number(/url=http:\/\/[^ \n]*:(\d+)/.exec(this.log)[1]);

@@ -4,6 +4,7 @@
 #   make test     installs what is missing, builds, passes the tests
 #   make          builds ./cchost        make asan    the same under ASan and UBSan, and its tests
 #   make check    static analysis        make bench   figures, beside their references
+#   make crash    kills, pauses and write errors under load, the data checked after each
 #   make install  PREFIX=/usr/local DESTDIR=
 #
 # Sources are found by folder, so a new file needs no line here. Objects go to
@@ -147,6 +148,12 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
 asan: deps-test
 	@$(MAKE) --no-print-directory V=asan all unit-build
 	@V=asan tests/run
+
+# CRASH_KILLS=10000 make crash: the long run; a failure tells its CRASH_SEED.
+.PHONY: crash
+crash: deps-test
+	@$(MAKE) --no-print-directory all $(O)/badio.so
+	@V=$(V) TEST_SECONDS=86400 tests/run crash
 
 # ---------------------------------------------------------------- checks
 C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)

@@ -40,8 +40,8 @@ M.declared = {
     doc = "how long a status may last, as text: {STARTING=900, STOPPING=600, DELETING=1800}" },
   { "QUOTA_INSTANCES", "int", 10, min = 0, max = 1000000, doc = "machines that a user may have; 0: any number" },
   { "LOG_DAYS", "int", 365, min = 0, max = 36500, doc = "how long the log keeps what billing does not need; 0: for ever" },
-  { "TOMBSTONE_DAYS", "int", 30, min = 0, max = 36500, doc = "how long a deleted machine can still be read" },
-  { "OPERATION_DAYS", "int", 30, min = 0, max = 36500, doc = "how long a finished operation can still be read" },
+  { "TOMBSTONE_DAYS", "int", 30, min = 1, max = 36500, doc = "how long a deleted machine can still be read" },
+  { "OPERATION_DAYS", "int", 30, min = 1, max = 36500, doc = "how long a finished operation can still be read" },
   { "MOCK", "table", nil, doc = "a Lua table of the mock provider's faults and latencies, as text" },
 }
 

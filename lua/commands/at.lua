@@ -17,7 +17,7 @@ M.help = "usage: " .. USAGE:gsub(" | ", "\n       ") .. [[
 Answers from the log. TIME is like 2026-11-20T12:00:00Z, 2026-11-20, "2h ago" or unix seconds.
 
   instances     one line per machine that was alive then: id, status, provider, type, owner, name; also of those that
-                are deleted today. Every machine's log is looked into, so this takes some ten seconds for 100,000.
+                are deleted today. Every machine's log is looked into, so this takes some five seconds for 100,000.
   instance ID   one machine whole, as JSON. ID is its id, or what its short form or its name was then.
   --json        one JSON object a line
 ]]

@@ -149,8 +149,11 @@ test('at: machines as they were', async () => {
   for (const key of [ids.c, ids.c.slice(-12), 'c']) {
     assert.strictEqual(JSON.parse(ok(s.dir, 'at', afterMaking, 'instance', key)).status, 'RUNNING', key);
   }
-  const b = (await s.call('GET', '/instances/b')).body;
-  assert.deepStrictEqual(JSON.parse(ok(s.dir, 'at', 'now', 'instance', ids.b)), b);
+  for (const id of Object.values(ids)) {
+    const now = (await s.call('GET', `/instances/${id}`)).body;
+    assert.deepStrictEqual(JSON.parse(ok(s.dir, 'at', 'now', 'instance', id)), now, 'the log alone gives back the record');
+    assert.deepStrictEqual((await s.call('GET', `/instances/${id}?at=now`)).body, now);
+  }
   assert.strictEqual(JSON.parse(ok(s.dir, 'at', 'now', 'instance', ids.c)).status, 'DELETED');
   refused(1, /did not exist/, s.dir, 'at', beforeAll, 'instance', ids.a);
   refused(1, /there was no machine x/, s.dir, 'at', 'now', 'instance', 'x');

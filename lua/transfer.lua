@@ -102,9 +102,8 @@ local function read_head(text)
   if head.version ~= VERSION then
     return fault(1, "version %s of the format; this cchost knows %d", tostring(head.version), VERSION)
   end
-  if type(head.records) ~= "number" or head.records > migrations.latest() then
-    return fault(1, "its records are newer than this cchost; use a newer one")
-  end
+  if type(head.records) ~= "number" or type(head.at) ~= "string" then return fault(1, "records and at expected") end
+  if head.records > migrations.latest() then return fault(1, "its records are newer than this cchost; use a newer one") end
   return head
 end
 

@@ -97,29 +97,36 @@ int cc_db_copy(struct cc_db *db, int fd)
  *
  * A commit that fails before its meta page has happened nowhere.  When writing the meta page itself fails, LMDB puts
  * the old one back into memory and refuses everything from then on; what the disk has, nobody knows.  If it has the
- * new one, the next commit would write over pages that it names, and a power cut then leaves a broken store.  So the
- * page is written again as memory has it and synced, before anything else is written.  Until that succeeds, updates
- * fail as the disk does, and reading goes on. */
+ * new one, the next commit would write over pages that it names, and a power cut then leaves a broken store.  So both
+ * meta pages are written again as memory has them and synced, before anything else is written.  Until that succeeds,
+ * updates fail as the disk does, and reading goes on.  The same is due after opening: whoever had the store before may
+ * have died in that state. */
 
-/* That page's first sector is all there is of it; no other process commits meanwhile. */
-static int settle(struct cc_db *db)
+/* The first sector is all there is of a meta page. */
+static bool write_again(int fd, off_t at)
 {
     enum { SECTOR = 512 };
     uint8_t b[SECTOR];
+
+    errno = EIO; /* of a short one */
+    return pread(fd, b, SECTOR, at) == SECTOR && pwrite(fd, b, SECTOR, at) == SECTOR;
+}
+
+/* With the engine's lock, so that no other process commits meanwhile. */
+static int settle(struct cc_db *db)
+{
     MDB_txn *t = NULL;
     MDB_stat st;
-    off_t at;
     int fd, rc = begin_following(db, 0, &t);
 
     if (rc)
         return rc;
     mdb_env_stat(db->env, &st);
     mdb_env_get_fd(db->env, &fd);
-    at = (off_t)(db->unsettled & 1) * st.ms_psize;
-    if (pread(fd, b, SECTOR, at) != SECTOR || pwrite(fd, b, SECTOR, at) != SECTOR || fdatasync(fd) != 0)
-        rc = errno ? errno : EIO;
+    if (write_again(fd, 0) && write_again(fd, st.ms_psize) && fdatasync(fd) == 0)
+        db->unsettled = false;
     else
-        db->unsettled = 0;
+        rc = errno;
     mdb_txn_abort(t);
     pthread_rwlock_unlock(&db->lock);
     return rc;
@@ -137,7 +144,7 @@ int cc_db_recover(struct cc_db *db)
     return db->unsettled ? settle(db) : 0;
 }
 
-static void look_after(struct cc_db *db, uint64_t txn_id)
+static void look_after(struct cc_db *db)
 {
     MDB_txn *t = NULL;
     int rc = begin_following(db, MDB_RDONLY, &t);
@@ -149,7 +156,7 @@ static void look_after(struct cc_db *db, uint64_t txn_id)
     if (rc != MDB_PANIC)
         return;
     db->refuses = true;
-    db->unsettled = txn_id;
+    db->unsettled = true;
     cc_db_recover(db);
 }
 
@@ -175,7 +182,6 @@ static int why_short(struct cc_db *db, int rc)
 int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit)
 {
     int rc = commit ? atomic_exchange(&db->fail_next, 0) : 0;
-    uint64_t id = mdb_txn_id(t);
 
     if (commit && !rc)
         rc = why_short(db, mdb_txn_commit(t));
@@ -183,7 +189,7 @@ int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit)
         mdb_txn_abort(t);
     pthread_rwlock_unlock(&db->lock);
     if (commit && rc)
-        look_after(db, id);
+        look_after(db);
     return rc;
 }
 

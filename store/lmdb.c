@@ -56,10 +56,15 @@ static int code_of(int rc)
     }
 }
 
+/* Space may come back, too. */
 int cc_db_err(struct cc_err *err, int rc, const char *what)
 {
-    return cc_err_set(err, code_of(rc), "%s: %s", what,
-                      rc == CC_E_CORRUPT ? "a stored value is broken" : mdb_strerror(rc));
+    int code = code_of(rc);
+
+    cc_err_set(err, code, "%s: %s", what, rc == CC_E_CORRUPT ? "a stored value is broken" : mdb_strerror(rc));
+    if (err && code == CC_E_FULL)
+        err->retryable = true;
+    return code;
 }
 
 /* ---- opening */
@@ -79,6 +84,7 @@ static int open_env(struct cc_db *db, size_t map, unsigned flags)
     if (mdb_env_get_fd(env, &fd) == 0)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
     db->env = env;
+    db->unsettled = !(flags & MDB_RDONLY);
     return 0;
 }
 

@@ -51,8 +51,10 @@ static int try_once(struct cc_db *db)
 
 static int run(struct cc_db *db)
 {
-    int rc;
+    int rc = cc_db_recover(db);
 
+    if (rc)
+        return rc;
     while ((rc = try_once(db)) == MDB_MAP_FULL && !(rc = cc_db_grow(db)))
         ;
     return rc;

@@ -76,9 +76,9 @@ struct cc_db {
     atomic_int fail_next;
     char *path; /* of the folder, or (look) of the file */
     size_t map_max;
-    uint64_t schema;            /* as found */
-    atomic_bool refuses;        /* [writer] LMDB does, until it is opened again */
-    _Atomic uint64_t unsettled; /* [writer] the transaction whose meta page may or may not be on disk, 0: none */
+    uint64_t schema;       /* as found */
+    atomic_bool refuses;   /* [writer] LMDB does, until it is opened again */
+    atomic_bool unsettled; /* [writer] what the disk has of the meta pages is not known */
 };
 
 int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, struct cc_err *err);
@@ -110,7 +110,7 @@ int cc_db_grow(struct cc_db *db);
 int cc_db_follow_growth(struct cc_db *db);
 /* [writer] Closes and opens again. */
 int cc_db_reopen(struct cc_db *db);
-/* [writer] Whether a failed commit has left something to do; does it, or says why not. write_begin does it too. */
+/* [writer] Whether something is to be done before the next commit; does it, or says why not. write_begin does it too. */
 bool cc_db_is_sick(struct cc_db *db);
 int cc_db_recover(struct cc_db *db);
 int cc_db_get(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice key, MDB_val *out);

@@ -55,15 +55,14 @@ void record_note(enum op_kind kind, int writer, int64_t number)
 }
 
 static atomic_uint deny_each, meta_writes;
+static atomic_bool for_good, gone;
+static atomic_int left; /* writes before it is gone */
 
-void record_deny(unsigned n) { atomic_store(&deny_each, n); }
-
-/* The meta page is all that is written through a file opened with O_DSYNC. */
-static bool denied(int fd)
+void record_deny(unsigned n, bool disk_goes)
 {
-    unsigned n = atomic_load(&deny_each);
-
-    return n && fcntl(fd, F_GETFL) & O_DSYNC && (atomic_fetch_add(&meta_writes, 1) + 1) % n == 0;
+    atomic_store(&deny_each, n);
+    atomic_store(&for_good, disk_goes);
+    atomic_store(&gone, false);
 }
 
 size_t record_count(void)
@@ -87,19 +86,41 @@ void record_free(struct record *r)
 
 /* ---- the calls */
 
-static int is_data(int fd)
+static bool is_data(int fd)
 {
     char link[40], path[512];
     ssize_t n;
 
     if (!record)
-        return 0;
+        return false;
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     n = readlink(link, path, sizeof(path) - 1);
     if (n <= 0)
-        return 0;
+        return false;
     path[n] = '\0';
     return strstr(path, "data.mdb") != NULL;
+}
+
+/* The disk is gone: the call does nothing. */
+static bool refused(int fd)
+{
+    if (!atomic_load(&gone) || !is_data(fd) || atomic_fetch_sub(&left, 1) > 0)
+        return false;
+    errno = EIO;
+    return true;
+}
+
+/* The meta page is all that is written through a file opened with O_DSYNC. */
+static bool denied(int fd)
+{
+    unsigned n = atomic_load(&deny_each);
+
+    if (!n || !(fcntl(fd, F_GETFL) & O_DSYNC) || (atomic_fetch_add(&meta_writes, 1) + 1) % n != 0)
+        return false;
+    atomic_store(&left, 1);
+    atomic_store(&gone, atomic_load(&for_good));
+    errno = EIO;
+    return true;
 }
 
 /* A file opened with O_DSYNC has its writes on disk when they return, and only those. */
@@ -137,12 +158,16 @@ static void note_length(int fd, off_t len)
 
 ssize_t write(int fd, const void *b, size_t n)
 {
+    if (refused(fd))
+        return -1;
     note_write(fd, b, n, lseek(fd, 0, SEEK_CUR));
     return syscall(SYS_write, fd, b, n);
 }
 
 ssize_t writev(int fd, const struct iovec *v, int n)
 {
+    if (refused(fd))
+        return -1;
     note_vector(fd, v, n, lseek(fd, 0, SEEK_CUR));
     return syscall(SYS_writev, fd, v, n);
 }
@@ -151,44 +176,47 @@ ssize_t pwrite(int fd, const void *b, size_t n, off_t at)
 {
     ssize_t done;
 
+    if (refused(fd))
+        return -1;
     note_write(fd, b, n, at);
     done = syscall(SYS_pwrite64, fd, b, n, at);
-    if (!denied(fd))
-        return done;
-    errno = EIO;
-    return -1;
+    return denied(fd) ? -1 : done;
 }
 
 ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)
 {
+    if (refused(fd))
+        return -1;
     note_vector(fd, v, n, at);
     return syscall(SYS_pwritev, fd, v, n, at, 0);
 }
 
-int fsync(int fd)
+static int synced(int fd, long call)
 {
-    int rc = (int)syscall(SYS_fsync, fd);
+    int rc;
 
+    if (refused(fd))
+        return -1;
+    rc = (int)syscall(call, fd);
     note_sync(fd);
     return rc;
 }
 
-int fdatasync(int fd)
-{
-    int rc = (int)syscall(SYS_fdatasync, fd);
-
-    note_sync(fd);
-    return rc;
-}
+int fsync(int fd) { return synced(fd, SYS_fsync); }
+int fdatasync(int fd) { return synced(fd, SYS_fdatasync); }
 
 int ftruncate(int fd, off_t len)
 {
+    if (refused(fd))
+        return -1;
     note_length(fd, len);
     return (int)syscall(SYS_ftruncate, fd, len);
 }
 
 int fallocate(int fd, int mode, off_t at, off_t len)
 {
+    if (refused(fd))
+        return -1;
     note_length(fd, at + len);
     return (int)syscall(SYS_fallocate, fd, mode, at, len);
 }

@@ -10,6 +10,7 @@
 #ifndef RECORD_H
 #define RECORD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -33,8 +34,9 @@ struct record {
 /* Begins to note calls on files whose name contains data.mdb. */
 void record_start(struct record *r);
 void record_stop(void);
-/* From now on every n-th write of a meta page is made and then said to have failed; 0: none. */
-void record_deny(unsigned n);
+/* From now on every n-th write of a meta page is made and then said to have failed; 0: none. With `for_good` only
+ * one more write is possible, with which the page is taken back in memory, and then none before the next record_deny. */
+void record_deny(unsigned n, bool for_good);
 void record_note(enum op_kind kind, int writer, int64_t number);
 size_t record_count(void);
 void record_free(struct record *r);

@@ -16,11 +16,12 @@
 
 /* ---- the calls that change names or make them durable, counted; the process dies instead of the n-th */
 
-static int calls, die_at;
+static atomic_int calls;
+static int die_at;
 
 static void count_call(void)
 {
-    if (++calls == die_at)
+    if (atomic_fetch_add(&calls, 1) + 1 == die_at)
         kill(getpid(), SIGKILL);
 }
 

@@ -154,10 +154,14 @@ static void full_disk_is_told(void **state)
 {
     struct fix *f = *state;
     struct cc_txn *t = cc_txn_begin(f->store, NULL);
+    struct done d = { .calls = 0 };
 
     cc_store_fail_next(f->store, ENOSPC);
     increment(t, "n", "x");
-    assert_int_equal(commit(f, t), CC_E_FULL);
+    assert_int_equal(cc_txn_submit(t, on_done, &d, NULL), CC_OK);
+    wait_done(f, &d);
+    assert_int_equal(d.code, CC_E_FULL);
+    assert_true(d.err.retryable);
     assert_int_equal(value_of(f, "n", "x"), 0);
     t = cc_txn_begin(f->store, NULL);
     increment(t, "n", "x");

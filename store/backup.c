@@ -129,8 +129,11 @@ static int copy_through(int to, struct cc_db *db, const struct watcher *w, mbedt
     if (pipe2(ends, O_CLOEXEC) != 0)
         return cc_err_sys(err, errno, "backing up the store");
     c.fd = ends[1];
-    if (pthread_create(&thread, NULL, copier_main, &c) != 0)
-        abort(); /* as where the store is opened */
+    if ((rc = pthread_create(&thread, NULL, copier_main, &c))) {
+        close(ends[0]);
+        close(ends[1]);
+        return cc_err_sys(err, rc, "backing up the store");
+    }
     rc = drain(ends[0], to, db, w, hash);
     close(ends[0]); /* ends the copier too, when it is not done */
     pthread_join(thread, NULL);

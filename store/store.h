@@ -9,7 +9,7 @@
  * with one sync, all of it or nothing.  When its callback says CC_OK it is on
  * disk.  Nothing here names the engine: lmdb.c is one, etcd.c may be another.
  *
- * Thread: the loop's, but for cc_store_verify.  Reads take about a
+ * Thread: the loop's, but for verify, backup and restore.  Reads take about a
  * microsecond and never wait; writes never block the loop.
  * Ownership: slices given in are copied, slices handed out are borrowed, for
  * as long as each verb says.

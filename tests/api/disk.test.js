@@ -5,7 +5,7 @@ const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const { spawn, spawnSync } = require('node:child_process');
-const { Server, until, temp } = require('../lib/cchost.js');
+const { Server, until, temp, binary } = require('../lib/cchost.js');
 const { BadIo } = require('../lib/badio.js');
 
 const DAY = 86400 * 1000;
@@ -170,6 +170,31 @@ test('a file system that is really full', { skip: mayMount ? false : 'no mount n
   await s.kill();
   await s.launch();
   assert.deepStrictEqual(await names(s), acknowledged.sort());
+});
+
+test('a backup onto a full file system leaves nothing there', { skip: mayMount ? false : 'no mount namespace to be had here' }, async (t) => {
+  const disk = await smallDisk(t, '4m');
+  const dir = temp();
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  fs.writeFileSync(`${dir}/x.lua`, `
+    local store, json = require "store", require "json"
+    local data, target = ...
+    assert(store.open { dir = data })
+    local function put(id, n) assert(store.update(function(tx) tx:put("n", id, { text = ("x"):rep(n) }) end)) end
+    put("small", 1000)
+    local made = assert(store.backup(target .. "/small"))
+    put("large", 6e6)
+    local no, err = store.backup(target .. "/large")
+    put("after", 1000)
+    print(json.encode { bytes = made.bytes, no = no, code = err.code, records = store.stats().records })
+    store.close()
+    print(json.encode(assert(store.restore(target .. "/small", data .. "/restored"))))`);
+  const r = spawnSync(disk.wrap[0], [...disk.wrap.slice(1), binary, `${dir}/x.lua`, `${dir}/data`, disk.dir], { encoding: 'utf8' });
+  assert.strictEqual(r.status, 0, r.stderr);
+  const [made, restored] = r.stdout.trim().split('\n').map((l) => JSON.parse(l));
+  assert.deepStrictEqual([made.no, made.code, made.records], [undefined, 'full', 3]);
+  assert.strictEqual(restored.bytes, made.bytes); // from one file system to another
+  assert.deepStrictEqual(fs.readdirSync(disk.seen), ['small']);
 });
 
 test('a clock that jumps by a day, there and back, with work under way', async (t) => {

@@ -129,7 +129,10 @@ test('two hundred streams at once are told the same, and end in order when the s
     await x.has(log.length);
     assert.deepStrictEqual(x.seqs, log);
   }
+  const sockets = () => fs.readdirSync(`/proc/${s.child.pid}/fd`).length;
+  const open200 = sockets();
   await Promise.all(streams.slice(0, 100).map((x) => x.close())); // these clients go without a word
+  await until(() => sockets() <= open200 - 100, 'their streams end without waiting for something to say', 10);
   await s.stop(); // which fails when anything is left open
   await Promise.all(streams.map((x) => x.closed));
   assert.ok(streams.slice(100).every((x) => x.ended && !x.broken), 'each stream ended with its last chunk');

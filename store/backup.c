@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <mbedtls/sha256.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -137,7 +136,7 @@ static int copy_through(int to, struct cc_db *db, const struct watcher *w, mbedt
     rc = drain(ends[0], to, db, w, hash);
     close(ends[0]); /* ends the copier too, when it is not done */
     pthread_join(thread, NULL);
-    if (rc == ERESTART)
+    if (rc == ERESTART || c.rc == MDB_MAP_RESIZED) /* the latter: another process has grown the file */
         return AGAIN;
     if (rc)
         return rc == ECANCELED ? told_to_stop(err) : cc_err_sys(err, rc, "writing the backup");
@@ -146,11 +145,8 @@ static int copy_through(int to, struct cc_db *db, const struct watcher *w, mbedt
 
 static int begin_again(int fd, struct cc_db *db, const struct watcher *w, struct cc_err *err)
 {
-    while (cc_db_moving(db))
-        if (stopped(w))
-            return told_to_stop(err);
-        else
-            poll(NULL, 0, 1);
+    if (!cc_db_let_move(db, w->stop, w->arg))
+        return told_to_stop(err);
     return ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0 ? CC_OK : cc_err_sys(err, errno, "writing the backup");
 }
 

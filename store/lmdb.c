@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -302,6 +303,18 @@ static void move_end(struct cc_db *db)
 }
 
 bool cc_db_moving(struct cc_db *db) { return atomic_load(&db->moving) != 0; }
+
+/* The lock prefers readers, so who asked for it alone would not get it from one that comes back at once. */
+bool cc_db_let_move(struct cc_db *db, bool (*stop)(void *arg), void *arg)
+{
+    for (;;) {
+        if (stop && stop(arg))
+            return false;
+        if (!cc_db_moving(db))
+            return true;
+        poll(NULL, 0, 1);
+    }
+}
 
 /* mdb_env_set_mapsize unmaps before it maps; when that fails, every later read is a crash. Ask first. */
 static bool room_for(size_t size)

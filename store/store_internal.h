@@ -101,6 +101,8 @@ void cc_db_snapshot_end(struct cc_db *db, MDB_txn *t);
 int cc_db_copy(struct cc_db *db, int fd);
 /* Whether somebody waits for the map, or moves it: long readers should end. [any thread] */
 bool cc_db_moving(struct cc_db *db);
+/* Waits while that is so; false: told to stop (which is asked in any case). [any thread] */
+bool cc_db_let_move(struct cc_db *db, bool (*stop)(void *arg), void *arg);
 /* [writer] Between begin and the end the map stands still. finish(commit=false) aborts. */
 int cc_db_write_begin(struct cc_db *db, MDB_txn **out);
 int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit);

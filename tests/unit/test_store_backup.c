@@ -223,6 +223,87 @@ static void growing_map_does_not_wait_for_a_backup(void **state)
     assert_int_equal(value_of(f, "n", "left"), 1);
 }
 
+/* Another process copies, again and again, what this one makes grow. */
+static void copy_and_exit(struct fix *f, int until_closed)
+{
+    struct cc_store_opts o = fix_opts(f);
+    struct pollfd end = { until_closed, POLLIN, 0 };
+    struct cc_backup made;
+
+    o.serve = false;
+    o.map_mib = 1;
+    if (cc_store_open(&o, &f->store, NULL))
+        _exit(1);
+    do {
+        unlink(at(f, "copy"));
+        if (cc_store_backup(f->store, at(f, "copy"), &made, NULL, NULL, NULL))
+            _exit(2);
+    } while (poll(&end, 1, 0) == 0);
+    _exit(0);
+}
+
+static void copies_beside_a_growing_process(void **state)
+{
+    struct fix *f = *state;
+    struct cc_store_opts o = fix_opts(f);
+    int i, status = -1, ends[2];
+    pid_t pid;
+
+    fix_close(f);
+    assert_int_equal(pipe(ends), 0);
+    if ((pid = fork()) == 0) {
+        close(ends[1]);
+        copy_and_exit(f, ends[0]);
+    }
+    close(ends[0]);
+    o.map_mib = 1;
+    assert_int_equal(cc_store_open(&o, &f->store, NULL), CC_OK);
+    for (i = 1; i <= 40; i++) {
+        fill(f, (size_t)i * 400000);
+        count_both(f);
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+static bool count_asked(void *arg)
+{
+    struct making *m = arg;
+
+    atomic_fetch_add(&m->begun, 1);
+    return false;
+}
+
+static void *verify_it(void *arg)
+{
+    struct making *m = arg;
+    struct cc_verified v;
+
+    m->rc = cc_store_verify(m->f->store, &v, count_asked, m, &m->err);
+    atomic_store(&m->done, 1);
+    return NULL;
+}
+
+/* Who needs the map to move does not wait for a verification either: it only asks whether it should stop. */
+static void verification_lets_the_map_move(void **state)
+{
+    struct fix *f = *state;
+    struct making m = { .f = f };
+    pthread_t thread;
+
+    count_both(f);
+    atomic_fetch_add(&f->store->db.moving, 1);
+    assert_int_equal(pthread_create(&thread, NULL, verify_it, &m), 0);
+    while (atomic_load(&m.begun) < 5 && !atomic_load(&m.done))
+        poll(NULL, 0, 1);
+    assert_int_equal(atomic_load(&m.done), 0);
+    assert_int_equal(cc_store_reads_open(f->store), 0);
+    atomic_fetch_sub(&f->store->db.moving, 1);
+    pthread_join(thread, NULL);
+    assert_int_equal(m.rc, CC_OK);
+}
+
 static bool at_once(void *arg)
 {
     (void)arg;
@@ -425,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
         T(copy_is_consistent_under_load),    T(growing_map_does_not_wait_for_a_backup),
+        T(copies_beside_a_growing_process),  T(verification_lets_the_map_move),
         T(backup_that_fails_leaves_nothing), T(flipped_byte_is_refused),
         T(restores_into_a_new_folder),       T(restore_keeps_the_old_store),
         T(store_in_use_is_not_replaced),     T(killed_restore_leaves_old_or_new),

@@ -89,11 +89,8 @@ function M.at(actor, key, text)
   local ms, err = when.parse(text, time.now())
   if not ms then return errors.fail("invalid", "at: " .. err.message, { field = "at" }) end
   local id = M.resolve(actor, key)
-  if not id then return not_found() end
-  local rec, herr = history.instance(id, ms)
-  if not rec then return nil, herr end
-  if not M.may_see(actor, rec.owner) then return not_found() end
-  return rec
+  if not id or not M.may_see(actor, select(2, store.raw("instance", id))) then return not_found() end
+  return history.instance(id, ms)
 end
 
 -- Machines that are not deleted, by id: {texts = {json...}, after = cursor or nil}.

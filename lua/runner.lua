@@ -183,7 +183,10 @@ local function round(run, subject, rec, op)
       log.debug("runner", "left to its runner", { subject = rec.id, operation = op.id, runner = op.runner })
       return nil
     end
-    return commit(subject, rec.id, op, function(tx, now, o) workflow.take_over(tx, now, o) end)
+    return commit(subject, rec.id, op, function(tx, now, o)
+      workflow.take_over(tx, now, o)
+      return "taken_over"
+    end)
   end
   if op.state == "running" and op.attempts > 1 and #rec.queue > 0 then
     return commit(subject, rec.id, op, function(tx, now, o)

@@ -38,6 +38,8 @@ M.me = "none" -- the token of this process: who runs what it begins (runner.setu
 
 local FORWARD = 2 / 3     -- of a status's time is for trying, the rest for undoing
 local UNTIMED = 600       -- seconds, where the subject's status has no deadline
+local TAKEN_SECONDS = 60  -- what is left at least to an operation whose runner died
+local MAX_TAKEN = 5       -- how often
 
 local definitions, subjects = {}, {}
 
@@ -71,9 +73,12 @@ end
 
 -- ---- steps
 
+-- Whether the subject's status has a deadline; a subject need not have one at all.
+local function timed(rec) return rec.deadline_at ~= nil and rec.deadline_at ~= json.null end
+
 -- How long the operation may try from here: a part of what the record's status has left.
 local function tries_until(rec)
-  if rec.deadline_at == json.null or rec.deadline_at == nil then return steady.after(UNTIMED) end
+  if not timed(rec) then return steady.after(UNTIMED) end
   return steady.after(math.max(0, steady.left(rec.deadline_at)) * FORWARD)
 end
 
@@ -212,7 +217,7 @@ end
 local function undo_step(tx, rec, op, name)
   local step = definitions[op.kind].steps[name]
   if step.undoing then step.undoing(rec, op) end
-  op.deadline_at = rec.deadline_at ~= json.null and rec.deadline_at or steady.after(UNTIMED / 2)
+  op.deadline_at = timed(rec) and rec.deadline_at or steady.after(UNTIMED / 2)
   name_step(op, name)
   put(tx, op, rec.owner)
 end
@@ -267,9 +272,17 @@ function M.expire(tx, rec, message)
   if op then finish(tx, rec, op, "failed", { code = "timeout", message = message }) end
 end
 
--- Another process has died, or has left it: this one goes on.
+-- Another process has died, or has left it: this one goes on. A time when nobody worked on it is not held against it: it
+-- has a minute at least, but not again and again, for a host that keeps dying must not keep a machine in suspense.
 function M.take_over(tx, rec, op)
   op.runner = M.me
+  op.taken = (op.taken or 0) + 1
+  if op.taken <= MAX_TAKEN then
+    local least = steady.after(TAKEN_SECONDS)
+    if op.deadline_at < least then op.deadline_at = least end
+    least = steady.after(TAKEN_SECONDS / FORWARD)
+    if timed(rec) and rec.deadline_at < least then rec.deadline_at = least end
+  end
   put(tx, op, rec.owner)
 end
 

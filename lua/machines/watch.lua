@@ -8,17 +8,25 @@ local record = require "machines.record"
 local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
+local time = require "time"
 local workflow = require "workflow"
 
 local M = {}
 
-local GRACE_MS = 5000 -- for the last try to come back
+local GRACE_MS = 5000   -- for the last try to come back
+local BEGIN_MS = 30000  -- for what an earlier process left: it is taken up first, and given time (workflow.take_over)
+
+local began = steady.now()
+
+-- Pure. Whether a deadline (unix ms) has passed for good, at `now`, in a process that began then.
+function M.due(deadline, now, begun) return now >= math.max(deadline + GRACE_MS, begun + BEGIN_MS) end
 
 -- -> whether it was ended
-local function expire(id, before)
+local function expire(id)
   return store.update(function(tx)
     local old = record.get(tx, id)
-    if not old or statuses.settled(old.status) or steady.left(old.deadline_at) * 1000 > before then return false end
+    if not old or statuses.settled(old.status) then return false end
+    if not M.due(time.parse(old.deadline_at), steady.now(), began) then return false end
     local rec = record.edit(old)
     record.enter(rec, statuses.get(old.status).expires)
     rec.error = ("it was %s until its deadline passed"):format(old.status)
@@ -30,10 +38,10 @@ end
 
 -- Ends what is past its deadline. -> how many
 function M.expire()
-  local n, last = 0, ("%015d"):format(math.floor(steady.now()) - GRACE_MS)
+  local n, now = 0, steady.now()
   for _, entry in ipairs(store.scan("instance_due", { limit = 1000 })) do
-    if entry.key:sub(1, 15) >= last then break end
-    if expire(entry.value, -GRACE_MS) then
+    if not M.due(tonumber(entry.key:sub(1, 15)), now, began) then break end
+    if expire(entry.value) then
       n = n + 1
       log.error("watch", "a machine was past its deadline and was ended", { machine = entry.value })
     end

@@ -48,3 +48,15 @@ for (const [name, shift] of [['forward', DAY], ['back', -DAY]]) {
     assert.strictEqual(await s.status(r.body.id), 'ERROR');
   });
 }
+
+test('a host that was down for a day goes on with what was under way', async (t) => {
+  const { s, clock } = await serve(t, '{create={latency_ms=2000}}');
+  const r = await s.call('POST', '/instances', {});
+  await until(async () => (await s.call('GET', r.headers.location)).body.state === 'running', 'running');
+  await s.kill();
+  clock.clock(DAY);
+  await s.launch();
+  const op = await s.call('GET', `${r.headers.location}?wait=60`);
+  assert.deepStrictEqual([op.body.state, op.body.taken], ['done', 1], op.text);
+  assert.strictEqual(await s.status(r.body.id), 'RUNNING');
+});

@@ -118,9 +118,14 @@ t.test("what a machine that is past its deadline leaves is ended, and what waite
     op = workflow.ask(tx, "instance", rec, "start", nil, "operator")
     waits = workflow.ask(tx, "instance", rec, "stop", nil, "operator")
     rec.deadline_at = steady.after(-60)
+    t.ok(watch.due(time.parse(rec.deadline_at), steady.now(), 0))
+    t.ok(not watch.due(time.parse(rec.deadline_at), steady.now(), steady.now() - 29000)) -- a new process takes it up first
+    t.ok(not watch.due(steady.now() - 4000, steady.now(), 0))
     record.save(tx, old, rec, "start_asked", "operator")
     return true
   end))
+  local due = watch.due
+  watch.due = function(deadline, now) return due(deadline, now, 0) end -- as if this process had begun long ago
   t.eq(watch.expire(), 1)
   t.eq(store.get("operation", op).state, "failed")
   t.eq(store.get("operation", op).error.code, "timeout")

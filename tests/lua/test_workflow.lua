@@ -296,6 +296,32 @@ t.test("what a dead process left is gone on with, what a living one does is left
   t.eq(op_of(op).runner, workflow.me)
 end)
 
+t.test("time in which no process lived is not held against an operation, but not for ever", function()
+  local steady = require "steady"
+  local id = thing()
+  script.a = { "hang" }
+  local op = ask(id, "build")
+  until_(function() return story() == "a" end)
+  local function abandon(taken)
+    assert(store.update(function(tx)
+      local o = tx:get("operation", op)
+      o.runner, o.version, o.deadline_at, o.taken = "dead", o.version + 1, steady.after(-86400), taken
+      tx:put("operation", op, o)
+      return true
+    end))
+  end
+  abandon()
+  until_(over(op), 1000)
+  t.eq(op_of(op).state, "done"); t.eq(op_of(op).taken, 1)
+  id = thing()
+  script.a = { "hang" }
+  op = ask(id, "build")
+  until_(function() return story() == "a" end)
+  abandon(5)
+  until_(over(op), 1000)
+  t.eq(op_of(op).state, "failed"); t.eq(op_of(op).error.code, "timeout")
+end)
+
 t.test("waiting for an operation ends with it, or with the time given", function()
   local id = thing()
   script.a = { "hang" }

@@ -117,36 +117,37 @@ int cc_file_alone(const char *path, int *fd, struct cc_err *err)
     return rc;
 }
 
-static bool in_use(const char *path)
-{
-    int fd;
-
-    if (cc_file_alone(path, &fd, NULL))
-        return true;
-    close(fd);
-    return false;
-}
-
 /* ---- the check */
+
+/* A hole is enough, so a full disk keeps nobody from reading. */
+static int lengthen(int fd, off_t has, uint64_t need, const char *file, struct cc_err *err)
+{
+    cc_log(CC_LOG_WARN, "store", "the file has %lld bytes and may have %llu: it is checked", (long long)has,
+           (unsigned long long)need);
+    if (ftruncate(fd, (off_t)need) != 0)
+        return cc_err_sys(err, errno, "%s is shorter than it says and cannot be lengthened", file);
+    if (can_be_read(file))
+        return CC_OK;
+    if (ftruncate(fd, has) != 0) /* so that it is refused the next time, too */
+        cc_log(CC_LOG_WARN, "store", "cannot shorten the file again");
+    return cc_err_set(err, CC_E_CORRUPT, "%s is broken, its end is missing; restore a backup", file);
+}
 
 /* Not while another process has it open: it has been through this, and may be writing there. */
 static int mend(int fd, uint64_t need, const char *path, const char *file, struct cc_err *err)
 {
     struct stat st;
+    int lock, rc;
 
     if (fstat(fd, &st) != 0)
-        return cc_err_sys(err, errno, "%s", path);
-    if ((uint64_t)st.st_size >= need || in_use(path))
+        return cc_err_sys(err, errno, "%s", file);
+    if ((uint64_t)st.st_size >= need)
         return CC_OK;
-    cc_log(CC_LOG_WARN, "store", "the file has %lld bytes and may have %llu: it is checked", (long long)st.st_size,
-           (unsigned long long)need);
-    if (fallocate(fd, 0, (off_t)need - 1, 1) != 0)
-        return cc_err_sys(err, errno, "%s/data.mdb is shorter than it says and cannot be lengthened", path);
-    if (can_be_read(file))
-        return CC_OK;
-    if (ftruncate(fd, st.st_size) != 0) /* so that it is refused the next time, too */
-        cc_log(CC_LOG_WARN, "store", "cannot shorten the file again");
-    return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, its end is missing; restore a backup", path);
+    if ((rc = cc_file_alone(path, &lock, err)))
+        return rc == CC_E_EXISTS ? CC_OK : rc;
+    rc = lengthen(fd, st.st_size, need, file, err);
+    close(lock);
+    return rc;
 }
 
 static int check(int fd, const char *path, const char *file, struct cc_err *err)

@@ -11,6 +11,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* Found by reading: a short file was lengthened by allocating its end, so a full disk kept a store from being opened.
+ * Here no disk has room to allocate. */
+int fallocate(int fd, int mode, off_t at, off_t len)
+{
+    (void)fd, (void)mode, (void)at, (void)len;
+    errno = ENOSPC;
+    return -1;
+}
+
 static char *file_in(struct fix *f, const char *name)
 {
     static char path[128];

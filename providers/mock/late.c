@@ -103,19 +103,20 @@ static json_t *effect(struct cc_mock *m, const struct cc_mock_late *l)
 {
     struct cc_mock_machine *v = cc_mock_find(m, l->short_id, false);
 
-    if (l->op == CC_OP_CREATE && !v) {
-        v = cc_mock_machine_load(m, l->machine);
-        cc_mock_run(m, v);
-    } else if (l->op == CC_OP_START && v && !v->running) {
-        cc_mock_run(m, v);
-    } else if (l->op == CC_OP_STOP && v && v->running) {
-        v->running = false;
-    } else if (l->op == CC_OP_DESTROY && v) {
+    if (l->op == CC_OP_CREATE)
+        v = v ? NULL : cc_mock_machine_load(m, l->machine); /* one that is there is found, no more */
+    if (!v)
+        return NULL;
+    if (l->op == CC_OP_DESTROY) {
         cc_mock_destroy(m, v, cc_wall_ms());
         return json_pack("{s:s}", "gone", l->short_id);
-    } else {
-        return NULL;
     }
+    if (v->running == (l->op != CC_OP_STOP)) /* it is so already */
+        return NULL;
+    if (l->op == CC_OP_STOP)
+        v->running = false;
+    else
+        cc_mock_run(m, v);
     return json_pack("{s:o}", "machine", cc_mock_machine_json(v));
 }
 

@@ -8,7 +8,17 @@ const provider = require('./provider.js');
 
 const SETTLED = ['RUNNING', 'STOPPED', 'ERROR', 'DELETED'];
 const GRACE_MS = 8000; // the server looks for what is past its deadline every few seconds
+const SLACK_MS = 5; // between two readings of the clock
+const REST_SECONDS = 30; // less than a status may last: work must go on by itself, not end by its deadline
 const EFFECTS = 2;     // at the provider that one request may have: one going forward, one taking it back
+
+// Whether the last change of a machine at the provider, or none, left it as `status` says. ERROR says nothing of that.
+function reached(line, status) {
+  const runs = line && ['create', 'complete', 'start'].includes(line.op) && line.mishap !== 'half';
+  if (status === 'RUNNING') return runs;
+  if (status === 'STOPPED') return !runs;
+  return status !== 'DELETED' || !line || line.op === 'destroy';
+}
 
 class Checker {
   constructor(model, files) { Object.assign(this, { model, files }); }
@@ -94,7 +104,7 @@ class Checker {
 
   async whole(server) {
     await this.quick(server);
-    await until(() => this.rest(), () => `everything ends: ${this.restless}`, 90);
+    await until(() => this.rest(), () => `everything ends: ${this.restless}`, REST_SECONDS);
     await until(() => this.agree(), () => `provider and store agree: ${this.disagreement}`, 30);
     this.ledger();
     await this.story(server);
@@ -150,13 +160,30 @@ class Checker {
     const { machines, retired } = this.model;
     const ids = new Map([...machines.values()].map((m) => [m.short, m.id]));
     for (const [id, { short }] of retired) ids.set(short, id);
+    const histories = provider.histories(this.files.ledger);
     this.effects = new Map();
-    for (const [short, history] of provider.histories(this.files.ledger)) {
+    this.promises(histories);
+    for (const [short, history] of histories) {
       if (history.some((l) => l.op === 'orphan')) continue;
       const id = ids.get(short);
       if (!id && history.some((l) => l.changed)) this.fail(`cc-${short} was made and no record knows it`, undefined, undefined);
       this.once(id, history.filter((l) => l.changed));
     }
+  }
+
+  // A status that was answered as reached was so at the provider, at some moment between the request and its answer.
+  promises(histories) {
+    for (const p of this.model.promises) {
+      const history = histories.get(p.short) ?? [];
+      if (history.some((l) => l.mishap === 'late')) continue; // it may have changed behind everybody's back
+      const changes = history.filter((l) => l.changed);
+      const before = changes.filter((l) => l.at < p.from - SLACK_MS).pop();
+      const during = changes.filter((l) => l.at >= p.from - SLACK_MS && l.at <= p.to + SLACK_MS);
+      if (![before, ...during].some((l) => reached(l, p.status))) {
+        this.fail(`${p.id} was answered to be ${p.status} between ${p.from} and ${p.to}, and was not`, p.id, undefined, changes);
+      }
+    }
+    this.model.promises = [];
   }
 
   once(id, history) {

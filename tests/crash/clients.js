@@ -126,6 +126,7 @@ class Clients {
     const request = this.plan(random, what, m);
     if (!request) return;
     request.machine = m.id;
+    request.at = Date.now();
     const result = await this.send(request);
     this.learn(request, m, result, true);
   }
@@ -136,6 +137,9 @@ class Clients {
     if (answer) m.heard(answer.body);
     if (kind === 'delete') this.deletion(m, came, answer);
     if (!first) return;
+    if (came === 'done' && (kind === 'wish' || kind === 'delete')) {
+      this.model.promises.push({ id: m.id, short: m.short, status: answer.body.status, from: request.at, to: Date.now() });
+    }
     const gone = answer?.body?.desired === 'DELETED' && kind !== 'delete';
     for (const w of writes) {
       if (came === 'refused' || (gone && kind === 'wish')) w.drop();

@@ -60,7 +60,7 @@ class Lives {
   settings() {
     return {
       provider: 'mock', mock: mock(this.random, this.files), provider_seconds: 1, sweep_seconds: 1, orphans: 'delete',
-      orphan_grace_seconds: 0, status_seconds: '{STARTING=30,STOPPING=30,DELETING=30}', quota_instances: 0,
+      orphan_grace_seconds: 0, status_seconds: '{STARTING=60,STOPPING=60,DELETING=60}', quota_instances: 0,
     };
   }
 

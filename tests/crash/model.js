@@ -26,11 +26,11 @@ class Register {
     return this.writes.filter((w) => !acked.some((a) => a.began > w.ended)).map((w) => w.value);
   }
 
-  // What was found is what counts from now on; with `going` writes without an answer may still come. -> whether it could be
+  // What was found is what counts from now on. With `going` that waits for the end of writes without an answer: they may
+  // still come, and what came may be undone. -> whether it could be
   settle(value, going = false) {
     const ok = this.possible().some((v) => same(v, value));
-    const open = going ? this.writes.filter((w) => w.ended === Infinity) : [];
-    this.writes = [{ value, began: ++clock, ended: ++clock }, ...open];
+    if (!going || this.writes.every((w) => w.ended < Infinity)) this.writes = [{ value, began: ++clock, ended: ++clock }];
     return ok;
   }
 }
@@ -121,6 +121,7 @@ class Model {
     this.operations = new Set(); // ids of those not seen to end
     this.repeats = []; // requests with a key and no answer, to be sent again
     this.requests = [];
+    this.promises = []; // answers that told a status as reached: {id, short, status, from, to}
     this.counts = { requests: 0, acknowledged: 0, checked: 0, refused: 0, unanswered: 0, repeated: 0 };
   }
 

@@ -25,6 +25,7 @@ RUN_PKGS   := passt
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2
 CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
 BENCH_PKGS := wrk
+GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
 
 # $(call need,packages): installs those that dpkg does not know as installed.
 define need
@@ -40,7 +41,7 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-.PHONY: deps-build deps-run deps-test deps-check deps-bench
+.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-guest
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
@@ -51,6 +52,8 @@ deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
 deps-bench: deps-test
 	$(call need,$(BENCH_PKGS))
+deps-guest: deps-test
+	$(call need,$(GUEST_PKGS))
 
 # ---------------------------------------------------------------- flags
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wmissing-prototypes -Wstrict-prototypes \
@@ -154,6 +157,12 @@ asan: deps-test
 crash: deps-test
 	@$(MAKE) --no-print-directory all $(O)/badio.so
 	@V=$(V) TEST_SECONDS=86400 tests/run crash
+
+# GUEST_KILLS=20: a small emulated machine loses its power under load so often (tests/powercut/guest_kill.test.js).
+.PHONY: powercut-guest
+powercut-guest: deps-guest
+	@$(MAKE) --no-print-directory all
+	@V=$(V) TEST_SECONDS=86400 tests/run guest
 
 # ---------------------------------------------------------------- checks
 C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)

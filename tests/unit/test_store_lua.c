@@ -321,6 +321,43 @@ static void trims_the_log(void **state)
                             "eq(no, nil) eq(err.code, 'cancelled')\n");
 }
 
+/* Changes the byte behind `mark` wherever the file has it. */
+static void flip(struct fix *f, const char *mark)
+{
+    char path[128], *all, *at;
+    FILE *file;
+    long n;
+
+    snprintf(path, sizeof(path), "%s/store/data.mdb", f->dir);
+    file = fopen(path, "r+");
+    assert_non_null(file);
+    fseek(file, 0, SEEK_END);
+    n = ftell(file);
+    all = malloc((size_t)n);
+    rewind(file);
+    assert_int_equal(fread(all, 1, (size_t)n, file), n);
+    for (at = all; (at = memmem(at, (size_t)(all + n - at), mark, strlen(mark))); at += strlen(mark))
+        at[strlen(mark)] ^= 1;
+    rewind(file);
+    assert_int_equal(fwrite(all, 1, (size_t)n, file), n);
+    fclose(file);
+    free(all);
+}
+
+static void broken_entry_is_named(void **state)
+{
+    struct fix *f = *state;
+
+    run(f, ADD "store.update(function(tx) tx:log('n', 'x', 'made', { mark = 'here-1' }) end)\n" ADD);
+    assert_int_equal(cc_vm_close(f->L), 0);
+    flip(f, "here-");
+    uv_loop_init(&f->loop);
+    f->L = cc_vm_new(&f->loop);
+    run(f, "local no, err = store.verify()\n"
+           "eq(no, nil) eq(err.code, 'corrupt') eq(err.seq, 2)\n"
+           "eq(err.message, 'log entry 2: does not match its hash')\n");
+}
+
 static void backs_up_and_restores(void **state)
 {
     run(*state, ADD "local dir = os.getenv 'CC_TEST_DIR'\n"
@@ -367,6 +404,7 @@ int main(void)
         T(waits_for_the_log),
         T(waits_for_another_process),
         T(trims_the_log),
+        T(broken_entry_is_named),
         T(backs_up_and_restores),
         T(close_under_waiting_tasks),
     };

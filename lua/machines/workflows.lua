@@ -173,7 +173,7 @@ local function ran(_, op) return op.input.ran end
 -- [step before or after]; a failure starts what ran, as it was.
 local function off_and_on(middle)
   return {
-    { name = "stop", when = ran, enter = entering "STOPPING", run = stop, done = entering "STOPPED",
+    { name = "stop", when = ran, enter = entering "STOPPING", run = stop,
       undoing = entering "STARTING", undo = brief(start), undone = is_running },
     middle,
     { name = "start", when = ran, enter = entering "STARTING", run = brief(start), done = note_info,

@@ -6,6 +6,7 @@ const { spawnSync } = require('node:child_process');
 const { until, binary } = require('../lib/cchost.js');
 const provider = require('./provider.js');
 
+const OVER = ['done', 'failed', 'cancelled', 'superseded'];
 const SETTLED = ['RUNNING', 'STOPPED', 'ERROR', 'DELETED'];
 const GRACE_MS = 8000; // the server looks for what is past its deadline every few seconds
 const SLACK_MS = 5; // between two readings of the clock
@@ -117,7 +118,7 @@ class Checker {
     for (const id of this.model.operations) {
       const { status, body } = await this.server.call('GET', `/operations/${id}`);
       if (status !== 200) throw new Error(`the acknowledged operation ${id} is gone: ${status}`);
-      if (['queued', 'running', 'undoing'].includes(body.state)) {
+      if (!OVER.includes(body.state)) {
         this.restless = `the ${body.kind} ${id} is ${body.state} in ${body.step}, attempt ${body.attempts}, next at ${body.next_at}`;
         return false;
       }
@@ -125,6 +126,12 @@ class Checker {
     }
     this.last = await this.records();
     for (const r of this.last.values()) {
+      // also what nobody was told of: a settled machine may have work under way (a volume for one that is STOPPED)
+      const { body: op } = await this.server.call('GET', `/operations/${r.operation}`);
+      if (!OVER.includes(op.state)) {
+        this.restless = `the ${op.kind} ${op.id} of ${r.id} is ${op.state}`;
+        return false;
+      }
       if (SETTLED.includes(r.status) && !(r.status === 'ERROR' && r.desired === 'DELETED')) continue;
       this.restless = `${r.id} is ${r.status}`;
       return false;

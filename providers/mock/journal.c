@@ -224,6 +224,7 @@ static int rewrite(struct cc_mock *m, struct cc_err *err)
     int fd, r;
 
     unlink(tmp);
+    cc_mock_bury(m);
     r = open_file(tmp, &fd, err);
     if (r == 0 && flock(fd, LOCK_EX) != 0)
         r = cc_err_sys(err, errno, "locking %s", tmp);

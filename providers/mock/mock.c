@@ -380,11 +380,15 @@ static int m_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
     struct cc_mock *m = self;
     struct cc_mock_machine *v;
     struct turn t;
+    size_t n = 0;
     int b, r = enter(m, x, CC_OP_LIST, "", &t);
 
     if (r != 0)
         return r;
-    *out = (struct cc_machine_list){ cc_arena_alloc(x->arena, (m->objects + 1) * sizeof(*out->v)), 0 };
+    for (b = 0; b < CC_MOCK_BUCKETS; b++)
+        for (v = m->machines[b]; v; v = v->next)
+            n += listed(m, v);
+    *out = (struct cc_machine_list){ cc_arena_alloc(x->arena, (n + 1) * sizeof(*out->v)), 0 };
     for (b = 0; b < CC_MOCK_BUCKETS; b++)
         for (v = m->machines[b]; v; v = v->next)
             if (listed(m, v))

@@ -68,7 +68,7 @@ struct cc_mock {
     struct cc_mock_volume *volumes;
     struct cc_mock_late *late;
     uint64_t late_number; /* of the newest */
-    size_t objects;       /* machines, dead ones too, volumes and late effects */
+    size_t objects;       /* machines that are not destroyed, volumes, late effects: the lines of a new journal */
 
     struct cc_mock_whim whim[CC_OP_COUNT];
     struct cc_mock_tries *tries[CC_MOCK_BUCKETS];
@@ -103,7 +103,8 @@ void cc_mock_forget_tries(struct cc_mock *m);
 struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too);
 struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id);
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v);
-void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at); /* frees it, unless lists are late */
+void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at); /* may free it: a late list keeps it */
+void cc_mock_bury(struct cc_mock *m); /* frees those that no list needs any more */
 void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount);
 void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id);
 /* The machine that runs and has this volume, or NULL. */

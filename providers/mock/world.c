@@ -71,7 +71,8 @@ struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id)
     struct cc_mock_machine *v = cc_mock_find(m, short_id, true), *next;
     unsigned b = bucket(short_id);
 
-    if (v) { /* a destroyed one of the same id gives way */
+    m->objects += !v || v->destroyed;
+    if (v) { /* the one of the same id gives way */
         next = v->next;
         clear(v);
         *v = (struct cc_mock_machine){ .next = next };
@@ -79,7 +80,6 @@ struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id)
         v = cc_xcalloc(1, sizeof(*v));
         v->next = m->machines[b];
         m->machines[b] = v;
-        m->objects++;
     }
     v->short_id = cc_xstrdup(short_id);
     return v;
@@ -186,21 +186,41 @@ void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)
     v->ready_at = v->started_at + (int64_t)m->boot_ms;
 }
 
+/* Destroyed, and no late list shows it any more. */
+static bool forgotten(const struct cc_mock *m, const struct cc_mock_machine *v)
+{
+    return v->destroyed && v->destroyed_at + (int64_t)m->list_lag_ms <= cc_wall_ms();
+}
+
+static void bury(const struct cc_mock *m, struct cc_mock_machine **at)
+{
+    struct cc_mock_machine *v;
+
+    while ((v = *at))
+        if (forgotten(m, v)) {
+            *at = v->next;
+            clear(v);
+            free(v);
+        } else {
+            at = &v->next;
+        }
+}
+
+void cc_mock_bury(struct cc_mock *m)
+{
+    int b;
+
+    for (b = 0; b < CC_MOCK_BUCKETS; b++)
+        bury(m, &m->machines[b]);
+}
+
 void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at)
 {
-    struct cc_mock_machine **link;
-
     v->running = false;
     v->destroyed = true;
     v->destroyed_at = at;
-    if (m->list_lag_ms) /* a late list still shows it */
-        return;
-    for (link = &m->machines[bucket(v->short_id)]; *link != v; link = &(*link)->next)
-        ;
-    *link = v->next;
-    clear(v);
-    free(v);
     m->objects--;
+    bury(m, &m->machines[bucket(v->short_id)]);
 }
 
 void cc_mock_forget(struct cc_mock *m)

@@ -22,7 +22,7 @@ function reached(line, status) {
 }
 
 class Checker {
-  constructor(model, files) { Object.assign(this, { model, files }); }
+  constructor(model, files, ledger) { Object.assign(this, { model, files, ledger }); }
 
   fail(why, id, token, ledger = []) {
     const story = this.model.story(id, token);
@@ -107,10 +107,11 @@ class Checker {
     await this.quick(server);
     await until(() => this.rest(), () => `everything ends: ${this.restless}`, REST_SECONDS);
     await until(() => this.agree(), () => `provider and store agree: ${this.disagreement}`, 30);
-    this.ledger();
+    this.effectsOnce();
     await this.story(server);
     await this.quick(server, false);
     this.verify();
+    this.model.forget();
   }
 
   // Every operation has ended and every machine is in a settled status.
@@ -163,11 +164,11 @@ class Checker {
 
   // Each effect at most once: no machine was made a second time before it was destroyed, none after its deletion was
   // acknowledged, none without a record. What the provider did late, when its caller had given up, is the provider's.
-  ledger() {
+  effectsOnce() {
     const { machines, retired } = this.model;
     const ids = new Map([...machines.values()].map((m) => [m.short, m.id]));
     for (const [id, { short }] of retired) ids.set(short, id);
-    const histories = provider.histories(this.files.ledger);
+    const histories = this.ledger.read();
     this.effects = new Map();
     this.promises(histories);
     for (const [short, history] of histories) {

@@ -40,7 +40,8 @@ class Lives {
     this.disk = mode === 'ioerror' || mode === 'mixed' ? new BadIo(this.files.dir) : null;
     this.model = new Model();
     this.clients = new Clients(this.model, this.random.fork(), { count: CLIENTS });
-    this.checker = new Checker(this.model, this.files);
+    this.ledger = new provider.Ledger(this.files.ledger);
+    this.checker = new Checker(this.model, this.files, this.ledger);
     this.server = null;
     this.n = { lives: 0, kills: 0, pauses: 0, ioerrors: 0 };
   }
@@ -51,7 +52,6 @@ class Lives {
       await this.life();
       if ((i + 1) % WHOLE_EVERY === 0 || i + 1 === lives) await this.rest();
     }
-    this.mishaps = provider.mishaps(this.files.ledger);
     await this.server.stop();
     this.disk?.close();
     fs.rmSync(this.top, { recursive: true, force: true });
@@ -140,7 +140,7 @@ class Lives {
   line() {
     const { counts } = this.model;
     const n = Object.entries({ ...this.n, ...counts }).map(([k, v]) => `${v} ${k}`);
-    return `${n.join(', ')}, ${this.mishaps ?? provider.mishaps(this.files.ledger)} provider mishaps`;
+    return `${n.join(', ')}, ${this.ledger.mishaps} provider mishaps`;
   }
 }
 

@@ -140,6 +140,12 @@ class Model {
     this.retired.set(m.id, { short: m.short, at });
   }
 
+  // Nobody will want the story of machines whose deletion was seen, or of creates that did not happen.
+  forget() {
+    const wanted = (id) => this.machines.has(id);
+    this.requests = this.requests.filter((r) => (r.token ? wanted(r.id) || this.creations.has(r.token) : wanted(r.machine)));
+  }
+
   // The requests that concerned a machine, for the report of a failure.
   story(id, token) {
     return this.requests.filter((r) => (id && (r.machine === id || r.answered === id)) || (token && r.token === token)).map((r) => r.line());

@@ -2,11 +2,16 @@
 'use strict';
 const fs = require('node:fs');
 
-// Whole lines as objects; a line that a kill cut off is none.
-function lines(path) {
+// Whole lines from an offset on, as objects; a line that a kill cut off is none.
+function lines(path, from = 0, ended = () => {}) {
   if (!fs.existsSync(path)) return [];
-  const text = fs.readFileSync(path, 'utf8');
-  return text.slice(0, text.lastIndexOf('\n') + 1).split('\n').filter(Boolean).map((l) => JSON.parse(l));
+  const fd = fs.openSync(path);
+  const bytes = Buffer.alloc(fs.fstatSync(fd).size - from);
+  const n = fs.readSync(fd, bytes, 0, bytes.length, from);
+  fs.closeSync(fd);
+  const whole = bytes.subarray(0, n).lastIndexOf(10) + 1;
+  ended(from + whole);
+  return bytes.toString('utf8', 0, whole).split('\n').filter(Boolean).map((l) => JSON.parse(l));
 }
 
 // -> {machines: short -> machine, late: how many effects are still to come}
@@ -22,17 +27,22 @@ function world(path) {
   return { machines, late: late.size };
 }
 
-// What happened to each machine: short -> its lines, in order.
-function histories(path) {
-  const out = new Map();
-  for (const l of lines(path)) {
-    if (!/^[0-9a-f]{12}$/.test(l.short)) continue;
-    if (!out.has(l.short)) out.set(l.short, []);
-    out.get(l.short).push(l);
+// What happened to each machine, read on from where the last reading ended: a long run has a long ledger.
+class Ledger {
+  constructor(path) { Object.assign(this, { path, at: 0, mishaps: 0, histories: new Map() }); }
+
+  // -> short -> its lines, in order
+  read() {
+    for (const l of lines(this.path, this.at, (end) => { this.at = end; })) {
+      this.mishaps += l.mishap ? 1 : 0;
+      if (!/^[0-9a-f]{12}$/.test(l.short)) continue;
+      if (!this.histories.has(l.short)) this.histories.set(l.short, []);
+      this.histories.get(l.short).push(l);
+    }
+    return this.histories;
   }
-  return out;
 }
 
-const mishaps = (path) => lines(path).filter((l) => l.mishap).length;
+const histories = (path) => new Ledger(path).read();
 
-module.exports = { world, histories, mishaps };
+module.exports = { world, histories, Ledger };

@@ -508,6 +508,30 @@ static void test_two_processes_share_a_world(void **state)
     unlink(path);
 }
 
+/* With a late list, the dead counted as worth keeping: the journal was never rewritten. */
+static void test_a_journal_of_the_dead_is_rewritten(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path }, { "list.lag_ms", "10" } };
+    struct world *o;
+    struct stat st;
+    unsigned i;
+
+    (void)state;
+    close(mkstemp(path));
+    o = open_world(v, 2);
+    for (i = 0; i < 3000; i++) {
+        struct cc_machine_spec s = a_machine(1000 + i);
+
+        assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+        assert_int_equal(call_on(o, CC_OP_DESTROY, &s), 0);
+    }
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size < 1100 * 500);
+    close_world(o);
+    unlink(path);
+}
+
 static void test_a_state_that_is_no_journal_is_refused(void **state)
 {
     char path[] = "/tmp/cc-mock-XXXXXX";
@@ -697,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_the_world_outlives_the_process),
         cmocka_unit_test(test_a_machine_of_several_volumes_is_read_again),
         cmocka_unit_test(test_two_processes_share_a_world),
+        cmocka_unit_test(test_a_journal_of_the_dead_is_rewritten),
         cmocka_unit_test(test_a_state_that_is_no_journal_is_refused),
         cmocka_unit_test(test_the_ledger_counts_effects),
         cmocka_unit_test(test_a_kill_leaves_the_last_effect_whole_or_absent),

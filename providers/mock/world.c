@@ -192,9 +192,9 @@ static bool forgotten(const struct cc_mock *m, const struct cc_mock_machine *v)
     return v->destroyed && v->destroyed_at + (int64_t)m->list_lag_ms <= cc_wall_ms();
 }
 
-static void bury(const struct cc_mock *m, struct cc_mock_machine **at)
+static void bury(struct cc_mock *m, unsigned b)
 {
-    struct cc_mock_machine *v;
+    struct cc_mock_machine **at = &m->machines[b], *v;
 
     while ((v = *at))
         if (forgotten(m, v)) {
@@ -208,10 +208,10 @@ static void bury(const struct cc_mock *m, struct cc_mock_machine **at)
 
 void cc_mock_bury(struct cc_mock *m)
 {
-    int b;
+    unsigned b;
 
     for (b = 0; b < CC_MOCK_BUCKETS; b++)
-        bury(m, &m->machines[b]);
+        bury(m, b);
 }
 
 void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at)
@@ -220,7 +220,7 @@ void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at)
     v->destroyed = true;
     v->destroyed_at = at;
     m->objects--;
-    bury(m, &m->machines[bucket(v->short_id)]);
+    bury(m, bucket(v->short_id));
 }
 
 void cc_mock_forget(struct cc_mock *m)

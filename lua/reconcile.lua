@@ -80,22 +80,27 @@ workflow.define("destroy_orphan", {
 
 -- ---- judging
 
--- What is to be done about a settled record whose machine is `state` at the provider ("absent": not there). Pure.
--- -> workflow kind or "adopt", event type, reason | nil
-function M.judge(rec, state)
-  local up = state == "running" or state == "starting"
+-- A machine that a provider calls "starting" for longer than this is half-made, and will not come up by itself.
+local COMING_UP_SECONDS = 300
+
+-- What is to be done about a settled record whose machine is `state` at the provider ("absent": not there), `age` seconds
+-- after its status was entered. Pure. -> workflow kind or "adopt", event type, reason | nil
+function M.judge(rec, state, age)
+  local up = state == "running" or state == "starting" and age < COMING_UP_SECONDS
   if rec.status == "RUNNING" and not up then
     return "recover", "found_down", "the provider says " .. state
-  elseif rec.status == "STOPPED" and up then
+  elseif rec.status == "STOPPED" and (state == "running" or state == "starting") then
     return "stop", "found_running", "it runs at the provider, though it was stopped"
   elseif rec.status == "DELETED" and state ~= "absent" then
     return "cleanup", "found_again", "it is at the provider, though it was deleted"
   elseif rec.status == "ERROR" and rec.desired == "DELETED" then
     return "delete", "delete_again", "it is still to be deleted"
-  elseif rec.status == "ERROR" and rec.desired == "RUNNING" and up then
+  elseif rec.status == "ERROR" and rec.desired == "RUNNING" and state == "running" then
     return "adopt", "adopted", "it runs at the provider after all"
   end
 end
+
+local function age_of(rec) return -steady.left(rec.status_at) end
 
 -- Commits what judge says, if the record is still of the version that it had before the provider was asked. -> true when
 -- something follows
@@ -107,7 +112,7 @@ local function act(id, version, state)
     if not old or old.version ~= version or workflow.current(tx, old) then return false end
     local rec = record.edit(old)
     local type, reason
-    kind, type, reason = M.judge(rec, state)
+    kind, type, reason = M.judge(rec, state, age_of(rec))
     if not kind then return false end
     if kind == "adopt" then
       record.enter(rec, "RUNNING")
@@ -212,7 +217,7 @@ local function compare(name, states)
     local rec = id and store.get("instance", id)
     if not id then
       orphans[#orphans + 1] = short
-    elseif rec and rec.provider == name and M.judge(rec, state) then
+    elseif rec and rec.provider == name and M.judge(rec, state, age_of(rec)) then
       candidates[#candidates + 1] = id
     end
     n = n + 1

@@ -44,20 +44,10 @@ function M.fold(entries)
   return record
 end
 
-local WRITING = 1000 -- ms between a record's updated_at and its entry's time, at most
-
--- When a change was by what the record itself says; its entry is written a moment later.
-local function changed_at(e)
-  local text = not e.trimmed and (json.decode(e.data).changes or {}).updated_at
-  return text and time.parse(text) or e.at
-end
-
-local function is_later(e, ms) return e.at > ms and (e.at - ms > WRITING or changed_at(e) > ms) end
-
 -- Pure but for what `next_entry` reads. -> record | nil, err
 function M.as_of(next_entry, ms)
   local e = next_entry()
-  while e and is_later(e, ms) do e = next_entry() end
+  while e and e.at > ms do e = next_entry() end
   if not e then return errors.fail("not_found", "it did not exist at " .. time.rfc3339(ms)) end
   if e.type == "purged" then return errors.fail("not_found", "its record had been removed by " .. time.rfc3339(ms)) end
   local entries = {}

@@ -128,6 +128,7 @@ void cc_store_watch_cancel(struct cc_store *s, struct cc_watch *w);
 /* turn: NULL, or the `arg` of the cc_store_turn that has called back. */
 struct cc_txn *cc_txn_begin(struct cc_store *s, void *turn);
 uint64_t cc_txn_rev(const struct cc_txn *t); /* the revision of everything it puts */
+int64_t cc_txn_now(const struct cc_txn *t);  /* unix ms, when it began: the time of all its log entries */
 
 /* 0, CC_E_NOT_FOUND, or a failure, which also makes submit fail. Own writes and writes in flight are seen. */
 int cc_txn_get(struct cc_txn *t, const char *kind, struct cc_slice id, struct cc_record *out);

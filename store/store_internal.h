@@ -184,6 +184,7 @@ struct cc_txn {
     struct cc_txn *next;
     struct cc_store *store;
     uint64_t rev; /* 0: none to be had */
+    int64_t at;   /* unix ms, of its log entries */
     struct cell *cells, **cells_end;
     struct cell **bucket, *few[TXN_BUCKETS];
     size_t ncells, nbuckets;

@@ -168,12 +168,15 @@ struct cc_txn *cc_txn_begin(struct cc_store *s, void *turn)
     t->notes_end = &t->notes;
     t->alone = turn && s->hand.held && s->hand.holder == turn;
     t->rev = take_revision(s);
+    t->at = cc_wall_ms();
     t->read_rc = cc_db_read_begin(&s->db);
     s->open = t;
     return t;
 }
 
 uint64_t cc_txn_rev(const struct cc_txn *t) { return t->rev; }
+
+int64_t cc_txn_now(const struct cc_txn *t) { return t->at; }
 
 static void end_reading(struct cc_txn *t)
 {
@@ -355,7 +358,7 @@ void cc_txn_log(struct cc_txn *t, const char *kind, struct cc_slice id, struct c
     memset(n, 0, sizeof(*n));
     n->cell = touch(t, T_RECORDS, kind, id);
     n->cell->logged = true;
-    n->entry.at = cc_wall_ms();
+    n->entry.at = t->at;
     n->entry.kind = SLICE(n->cell->key.data, strlen(kind));
     n->entry.id = SLICE(n->cell->key.data + strlen(kind) + 1, id.len);
     n->entry.type = keep(t, type);

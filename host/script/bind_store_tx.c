@@ -16,6 +16,7 @@
  *   tx:index(index, key, value)                       written only when it says something else
  *   was_there        = tx:unindex(index, key)
  *   tx:log(kind, id, type, data, by)                  data a table or nil
+ *   ms               = tx:now()                       when the update began: the time of its entries
  *
  * LuaJIT does not continue a C function after a yield, so the loop around begin, fn and commit is Lua.
  */
@@ -155,6 +156,12 @@ static int l_tx_log(lua_State *L)
     cc_txn_log(b->txn, kind, id, type, by, data);
     free(json);
     return 0;
+}
+
+static int l_tx_now(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)cc_txn_now(need_txn(L)->txn));
+    return 1;
 }
 
 /* ---- what the loop below is made of */
@@ -329,9 +336,11 @@ static const char update_source[] =
     "  return nil, err\n"
     "end\n";
 
-static const luaL_Reg tx_methods[] = { { "get", l_tx_get },         { "raw", l_tx_raw }, { "lookup", l_tx_lookup },
-                                       { "put", l_tx_put },         { "del", l_tx_del }, { "index", l_tx_index },
-                                       { "unindex", l_tx_unindex }, { "log", l_tx_log }, { NULL, NULL } };
+static const luaL_Reg tx_methods[] = { { "get", l_tx_get },         { "raw", l_tx_raw },
+                                       { "lookup", l_tx_lookup },   { "put", l_tx_put },
+                                       { "del", l_tx_del },         { "index", l_tx_index },
+                                       { "unindex", l_tx_unindex }, { "log", l_tx_log },
+                                       { "now", l_tx_now },         { NULL, NULL } };
 
 /* The one tx of this VM: an empty object with the methods. Pushes it. */
 static void push_tx(lua_State *L, struct bind *b)

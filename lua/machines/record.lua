@@ -148,7 +148,7 @@ end
 -- that the provider was found otherwise.
 function M.save(tx, old, rec, type, by, note)
   rec.version = old and old.version + 1 or 1
-  rec.updated_at = time.rfc3339(time.now())
+  rec.updated_at = time.rfc3339(tx:now())
   if old and old.status ~= rec.status and not (note and note.drift) then
     type = rec.status == "ERROR" and "failed" or rec.status:lower()
   end

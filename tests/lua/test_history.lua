@@ -66,16 +66,16 @@ t.test("a clock that was set back tears no entry out of its chain", function()
   t.eq(json.encode(at(160, back)), '{"m":2,"n":3}')
 end)
 
-t.test("the time that a record gives for its change is one at which it was so", function()
-  local start = "1970-01-01T00:00:10.000Z"
-  local list = {
-    { at = 10001, data = { full = true, changes = { n = 1, updated_at = start } } },
-    { at = 20001, data = { changes = { n = 2, updated_at = "1970-01-01T00:00:20.000Z" } } },
-  }
-  t.eq(at(time.parse(start), list).n, 1)
-  t.eq(at(19999, list).n, 1)
-  t.eq(at(20000, list).n, 2)
-  t.eq(select(2, at(9999, list)).code, "not_found")
+t.test("a record's own time and its entry's were a millisecond apart", function()
+  local now
+  assert(store.update(function(tx)
+    now = tx:now()
+    while time.now() == now do end
+    tx:put("thing", "one", { updated_at = tx:now() })
+    tx:log("thing", "one", "made", {}, "test")
+  end))
+  t.eq(store.get("thing", "one").updated_at, now)
+  t.eq(store.history("thing", "one", {})[1].at, now)
 end)
 
 -- One change of a machine's record, as the rules of machines write it.

@@ -209,8 +209,10 @@ bool cc_volume_id_ok(const char *s); /* 1..64 of letters, digits, "-_.", not fir
 int cc_machine_spec_check(const struct cc_machine_spec *spec, struct cc_err *err);
 int cc_mount_spec_check(const struct cc_mount_spec *volume, struct cc_err *err);
 
-/* May `volume` be attached where `v` stands already? 1: it is, there; 0: it may; "conflict", or "limit" beyond 16. */
-int cc_mounts_check(const struct cc_mount_spec *v, size_t n, const struct cc_mount_spec *volume, struct cc_err *err);
+/* May `volume` be attached where `v` stands already? 1: it is, there; 0: it may; "conflict", or "limit" when there are
+ * `most` already: CC_MOUNTS_MAX and the one that a driver made itself. */
+int cc_mounts_check(const struct cc_mount_spec *v, size_t n, size_t most, const struct cc_mount_spec *volume,
+                    struct cc_err *err);
 
 const char *cc_machine_state_word(enum cc_machine_state s); /* "running" ... */
 const char *cc_network_word(enum cc_network n);             /* "nat" ... */

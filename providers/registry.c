@@ -92,7 +92,8 @@ int cc_mount_spec_check(const struct cc_mount_spec *volume, struct cc_err *err)
     return 0;
 }
 
-int cc_mounts_check(const struct cc_mount_spec *v, size_t n, const struct cc_mount_spec *volume, struct cc_err *err)
+int cc_mounts_check(const struct cc_mount_spec *v, size_t n, size_t most, const struct cc_mount_spec *volume,
+                    struct cc_err *err)
 {
     size_t i;
 
@@ -106,8 +107,7 @@ int cc_mounts_check(const struct cc_mount_spec *v, size_t n, const struct cc_mou
         if (same_path)
             return cc_err_set(err, CC_E_CONFLICT, "volume %s stands at %s already", v[i].id, v[i].path);
     }
-    /* Not counting the one that a driver makes itself. */
-    return n <= CC_MOUNTS_MAX ? 0 : cc_err_set(err, CC_E_LIMIT, "the machine has %d volumes already", CC_MOUNTS_MAX);
+    return n < most ? 0 : cc_err_set(err, CC_E_LIMIT, "the machine has %zu volumes already", n);
 }
 
 const char *cc_machine_state_word(enum cc_machine_state s)

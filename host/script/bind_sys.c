@@ -6,7 +6,8 @@
  *   sys.kill(pid, "TERM"|"KILL"|0)     -> true | nil, err
  *   sys.run{argv..., input=, timeout=seconds, dir=, env={NAME=value}, max=bytes}   [yields]
  *       -> {exit=, stdout=, stderr=} | nil, err     (argv[1] is found in PATH; never a shell)
- *   true | nil, err = sys.stdout(text) written whole to standard output; code "cancelled": nobody reads it any more
+ *   true | nil, err = sys.stdout(text) written whole to standard output; code "cancelled": nobody reads it any more.
+ *       It blocks the loop until a slow reader has taken all, as long as that takes: for commands, not for servers
  */
 #include "host/script/task.h"
 #include "host/script/vm.h"

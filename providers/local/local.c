@@ -455,8 +455,9 @@ static int stopped(const struct cc_local *l, struct cc_provider_ctx *x, const st
 static int add_mount(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m,
                      const struct cc_mount_spec *volume)
 {
+    size_t most = CC_MOUNTS_MAX + (m->own_volume && has_own_place(&m->spec)); /* nobody asked for that one */
     struct cc_mount_spec *list;
-    int r = cc_mounts_check(m->spec.volumes, m->spec.n_volumes, volume, x->err);
+    int r = cc_mounts_check(m->spec.volumes, m->spec.n_volumes, most, volume, x->err);
 
     if (r != 0)
         return r == 1 ? 0 : r;

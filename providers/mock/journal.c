@@ -23,9 +23,11 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LINES_MIN = 1000, LINES_PER_OBJECT = 4 }; /* when a journal is rewritten */
+enum { OPEN_WAIT_MS = 5000 };                    /* nothing is served yet */
 
 /* ---------------------------------------------------------------- lines out */
 
@@ -34,14 +36,18 @@ static int append(int fd, json_t *o, off_t *size, struct cc_err *err)
 {
     char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
     size_t n = text ? strlen(text) : 0;
+    ssize_t written;
     int r = 0;
 
     json_decref(o);
     if (!text)
         return cc_err_set(err, CC_E_INVALID, "the mock keeps only what is UTF-8");
     text[n++] = '\n'; /* over the NUL: it is written with its length */
-    if (write(fd, text, n) != (ssize_t)n)
+    written = write(fd, text, n);
+    if (written < 0)
         r = cc_err_sys(err, errno, "writing the mock's state");
+    else if ((size_t)written < n)
+        r = cc_err_set(err, CC_E_FULL, "writing the mock's state: only %zd of %zu bytes fitted", written, n);
     else if (size)
         *size += (off_t)n;
     free(text);
@@ -139,8 +145,24 @@ static void start_over(struct cc_mock *m)
     m->doubtful = false;
 }
 
+/* Whoever is stopped while it has the lock must not stop us as well. */
+static int lock_soon(const struct cc_mock *m, unsigned wait_ms, struct cc_err *err)
+{
+    const struct timespec pause = { .tv_nsec = 1000000 };
+    uint64_t end = cc_mono_ns() + wait_ms * 1000000ull;
+
+    while (flock(m->fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return cc_err_sys(err, errno, "locking %s", m->path);
+        if (cc_mono_ns() >= end)
+            return cc_err_set(err, CC_E_UNAVAILABLE, "another process has kept %s locked for %u ms", m->path, wait_ms);
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 /* Locks the file that has the name now: a rewrite may have put another one there. */
-static int lock_file(struct cc_mock *m, struct stat *st, struct cc_err *err)
+static int lock_file(struct cc_mock *m, unsigned wait_ms, struct stat *st, struct cc_err *err)
 {
     struct stat now;
     int r;
@@ -151,9 +173,8 @@ static int lock_file(struct cc_mock *m, struct stat *st, struct cc_err *err)
             if ((r = open_file(m->path, &m->fd, err)) != 0)
                 return r;
         }
-        while (flock(m->fd, LOCK_EX) != 0)
-            if (errno != EINTR)
-                return cc_err_sys(err, errno, "locking %s", m->path);
+        if ((r = lock_soon(m, wait_ms, err)) != 0)
+            return r;
         if (fstat(m->fd, st) == 0 && stat(m->path, &now) == 0 && st->st_ino == now.st_ino && st->st_dev == now.st_dev)
             return 0;
         close(m->fd);
@@ -161,10 +182,10 @@ static int lock_file(struct cc_mock *m, struct stat *st, struct cc_err *err)
     }
 }
 
-static int lock_and_read(struct cc_mock *m, char **last, struct cc_err *err)
+static int lock_and_read(struct cc_mock *m, unsigned wait_ms, char **last, struct cc_err *err)
 {
     struct stat st;
-    int r = lock_file(m, &st, err);
+    int r = lock_file(m, wait_ms, &st, err);
 
     if (r != 0)
         return r;
@@ -183,7 +204,7 @@ static int lock_and_read(struct cc_mock *m, char **last, struct cc_err *err)
 
 int cc_mock_lock(struct cc_mock *m, struct cc_err *err)
 {
-    int r = m->path ? lock_and_read(m, NULL, err) : 0;
+    int r = m->path ? lock_and_read(m, CC_MOCK_WAIT_MS, NULL, err) : 0;
 
     if (r == 0 && (r = cc_mock_late_run(m, err)) != 0)
         cc_mock_unlock(m);
@@ -198,22 +219,50 @@ void cc_mock_unlock(struct cc_mock *m)
 
 /* ---------------------------------------------------------------- rewriting */
 
-static int write_world(struct cc_mock *m, int fd, off_t *size, struct cc_err *err)
+/* `o`, consumed, as a line of a file that takes the old one's name only when it is whole. */
+static int put(FILE *out, json_t *o)
+{
+    int r = !o || json_dumpf(o, out, JSON_COMPACT) != 0 || putc('\n', out) == EOF ? -1 : 0;
+
+    json_decref(o);
+    return r;
+}
+
+static int put_world(const struct cc_mock *m, FILE *out)
 {
     const struct cc_mock_late *late = NULL;
     const struct cc_mock_machine *v;
     const struct cc_mock_volume *w;
-    int b, r = append(fd, head_json(m), size, err);
+    int b, r = put(out, head_json(m));
 
     for (w = m->volumes; w && r == 0; w = w->next)
-        r = append(fd, json_pack("{s:o}", "volume", volume_json(w)), size, err);
+        r = put(out, json_pack("{s:o}", "volume", volume_json(w)));
     for (b = 0; b < CC_MOCK_BUCKETS; b++)
         for (v = m->machines[b]; v && r == 0; v = v->next)
             if (!v->destroyed)
-                r = append(fd, json_pack("{s:o}", "machine", cc_mock_machine_json(v)), size, err);
+                r = put(out, json_pack("{s:o}", "machine", cc_mock_machine_json(v)));
     while (r == 0 && (late = cc_mock_late_next(m, late)))
-        r = append(fd, json_pack("{s:o}", "late", cc_mock_late_json(late)), size, err);
+        r = put(out, json_pack("{s:o}", "late", cc_mock_late_json(late)));
     return r;
+}
+
+/* Into `fd`, in few writes: others wait meanwhile. */
+static int write_world(const struct cc_mock *m, int fd, off_t *size, struct cc_err *err)
+{
+    int copy = dup(fd), r;
+    FILE *out = copy < 0 ? NULL : fdopen(copy, "w");
+
+    if (!out) {
+        r = cc_err_sys(err, errno, "writing the mock's state anew");
+        if (copy >= 0)
+            close(copy);
+        return r;
+    }
+    r = put_world(m, out);
+    if (fclose(out) != 0 || r != 0)
+        return cc_err_sys(err, errno, "writing the mock's state anew");
+    *size = lseek(fd, 0, SEEK_END);
+    return 0;
 }
 
 /* With the old file locked. The new one is locked before it has the name. */
@@ -353,7 +402,7 @@ static int make_orphans(struct cc_mock *m, struct cc_err *err)
 static int begin_life(struct cc_mock *m, struct cc_err *err)
 {
     char *last = NULL;
-    int r = lock_and_read(m, &last, err);
+    int r = lock_and_read(m, OPEN_WAIT_MS, &last, err);
 
     if (r != 0)
         return r;

@@ -2,8 +2,8 @@
  *
  * A request that a provider has taken may come true long after its caller
  * read "timeout".  Such effects wait in a list, which is in the state file
- * like machines are, and run before the next call after they are due: the
- * mock has no clock of its own.
+ * like machines are, and run in the order in which they are due, before the
+ * next call after that: the mock has no clock of its own.
  */
 #include "providers/mock/mock.h"
 
@@ -22,17 +22,21 @@ struct cc_mock_late {
     json_t *machine; /* of create, else NULL */
 };
 
-static struct cc_mock_late *add(struct cc_mock *m, uint64_t number, enum cc_provider_op op, const char *short_id)
+static struct cc_mock_late *add(struct cc_mock *m, uint64_t number, enum cc_provider_op op, const char *short_id,
+                                int64_t due)
 {
     struct cc_mock_late *l = cc_xcalloc(1, sizeof(*l)), **at;
 
-    for (at = &m->late; *at; at = &(*at)->next)
+    for (at = &m->late; *at && (*at)->due <= due; at = &(*at)->next)
         ;
+    l->next = *at;
     *at = l;
     l->number = number;
     l->op = op;
     memcpy(l->short_id, short_id, 12);
-    m->late_number = number;
+    l->due = due;
+    if (m->late_number < number)
+        m->late_number = number;
     m->objects++;
     return l;
 }
@@ -40,10 +44,9 @@ static struct cc_mock_late *add(struct cc_mock *m, uint64_t number, enum cc_prov
 const struct cc_mock_late *cc_mock_late_add(struct cc_mock *m, enum cc_provider_op op, const char *short_id,
                                             json_t *machine, int64_t due)
 {
-    struct cc_mock_late *l = add(m, m->late_number + 1, op, short_id);
+    struct cc_mock_late *l = add(m, m->late_number + 1, op, short_id, due);
 
     l->machine = machine;
-    l->due = due;
     return l;
 }
 
@@ -55,8 +58,8 @@ void cc_mock_late_load(struct cc_mock *m, const json_t *o)
 
     if (!cc_short_ok(short_id) || op < 0 || op >= CC_OP_COUNT)
         return;
-    l = add(m, (uint64_t)json_integer_value(json_object_get(o, "number")), (enum cc_provider_op)op, short_id);
-    l->due = json_integer_value(json_object_get(o, "due"));
+    l = add(m, (uint64_t)json_integer_value(json_object_get(o, "number")), (enum cc_provider_op)op, short_id,
+            json_integer_value(json_object_get(o, "due")));
     l->machine = json_incref(json_object_get(o, "machine"));
 }
 
@@ -98,26 +101,48 @@ void cc_mock_late_forget(struct cc_mock *m)
         drop(m, &m->late);
 }
 
+/* The machine as it is once it runs, or NULL: it does already, or the world has changed so that it cannot. */
+static struct cc_mock_machine *run(struct cc_mock *m, struct cc_mock_machine *v)
+{
+    if (v->running || cc_mock_all_usable(m, v, NULL) != 0)
+        return NULL;
+    cc_mock_run(m, v);
+    return v;
+}
+
+/* One that is there is found, no more; one that cannot run is not made. */
+static struct cc_mock_machine *make(struct cc_mock *m, const struct cc_mock_late *l)
+{
+    struct cc_mock_machine *made = cc_mock_find(m, l->short_id, false) ? NULL : cc_mock_machine_load(m, l->machine);
+
+    if (!made || run(m, made))
+        return made;
+    cc_mock_destroy(m, made, 0);
+    return NULL;
+}
+
+static struct cc_mock_machine *stop(struct cc_mock_machine *v)
+{
+    if (!v->running)
+        return NULL;
+    v->running = false;
+    return v;
+}
+
 /* The change in the world, as the journal has it; NULL when there is nothing left to change. */
 static json_t *effect(struct cc_mock *m, const struct cc_mock_late *l)
 {
     struct cc_mock_machine *v = cc_mock_find(m, l->short_id, false);
 
-    if (l->op == CC_OP_CREATE)
-        v = v ? NULL : cc_mock_machine_load(m, l->machine); /* one that is there is found, no more */
-    if (!v)
-        return NULL;
-    if (l->op == CC_OP_DESTROY) {
+    if (v && l->op == CC_OP_DESTROY) {
         cc_mock_destroy(m, v, cc_wall_ms());
         return json_pack("{s:s}", "gone", l->short_id);
     }
-    if (v->running == (l->op != CC_OP_STOP)) /* it is so already */
-        return NULL;
-    if (l->op == CC_OP_STOP)
-        v->running = false;
-    else
-        cc_mock_run(m, v);
-    return json_pack("{s:o}", "machine", cc_mock_machine_json(v));
+    if (l->op == CC_OP_CREATE)
+        v = make(m, l);
+    else if (v)
+        v = l->op == CC_OP_STOP ? stop(v) : run(m, v);
+    return v ? json_pack("{s:o}", "machine", cc_mock_machine_json(v)) : NULL;
 }
 
 int cc_mock_late_run(struct cc_mock *m, struct cc_err *err)

@@ -1,10 +1,12 @@
 /* mock.c - a provider that is not there, for tests, simulation and trying out.
  *
- * It never blocks: the effect of a call happens at once, on the loop, and its
- * answer is held for the scripted latency on the host's clock, so that a
- * virtual clock drives it.  It does everything wrong that real providers do,
- * on request (script.c is the manual), and keeps a world that outlives the
- * process, as a real one does (journal.c).
+ * The effect of a call happens at once, on the loop, and its answer is held
+ * for the scripted latency on the host's clock, so that a virtual clock drives
+ * it.  It does everything wrong that real providers do, on request (script.c
+ * is the manual), and keeps a world that outlives the process, as a real one
+ * does (journal.c).  With a state file a call writes to it, and waits up to
+ * CC_MOCK_WAIT_MS for another process to be done with it: the one thing here
+ * that blocks the loop.
  */
 #include "providers/drivers.h"
 #include "providers/mock/mock.h"
@@ -105,8 +107,10 @@ static int enter(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_
     int r;
 
     *t = (struct turn){ .op = op, .key = key, .id = "", .did = cc_mock_ops[op] };
+    if ((r = cc_mock_lock(m, x->err)) != 0) /* not heard: what was counted is for the next call */
+        return r;
     t->mishap = cc_mock_mishap(m, op, key, &x->delay_ms, &t->half);
-    if ((r = cc_mock_lock(m, x->err)) == 0 && t->mishap == CC_MISHAP_FAIL) {
+    if (t->mishap == CC_MISHAP_FAIL) {
         r = record(m, x, t);
         cc_mock_unlock(m);
         r = r ? r : scripted(&m->whim[op], x);
@@ -196,18 +200,6 @@ static int find(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, st
     return 0;
 }
 
-/* A volume that `v` may have: it is there, and no other machine that runs has it. */
-static int usable(struct cc_mock *m, struct cc_provider_ctx *x, const char *volume_id, const struct cc_mock_machine *v)
-{
-    struct cc_mock_machine *user = cc_mock_user(m, volume_id);
-
-    if (!cc_mock_volume(m, volume_id, false))
-        return cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", volume_id);
-    if (user && user != v)
-        return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by cc-%s", volume_id, user->short_id);
-    return 0;
-}
-
 static int add(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_machine_spec *s,
                struct cc_mock_machine **out)
 {
@@ -219,7 +211,7 @@ static int add(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_mac
     if (strcmp(image, "missing") == 0)
         return cc_err_set(x->err, CC_E_NOT_FOUND, "no image \"missing\"");
     for (i = 0; i < s->n_volumes; i++)
-        if ((r = usable(m, x, s->volumes[i].id, NULL)) != 0)
+        if ((r = cc_mock_usable(m, s->volumes[i].id, NULL, x->err)) != 0)
             return r;
     *out = v = cc_mock_add(m, s->short_id);
     v->id = cc_xstrdup(s->id);
@@ -245,7 +237,7 @@ static int make(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_ma
         return r;
     if (!now(t)) {
         t->what = cc_mock_machine_json(v);
-        cc_mock_destroy(m, v, cc_wall_ms());
+        cc_mock_destroy(m, v, 0);
         return 0;
     }
     if (t->mishap == CC_MISHAP_HALF)
@@ -306,12 +298,10 @@ static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider
 static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_machine *v,
                  const struct cc_machine_spec *spec)
 {
-    size_t i;
-    int r;
+    int r = cc_mock_all_usable(m, v, x->err);
 
-    for (i = 0; i < v->n_mounts; i++)
-        if ((r = usable(m, x, v->mounts[i].id, v)) != 0)
-            return r;
+    if (r != 0)
+        return r;
     if (spec) {
         v->vcpu = spec->vcpu;
         v->memory_mib = spec->memory_mib;
@@ -385,6 +375,7 @@ static int m_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
 
     if (r != 0)
         return r;
+    cc_mock_bury(m);
     for (b = 0; b < CC_MOCK_BUCKETS; b++)
         for (v = m->machines[b]; v; v = v->next)
             n += listed(m, v);
@@ -447,11 +438,11 @@ static int may_change(const struct cc_mock *m, struct cc_provider_ctx *x, const 
 static int attach(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, struct cc_mock_machine *v,
                   const struct cc_mount_spec *volume)
 {
-    int r = cc_mounts_check(v->mounts, v->n_mounts, volume, x->err);
+    int r = cc_mounts_check(v->mounts, v->n_mounts, CC_MOUNTS_MAX, volume, x->err);
 
     if (r != 0)
         return r == 1 ? 0 : r;
-    if ((r = may_change(m, x, v)) != 0 || (r = usable(m, x, volume->id, v)) != 0)
+    if ((r = may_change(m, x, v)) != 0 || (r = cc_mock_usable(m, volume->id, v, x->err)) != 0)
         return r;
     cc_mock_mount(v, volume);
     changed(t, v);

@@ -17,7 +17,7 @@
 #include <jansson.h>
 #include <sys/types.h>
 
-enum { CC_MOCK_BUCKETS = 1024 };
+enum { CC_MOCK_BUCKETS = 1024, CC_MOCK_WAIT_MS = 50 };
 
 /* What may go wrong with a call; at most one of them does. */
 enum cc_mishap {
@@ -37,10 +37,10 @@ struct cc_mock_machine {
     char *short_id, *id, *name, *image;
     double vcpu;
     uint32_t memory_mib, disk_gib;
-    struct cc_mount_spec mounts[CC_MOUNTS_MAX + 1]; /* owned strings */
+    struct cc_mount_spec mounts[CC_MOUNTS_MAX]; /* owned strings */
     size_t n_mounts;
     enum cc_half half;
-    bool running, destroyed; /* destroyed ones stay in memory while a late list may show them */
+    bool running, destroyed; /* destroyed ones stay in memory while a late list shows them */
     int64_t created_at, started_at, ready_at, destroyed_at;
 };
 
@@ -66,9 +66,9 @@ struct cc_mock_tries; /* mishap.c */
 struct cc_mock {
     struct cc_mock_machine *machines[CC_MOCK_BUCKETS];
     struct cc_mock_volume *volumes;
-    struct cc_mock_late *late;
-    uint64_t late_number; /* of the newest */
-    size_t objects;       /* machines that are not destroyed, volumes, late effects: the lines of a new journal */
+    struct cc_mock_late *late; /* by when they are due */
+    uint64_t late_number;      /* of the newest */
+    size_t objects;            /* machines that are not destroyed, volumes, late effects: the lines of a new journal */
 
     struct cc_mock_whim whim[CC_OP_COUNT];
     struct cc_mock_tries *tries[CC_MOCK_BUCKETS];
@@ -103,12 +103,16 @@ void cc_mock_forget_tries(struct cc_mock *m);
 struct cc_mock_machine *cc_mock_find(struct cc_mock *m, const char *short_id, bool destroyed_too);
 struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id);
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v);
-void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at); /* may free it: a late list keeps it */
-void cc_mock_bury(struct cc_mock *m); /* frees those that no list needs any more */
+/* May free it: only a late list keeps it. At 0 it has never been, for any list. */
+void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at);
+void cc_mock_bury(struct cc_mock *m); /* frees those that no list shows any more */
 void cc_mock_mount(struct cc_mock_machine *v, const struct cc_mount_spec *mount);
 void cc_mock_unmount(struct cc_mock_machine *v, const char *volume_id);
 /* The machine that runs and has this volume, or NULL. */
 struct cc_mock_machine *cc_mock_user(struct cc_mock *m, const char *volume_id);
+/* 0 when `v` (NULL: a new machine) may have this volume: it is there, and no other machine that runs has it. */
+int cc_mock_usable(struct cc_mock *m, const char *volume_id, const struct cc_mock_machine *v, struct cc_err *err);
+int cc_mock_all_usable(struct cc_mock *m, const struct cc_mock_machine *v, struct cc_err *err); /* those of `v` */
 struct cc_mock_volume *cc_mock_volume(struct cc_mock *m, const char *id, bool make);
 void cc_mock_drop_volume(struct cc_mock *m, const char *id);
 json_t *cc_mock_machine_json(const struct cc_mock_machine *v);
@@ -116,7 +120,8 @@ json_t *cc_mock_machine_json(const struct cc_mock_machine *v);
 struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o);
 void cc_mock_forget(struct cc_mock *m); /* the world is empty */
 
-/* journal.c: between lock and unlock no other process changes the world, and this one knows it as it is. */
+/* journal.c: between lock and unlock no other process changes the world, and this one knows it as it is. One that keeps
+ * the file longer than CC_MOCK_WAIT_MS makes the lock "unavailable". */
 int cc_mock_open(struct cc_mock *m, struct cc_err *err);
 void cc_mock_close(struct cc_mock *m);
 int cc_mock_lock(struct cc_mock *m, struct cc_err *err);

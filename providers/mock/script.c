@@ -69,10 +69,23 @@ static int number(const struct cc_pair *p, uint64_t *out, struct cc_err *err)
 
     errno = 0;
     n = strtoull(p->value, &end, 10);
-    if (errno || *end || end == p->value || *p->value == '-')
+    if (errno || *end || *p->value < '0' || *p->value > '9')
         return refuse(p, "a number", err);
     *out = n;
     return 0;
+}
+
+/* A count, or milliseconds: added up, they stay far from any bound. */
+static int amount(const struct cc_pair *p, uint64_t *out, struct cc_err *err)
+{
+    uint64_t n = 0;
+    int r = number(p, &n, err);
+
+    if (r == 0 && n > 1000000000)
+        r = refuse(p, "at most 1000000000", err);
+    if (r == 0)
+        *out = n;
+    return r;
 }
 
 static int truth(const struct cc_pair *p, bool *out, struct cc_err *err)
@@ -121,7 +134,7 @@ static int set_whim(struct cc_mock_whim *w, const char *what, const struct cc_pa
     if (k == CC_MISHAP_COUNT && strcmp(what, "latency_ms") != 0 && strcmp(what, "latency_max_ms") != 0 &&
         strcmp(what, "retry_after_ms") != 0)
         return unknown(p, err);
-    if ((r = number(p, &n, err)) != 0)
+    if ((r = amount(p, &n, err)) != 0)
         return r;
     if (k < CC_MISHAP_COUNT)
         w->count[k] = (unsigned)n;
@@ -149,8 +162,7 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
         size_t at;
     } numbers[] = { { "boot_ms", offsetof(struct cc_mock, boot_ms) },
                     { "list.lag_ms", offsetof(struct cc_mock, list_lag_ms) },
-                    { "late_ms", offsetof(struct cc_mock, late_ms) },
-                    { "seed", offsetof(struct cc_mock, seed) } },
+                    { "late_ms", offsetof(struct cc_mock, late_ms) } },
       texts[] = { { "state", offsetof(struct cc_mock, path) },
                   { "ledger", offsetof(struct cc_mock, ledger_path) },
                   { "endpoint", offsetof(struct cc_mock, endpoint) },
@@ -161,10 +173,12 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
 
     for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         if (strcmp(p->key, numbers[i].key) == 0)
-            return number(p, (uint64_t *)((char *)m + numbers[i].at), err);
+            return amount(p, (uint64_t *)((char *)m + numbers[i].at), err);
     for (i = 0; i < sizeof(texts) / sizeof(*texts); i++)
         if (strcmp(p->key, texts[i].key) == 0)
             return set_text((char **)((char *)m + texts[i].at), p);
+    if (strcmp(p->key, "seed") == 0)
+        return number(p, &m->seed, err);
     if (strcmp(p->key, "attach_live") == 0)
         return truth(p, &m->caps.attach_live, err);
     if (strcmp(p->key, "exec.exit") != 0 && strcmp(p->key, "orphans") != 0)

@@ -56,6 +56,27 @@ struct cc_mock_machine *cc_mock_user(struct cc_mock *m, const char *volume_id)
     return NULL;
 }
 
+int cc_mock_usable(struct cc_mock *m, const char *volume_id, const struct cc_mock_machine *v, struct cc_err *err)
+{
+    struct cc_mock_machine *user = cc_mock_user(m, volume_id);
+
+    if (!cc_mock_volume(m, volume_id, false))
+        return cc_err_set(err, CC_E_NOT_FOUND, "no volume %s", volume_id);
+    if (user && user != v)
+        return cc_err_set(err, CC_E_CONFLICT, "volume %s is in use by cc-%s", volume_id, user->short_id);
+    return 0;
+}
+
+int cc_mock_all_usable(struct cc_mock *m, const struct cc_mock_machine *v, struct cc_err *err)
+{
+    size_t i;
+    int r = 0;
+
+    for (i = 0; i < v->n_mounts && r == 0; i++)
+        r = cc_mock_usable(m, v->mounts[i].id, v, err);
+    return r;
+}
+
 static void clear(struct cc_mock_machine *v)
 {
     while (v->n_mounts)
@@ -148,7 +169,7 @@ struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o)
     json_array_foreach (json_object_get(o, "volumes"), i, mount) {
         struct cc_mount_spec one = { text(mount, "id"), text(mount, "path") };
 
-        if (i <= CC_MOUNTS_MAX)
+        if (i < CC_MOUNTS_MAX)
             cc_mock_mount(v, &one);
     }
     v->half = half_of(text(o, "half"));

@@ -1,9 +1,12 @@
 /* The mock on a virtual clock: scripted latency, faults, lost answers, late lists, chance from a seed, and a world in a
  * file that kills and other processes leave whole. */
+#include "providers/mock/mock.h"
 #include "test_provider.h"
 
 #include <jansson.h>
 #include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 
 struct wait {
     int calls;
@@ -271,6 +274,24 @@ static void test_settings_that_cannot_be_are_refused(void **state)
     }
 }
 
+/* 2^32 of them were none. */
+static void test_a_count_beyond_32_bits_is_refused(void **state)
+{
+    static const char *const keys[] = { "fail", "create.half", "retry_after_ms", "latency_ms", "late_ms" };
+    struct cc_err err = { .message = "" };
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+        struct cc_pair v = { keys[i], "4294967296" };
+        struct cc_pairs s = { &v, 1 };
+        void *self;
+
+        assert_int_equal(cc_driver_find("mock")->open(&s, &self, &err), CC_E_INVALID);
+        assert_non_null(strstr(err.message, "at most"));
+    }
+}
+
 /* ---------------------------------------------------------------- mishaps */
 
 static void test_a_destroy_that_is_answered_429(void **state)
@@ -344,6 +365,101 @@ static void test_an_effect_after_its_caller_has_given_up(void **state)
     cc_clock_advance(500);
     assert_int_equal(listed(o), 0);
     close_world(o);
+}
+
+/* Those that had been asked for first came first: one that was due later held up the others. */
+static void test_late_effects_come_when_they_are_due(void **state)
+{
+    const struct cc_pair v[] = { { "stop.late", "1" }, { "destroy.late", "1" } };
+    struct world *o = open_world(v, 2);
+    struct cc_machine_spec a = a_machine(18), b = a_machine(19);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &a), 0);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &b), 0);
+    begin(o, (struct cc_provider_req){ .op = CC_OP_STOP, .id = pid_of(&a), .timeout_ms = 30000 });
+    begin(o, (struct cc_provider_req){ .op = CC_OP_DESTROY, .id = pid_of(&b), .timeout_ms = 1000 });
+    assert_int_equal(finish(o, 1001), CC_E_TIMEOUT);
+    assert_int_equal(listed(o), 1);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &a), 0);
+    assert_int_equal(o->w.state, CC_M_RUNNING);
+    cc_clock_advance(30000);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &a), 0);
+    assert_int_equal(o->w.state, CC_M_STOPPED);
+    close_world(o);
+}
+
+static void make_volume(struct world *o, const char *id)
+{
+    struct cc_volume_spec volume = { .id = id };
+
+    begin(o, (struct cc_provider_req){ .op = CC_OP_VOLUME_CREATE, .volume = &volume });
+    assert_int_equal(finish(o, 1), 0);
+}
+
+/* Two machines ran with one volume. */
+static void test_a_late_start_needs_its_volumes(void **state)
+{
+    const struct cc_pair v[] = { { "start.late", "1" }, { "late_ms", "500" } };
+    struct world *o = open_world(v, 2);
+    struct cc_machine_spec a = a_machine(20), b = a_machine(21);
+    struct cc_mount_spec mount = { "v1", "/data" };
+
+    (void)state;
+    make_volume(o, "v1");
+    a.volumes = b.volumes = &mount;
+    a.n_volumes = b.n_volumes = 1;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &a), 0);
+    assert_int_equal(call_on(o, CC_OP_STOP, &a), 0);
+    assert_int_equal(call_on(o, CC_OP_START, &a), CC_E_TIMEOUT);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &b), 0); /* before the start of the other comes */
+    cc_clock_advance(500);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &a), 0);
+    assert_int_equal(o->w.state, CC_M_STOPPED);
+    assert_int_equal(call_on(o, CC_OP_STATUS, &b), 0);
+    assert_int_equal(o->w.state, CC_M_RUNNING);
+    close_world(o);
+}
+
+static void test_a_late_create_needs_its_volumes(void **state)
+{
+    const struct cc_pair v[] = { { "create.late", "1" }, { "late_ms", "500" }, { "list.lag_ms", "400" } };
+    struct world *o = open_world(v, 3);
+    struct cc_machine_spec a = a_machine(22), b = a_machine(23);
+    struct cc_mount_spec mount = { "v1", "/data" };
+
+    (void)state;
+    make_volume(o, "v1");
+    a.volumes = b.volumes = &mount;
+    a.n_volumes = b.n_volumes = 1;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &a), CC_E_TIMEOUT);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &b), 0);
+    cc_clock_advance(500);
+    assert_int_equal(listed(o), 1); /* nor does the late list show it for a while */
+    assert_int_equal(call_on(o, CC_OP_STATUS, &a), CC_E_NOT_FOUND);
+    close_world(o);
+}
+
+/* With a late list they stayed in memory for as long as the process lived. */
+static void test_the_dead_are_freed_once_no_list_shows_them(void **state)
+{
+    struct fix *f = fix_new_with("mock", (struct cc_pair){ "list.lag_ms", "500" });
+    const struct cc_mock *m = f->self;
+    unsigned i, n = 0;
+
+    (void)state;
+    for (i = 0; i < 40; i++) {
+        struct cc_machine_spec s = a_machine(i);
+
+        create(f, &s);
+        destroy(f, &s);
+    }
+    cc_clock_advance(500);
+    fix_ok(f, (struct cc_provider_req){ .op = CC_OP_LIST });
+    for (i = 0; i < CC_MOCK_BUCKETS; i++)
+        n += m->machines[i] != NULL;
+    assert_int_equal(n, 0);
+    fix_end(f);
 }
 
 /* It promised nothing, and ran when the machine was gone. */
@@ -532,6 +648,60 @@ static void test_a_journal_of_the_dead_is_rewritten(void **state)
     unlink(path);
 }
 
+/* The loop stood still for as long as another process had the file. */
+static void test_a_file_that_another_keeps_locked_is_unavailable(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path }, { "create.fail", "1" }, { "create.code", "limit" } };
+    struct cc_machine_spec s = a_machine(24);
+    int fd = mkstemp(path);
+    struct world *o = open_world(v, 3);
+    uint64_t start;
+
+    (void)state;
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    start = cc_mono_ns();
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_UNAVAILABLE);
+    assert_in_range(cc_mono_ns() - start, CC_MOCK_WAIT_MS * 1000000ull, 1000000000);
+    assert_true(o->w.err.retryable);
+    assert_non_null(strstr(o->w.err.message, "locked"));
+    assert_int_equal(flock(fd, LOCK_UN), 0);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_LIMIT); /* the call before did not count */
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    close_world(o);
+    close(fd);
+    unlink(path);
+}
+
+/* It was told as whatever had failed last, or as "Success". */
+static void test_a_short_write_is_told_as_one(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = { { "state", path } };
+    struct cc_machine_spec s = a_machine(25);
+    struct rlimit was, tight;
+    struct world *o;
+    struct stat st;
+
+    (void)state;
+    close(mkstemp(path));
+    o = open_world(v, 1);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+    tight = (struct rlimit){ (rlim_t)st.st_size + 20, was.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), CC_E_FULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_non_null(strstr(o->w.err.message, "only 20 of"));
+    assert_int_equal(listed(o), 0);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    assert_int_equal(listed(o), 1);
+    close_world(o);
+    unlink(path);
+}
+
 static void test_a_state_that_is_no_journal_is_refused(void **state)
 {
     char path[] = "/tmp/cc-mock-XXXXXX";
@@ -712,9 +882,14 @@ int main(void)
         cmocka_unit_test(test_chances_come_as_often_as_told),
         cmocka_unit_test(test_latency_between_two_bounds),
         cmocka_unit_test(test_settings_that_cannot_be_are_refused),
+        cmocka_unit_test(test_a_count_beyond_32_bits_is_refused),
         cmocka_unit_test(test_a_destroy_that_is_answered_429),
         cmocka_unit_test(test_a_half_made_machine),
         cmocka_unit_test(test_an_effect_after_its_caller_has_given_up),
+        cmocka_unit_test(test_late_effects_come_when_they_are_due),
+        cmocka_unit_test(test_a_late_start_needs_its_volumes),
+        cmocka_unit_test(test_a_late_create_needs_its_volumes),
+        cmocka_unit_test(test_the_dead_are_freed_once_no_list_shows_them),
         cmocka_unit_test(test_a_late_create_of_what_is_there),
         cmocka_unit_test(test_dead_machines_are_not_listed_by_the_next_process),
         cmocka_unit_test(test_orphans_are_there_until_they_are_destroyed),
@@ -722,6 +897,8 @@ int main(void)
         cmocka_unit_test(test_a_machine_of_several_volumes_is_read_again),
         cmocka_unit_test(test_two_processes_share_a_world),
         cmocka_unit_test(test_a_journal_of_the_dead_is_rewritten),
+        cmocka_unit_test(test_a_file_that_another_keeps_locked_is_unavailable),
+        cmocka_unit_test(test_a_short_write_is_told_as_one),
         cmocka_unit_test(test_a_state_that_is_no_journal_is_refused),
         cmocka_unit_test(test_the_ledger_counts_effects),
         cmocka_unit_test(test_a_kill_leaves_the_last_effect_whole_or_absent),

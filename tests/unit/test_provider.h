@@ -45,11 +45,14 @@ static inline int fix_open(struct fix *f, struct cc_err *err)
     return f->driver->open(&s, &f->self, err);
 }
 
-static inline struct fix *fix_new(const char *driver)
+/* `setting` beside dir; {NULL}: none. */
+static inline struct fix *fix_new_with(const char *driver, struct cc_pair setting)
 {
     struct fix *f = calloc(1, sizeof(*f));
     struct cc_err err = { .message = "" };
 
+    if (setting.key)
+        f->extra[f->n_extra++] = setting;
     run_id = (unsigned)getpid();
     f->driver = cc_driver_find(driver);
     f->call.wake_fd = -1;
@@ -59,6 +62,8 @@ static inline struct fix *fix_new(const char *driver)
         fail_msg("open: %s", err.message);
     return f;
 }
+
+static inline struct fix *fix_new(const char *driver) { return fix_new_with(driver, (struct cc_pair){ 0 }); }
 
 /* One call; answers live until fix_free. */
 static inline int fix_do(struct fix *f, struct cc_provider_req req)

@@ -181,6 +181,31 @@ static void test_attach_and_detach(void **state)
     OK(f, .op = CC_OP_VOLUME_DELETE, .id = "two");
 }
 
+/* The mock took one more: it counted on a volume of its own, which it never makes. */
+static void test_a_machine_takes_16_volumes_and_no_more(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(10);
+    char id[16], path[16];
+    int i;
+
+    create(f, &s);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    for (i = 0; i <= CC_MOUNTS_MAX; i++) {
+        struct cc_volume_spec v = { .id = id };
+
+        snprintf(id, sizeof(id), "many-%d", i);
+        snprintf(path, sizeof(path), "/many/%d", i);
+        OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+        assert_int_equal(attach(f, pid_of(&s), id, path), i < CC_MOUNTS_MAX ? 0 : CC_E_LIMIT);
+    }
+    destroy(f, &s);
+    for (i = 0; i <= CC_MOUNTS_MAX; i++) {
+        snprintf(id, sizeof(id), "many-%d", i);
+        OK(f, .op = CC_OP_VOLUME_DELETE, .id = id);
+    }
+}
+
 static void test_a_volume_in_use_is_not_attached_again(void **state)
 {
     struct fix *f = *state;
@@ -433,6 +458,7 @@ static void test_a_driver_that_hangs_is_given_up(void **state)
         cmocka_unit_test_setup_teardown(test_list_shows_all, setup, teardown),                                         \
         cmocka_unit_test_setup_teardown(test_volumes, setup, teardown),                                                \
         cmocka_unit_test_setup_teardown(test_attach_and_detach, setup, teardown),                                      \
+        cmocka_unit_test_setup_teardown(test_a_machine_takes_16_volumes_and_no_more, setup, teardown),                 \
         cmocka_unit_test_setup_teardown(test_a_volume_in_use_is_not_attached_again, setup, teardown),                  \
         cmocka_unit_test_setup_teardown(test_a_bad_attach_is_refused, setup, teardown),                                \
         cmocka_unit_test_setup_teardown(test_exec_and_activity_need_a_running_machine, setup, teardown),               \

@@ -93,9 +93,7 @@ end
 
 function M.open(settings, may_be_new)
   local dir = settings.DATA_DIR
-  if may_be_new then
-    M.must(fs.mkdir(dir, tonumber("700", 8)))
-  elseif not fs.stat(dir .. "/store/data.mdb") then
+  if not may_be_new and not fs.stat(dir .. "/store/data.mdb") then
     M.fail("there is no store in %s (DATA_DIR)", dir)
   end
   M.must(store.open { dir = dir, serve = false })

@@ -46,10 +46,14 @@ local function alive(token)
   return token ~= workflow.me and token ~= "none" and fs.locked(folder .. "/" .. token)
 end
 
--- Removes the files of processes that have ended.
+-- Removes the files of processes that have ended; with their locks held, for one may be just about to begin.
 function M.tidy()
   for _, name in ipairs(fs.list(folder) or {}) do
-    if name ~= workflow.me and not fs.locked(folder .. "/" .. name) then fs.remove(folder .. "/" .. name) end
+    local lock = name ~= workflow.me and fs.lock(folder .. "/" .. name)
+    if lock then
+      fs.remove(folder .. "/" .. name)
+      lock:close()
+    end
   end
 end
 

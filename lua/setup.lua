@@ -4,7 +4,6 @@
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
-local fs = require "fs"
 local instances = require "instances"
 local migrations = require "migrations"
 local providers = require "providers"
@@ -35,7 +34,6 @@ function M.open(settings, options)
   local ok, err = M.use(settings)
   if not ok then return nil, err end
   for _, step in ipairs {
-    function() return fs.mkdir(settings.DATA_DIR, tonumber("700", 8)) end,
     function() return store.open { dir = settings.DATA_DIR, serve = options.serve } end,
     function() return runner.setup(settings.DATA_DIR) end,
     migrations.run,

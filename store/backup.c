@@ -1,16 +1,13 @@
-/* backup.c - a consistent copy while the store is in use, and the way back.
+/* backup.c - a consistent copy while the store is in use. restore.c is the way back.
  *
  * LMDB writes the copy of one snapshot, without its free pages, into a pipe;
  * here it is hashed on its way into the file, which ends with that hash: LMDB
  * has no checksums, and what is mapped must not be broken.  The copy is then
  * read back and walked like any store.  A snapshot keeps the map where it is,
  * so when somebody needs to move that, the copy begins again behind them.
- * Restoring changes one name in one step: a crash leaves the old or the new.
  */
 #include "store/store_internal.h"
 
-#include "host/sys/clock.h"
-#include "host/sys/lock.h"
 #include "host/sys/mem.h"
 
 #include <errno.h>
@@ -22,15 +19,11 @@
 #include <unistd.h>
 
 /* The end of a backup: magic, length of what lies before as u64, 8 bytes 0, its SHA-256. */
-enum { BLOCK = 65536, MAGIC_BYTES = 16, END_BYTES = MAGIC_BYTES + 16 + HASH_BYTES };
+enum { BLOCK = 65536, MAGIC_BYTES = 16, END_BYTES = BACKUP_END_BYTES };
+_Static_assert(END_BYTES == MAGIC_BYTES + 16 + HASH_BYTES, "the end of a backup");
 static const char magic[MAGIC_BYTES + 1] = "cchost backup 1\n";
 
-struct watcher { /* who may want us to stop */
-    bool (*stop)(void *arg);
-    void *arg;
-};
-
-static bool stopped(const struct watcher *w) { return w->stop && w->stop(w->arg); }
+static bool stopped(const struct cc_watcher *w) { return w->stop && w->stop(w->arg); }
 
 static int told_to_stop(struct cc_err *err) { return cc_err_set(err, CC_E_CANCELLED, "it was stopped"); }
 
@@ -50,7 +43,8 @@ static int write_all(int fd, const uint8_t *p, size_t n)
 }
 
 /* Reads `n` bytes of `from`, hashes them and, where `to` is not -1, writes them there. */
-static int pass_on(int from, int to, uint64_t n, uint8_t hash[HASH_BYTES], const struct watcher *w, struct cc_err *err)
+static int pass_on(int from, int to, uint64_t n, uint8_t hash[HASH_BYTES], const struct cc_watcher *w,
+                   struct cc_err *err)
 {
     uint8_t *b = cc_xmalloc(BLOCK);
     mbedtls_sha256_context c;
@@ -97,7 +91,7 @@ static void *copier_main(void *arg)
 enum { AGAIN = 1 };
 
 /* Our side: until the end of the copy, or until it is to be broken off. 0 or an errno; ERESTART: begin again. */
-static int drain(int from, int to, struct cc_db *db, const struct watcher *w, mbedtls_sha256_context *hash)
+static int drain(int from, int to, struct cc_db *db, const struct cc_watcher *w, mbedtls_sha256_context *hash)
 {
     uint8_t *b = cc_xmalloc(BLOCK);
     ssize_t n = 1;
@@ -118,7 +112,7 @@ static int drain(int from, int to, struct cc_db *db, const struct watcher *w, mb
     return rc;
 }
 
-static int copy_through(int to, struct cc_db *db, const struct watcher *w, mbedtls_sha256_context *hash,
+static int copy_through(int to, struct cc_db *db, const struct cc_watcher *w, mbedtls_sha256_context *hash,
                         struct cc_err *err)
 {
     struct copier c = { .db = db };
@@ -143,7 +137,7 @@ static int copy_through(int to, struct cc_db *db, const struct watcher *w, mbedt
     return c.rc ? cc_db_err(err, c.rc, "reading the store") : CC_OK;
 }
 
-static int begin_again(int fd, struct cc_db *db, const struct watcher *w, struct cc_err *err)
+static int begin_again(int fd, struct cc_db *db, const struct cc_watcher *w, struct cc_err *err)
 {
     if (!cc_db_let_move(db, w->stop, w->arg))
         return told_to_stop(err);
@@ -164,7 +158,7 @@ static int finish_copy(int fd, const uint8_t hash[HASH_BYTES], struct cc_err *er
     return CC_OK;
 }
 
-static int write_copy(int fd, struct cc_db *db, const struct watcher *w, struct cc_err *err)
+static int write_copy(int fd, struct cc_db *db, const struct cc_watcher *w, struct cc_err *err)
 {
     mbedtls_sha256_context c;
     uint8_t hash[HASH_BYTES];
@@ -200,8 +194,7 @@ static int read_end(int fd, const char *path, uint64_t *len, uint8_t hash[HASH_B
     return CC_OK;
 }
 
-/* Whether it is what was written, copying it into `to` on the way when that is not -1. */
-static int check_bytes(const char *path, int to, const struct watcher *w, struct cc_err *err)
+int cc_backup_read(const char *path, int to, const struct cc_watcher *w, struct cc_err *err)
 {
     uint8_t want[HASH_BYTES], hash[HASH_BYTES];
     int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
@@ -231,8 +224,7 @@ static int last_seq_of(struct cc_db *db, uint64_t *out)
     return rc;
 }
 
-/* Walks a file whose bytes are known to be right. */
-static int check_content(const char *file, struct cc_backup *out, const struct watcher *w, struct cc_err *err)
+int cc_backup_walk(const char *file, struct cc_backup *out, const struct cc_watcher *w, struct cc_err *err)
 {
     struct cc_verified v;
     struct cc_db db;
@@ -252,39 +244,42 @@ static int check_content(const char *file, struct cc_backup *out, const struct w
 
 /* ---- backup */
 
-/* Network file systems do not know the flag, but links. */
+/* Network file systems do not know the flag, old kernels not the call, but both know links. */
 static int rename_new(const char *from, const char *to)
 {
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
         return 0;
-    return errno == EINVAL && link(from, to) == 0 ? unlink(from) : -1;
+    return (errno == EINVAL || errno == ENOSYS) && link(from, to) == 0 ? unlink(from) : -1;
 }
 
+/* What may not last is not left, or the next try would be told that it is there. */
 static int put_in_place(const char *from, const char *to, struct cc_err *err)
 {
     int rc;
 
     if (rename_new(from, to) != 0)
         return cc_err_sys(err, errno, "cannot make %s", to);
-    rc = cc_file_sync_dir_of(to);
-    return rc ? cc_err_sys(err, rc, "cannot sync the folder of %s", to) : CC_OK;
+    if (!(rc = cc_file_sync_dir_of(to)))
+        return CC_OK;
+    unlink(to);
+    return cc_err_sys(err, rc, "cannot sync the folder of %s", to);
 }
 
-static int backup_into(int fd, const char *tmp, struct cc_db *db, struct cc_backup *out, const struct watcher *w,
+static int backup_into(int fd, const char *tmp, struct cc_db *db, struct cc_backup *out, const struct cc_watcher *w,
                        struct cc_err *err)
 {
     int rc;
 
-    if ((rc = write_copy(fd, db, w, err)) || (rc = check_bytes(tmp, -1, w, err)))
+    if ((rc = write_copy(fd, db, w, err)) || (rc = cc_backup_read(tmp, -1, w, err)))
         return rc;
     out->bytes = (uint64_t)lseek(fd, 0, SEEK_CUR);
-    return check_content(tmp, out, w, err);
+    return cc_backup_walk(tmp, out, w, err);
 }
 
 int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out, bool (*stop)(void *arg), void *arg,
                     struct cc_err *err)
 {
-    struct watcher w = { stop, arg };
+    struct cc_watcher w = { stop, arg };
     struct cc_backup made = { 0 };
     char *tmp;
     int fd, rc;
@@ -304,137 +299,5 @@ int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out,
     free(tmp);
     if (!rc)
         *out = made;
-    return rc;
-}
-
-/* ---- restore */
-
-struct restore {
-    const char *from, *dir;
-    bool force;
-    char *store, *data, *tmp, *kept; /* folder, its file, the new one before it is that, where the old one goes */
-    struct watcher watcher;
-    struct cc_backup found;
-};
-
-static int make_folders(struct restore *r, struct cc_err *err)
-{
-    if ((mkdir(r->dir, 0700) != 0 && errno != EEXIST) || (mkdir(r->store, 0700) != 0 && errno != EEXIST))
-        return cc_err_sys(err, errno, "cannot make the folder %s", r->store);
-    return CC_OK;
-}
-
-static int refuse_old(struct restore *r, struct cc_err *err)
-{
-    if (!r->force && access(r->data, F_OK) == 0)
-        return cc_err_set(err, CC_E_EXISTS, "%s holds a store already", r->dir);
-    return CC_OK;
-}
-
-/* Two names change places in one step, then the old file moves out of the way. */
-static int exchange(struct restore *r, struct cc_err *err)
-{
-    char *old;
-    int rc;
-
-    if (renameat2(AT_FDCWD, r->tmp, AT_FDCWD, r->data, RENAME_EXCHANGE) != 0)
-        return cc_err_sys(err, errno, "cannot put the restored store in place");
-    old = cc_xasprintf("%s/data.mdb", r->kept);
-    rc = cc_file_sync_dir_of(r->data);
-    if (!rc && (mkdir(r->kept, 0700) != 0 || rename(r->tmp, old) != 0))
-        rc = errno;
-    if (!rc && !(rc = cc_file_sync_dir_of(old)) && !(rc = cc_file_sync_dir_of(r->kept)))
-        rc = cc_file_sync_dir_of(r->data);
-    free(old);
-    return rc ? cc_err_sys(err, rc, "the store is restored, but the old one could not be moved to %s", r->kept) : CC_OK;
-}
-
-/* While nobody else can open it. */
-static int replace(struct restore *r, struct cc_err *err)
-{
-    int rc = refuse_old(r, err);
-
-    if (rc)
-        return rc;
-    return access(r->data, F_OK) == 0 ? exchange(r, err) : put_in_place(r->tmp, r->data, err);
-}
-
-/* Runs fn while no process has the store open or can open it. */
-static int alone(struct restore *r, int (*fn)(struct restore *r, struct cc_err *err), struct cc_err *err)
-{
-    int gate, lock, rc = cc_db_gate(r->store, &gate, err);
-
-    if (rc)
-        return rc;
-    if (!(rc = cc_file_alone(r->store, &lock, err))) {
-        rc = fn(r, err);
-        close(lock);
-    }
-    close(gate);
-    return rc;
-}
-
-static int copy_back(struct restore *r, struct cc_err *err)
-{
-    int fd = open(r->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc;
-
-    if (fd < 0)
-        return cc_err_sys(err, errno, "cannot make %s", r->tmp);
-    if (!(rc = check_bytes(r->from, fd, &r->watcher, err)) && fsync(fd) != 0)
-        rc = cc_err_sys(err, errno, "writing %s", r->tmp);
-    r->found.bytes = (uint64_t)lseek(fd, 0, SEEK_CUR) + END_BYTES;
-    close(fd);
-    return rc ? rc : check_content(r->tmp, &r->found, &r->watcher, err);
-}
-
-/* What can refuse is asked first: the copy may take long. */
-static int run_restore(struct restore *r, struct cc_err *err)
-{
-    int rc;
-
-    if ((rc = alone(r, refuse_old, err)))
-        return rc;
-    if (!(rc = copy_back(r, err)))
-        rc = alone(r, replace, err);
-    if (rc)
-        unlink(r->tmp); /* not there, when it is in place */
-    return rc;
-}
-
-static int lock_and_restore(struct restore *r, struct cc_err *err)
-{
-    char *serve = cc_xasprintf("%s/serve.lock", r->dir);
-    int lock, rc = make_folders(r, err);
-
-    if (!rc && !(rc = cc_lock_take(serve, 0, &lock, err))) {
-        rc = run_restore(r, err);
-        close(lock);
-    } else if (rc == CC_E_EXISTS) {
-        cc_err_set(err, rc, "a cchost serve is running on %s", r->dir);
-    }
-    free(serve);
-    return rc;
-}
-
-int cc_store_restore(const char *path, const char *dir, bool force, struct cc_backup *out, bool (*stop)(void *arg),
-                     void *arg, struct cc_err *err)
-{
-    struct restore r = { .from = path, .dir = dir, .force = force, .watcher = { stop, arg } };
-    long long now = cc_wall_ms();
-    int rc = check_bytes(path, -1, &r.watcher, err);
-
-    if (rc)
-        return rc;
-    r.store = cc_xasprintf("%s/store", dir);
-    r.data = cc_xasprintf("%s/data.mdb", r.store);
-    r.tmp = cc_xasprintf("%s.restoring-%lld", r.data, now);
-    r.kept = cc_xasprintf("%s.replaced-%lld", r.store, now);
-    rc = lock_and_restore(&r, err);
-    free(r.store);
-    free(r.data);
-    free(r.tmp);
-    free(r.kept);
-    if (!rc)
-        *out = r.found;
     return rc;
 }

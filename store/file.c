@@ -50,6 +50,7 @@ static bool read_meta(int fd, off_t at, struct page_meta *out)
 
 /* ---- names: the folder has them when it is synced */
 
+/* EINVAL: a file system that has no sync for folders, and so nothing to wait for. */
 int cc_file_sync_dir_of(const char *path)
 {
     char *copy = cc_xstrdup(path);
@@ -59,7 +60,33 @@ int cc_file_sync_dir_of(const char *path)
     if (fd >= 0)
         close(fd);
     free(copy);
+    return rc == EINVAL ? 0 : rc;
+}
+
+static int make_above(const char *path, struct cc_err *err)
+{
+    char *copy = cc_xstrdup(path);
+    int rc = cc_file_make_dir(dirname(copy), err);
+
+    free(copy);
     return rc;
+}
+
+/* One that is there may be of a process that died before it could sync: so it is done again, where we may. */
+int cc_file_make_dir(const char *path, struct cc_err *err)
+{
+    bool made = mkdir(path, 0700) == 0;
+    int rc;
+
+    if (!made && errno == ENOENT) {
+        if ((rc = make_above(path, err)))
+            return rc;
+        made = mkdir(path, 0700) == 0;
+    }
+    if (!made && errno != EEXIST)
+        return cc_err_sys(err, errno, "cannot make the folder %s", path);
+    rc = cc_file_sync_dir_of(path);
+    return made && rc ? cc_err_sys(err, rc, "cannot sync the folder of %s", path) : CC_OK;
 }
 
 /* ---- the child: exit code 0 when all can be read */
@@ -94,7 +121,7 @@ static bool can_be_read(const char *file)
 static int open_lock(const char *path)
 {
     char *file = cc_xasprintf("%s/lock.mdb", path);
-    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
     free(file);
     return fd;

@@ -16,29 +16,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static struct cc_store *open_stores; /* LMDB must not be opened twice by one process */
 
 /* ---- opening */
-
-static int make_dir(const char *path, struct cc_err *err)
-{
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
-        return CC_OK;
-    return cc_err_sys(err, errno, "cannot make the folder %s", path);
-}
-
-static void sync_dir(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0)
-        return;
-    fsync(fd);
-    close(fd);
-}
 
 static int refuse_second(const char *file, const char *dir, struct cc_err *err)
 {
@@ -123,12 +105,11 @@ static int open_in(struct cc_store *s, const struct cc_store_opts *o, const char
 {
     int rc;
 
-    if ((rc = make_dir(o->dir, err)) || (rc = make_dir(path, err)) || (rc = check_not_open(path, err)) ||
-        (o->serve && (rc = lock_serve(o->dir, &s->serve_fd, err))) || (rc = open_db(s, o, path, err)))
+    if ((rc = cc_file_make_dir(o->dir, err)) || (rc = cc_file_make_dir(path, err)) ||
+        (rc = check_not_open(path, err)) || (o->serve && (rc = lock_serve(o->dir, &s->serve_fd, err))) ||
+        (rc = open_db(s, o, path, err)))
         return rc;
     first_revisions(s);
-    sync_dir(path);
-    sync_dir(o->dir);
     if ((rc = start(s, err)))
         cc_db_close(&s->db);
     return rc;

@@ -52,7 +52,7 @@ bool cc_store_key_ok(struct cc_slice key);
 
 struct cc_store_opts {
     uv_loop_t *loop;
-    const char *dir;    /* DATA_DIR; made with mode 0700 when absent. The store is in its folder "store" */
+    const char *dir;    /* DATA_DIR; made with mode 0700, durably, when absent. The store is in its folder "store" */
     bool serve;         /* takes DATA_DIR/serve.lock; a second taker is refused with CC_E_EXISTS */
     size_t map_mib;     /* first size of the map, 0: 1024. It grows by itself */
     size_t map_max_mib; /* and never beyond this, 0: 1 TiB. Then updates fail with CC_E_FULL */

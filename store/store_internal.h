@@ -58,6 +58,8 @@ void cc_entry_hash(uint64_t seq, MDB_val v, const uint8_t *before, uint8_t out[H
 int cc_file_check(const char *path, struct cc_err *err);
 /* Makes the name durable. 0 or an errno. */
 int cc_file_sync_dir_of(const char *path);
+/* Makes the folder (0700) and those above it that are absent, durably; one that is there is as good. */
+int cc_file_make_dir(const char *path, struct cc_err *err);
 /* Keeps every other process from opening it, until *fd is closed. CC_E_EXISTS: one has it open. This process
  * must not: closing any file on lock.mdb takes away the lock that LMDB holds there. */
 int cc_file_alone(const char *path, int *fd, struct cc_err *err);
@@ -129,6 +131,18 @@ int cc_db_create_tables(struct cc_db *db, MDB_txn *t); /* those that are not the
 int cc_db_put_schema(struct cc_db *db, MDB_txn *t, uint64_t schema);
 /* As cc_store_verify. */
 int cc_db_verify(struct cc_db *db, struct cc_verified *out, bool (*stop)(void *arg), void *arg, struct cc_err *err);
+
+/* ---- backup.c: what restore.c needs of it */
+
+enum { BACKUP_END_BYTES = 64 }; /* what lies behind the data */
+struct cc_watcher {             /* who may want us to stop */
+    bool (*stop)(void *arg);
+    void *arg;
+};
+/* Whether a backup is what was written, copying its data into `to` on the way when that is not -1. */
+int cc_backup_read(const char *path, int to, const struct cc_watcher *w, struct cc_err *err);
+/* Walks a file whose bytes are known to be right. */
+int cc_backup_walk(const char *file, struct cc_backup *out, const struct cc_watcher *w, struct cc_err *err);
 
 /* ---- migrate.c: an older store becomes one of ours */
 

@@ -1,5 +1,6 @@
 /* lock.c - see lock.h. flock cannot be asked, only tried: whoever asks holds the lock for an instant,
- * shared, so that askers do not see each other; a taker tries again for a moment because of them. */
+ * shared, so that askers do not see each other; a taker tries again for a moment because of them. The lock is the
+ * file's, not the name's: a taker that waited may have got that of a file which was removed meanwhile, and begins again. */
 #include "host/sys/lock.h"
 
 #include "host/sys/err.h"
@@ -8,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool try_for(int fd, unsigned patience_ms)
@@ -26,9 +28,9 @@ static bool try_for(int fd, unsigned patience_ms)
     return false;
 }
 
-int cc_lock_take(const char *path, unsigned patience_ms, int *fd, struct cc_err *err)
+static int take_once(const char *path, unsigned patience_ms, int *fd, struct cc_err *err)
 {
-    int f = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), rc;
+    int f = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600), rc;
 
     if (f < 0)
         return cc_err_sys(err, errno, "cannot open %s", path);
@@ -39,6 +41,25 @@ int cc_lock_take(const char *path, unsigned patience_ms, int *fd, struct cc_err 
     rc = errno == EWOULDBLOCK ? cc_err_set(err, CC_E_EXISTS, "%s is held by another", path)
                               : cc_err_sys(err, errno, "cannot lock %s", path);
     close(f);
+    return rc;
+}
+
+static bool has_the_name(int fd, const char *path)
+{
+    struct stat mine, named;
+
+    return fstat(fd, &mine) == 0 && stat(path, &named) == 0 && mine.st_ino == named.st_ino &&
+           mine.st_dev == named.st_dev;
+}
+
+int cc_lock_take(const char *path, unsigned patience_ms, int *fd, struct cc_err *err)
+{
+    int f = -1, rc;
+
+    while (!(rc = take_once(path, patience_ms, &f, err)) && !has_the_name(f, path))
+        close(f);
+    if (!rc)
+        *fd = f;
     return rc;
 }
 

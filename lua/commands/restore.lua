@@ -1,7 +1,6 @@
 -- cchost restore: the store as it was in a backup.
 
 local command = require "command"
-local fs = require "fs"
 local store = require "store"
 
 local M = {}
@@ -21,7 +20,6 @@ function M.run(argv)
   local options, words, settings = command.read(argv, {
     usage = "cchost restore FILE [--force]", options = { force = "flag" }, words = { 1, 1 },
   })
-  command.must(fs.mkdir(settings.DATA_DIR, tonumber("700", 8)))
   local got = command.must(store.restore(words[1], settings.DATA_DIR, { force = options.force }))
   command.out("%s: restored, %d log entries of %d objects, up to entry %d", settings.DATA_DIR, got.entries, got.objects,
     got.log_seq)

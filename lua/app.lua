@@ -43,6 +43,7 @@ end
 -- What an error value becomes. -> status, body, headers
 local function error_answer(http, err)
   local status = err.http_status or errors.status[err.code] or 500
+  if err.code == "limit" and err.retry_after then status = 429 end -- a provider's, not a size
   local message = err.message
   if status == 500 then
     log.error("app", message, { request = http:id(), code = err.code, traceback = err.traceback })

@@ -89,14 +89,15 @@ end
 function Ticket:claim(tx, rec, op, status)
   local value = { fingerprint = self.fingerprint, at = time.rfc3339(time.now()), machine = rec and rec.id, operation = op }
   if rec and (status or not op) then
-    local headers = op and { Location = "/operations/" .. op } or nil
+    local headers = { ETag = ('"%d"'):format(rec.version), Location = op and "/operations/" .. op or nil }
     value.answer = { status = status or 200, body = json.encode(rec), headers = headers }
   end
-  self.kept = value.answer ~= nil
+  self.kept = value.answer and value.answer.body
   tx:put("idempotency", self.id, value, self.who)
 end
 
--- Answers that say nothing about the request itself are not kept: the repeat shall try again.
+-- Answers that say nothing about the request itself are not kept: the repeat shall try again (or, where the effect may
+-- have taken place, be told that nobody knows).
 local function lasting(status) return status < 500 and status ~= 401 and status ~= 429 end
 
 local function keep(self, answer)
@@ -123,10 +124,10 @@ end
 function Ticket:finish(status, body, headers)
   if self.over then return end
   self.over = true
-  if status and not self.kept and lasting(status) then
+  if status and lasting(status) and self.kept ~= body then
     keep(self, { status = status, body = body or "", headers = headers })
-  elseif self.ahead and (status == 503 or status == 429) then
-    forget(self)
+  elseif self.ahead and headers and headers["Retry-After"] then
+    forget(self) -- it was turned away before it began
   end
   local turn = inside[self.id]
   inside[self.id] = nil

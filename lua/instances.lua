@@ -22,8 +22,7 @@ local time = require "time"
 local types = require "types"
 local when = require "when"
 local workflow = require "workflow"
-
-require "machines.workflows"
+local workflows = require "machines.workflows"
 
 local M = {}
 
@@ -191,15 +190,21 @@ function M.create(actor, spec)
 end
 
 local wish = { stop = "STOPPED", start = "RUNNING", delete = "DELETED" }
+local wish_of = { STOPPED = "stop", RUNNING = "start", DELETED = "delete" }
 
 -- strict forms of seed 000/001: pause only what runs, wake only what is stopped
 local strict = { pause = { verb = "stop", from = "RUNNING" }, wake = { verb = "start", from = "STOPPED" } }
 
+-- The operation that will have the last word on a machine as things are, or nil.
+local function last_word(tx, rec)
+  local last = rec.queue[#rec.queue]
+  return last and tx:get("operation", last) or workflow.current(tx, rec)
+end
+
 -- What is under way last, if it leads where `verb` would.
 local function underway(tx, rec, verb)
-  local last = rec.queue[#rec.queue]
-  local op = last and tx:get("operation", last) or workflow.current(tx, rec)
-  return op and rec.desired == wish[verb] and (verb ~= "delete" or op.kind == "delete") and op or nil
+  local op = last_word(tx, rec)
+  return op and workflows.leads(op) == wish[verb] and op or nil
 end
 
 -- Asks for what `verb` wants, unless it is so or on its way. -> operation id or nil | nil, err
@@ -211,6 +216,10 @@ local function ask(tx, actor, old, rec, form)
       from == "RUNNING" and "paused" or "woken"), { status_now = rec.status })
   end
   if not to then return refuse(rec, verb) end
+  if rec.status == "DELETED" then return nil end
+  if rec.provider == "foreign" and verb ~= "delete" then
+    return errors.fail("unsupported", "this machine came from instances.json: its server is not driven by cchost")
+  end
   local same = underway(tx, rec, verb)
   if same then return same.id end
   if verb == "stop" and rec.status == "DELETING" then return rec.operation end -- its end is a stop, too
@@ -218,6 +227,8 @@ local function ask(tx, actor, old, rec, form)
   if verb ~= "delete" and #rec.queue >= MAX_QUEUE then
     return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
   end
+  local again = rec.desired == "DELETED" and over_quota(tx, rec.owner) -- it counts again
+  if again and verb ~= "delete" then return nil, again end
   rec.desired = wish[verb]
   local op = workflow.ask(tx, "instance", rec, verb, nil, by(actor))
   record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb })
@@ -233,7 +244,9 @@ local function finished(rec, op_id, seconds)
   local now = store.get("instance", rec.id) or rec
   if not op or not workflow.over(op) then return now, false, op_id end
   if op.state == "done" then return now, true end
-  if op.state == "failed" then
+  if op.state == "failed" and op.error.code == "state" then
+    return errors.fail("state", op.error.message, { status_now = now.status })
+  elseif op.state == "failed" then
     return errors.fail("failed", "the provider could not do it: " .. op.error.message, { status_now = now.status })
   end
   return errors.fail("conflict", ("the %s was %s; the machine is %s"):format(op.kind, op.state, now.status),
@@ -283,7 +296,9 @@ end
 -- plan(rec) -> input of the workflow, or nil when nothing is to do | nil, err
 local function rebuild(actor, key, verb, seconds, plan)
   local rec, op = edit(actor, key, function(tx, old, rec)
-    if not statuses.accepts(rec.status, verb) or workflow.current(tx, rec) then return refuse(rec, verb) end
+    if not statuses.accepts(rec.status, verb) or workflow.current(tx, rec) or rec.provider == "foreign" then
+      return refuse(rec, verb)
+    end
     local input, err = plan(rec)
     if not input then return nil, err end
     input.ran = rec.status == "RUNNING"
@@ -351,6 +366,13 @@ function M.operation(actor, id, seconds)
   return runner.wait(id:lower(), seconds)
 end
 
+-- After an operation that waited was taken out: wanted is what the rest leads to, or else what is.
+local function want_what_remains(tx, rec)
+  local op = last_word(tx, rec)
+  local wanted = op and workflows.leads(op) or rec.status
+  if wish_of[wanted] then rec.desired = wanted end
+end
+
 -- Ends an operation and undoes what it did. -> operation | nil, err
 function M.cancel(actor, id, seconds)
   local op, err = M.operation(actor, id)
@@ -360,11 +382,13 @@ function M.cancel(actor, id, seconds)
     local now = tx:get("operation", op.id)
     local stale = outdated(actor, now)
     if stale then return nil, stale end
+    if workflow.over(now) then return errors.fail("state", "the operation is " .. now.state .. " and cannot be cancelled") end
     local adapter = workflow.adapter(now.subject)
     local old = adapter.get(tx, now.machine)
     local rec = adapter.edit(old)
     local done, why = workflow.cancel(tx, rec, now)
     if not done then return nil, why end
+    if now.state == "cancelled" then want_what_remains(tx, rec) end
     adapter.save(tx, old, rec, "cancel_asked", by(actor), { operation = now.id, verb = now.kind })
     if actor.idempotent then actor.idempotent:claim(tx, rec, now.id) end
     return true

@@ -29,7 +29,7 @@ end
 local resumes = { STARTING = "create", STOPPING = "stop", DELETING = "delete" }
 
 local function end_operation(tx, id)
-  local op = id and tx:get("operation", id)
+  local op = id and id ~= json.null and tx:get("operation", id)
   if not op or op.state ~= "running" then return end
   op.state, op.finished_at = "superseded", op.created_at
   tx:put("operation", id, op)

@@ -10,7 +10,11 @@
 -- Sweeps stay inside the provider's budget: PROVIDER_REQUESTS_PER_HOUR counts all its calls, and a sweep waits when
 -- less than half of it is left, so that it never takes from what users ask for.
 --
--- The record "provider" (id: its name): {id, ok, error, since, orphans = {short = first seen}, operation, queue, version}.
+-- What could not be put right is tried again by later sweeps, after pauses that double up to an hour (`drift` in the
+-- record: {work, count, next_at}).
+--
+-- The record "provider" (id: its name): {id, ok, error, since = of that, orphans = {short = {since, count, next_at}},
+-- operation, queue, version}. A provider that was once asked has one, and is swept from then on.
 
 local freshness = require "machines.freshness"
 local json = require "json"
@@ -26,9 +30,11 @@ local workflow = require "workflow"
 
 local M = {}
 
-M.settings = { orphans = "report", grace_seconds = 3600 }
+M.settings = { sweep_seconds = 30, orphans = "report", grace_seconds = 3600 }
 -- How many: sweeps done, failed and put off (budget); records that disagreed; orphans of the last sweeps.
 M.counters = { sweeps = 0, failures = 0, deferred = 0, drift = 0, orphans = 0 }
+
+local orphans_of = {} -- [provider] = how many its last sweep saw
 
 local function now_text() return time.rfc3339(time.now()) end
 
@@ -69,6 +75,7 @@ workflow.define("destroy_orphan", {
   steps = { { name = "destroy", run = function(x)
     local p, err = providers.get(x.rec.id)
     if not p then return nil, err end
+    if store.lookup("instance_short", x.op.input.short) then return true end -- it has come to be known meanwhile
     return p:destroy("cc-" .. x.op.input.short, { deadline = x.seconds })
   end } },
   finish = function(rec, op)
@@ -97,7 +104,21 @@ function M.judge(rec, state, age)
     return "delete", "delete_again", "it is still to be deleted"
   elseif rec.status == "ERROR" and rec.desired == "RUNNING" and state == "running" then
     return "adopt", "adopted", "it runs at the provider after all"
+  elseif rec.status == "ERROR" and rec.desired == "STOPPED" and state == "stopped" then
+    return "adopt", "adopted", "it is stopped at the provider after all"
+  elseif rec.status == "ERROR" and rec.desired == "STOPPED" and up then
+    return "stop", "found_running", "it runs at the provider, though it was to be stopped"
   end
+end
+
+local LAST_PAUSE, FORGIVEN = 3600, 7200 -- seconds
+
+-- The account of what is tried again and again: nil when it is too early, else the account with this try.
+local function next_try(tried, work)
+  if not tried or tried.work ~= work or -steady.left(tried.next_at) > FORGIVEN then tried = { count = 0 } end
+  if tried.next_at and steady.left(tried.next_at) > 0 then return nil end
+  local pause = tried.count > 0 and math.min(LAST_PAUSE, M.settings.sweep_seconds * 2 ^ (tried.count - 1)) or 0
+  return { work = work, count = tried.count + 1, next_at = steady.after(pause) }
 end
 
 local function age_of(rec) return -steady.left(rec.status_at) end
@@ -113,14 +134,19 @@ local function act(id, version, state)
     local rec = record.edit(old)
     local type, reason
     kind, type, reason = M.judge(rec, state, age_of(rec))
-    if not kind then return false end
+    local tried = kind and next_try(rec.drift, kind)
+    if not tried then
+      kind = nil
+      return false
+    end
+    rec.drift = tried
     if kind == "adopt" then
-      record.enter(rec, "RUNNING")
+      record.enter(rec, state == "stopped" and "STOPPED" or "RUNNING")
       rec.error, rec.provider_id = nil, "cc-" .. rec.short
     else
       workflow.ask(tx, "instance", rec, kind, nil, "system")
     end
-    record.save(tx, old, rec, type, "system", { drift = type, reason = reason })
+    record.save(tx, old, rec, type, "system", { reason = reason }, true)
     return true
   end)
   if not done or not kind then return false end
@@ -150,26 +176,43 @@ end
 
 -- ---- one sweep
 
+local good = {} -- [provider] = when it was last listed, RFC 3339
+
+-- Its machines' records were true at the last good list; before this process had one, when the provider's record says.
 local function lost(name, err)
   M.counters.failures = M.counters.failures + 1
-  log.error("reconcile", "the provider's machines could not be listed", { provider = name, error = tostring(err) })
+  local known = store.get("provider", name)
+  local since = good[name] or known and known.since or now_text()
+  if not freshness.since(name) then
+    log.error("reconcile", "the provider's machines cannot be listed", { provider = name, error = tostring(err), since = since })
+  end
+  freshness.lost(name, since)
+  if known and not known.ok then return end
   update_provider(name, function(rec)
-    if not rec.ok then return end
-    rec.ok, rec.error, rec.since = false, tostring(err), now_text()
+    rec.ok, rec.error, rec.since = false, tostring(err), since
     return "unreachable", { error = rec.error }
   end)
-  freshness.lost(name, now_text())
 end
 
 local function found(name)
+  if freshness.since(name) then log.info("reconcile", "the provider can be listed again", { provider = name }) end
   freshness.found(name)
+  good[name] = now_text()
   local known = store.get("provider", name)
-  if known == nil or known.ok then return end
-  update_provider(name, function(rec)
-    if rec.ok then return end
-    rec.ok, rec.error, rec.since = true, nil, now_text()
+  if known and known.ok then return end
+  update_provider(name, function(rec, tx)
+    if not known then return tx:put("provider", name, rec) and nil end -- the first time: nothing has changed
+    rec.ok, rec.error, rec.since = true, nil, good[name]
     return "reachable"
   end)
+end
+
+-- At the start of serve: what was out of reach when the last one ended is so until it has been asked.
+function M.remember()
+  for _, row in ipairs(store.list("provider")) do
+    local rec = json.decode(row.json)
+    if not rec.ok then freshness.lost(rec.id, rec.since) end
+  end
 end
 
 -- -> {short = state} of ours
@@ -182,16 +225,18 @@ local function by_short(infos)
   return out
 end
 
--- Records that the list contradicts, each asked for once more. `candidates`: uuids.
+-- Records that the list contradicts, each asked for once more, as long as the provider answers. `candidates`: uuids.
 local function confirm(name, candidates)
-  for _, id in ipairs(candidates) do
-    if providers.within_budget(name, 0.25) then
-      local rec = store.get("instance", id)
-      local _, err
-      if rec then _, err = M.look(rec) end
-      if err and err.code == "cancelled" then return end -- the program ends
-    else
-      M.counters.deferred = M.counters.deferred + 1
+  for i, id in ipairs(candidates) do
+    local rec, _, err = store.get("instance", id), nil, nil
+    local allowed = providers.within_budget(name, 0.25)
+    if allowed and rec then _, err = M.look(rec) end
+    if err or not allowed then
+      M.counters.deferred = M.counters.deferred + #candidates - i + 1
+      if err and err.code ~= "cancelled" then
+        log.warn("reconcile", "the rest waits for the next sweep", { provider = name, error = tostring(err) })
+      end
+      return
     end
   end
 end
@@ -231,42 +276,63 @@ local function compare(name, states)
   return candidates, orphans
 end
 
+-- What the list of orphans becomes, with those that are new, and those whose end is due now. Pure but for the clock.
+local function next_orphans(was, shorts)
+  local is, fresh, ripe = {}, {}, {}
+  for _, short in ipairs(shorts) do
+    local known = was[short]
+    if not known then fresh[#fresh + 1] = short end
+    known = known or { since = steady.after(0) }
+    if M.settings.orphans == "delete" and -steady.left(known.since) >= M.settings.grace_seconds then
+      local tried = next_try(known.count and { work = "destroy", count = known.count, next_at = known.next_at }, "destroy")
+      if tried then
+        ripe[#ripe + 1] = short
+        known = { since = known.since, count = tried.count, next_at = tried.next_at }
+      end
+    end
+    is[short] = known
+  end
+  return is, fresh, ripe
+end
+
 -- Keeps the list of orphans, and asks for the end of those whose time has come.
 local function keep_orphans(name, shorts)
   local known = store.get("provider", name)
+  orphans_of[name] = #shorts
+  M.counters.orphans = 0
+  for _, n in pairs(orphans_of) do M.counters.orphans = M.counters.orphans + n end
   if #shorts == 0 and (known == nil or next(known.orphans) == nil) then return end
-  local ripe, fresh
+  local fresh, ripe
   update_provider(name, function(rec, tx)
-    ripe, fresh = {}, {}
-    local was, is = rec.orphans, {}
-    for _, short in ipairs(shorts) do
-      is[short] = was[short] or steady.after(0)
-      if not was[short] then fresh[#fresh + 1] = short end
-      local age = -steady.left(is[short])
-      if M.settings.orphans == "delete" and age >= M.settings.grace_seconds then ripe[#ripe + 1] = short end
-    end
-    rec.orphans = is
-    for _, short in ipairs(workflow.current(tx, rec) and {} or ripe) do
+    fresh, ripe = {}, {}
+    if workflow.current(tx, rec) then return end -- some are being destroyed: the next sweep sees what is left
+    local was = rec.orphans
+    rec.orphans, fresh, ripe = next_orphans(was, shorts)
+    for _, short in ipairs(ripe) do
       workflow.ask(tx, "provider", rec, "destroy_orphan", { short = short }, "system")
     end
     if #fresh > 0 then return "orphans_found", { orphans = json.array(fresh) } end
     if #ripe > 0 then return "orphans_due", { orphans = json.array(ripe) } end
-    if record.differs({ o = was }, { o = is }) then return "orphans_gone" end
+    if record.differs({ o = was }, { o = rec.orphans }) then return "orphans_gone" end
   end)
-  M.counters.orphans = #shorts
   for _, short in ipairs(fresh) do
     log.warn("reconcile", "the provider has a machine that no record knows", { provider = name, machine = "cc-" .. short })
   end
   if #ripe > 0 then runner.drive("provider", name) end
 end
 
--- Compares one provider's machines with the records. -> true, or nil when it could not be done now
-function M.sweep(name)
+local sweeping = {} -- [provider]
+local STALE_MS = 600000 -- records of a provider that no sweep could ask for so long are stale
+
+-- The budget does not allow a sweep now.
+local function put_off(name)
+  M.counters.deferred = M.counters.deferred + 1
+  if good[name] and time.now() - time.parse(good[name]) > STALE_MS then freshness.lost(name, good[name]) end
+end
+
+local function sweep(name)
   local p, err = providers.get(name)
-  if p and not providers.within_budget(name, 0.5) then
-    M.counters.deferred = M.counters.deferred + 1
-    return nil
-  end
+  if p and not providers.within_budget(name, 0.5) then return put_off(name) end
   local infos
   if p then infos, err = p:list { deadline = providers.seconds } end
   if not infos then
@@ -281,12 +347,21 @@ function M.sweep(name)
   return true
 end
 
+-- Compares one provider's machines with the records, unless that is under way. -> true, or nil when it could not be done
+function M.sweep(name)
+  if sweeping[name] then return nil end
+  sweeping[name] = true
+  local ok, done = xpcall(sweep, debug.traceback, name)
+  sweeping[name] = nil
+  if not ok then error(done, 0) end
+  return done
+end
+
 -- The providers that have, or may have, machines of ours.
 function M.in_use(default)
   local out = { default }
   for _, name in ipairs(providers.names()) do
-    local some = store.scan("instance_running", { prefix = name .. "/", limit = 1 })
-    if name ~= default and (providers.opened(name) or #some > 0) then out[#out + 1] = name end
+    if name ~= default and (providers.opened(name) or store.raw("provider", name)) then out[#out + 1] = name end
   end
   return out
 end

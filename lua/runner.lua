@@ -69,6 +69,7 @@ end
 -- A record that did not change is not written. -> true, or nil when this process ends
 local function commit(subject, id, seen, change)
   local adapter = workflow.adapter(subject)
+  local pause = 1
   while true do
     local over
     local ok, err = store.update(function(tx)
@@ -76,9 +77,9 @@ local function commit(subject, id, seen, change)
       if not op or op.version ~= seen.version then return true end
       local old = adapter.get(tx, id)
       local rec = adapter.edit(old)
-      local type, note = change(tx, rec, op)
+      local type, note, named = change(tx, rec, op)
       over = workflow.over(op)
-      if type and adapter.differs(old, rec) then adapter.save(tx, old, rec, type, "system", note) end
+      if type and adapter.differs(old, rec) then adapter.save(tx, old, rec, type, "system", note, named) end
       return true
     end)
     if ok then
@@ -86,9 +87,12 @@ local function commit(subject, id, seen, change)
       return true
     end
     if err.code == "cancelled" then return nil end
-    log.error("runner", "cannot record what was done", { subject = id, operation = seen.id, error = tostring(err) })
-    local _, interrupted = task.sleep(1)
+    if pause == 1 then
+      log.error("runner", "cannot record what was done; trying on", { subject = id, operation = seen.id, error = tostring(err) })
+    end
+    local _, interrupted = task.sleep(pause)
     if interrupted then return nil end
+    pause = math.min(pause * 2, 30)
   end
 end
 
@@ -153,7 +157,8 @@ local function settle(subject, rec, op, result, err)
   if result ~= nil then
     return commit(subject, rec.id, op, function(tx, now, o)
       workflow.step_done(tx, now, o, result)
-      return workflow.definition(o.kind).event or event_of(o, o.state)
+      local event = workflow.over(o) and workflow.definition(o.kind).event
+      return event or event_of(o, o.state), nil, event ~= nil and event ~= false
     end)
   end
   local more = again(subject, rec, op, err)
@@ -194,6 +199,7 @@ local function round(run, subject, rec, op)
   end
   if op.state == "running" and op.attempts > 1 and #rec.queue > 0 then
     return commit(subject, rec.id, op, function(tx, now, o)
+      if #now.queue == 0 then return end -- what waited has been cancelled
       workflow.give_way(tx, now, o)
       return event_of(o, "superseded")
     end)
@@ -201,9 +207,13 @@ local function round(run, subject, rec, op)
   if op.next_at ~= json.null and steady.left(op.next_at) > 0 then return pause(run, op) end
   local result, err = try(run, rec, op)
   if result == nil and err.code == "cancelled" then
-    if not run.interrupted then return nil end
-    run.interrupted = false -- by a delete or a cancel, which has changed the operation: look again
-    return true
+    if run.interrupted then -- by a delete or a cancel, which has changed the operation: look again
+      run.interrupted = false
+      return true
+    end
+    local _, ends = task.sleep(0.01)
+    if ends then return nil end
+    err = errors.new("unavailable", "the provider gave the call up: " .. err.message, { retryable = true })
   end
   return settle(subject, rec, op, result, err)
 end
@@ -216,6 +226,16 @@ local function drop(subject, id)
   end)
 end
 
+-- A fault of cchost in what follows a step: the operation ends, or its effect would be had again and again. The
+-- record keeps its status; the watch ends that.
+local function broken(subject, rec, op, traceback)
+  log.error("runner", "a workflow raised", { subject = rec.id, operation = op.id, step = op.step, traceback = traceback })
+  return commit(subject, rec.id, op, function(tx, now, o)
+    workflow.expire(tx, now, "the step " .. tostring(o.step) .. " failed by a fault of cchost")
+    return event_of(o, "failed")
+  end)
+end
+
 local function walk(run, subject, id)
   while true do
     local rec, op = read(subject, id)
@@ -223,7 +243,9 @@ local function walk(run, subject, id)
       if not store.raw(subject, id) then drop(subject, id) end
       return
     end
-    if not round(run, subject, rec, op) then return end
+    local ok, on = xpcall(round, debug.traceback, run, subject, rec, op)
+    if not ok then on = broken(subject, rec, op, on) end
+    if not on then return end
   end
 end
 

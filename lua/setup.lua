@@ -5,12 +5,14 @@
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
 local instances = require "instances"
+local log = require "log"
 local migrations = require "migrations"
 local providers = require "providers"
 local reconcile = require "reconcile"
 local retention = require "retention"
 local runner = require "runner"
 local statuses = require "statuses"
+local steady = require "steady"
 local store = require "store"
 
 local M = {}
@@ -22,12 +24,29 @@ function M.use(settings)
   runner.seconds = settings.PROVIDER_SECONDS
   instances.settings.provider = settings.PROVIDER
   instances.settings.quota = settings.QUOTA_INSTANCES
+  reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
   retention.settings = {
     log_days = settings.LOG_DAYS, tombstone_days = settings.TOMBSTONE_DAYS, operation_days = settings.OPERATION_DAYS,
   }
   return statuses.extend(changes)
+end
+
+-- The clock of deadlines is one on this host until it boots again: serve says which, scripts take it.
+local function share_clock(serve)
+  local boot = (fs.read("/proc/sys/kernel/random/boot_id", 64) or "?"):match("^%S+")
+  if serve then
+    local _, err = store.update(function(tx)
+      tx:put("meta", "clock", { boot = boot, offset = math.floor(steady.offset()) })
+      return true
+    end)
+    if err then log.warn("setup", "scripts cannot be told the clock of deadlines", { error = tostring(err) }) end
+    return true
+  end
+  local clock = store.get("meta", "clock")
+  if clock and clock.boot == boot then steady.adopt(clock.offset) end
+  return true
 end
 
 function M.open(settings, options)
@@ -37,6 +56,7 @@ function M.open(settings, options)
     function() return store.open { dir = settings.DATA_DIR, serve = options.serve } end,
     function() return runner.setup(settings.DATA_DIR) end,
     migrations.run,
+    function() return share_clock(options.serve) end,
   } do
     ok, err = step()
     if not ok then return nil, err end

@@ -12,7 +12,7 @@ local errors = require "errors"
 
 local M = {}
 
-M.first = "STARTING"
+M.first, M.last = "STARTING", "DELETED"
 
 local initial = {
   { name = "STARTING", done = "RUNNING", seconds = 900, expires = "ERROR",
@@ -81,7 +81,27 @@ local function unreachable(table_, known)
   end
 end
 
--- A chain of deadlines must end in a settled status; so must what stop and delete lead to, for they are the ways out.
+-- Where a status leads when all its work is done; nil when that never ends.
+local function end_of(s, known, limit)
+  for _ = 1, limit do
+    if s.settled then return s end
+    s = known[s.done]
+  end
+end
+
+-- stop must end in a status in which it has nothing to do, delete in DELETED: they are the ways out.
+local function no_way_out(table_, known)
+  for _, s in ipairs(table_) do
+    local stopped = end_of(known[s.accepts.stop], known, #table_)
+    if not stopped or stopped.accepts.stop ~= stopped.name then
+      return ("stop of what is %s does not end in a status that is stopped"):format(s.name)
+    end
+    local deleted = end_of(known[s.accepts.delete], known, #table_)
+    if not deleted or deleted.name ~= M.last then return ("delete of what is %s does not end in %s"):format(s.name, M.last) end
+  end
+end
+
+-- A chain of deadlines must end in a settled status.
 local function circle(table_, known)
   for _, s in ipairs(table_) do
     local at, steps = s, 0
@@ -102,11 +122,12 @@ function M.check(table_)
   if not known[M.first] then
     return errors.fail("invalid", "statuses: " .. M.first .. " is missing; every machine begins with it")
   end
+  if not known[M.last] then return errors.fail("invalid", "statuses: " .. M.last .. " is missing; every machine ends there") end
   for _, s in ipairs(table_) do
     local why = form_fault(s, known)
     if why then return errors.fail("invalid", "statuses: " .. why) end
   end
-  local why = unreachable(table_, known) or circle(table_, known)
+  local why = unreachable(table_, known) or circle(table_, known) or no_way_out(table_, known)
   if why then return errors.fail("invalid", "statuses: " .. why) end
   return true
 end

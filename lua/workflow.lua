@@ -6,6 +6,8 @@
 --     subject = "instance",            kind of record; its adapter {get, edit, differs, save} is given to workflow.subject
 --     overtakes = true                 supersedes all that is under way (delete), else it waits its turn
 --     cancel = true                    may be cancelled while it runs
+--     refuses = function(rec, op) -> sentence or nil     asked again when it has waited and is to begin
+--     event = "resized"                name of the entry in the log that says that it is done
 --     begin = function(rec, op)        what the record says while the first step runs
 --     steps = { { name =,
 --       when = function(rec, op)       absent: always; false: the step is left out
@@ -222,7 +224,7 @@ local function undo_step(tx, rec, op, name)
   put(tx, op, rec.owner)
 end
 
--- Ends what cannot be done: by undoing it, if there is something to undo. `done_at`: with this step's own half effect.
+-- Ends what cannot be done: by undoing it, this step's own half effect first, if there is something to undo.
 local function give_up(tx, rec, op, err, state)
   local def = definitions[op.kind]
   op.outcome = state

@@ -23,6 +23,7 @@ or fewer is one commit. Each machine's log begins anew, with its whole record.
 local STATE_MAX = 64 * 1024 * 1024
 
 local function import_state(path)
+  command.must(migrations.run()) -- a new store is of the newest version
   local n, faults = transfer_state.import(command.must(fs.read(path, STATE_MAX)))
   if n then return command.out("machines imported: %d", n) end
   for _, fault in ipairs(faults) do io.stderr:write("cchost: ", path, ": ", fault, "\n") end

@@ -1,8 +1,10 @@
 -- cchost operations: the work that is under way or was.
 
 local command = require "command"
+local ids = require "ids"
 local json = require "json"
 local store = require "store"
+local workflow = require "workflow"
 
 local M = {}
 
@@ -16,8 +18,6 @@ the last error. ID is that of one operation, which is printed whole, as JSON.
   --json   one JSON object a line
 ]]
 
-local over = { done = true, failed = true, cancelled = true, superseded = true }
-
 local function print_row(text, op, as_json)
   if as_json then return command.out("%s", text) end
   local err = type(op.last_error) == "table" and op.last_error.message or ""
@@ -30,7 +30,7 @@ local function print_all(options)
     page = command.must(store.list("operation", { after = after, limit = 500 }))
     for _, row in ipairs(page) do
       local op = json.decode(row.json)
-      if options.all or not over[op.state] then print_row(row.json, op, options.json) end
+      if options.all or not workflow.over(op) then print_row(row.json, op, options.json) end
       after = row.id
     end
   until #page < 500
@@ -42,7 +42,7 @@ function M.run(argv)
   })
   command.open(settings)
   if not words[1] then return print_all(options) end
-  local text = store.raw("operation", words[1])
+  local text = ids.is_uuid(words[1]) and store.raw("operation", words[1]:lower())
   if not text then command.fail("there is no operation %s", words[1]) end
   command.out("%s", text)
 end

@@ -108,6 +108,7 @@ local function start(settings)
   local key, place = api_key(settings)
   if not key then return nil, place end
   require("app").api_key = key
+  reconcile.remember()
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
   local server
@@ -130,7 +131,7 @@ end
 -- What a serving process does besides answering.
 local function look_after(settings)
   every(settings.SWEEP_SECONDS, function()
-    for _, name in ipairs(reconcile.in_use(settings.PROVIDER)) do reconcile.sweep(name) end
+    for _, name in ipairs(reconcile.in_use(settings.PROVIDER)) do task.spawn(reconcile.sweep, name) end
   end)
   every(WATCH_SECONDS, function()
     watch.expire()

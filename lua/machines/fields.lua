@@ -30,7 +30,7 @@ local function volumes_fault(list)
 end
 
 local function user_fault(id)
-  if type(id) == "number" and id >= 1 and id == math.floor(id) then return end
+  if type(id) == "number" and id >= 1 and id <= 2 ^ 53 and id == math.floor(id) then return end
   if type(id) == "string" and #id <= 64 and id:match("^[%w-]+$") and id ~= "operator" then return end
   return "the id of a user expected"
 end

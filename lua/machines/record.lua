@@ -144,12 +144,11 @@ function M.enter(rec, status)
 end
 
 -- In an update: writes the record. `old`: as M.get gave it, nil for a new one. A change of status names the event by
--- itself (STOPPING: "stopping", ERROR: "failed"), `type` is for all others, for a new record and where `note.drift` says
--- that the provider was found otherwise.
-function M.save(tx, old, rec, type, by, note)
+-- itself (STOPPING: "stopping", ERROR: "failed"), unless `type` says more than that (`named`).
+function M.save(tx, old, rec, type, by, note, named)
   rec.version = old and old.version + 1 or 1
   rec.updated_at = time.rfc3339(tx:now())
-  if old and old.status ~= rec.status and not (note and note.drift) then
+  if old and old.status ~= rec.status and not named then
     type = rec.status == "ERROR" and "failed" or rec.status:lower()
   end
   reindex(tx, old, rec)

@@ -97,16 +97,23 @@ local function is_running(rec)
   rec.last_activity_at = rec.status_at
 end
 
+-- Work that failed leads where its status leads when its time is over.
 local function failed(rec, _, err)
-  record.enter(rec, "ERROR")
+  record.enter(rec, statuses.get(rec.status).expires or "ERROR")
   rec.error = err.message
+end
+
+-- ... and work that succeeded where the table says.
+local function done(rec)
+  record.enter(rec, statuses.get(rec.status).done)
+  rec.error = nil
 end
 
 -- A start or create that was cancelled, and undone, leaves a machine that is off; any other failure is an ERROR.
 local function failed_to_start(rec, op, err, undone)
   if err.code ~= "cancelled" or not undone then return failed(rec, op, err) end
   record.enter(rec, "STOPPED")
-  rec.desired = "STOPPED"
+  if #rec.queue == 0 then rec.desired = "STOPPED" end
 end
 
 -- ---- to run and to stop
@@ -138,11 +145,7 @@ workflow.define("stop", {
   subject = "instance", begin = entering "STOPPING",
   refuses = starting.refuses,
   steps = { { name = "stop", run = stop } },
-  finish = function(rec)
-    record.enter(rec, "STOPPED")
-    rec.error = nil
-  end,
-  fail = failed,
+  finish = done, fail = failed,
 })
 
 -- ---- to end
@@ -151,8 +154,7 @@ workflow.define("delete", {
   subject = "instance", overtakes = true, begin = entering "DELETING",
   steps = { { name = "destroy", run = destroy } },
   finish = function(rec)
-    record.enter(rec, "DELETED")
-    rec.error = nil
+    done(rec)
     rec.deleted_at = rec.status_at
   end,
   fail = failed,
@@ -256,10 +258,9 @@ workflow.define("detach", {
   finish = on_again, fail = back_or_failed,
 })
 
--- Whether a machine with work in this status may have been given up on: what is to be done when a deadline passes.
-function M.expired(rec)
-  record.enter(rec, statuses.get(rec.status).expires)
-  rec.error = "its time was over: nothing more was heard of the work"
-end
+local leads = { create = "RUNNING", start = "RUNNING", recover = "RUNNING", stop = "STOPPED", delete = "DELETED" }
+
+-- The settled status that an operation leads to, or nil for one that leaves a machine as it is.
+function M.leads(op) return leads[op.kind] or op.input.ran and "RUNNING" or nil end
 
 return M

@@ -253,10 +253,10 @@ test('a command with a key is run at most once: after a crash the repeat says th
   await until(async () => (await first.call('GET', '/providers')).body.providers[0].calls.waiting > 0, 'it is under way');
   await first.kill();
   await cut;
-  const s = await serve(t, `{state="${dir}/world",exec={fail=1,code="unavailable"}}`, {}, dir);
+  const s = await serve(t, `{state="${dir}/world",exec={fail=1,code="limit",retry_after_ms=1000}}`, {}, dir);
   const r = await exec(s, 'cut');
   assert.deepStrictEqual([r.status, r.body.code], [409, 'conflict'], r.text);
-  assert.strictEqual((await exec(s, 'busy')).status, 503); // it did not begin,
+  assert.strictEqual((await exec(s, 'busy')).headers['retry-after'], '1'); // it did not begin,
   assert.strictEqual((await exec(s, 'busy')).status, 200); // so it may
   assert.strictEqual((await exec(s, 'busy')).headers['idempotency-replayed'], 'true');
 });
@@ -312,4 +312,5 @@ test('a provider that cannot be asked makes records stale, and nothing else', as
   assert.strictEqual((await s.call('POST', `/instances/${m.id}/stop`)).status, 200);
   const types = (await s.call('GET', '/events?kind=provider')).body.map((e) => e.type);
   assert.deepStrictEqual(types, ['unreachable']);
+  assert.strictEqual((s.log.match(/cannot be listed/g) || []).length, 1);
 });

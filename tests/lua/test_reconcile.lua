@@ -14,7 +14,7 @@ local dir = t.tmpdir()
 local world = dir .. "/world"
 assert(require("setup").open({
   DATA_DIR = dir, STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 5, PROVIDER = "mock",
-  QUOTA_INSTANCES = 10, ORPHANS = "report", ORPHAN_GRACE_SECONDS = 0, MOCK = { state = world },
+  QUOTA_INSTANCES = 10, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0, MOCK = { state = world },
 }, { serve = true }))
 local other = assert(provider.open("mock", { state = world }))
 local me = instances.operator
@@ -45,6 +45,7 @@ t.test("judge: what follows from a record and a state", function()
     { "DELETED", "DELETED", "absent", nil }, { "DELETED", "DELETED", "stopped", "cleanup" },
     { "ERROR", "DELETED", "absent", "delete" }, { "ERROR", "DELETED", "running", "delete" },
     { "ERROR", "RUNNING", "running", "adopt" }, { "ERROR", "RUNNING", "stopped", nil },
+    { "ERROR", "STOPPED", "running", "stop" }, { "ERROR", "STOPPED", "stopped", "adopt" }, { "ERROR", "STOPPED", "absent", nil },
     { "RUNNING", "RUNNING", "starting", "recover", 3600 }, { "ERROR", "RUNNING", "starting", nil },
     { "STOPPED", "STOPPED", "starting", "stop", 3600 }, { "STARTING", "RUNNING", "absent", nil }, { "DELETING", "DELETED", "running", nil },
   }
@@ -58,7 +59,7 @@ t.test("a sweep of what agrees does nothing", function()
   local version = now(m).version
   sweep()
   t.eq(now(m).version, version)
-  t.eq(store.get("provider", "mock"), nil)
+  t.eq(store.get("provider", "mock").ok, true)
 end)
 
 t.test("what should run and does not is started again", function()
@@ -129,7 +130,8 @@ t.test("an orphan is reported once, and gone from the report when it is gone", f
   t.ok(p.orphans.aaaaaaaaaaaa)
   t.eq(reconcile.counters.orphans, 1)
   local found = store.history("provider", "mock", {})
-  t.eq(#found, 1); t.eq(found[1].type, "orphans_found"); t.eq(json.decode(found[1].data).orphans[1], "aaaaaaaaaaaa")
+  t.eq(#found, 1); t.eq(found[1].type, "orphans_found")
+  t.eq(json.decode(found[1].data).orphans[1], "aaaaaaaaaaaa")
   t.ok(other:status("cc-aaaaaaaaaaaa"))
   assert(other:destroy("cc-aaaaaaaaaaaa"))
   sweep()

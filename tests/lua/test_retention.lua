@@ -14,7 +14,7 @@ local NEVER = 36500
 
 assert(require("setup").open({
   DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
-  QUOTA_INSTANCES = 0, ORPHANS = "report", ORPHAN_GRACE_SECONDS = 0,
+  QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }, { serve = true }))
 
 -- A millisecond in which nothing happens, after all that has.

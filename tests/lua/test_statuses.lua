@@ -55,6 +55,11 @@ t.test("deadlines that lead in a circle are refused", function()
   refused(list, "in a circle")
 end)
 
+t.test("stop and delete that lead elsewhere are refused", function()
+  refused(with("ERROR", function(s) s.accepts.delete = "RUNNING" end), "delete of what is ERROR does not end in DELETED")
+  refused(with("ERROR", function(s) s.accepts.stop = "STARTING" end), "stop of what is ERROR does not end")
+end)
+
 t.test("a status that is unknown, twice there, unnamed or out of reach is refused", function()
   refused(with("RUNNING", function(s) s.accepts.stop = "ASLEEP" end), "leads to ASLEEP, which is no status")
   local twice = copy(statuses.list())

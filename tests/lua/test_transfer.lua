@@ -12,7 +12,7 @@ local transfer_state = require "transfer_state"
 
 local settings = {
   DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
-  QUOTA_INSTANCES = 10, ORPHANS = "report", ORPHAN_GRACE_SECONDS = 0,
+  QUOTA_INSTANCES = 10, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }
 
 -- An empty store in the place of the one that is open.

@@ -239,7 +239,7 @@ int cc_db_last_seq(struct cc_db *db, MDB_txn *t, uint64_t *out)
     rc = mdb_cursor_get(c, &k, &v, MDB_LAST);
     mdb_cursor_close(c);
     if (!rc)
-        *out = cc_get64(k.mv_data);
+        rc = cc_key_seq(k, out);
     else if (rc == MDB_NOTFOUND)
         *out = rc = 0;
     return rc;
@@ -255,8 +255,8 @@ int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first)
 
     if (rc && rc != MDB_NOTFOUND)
         return rc;
-    if (!rc)
-        next = cc_get64(v.mv_data);
+    if (!rc && (v.mv_size != 8 || (next = cc_get64(v.mv_data)) == 0 || next > REV_LAST - REV_BLOCK))
+        return CC_E_CORRUPT;
     cc_put64(b, next + REV_BLOCK);
     if ((rc = cc_db_put(db, t, T_META, key, SLICE(b, 8))))
         return rc;

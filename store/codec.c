@@ -41,6 +41,14 @@ bool cc_store_name_ok(struct cc_slice name)
 
 bool cc_store_key_ok(struct cc_slice key) { return key.len > 0 && key.len <= CC_STORE_KEY_MAX; }
 
+int cc_key_seq(MDB_val key, uint64_t *out)
+{
+    if (key.mv_size != 8)
+        return CC_E_CORRUPT;
+    *out = cc_get64(key.mv_data);
+    return 0;
+}
+
 struct cc_slice cc_key(uint8_t buf[KEY_BYTES], const char *name, struct cc_slice rest)
 {
     size_t n = strlen(name);

@@ -15,8 +15,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -91,26 +93,39 @@ int cc_file_make_dir(const char *path, struct cc_err *err)
 
 /* ---- the child: exit code 0 when all can be read */
 
-static void read_all(const char *file)
+/* Locks belong to open files, so they would outlive a parent that is killed, as long as the child has them, too. */
+static void hold_nothing_and_die_with(pid_t parent)
 {
     struct rlimit no_core = { 0, 0 };
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    closefrom(STDERR_FILENO + 1);
+    setrlimit(RLIMIT_CORE, &no_core);
+}
+
+/* A compact copy accounts for every page: the last one that the file names must be the last one that there is. */
+static void read_all(const char *file)
+{
     struct cc_verified all;
     struct cc_db db;
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
-    setrlimit(RLIMIT_CORE, &no_core);
-    if (null >= 0)
-        dup2(null, STDERR_FILENO); /* LMDB's last words help nobody */
-    _exit(cc_db_look(&db, file, NULL) || cc_db_verify(&db, &all, NULL, NULL, NULL));
+    dup2(null, STDERR_FILENO); /* LMDB's last words help nobody */
+    _exit(null < 0 || cc_db_look(&db, file, NULL) || cc_db_verify(&db, &all, NULL, NULL, NULL) ||
+          cc_db_copy(&db, null));
 }
 
 static bool can_be_read(const char *file)
 {
     int status = -1;
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
 
-    if (pid == 0)
+    if (pid == 0) {
+        hold_nothing_and_die_with(parent);
         read_all(file);
+    }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return status == 0;
@@ -181,9 +196,12 @@ static int check(int fd, const char *path, const char *file, struct cc_err *err)
 {
     struct page_meta a, b, *newest;
 
-    if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b))
+    if (!read_meta(fd, 0, &a) || !read_meta(fd, a.page_size, &b) || a.page_size != b.page_size)
         return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken, or not a store of cchost; restore a backup", path);
     newest = a.txn > b.txn ? &a : &b;
+    if (newest->mapsize > INT64_MAX || newest->last_page >= newest->mapsize / a.page_size)
+        return cc_err_set(err, CC_E_CORRUPT, "%s/data.mdb is broken: it has more pages than its map; restore a backup",
+                          path);
     return mend(fd, (newest->last_page + 1) * a.page_size, path, file, err);
 }
 

@@ -67,13 +67,14 @@ static int walk(struct cc_store *s, uint64_t after, size_t limit, bool reverse, 
     struct cc_entry e;
     MDB_cursor *c;
     MDB_val k, v;
+    uint64_t seq;
     size_t n = 0;
     int rc = mdb_cursor_open(s->db.reader, s->db.dbi[T_LOG], &c);
 
     if (rc)
         return rc;
     for (rc = seek(c, after, reverse, &k, &v); !rc; rc = mdb_cursor_get(c, &k, &v, reverse ? MDB_PREV : MDB_NEXT))
-        if ((rc = read_row(s, cc_get64(k.mv_data), v, &e)) || !fn(arg, &e) || ++n == limit)
+        if ((rc = cc_key_seq(k, &seq)) || (rc = read_row(s, seq, v, &e)) || !fn(arg, &e) || ++n == limit)
             break;
     mdb_cursor_close(c);
     return rc == MDB_NOTFOUND ? 0 : rc;
@@ -169,13 +170,14 @@ static int check_prev(struct check *c, const struct cc_entry *e, uint8_t before[
     return CC_OK;
 }
 
-static int check_entry(struct check *c, uint64_t seq, MDB_val v)
+static int check_entry(struct check *c, MDB_val k, MDB_val v)
 {
     uint8_t before[HASH_BYTES], hash[HASH_BYTES];
     struct cc_entry e;
+    uint64_t seq;
     int rc;
 
-    if (seq != c->seq + 1)
+    if (cc_key_seq(k, &seq) || seq != c->seq + 1)
         return broken(c, c->seq + 1, "missing");
     if (cc_entry_read(seq, v, &e))
         return broken(c, seq, "unreadable");
@@ -207,7 +209,7 @@ static int check_some(struct check *c)
         return told(c, rc);
     rc = seek(cursor, c->seq, false, &k, &v);
     for (n = 0; !rc && n < SOME; n++)
-        if (!(rc = check_entry(c, cc_get64(k.mv_data), v)))
+        if (!(rc = check_entry(c, k, v)))
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
     mdb_cursor_close(cursor);
     return rc ? told(c, rc) : MORE;

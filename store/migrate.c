@@ -21,6 +21,15 @@ static const struct cc_step *steps = ours;
 
 void cc_migrate_use(const struct cc_step *other) { steps = other ? other : ours; }
 
+static bool lead_here(uint64_t at)
+{
+    const struct cc_step *s;
+
+    for (s = steps; s->from; s++)
+        at += s->from == at;
+    return at == CC_STORE_SCHEMA;
+}
+
 static int run_steps(struct cc_db *db, MDB_txn *t)
 {
     const struct cc_step *s;
@@ -60,10 +69,25 @@ static int run(struct cc_db *db)
     return rc;
 }
 
+static int bring_up(struct cc_db *db, struct cc_err *err)
+{
+    uint64_t from = db->schema;
+    int rc;
+
+    if (!lead_here(from))
+        return cc_err_set(err, CC_E_CORRUPT, "%s is broken: there is no schema %llu; restore a backup", db->path,
+                          (unsigned long long)from);
+    if (from == CC_STORE_SCHEMA)
+        return CC_OK;
+    if ((rc = run(db)))
+        return cc_db_err(err, rc, "the store stays as it was, it cannot be brought up to date");
+    cc_log(CC_LOG_INFO, "store", "brought from schema %llu to %d", (unsigned long long)from, CC_STORE_SCHEMA);
+    return CC_OK;
+}
+
 int cc_migrate(const char *path, size_t map, size_t map_max, struct cc_err *err)
 {
     struct cc_db db;
-    uint64_t from;
     int lock, rc = cc_file_alone(path, &lock, err);
 
     if (rc == CC_E_EXISTS)
@@ -71,12 +95,8 @@ int cc_migrate(const char *path, size_t map, size_t map_max, struct cc_err *err)
     if (rc)
         return rc;
     if (!(rc = cc_db_open_alone(&db, path, map, map_max, err))) {
-        from = db.schema;
-        if (from < CC_STORE_SCHEMA && (rc = run(&db)))
-            rc = cc_db_err(err, rc, "the store stays as it was, it cannot be brought up to date");
+        rc = bring_up(&db, err);
         cc_db_close(&db);
-        if (!rc && from < CC_STORE_SCHEMA)
-            cc_log(CC_LOG_INFO, "store", "brought from schema %llu to %d", (unsigned long long)from, CC_STORE_SCHEMA);
     }
     close(lock);
     return rc;

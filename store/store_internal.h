@@ -34,6 +34,7 @@ struct stored { /* a record's value, decoded in place */
 
 void cc_put64(void *to, uint64_t v);
 uint64_t cc_get64(const void *from);
+int cc_key_seq(MDB_val key, uint64_t *out); /* of the log; 0 or CC_E_CORRUPT */
 struct cc_slice cc_key(uint8_t buf[KEY_BYTES], const char *name, struct cc_slice rest);
 size_t cc_stored_size(const struct stored *r);
 void cc_stored_write(uint8_t *to, const struct stored *r);
@@ -126,6 +127,7 @@ int cc_db_del(struct cc_db *db, MDB_txn *t, enum table table, struct cc_slice ke
 int cc_db_last_seq(struct cc_db *db, MDB_txn *t, uint64_t *out);
 int cc_db_take_revisions(struct cc_db *db, MDB_txn *t, uint64_t *first); /* a block of REV_BLOCK */
 enum { REV_BLOCK = 1 << 22 };
+#define REV_LAST ((uint64_t)1 << 53) /* exact in JSON and in Lua */
 
 int cc_db_create_tables(struct cc_db *db, MDB_txn *t); /* those that are not there */
 int cc_db_put_schema(struct cc_db *db, MDB_txn *t, uint64_t schema);

@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +22,19 @@ int fallocate(int fd, int mode, off_t at, off_t len)
     (void)fd, (void)mode, (void)at, (void)len;
     errno = ENOSPC;
     return -1;
+}
+
+/* The child that reads a short file stops here, when it is to: it says who it is, and would be ended by its alarm. */
+static atomic_int *stopped_child;
+
+int setrlimit(__rlimit_resource_t what, const struct rlimit *limit)
+{
+    if (what == RLIMIT_CORE && stopped_child) {
+        atomic_store(stopped_child, getpid());
+        alarm(20);
+        pause();
+    }
+    return (int)syscall(SYS_prlimit64, 0, what, limit, NULL);
 }
 
 static char *file_in(struct fix *f, const char *name)
@@ -498,15 +515,12 @@ static off_t size_of(struct fix *f)
 
 /* A large value that is deleted in the group that made it leaves pages that are never written; when they
  * were the last, the file is shorter than it says and yet whole. */
-static void unwritten_end_is_no_fault(void **state)
+static void leave_end_unwritten(struct fix *f)
 {
-    struct fix *f = *state;
     struct done d[2] = { { .calls = 0 } };
     char *text = malloc(200000);
     struct cc_txn *t;
-    MDB_envinfo info;
-    int i, status;
-    pid_t pid;
+    int i;
 
     for (i = 0; i < 10; i++)
         assert_int_equal(increment_once(f, "x"), CC_OK); /* the engine has pages to use again */
@@ -520,6 +534,16 @@ static void unwritten_end_is_no_fault(void **state)
     wait_done(f, &d[0]);
     wait_done(f, &d[1]);
     free(text);
+}
+
+static void unwritten_end_is_no_fault(void **state)
+{
+    struct fix *f = *state;
+    MDB_envinfo info;
+    int status;
+    pid_t pid;
+
+    leave_end_unwritten(f);
     mdb_env_info(f->store->db.env, &info);
     assert_true(size_of(f) < (off_t)(info.me_last_pgno + 1) * 4096); /* it is so */
     if ((pid = fork()) == 0)
@@ -553,6 +577,97 @@ static void lost_end_is_refused(void **state)
         assert_int_equal(size_of(f), size * i / 20);
     }
     f->store = NULL;
+}
+
+/* Whether the process has such a file open. */
+static bool has_open(pid_t pid, const char *name)
+{
+    char link[64], to[256];
+    ssize_t n;
+    int fd;
+
+    for (fd = 0; fd < 64; fd++) {
+        snprintf(link, sizeof(link), "/proc/%d/fd/%d", (int)pid, fd);
+        n = readlink(link, to, sizeof(to) - 1);
+        if (n > 0 && (to[n] = '\0', strstr(to, name)))
+            return true;
+    }
+    return false;
+}
+
+/* Found by review: the child that reads a short file had the locks, and lived on when its parent was killed. */
+static void checking_child_kept_the_locks(void **state)
+{
+    struct fix *f = *state;
+    pid_t parent, child;
+    int status;
+
+    leave_end_unwritten(f);
+    fix_close(f);
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* the child becomes ours */
+    stopped_child = mmap(NULL, sizeof(*stopped_child), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(stopped_child != MAP_FAILED);
+    if ((parent = fork()) == 0)
+        _exit(fix_open(f, NULL) != CC_OK);
+    while ((child = atomic_load(stopped_child)) == 0)
+        poll(NULL, 0, 1);
+    assert_true(has_open(parent, "serve.lock") && has_open(parent, "open.lock"));
+    assert_false(has_open(child, "serve.lock") || has_open(child, "open.lock"));
+    kill(parent, SIGKILL);
+    assert_int_equal(waitpid(parent, &status, 0), parent);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    munmap(stopped_child, sizeof(*stopped_child));
+    stopped_child = NULL;
+    reopen(f);
+    assert_int_equal(value_of(f, "n", "x"), 10);
+}
+
+enum { META_LAST_PAGE = 136, META_BYTES = 152 };
+
+/* In both meta pages, so in the one that counts. */
+static void set_last_page(struct fix *f, uint64_t old, uint64_t last)
+{
+    int fd = open(file_in(f, "store/data.mdb"), O_RDWR), i;
+    uint64_t now;
+
+    assert_true(fd >= 0);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(pread(fd, &now, 8, i * 4096 + META_LAST_PAGE), 8);
+        if (now == old)
+            assert_int_equal(pwrite(fd, &last, 8, i * 4096 + META_LAST_PAGE), 8);
+    }
+    close(fd);
+}
+
+/* Found by review: one flipped bit in the number of the last page, and the file became 256 GiB long, or was not
+ * looked at because the length overflowed; either way it was opened. */
+static void flipped_last_page_was_opened(void **state)
+{
+    static const uint64_t bits[] = { 1 << 8, 1 << 12, 0x4000000, (uint64_t)1 << 52, (uint64_t)1 << 63 };
+    struct fix *f = *state;
+    struct cc_err err;
+    MDB_envinfo info;
+    uint64_t last;
+    off_t size;
+    size_t i;
+
+    assert_int_equal(increment_once(f, "x"), CC_OK);
+    mdb_env_info(f->store->db.env, &info);
+    last = info.me_last_pgno;
+    fix_close(f);
+    size = size_of(f);
+    for (i = 0; i <= sizeof(bits) / sizeof(bits[0]); i++) {
+        uint64_t wrong = i == sizeof(bits) / sizeof(bits[0]) ? UINT64_MAX : last ^ bits[i];
+
+        set_last_page(f, last, wrong);
+        assert_int_equal(fix_open(f, &err), CC_E_CORRUPT);
+        assert_non_null(strstr(err.message, "restore a backup"));
+        assert_int_equal(size_of(f), size);
+        set_last_page(f, wrong, last);
+    }
+    reopen(f);
+    assert_int_equal(value_of(f, "n", "x"), 1);
 }
 
 /* ---- the log's own proof */
@@ -630,16 +745,79 @@ static void missing_entries_are_found(void **state)
     assert_string_equal(err.message, "log entry 4: missing");
 }
 
+static void put_raw(struct fix *f, enum table table, struct cc_slice key, struct cc_slice value)
+{
+    MDB_txn *t;
+
+    assert_int_equal(cc_db_write_begin(&f->store->db, &t), 0);
+    assert_int_equal(cc_db_put(&f->store->db, t, table, key, value), 0);
+    assert_int_equal(cc_db_write_finish(&f->store->db, t, true), 0);
+}
+
+static bool see_nothing(void *arg, const struct cc_entry *e)
+{
+    (void)arg, (void)e;
+    return true;
+}
+
+/* Found by review: a key of the log was read as eight bytes, however short it was. */
+static void short_key_of_the_log_was_read(void **state)
+{
+    struct fix *f = *state;
+    struct cc_verified v;
+
+    assert_int_equal(increment_once(f, "x"), CC_OK);
+    put_raw(f, T_LOG, SLICE("\xFF\xFF", 2), S("x"));
+    assert_int_equal(cc_store_log(f->store, 0, 0, false, see_nothing, NULL), CC_E_CORRUPT);
+    assert_int_equal(cc_store_verify(f->store, &v, NULL, NULL, NULL), CC_E_CORRUPT);
+    assert_int_equal(v.broken, 2);
+    assert_int_equal(increment_once(f, "x"), CC_E_CORRUPT);
+}
+
+/* The same of the next revision, which could also pass 2^53. */
+static void broken_next_revision_was_used(void **state)
+{
+    struct fix *f = *state;
+    uint8_t b[8];
+    uint64_t first = 77;
+    MDB_txn *t;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        cc_put64(b, i == 1 ? 0 : REV_LAST - REV_BLOCK + 1);
+        put_raw(f, T_META, S("next_rev"), SLICE(b, i == 0 ? 3 : 8));
+        assert_int_equal(cc_db_write_begin(&f->store->db, &t), 0);
+        assert_int_equal(cc_db_take_revisions(&f->store->db, t, &first), CC_E_CORRUPT);
+        assert_int_equal(cc_db_write_finish(&f->store->db, t, false), 0);
+        assert_int_equal(first, 77);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fix_setup, fix_teardown)
-        T(modes_are_private),          T(state_survives_reopening),     T(revisions_never_run_out),
-        T(map_grows_under_load),       T(full_map_fails_cleanly),       T(refused_writes_fail_cleanly),
-        T(two_processes_lose_nothing), T(growth_elsewhere_is_followed), T(kill_9_loses_nothing),
-        T(second_serve_is_refused),    T(newer_schema_is_refused),      T(others_data_is_refused),
-        T(garbage_is_refused),         T(unwritten_end_is_no_fault),    T(lost_end_is_refused),
-        T(flipped_byte_is_found),      T(missing_entries_are_found),
+        T(modes_are_private),
+        T(state_survives_reopening),
+        T(revisions_never_run_out),
+        T(map_grows_under_load),
+        T(full_map_fails_cleanly),
+        T(refused_writes_fail_cleanly),
+        T(two_processes_lose_nothing),
+        T(growth_elsewhere_is_followed),
+        T(kill_9_loses_nothing),
+        T(second_serve_is_refused),
+        T(newer_schema_is_refused),
+        T(others_data_is_refused),
+        T(garbage_is_refused),
+        T(unwritten_end_is_no_fault),
+        T(lost_end_is_refused),
+        T(flipped_byte_is_found),
+        T(missing_entries_are_found),
+        T(checking_child_kept_the_locks),
+        T(flipped_last_page_was_opened),
+        T(short_key_of_the_log_was_read),
+        T(broken_next_revision_was_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

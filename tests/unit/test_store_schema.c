@@ -173,6 +173,25 @@ static void step_gets_room(void **state)
     verified(f, 7, 5);
 }
 
+/* Found by review: a schema that no step begins at was accepted, and stayed. */
+static void schema_without_steps_was_accepted(void **state)
+{
+    struct fix *f = *state;
+    struct cc_err err = { .message = "" };
+    uint8_t b[8];
+    MDB_txn *t;
+
+    opened(f);
+    cc_put64(b, 0);
+    assert_int_equal(cc_db_write_begin(&f->store->db, &t), 0);
+    assert_int_equal(cc_db_put(&f->store->db, t, T_META, SLICE("schema", 6), SLICE(b, 8)), 0);
+    assert_int_equal(cc_db_write_finish(&f->store->db, t, true), 0);
+    fix_close(f);
+    assert_int_equal(fix_open(f, &err), CC_E_CORRUPT);
+    assert_non_null(strstr(err.message, "there is no schema 0"));
+    assert_int_equal(schema_of(f), 0);
+}
+
 static int die(struct cc_db *db, MDB_txn *t)
 {
     int rc = put_something(db, t);
@@ -443,6 +462,7 @@ int main(void)
         OLD(old_store_is_brought_up_to_date),
         OLD(failed_step_changes_nothing),
         OLD(step_gets_room),
+        OLD(schema_without_steps_was_accepted),
         OLD(killed_step_changes_nothing),
         OLD(second_opener_waits_for_the_first),
         OLD(open_elsewhere_stays_as_it_is),

@@ -4,6 +4,7 @@
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
+local fs = require "fs"
 local instances = require "instances"
 local log = require "log"
 local migrations = require "migrations"

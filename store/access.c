@@ -7,7 +7,6 @@
 #include "store/store_internal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -19,7 +18,7 @@ static int begin(struct cc_db *db, unsigned flags, MDB_txn **t)
 
     pthread_rwlock_rdlock(&db->lock);
     if (!db->env)
-        rc = ESTALE; /* it could not be opened again */
+        rc = db->gone;
     else
         rc = *t ? mdb_txn_renew(*t) : mdb_txn_begin(db->env, NULL, flags, t);
     if (rc)
@@ -36,16 +35,10 @@ static int begin_following(struct cc_db *db, unsigned flags, MDB_txn **t)
     return rc;
 }
 
-/* After a failed write of its meta page LMDB refuses readers as well, until the writer has opened it again: at once. */
 static int begin_reading(struct cc_db *db, MDB_txn **t)
 {
-    enum { PATIENCE_MS = 20 };
-    int i, rc = begin_following(db, MDB_RDONLY, t);
+    int rc = begin_following(db, MDB_RDONLY, t);
 
-    for (i = 0; rc == MDB_PANIC && i < PATIENCE_MS; i++) {
-        poll(NULL, 0, 1);
-        rc = begin_following(db, MDB_RDONLY, t);
-    }
     if (!rc)
         atomic_fetch_add(&db->reads_open, 1);
     return rc;
@@ -99,7 +92,9 @@ int cc_db_copy(struct cc_db *db, int fd)
  * the old one back into memory and refuses everything from then on; what the disk has, nobody knows.  If it has the
  * new one, the next commit would write over pages that it names, and a power cut then leaves a broken store.  So both
  * meta pages are written again as memory has them and synced, before anything else is written.  Until that succeeds,
- * updates fail as the disk does, and reading goes on.  The same is due after opening: whoever had the store before may
+ * updates fail as the disk does, and reading goes on.  Between the failure and the new opening, which is at once, a read
+ * is told "unavailable"; when it cannot be opened (no file descriptor is left) reads are told why, and the writer tries
+ * again every second and with every update.  The same is due after opening: whoever had the store before may
  * have died in that state. */
 
 /* The first sector is all there is of a meta page. */
@@ -168,27 +163,30 @@ int cc_db_write_begin(struct cc_db *db, MDB_txn **out)
     return rc ? rc : begin_following(db, 0, out);
 }
 
-/* LMDB calls a write that stopped half-way EIO; on a full disk that is how it begins. */
-static int why_short(struct cc_db *db, int rc)
+/* LMDB calls a write that stopped half-way EIO, though the system said nothing; on a full disk that is how it begins. */
+static int commit(struct cc_db *db, MDB_txn *t)
 {
     enum { NEARLY_NONE = 8 << 20 };
     struct statvfs v;
+    int rc;
 
-    if (rc == EIO && statvfs(db->path, &v) == 0 && v.f_bavail * v.f_frsize < NEARLY_NONE)
+    errno = 0;
+    rc = mdb_txn_commit(t);
+    if (rc == EIO && errno != EIO && statvfs(db->path, &v) == 0 && v.f_bavail * v.f_frsize < NEARLY_NONE)
         return ENOSPC;
     return rc;
 }
 
-int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit)
+int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool keep)
 {
-    int rc = commit ? atomic_exchange(&db->fail_next, 0) : 0;
+    int rc = keep ? atomic_exchange(&db->fail_next, 0) : 0;
 
-    if (commit && !rc)
-        rc = why_short(db, mdb_txn_commit(t));
+    if (keep && !rc)
+        rc = commit(db, t);
     else
         mdb_txn_abort(t);
     pthread_rwlock_unlock(&db->lock);
-    if (commit && rc)
+    if (keep && rc)
         look_after(db);
     return rc;
 }

@@ -159,6 +159,17 @@ int cc_file_alone(const char *path, int *fd, struct cc_err *err)
     return rc;
 }
 
+/* A lock of an open file, which LMDB's own of the process neither replaces nor ends. */
+int cc_file_hold(const char *path, int *fd, struct cc_err *err)
+{
+    struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_len = 1 };
+
+    *fd = open_lock(path);
+    if (*fd >= 0 && fcntl(*fd, F_OFD_SETLK, &lock) == 0)
+        return CC_OK;
+    return cc_err_sys(err, errno, "%s/lock.mdb", path);
+}
+
 /* ---- the check */
 
 /* A hole is enough, so a full disk keeps nobody from reading. */

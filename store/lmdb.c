@@ -3,8 +3,11 @@
  * NOTLS, sync on, no WRITEMAP.  One lock keeps the map still: whoever has a
  * transaction open holds it shared, whoever moves the map (growth, growth by
  * another process, opening again) holds it alone.  The loop holds it only
- * inside one call or one update, so the writer waits microseconds; the loop
- * waits only when another process has grown the file.
+ * inside one call or one update, so the writer waits microseconds.  The loop
+ * waits for two things: the map that is opened again after a failed write
+ * (milliseconds), and, when another process has grown the file, everybody else
+ * who reads here; a backup in this process holds the map as long as one write
+ * of 64 KiB to its target takes, a verification as long as one step.
  */
 #include "store/store_internal.h"
 
@@ -45,6 +48,7 @@ static int code_of(int rc)
     case MDB_VERSION_MISMATCH:
         return CC_E_UNSUPPORTED;
     case MDB_READERS_FULL:
+    case MDB_PANIC: /* until the writer has opened it again */
         return CC_E_UNAVAILABLE;
     case MDB_TXN_FULL:
         return CC_E_LIMIT;
@@ -206,6 +210,7 @@ static int db_init(struct cc_db *db, const char *path, size_t map_max)
     memset(db, 0, sizeof(*db));
     db->path = cc_xstrdup(path);
     db->map_max = map_max;
+    db->held = -1;
     return pthread_rwlock_init(&db->lock, NULL);
 }
 
@@ -252,7 +257,7 @@ int cc_db_open(struct cc_db *db, const char *path, size_t map, size_t map_max, s
         return rc;
     if (!(rc = make_absent(path, map, err)) && !(rc = cc_file_check(path, err))) {
         db_init(db, path, map_max);
-        if ((rc = open_current(db, map, err)))
+        if ((rc = open_current(db, map, err)) || (rc = cc_file_hold(path, &db->held, err)))
             cc_db_close(db);
         else
             mdb_reader_check(db->env, NULL);
@@ -284,6 +289,8 @@ int cc_db_look(struct cc_db *db, const char *file, struct cc_err *err)
 void cc_db_close(struct cc_db *db)
 {
     close_env(db);
+    if (db->held >= 0)
+        close(db->held);
     pthread_rwlock_destroy(&db->lock);
     free(db->path);
 }
@@ -355,22 +362,35 @@ int cc_db_follow_growth(struct cc_db *db)
     return rc;
 }
 
-int cc_db_reopen(struct cc_db *db)
+static int find_tables(struct cc_db *db)
 {
-    struct cc_err err;
-    MDB_envinfo info = { .me_mapsize = 1 << 30 };
-    int gate, rc = cc_db_gate(db->path, &gate, &err);
+    MDB_txn *t;
+    int rc = mdb_txn_begin(db->env, NULL, MDB_RDONLY, &t);
 
     if (rc)
         return rc;
+    if (!(rc = open_tables(db, t, 0)))
+        return mdb_txn_commit(t);
+    mdb_txn_abort(t);
+    return rc;
+}
+
+/* No gate: by the lock that is held everybody knows that the store is open, so nobody mends, replaces or migrates it
+ * and LMDB takes its own locks as they are. */
+int cc_db_reopen(struct cc_db *db)
+{
+    MDB_envinfo info = { .me_mapsize = 1 << 30 };
+    int rc;
+
     move_begin(db);
     if (db->env)
         mdb_env_info(db->env, &info);
     close_env(db);
-    rc = open_as(db, info.me_mapsize, 0, &err);
+    if (!(rc = open_env(db, info.me_mapsize, 0)) && (rc = find_tables(db)))
+        close_env(db);
+    db->gone = rc;
     move_end(db);
-    close(gate);
     cc_log(CC_LOG_WARN, "store", "opened again after a failed write%s%s", rc ? ", which failed too: " : "",
-           rc ? err.message : "");
+           rc ? mdb_strerror(rc) : "");
     return rc;
 }

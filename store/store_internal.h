@@ -64,8 +64,12 @@ int cc_file_make_dir(const char *path, struct cc_err *err);
 /* Keeps every other process from opening it, until *fd is closed. CC_E_EXISTS: one has it open. This process
  * must not: closing any file on lock.mdb takes away the lock that LMDB holds there. */
 int cc_file_alone(const char *path, int *fd, struct cc_err *err);
+/* While this process has it open: says so to others until *fd is closed (-1: it could not be opened), also when LMDB
+ * does not. To be closed after LMDB's environment, for the reason above. */
+int cc_file_hold(const char *path, int *fd, struct cc_err *err);
 
-/* ---- lmdb.c and access.c: the environment, its map, and who may touch it when */
+/* ---- lmdb.c and access.c: the environment, its map, and who may touch it when
+ * An engine code is LMDB's, an errno, or CC_E_CORRUPT for a value of ours; cc_db_err makes it one of CC_E_*. */
 
 struct cc_db {
     MDB_env *env;
@@ -79,6 +83,8 @@ struct cc_db {
     atomic_int fail_next;
     char *path; /* of the folder, or (look) of the file */
     size_t map_max;
+    int held;              /* a lock that says to others that it is open, also while it is opened again; -1: none */
+    int gone;              /* why there is no environment: an engine code */
     uint64_t schema;       /* as found */
     atomic_bool refuses;   /* [writer] LMDB does, until it is opened again */
     atomic_bool unsettled; /* [writer] what the disk has of the meta pages is not known */
@@ -106,14 +112,14 @@ int cc_db_copy(struct cc_db *db, int fd);
 bool cc_db_moving(struct cc_db *db);
 /* Waits while that is so; false: told to stop (which is asked in any case). [any thread] */
 bool cc_db_let_move(struct cc_db *db, bool (*stop)(void *arg), void *arg);
-/* [writer] Between begin and the end the map stands still. finish(commit=false) aborts. */
+/* [writer] Between begin and the end the map stands still. finish(keep=false) aborts. */
 int cc_db_write_begin(struct cc_db *db, MDB_txn **out);
-int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool commit);
+int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool keep);
 /* [writer] After MDB_MAP_FULL: a larger map, or MDB_MAP_FULL when there is none to be had. */
 int cc_db_grow(struct cc_db *db);
 /* Another process has grown the file: maps as much. */
 int cc_db_follow_growth(struct cc_db *db);
-/* [writer] Closes and opens again. */
+/* [writer] Closes and opens again, waiting for no other process. 0 or an engine code, which reads then get. */
 int cc_db_reopen(struct cc_db *db);
 /* [writer] Whether something is to be done before the next commit; does it, or says why not. write_begin does it too. */
 bool cc_db_is_sick(struct cc_db *db);
@@ -178,7 +184,7 @@ struct cell {                   /* all that an update did with one key */
     uint64_t seen_rev;           /* records: 0 absent */
     struct cc_slice seen_value;  /* index entries */
     struct cc_slice owner, text; /* to be written */
-    bool exists, grown;          /* the writer's: found there; has new log entries */
+    bool exists, grown, buried;  /* the writer's: found there; has new log entries; its head lies in `heads` */
     struct head head;            /* the writer's */
 };
 

@@ -33,6 +33,18 @@ struct group {
 
 /* ---- check */
 
+/* An object that was deleted left the head of its chain behind. */
+static int find_head(struct group *g, struct cell *c)
+{
+    MDB_val v;
+    int rc = cc_db_get(g->db, g->txn, T_HEADS, c->key, &v);
+
+    if (rc == MDB_NOTFOUND)
+        return 0;
+    c->buried = !rc;
+    return rc ? rc : cc_head_read(v, &c->head);
+}
+
 static int check_record(struct group *g, struct cell *c)
 {
     struct stored r = { .rev = 0 };
@@ -48,9 +60,12 @@ static int check_record(struct group *g, struct cell *c)
         return rc;
     c->head = r.head;
     c->grown = false;
+    c->buried = false;
     if (c->seen && c->seen_rev != r.rev)
         return CC_E_CONFLICT;
-    return c->logged && !c->exists && c->write == W_NONE ? CC_E_CONFLICT : 0;
+    if (c->logged && !c->exists && c->write == W_NONE)
+        return CC_E_CONFLICT;
+    return !c->exists && (c->logged || c->write == W_PUT) ? find_head(g, c) : 0;
 }
 
 static int check_index(struct group *g, struct cell *c)
@@ -81,22 +96,6 @@ static int check(struct group *g, struct cc_txn *t)
 }
 
 /* ---- apply */
-
-/* An object that was deleted left the head of its chain behind. */
-static int find_head(struct group *g, struct cell *c)
-{
-    MDB_val v;
-    int rc;
-
-    if (c->exists || c->head.count)
-        return 0;
-    rc = cc_db_get(g->db, g->txn, T_HEADS, c->key, &v);
-    if (rc)
-        return rc == MDB_NOTFOUND ? 0 : rc;
-    if ((rc = cc_head_read(v, &c->head)))
-        return rc;
-    return c->write == W_PUT ? cc_db_del(g->db, g->txn, T_HEADS, c->key) : 0;
-}
 
 static int append_note(struct group *g, struct note *n)
 {
@@ -131,7 +130,9 @@ static int put_stored(struct group *g, struct cell *c, const struct stored *r)
 
 static int put_record(struct group *g, struct cell *c)
 {
-    return put_stored(g, c, &(struct stored){ c->txn->rev, c->head, c->owner, c->text });
+    int rc = c->buried ? cc_db_del(g->db, g->txn, T_HEADS, c->key) : 0;
+
+    return rc ? rc : put_stored(g, c, &(struct stored){ c->txn->rev, c->head, c->owner, c->text });
 }
 
 static int del_record(struct group *g, struct cell *c)
@@ -212,9 +213,6 @@ static int apply(struct group *g, struct cc_txn *t)
     struct note *n;
     int rc = t->ntrims ? trim(g, t) : 0;
 
-    for (c = t->cells; c && !rc; c = c->next)
-        if (c->table == T_RECORDS && (c->write == W_PUT || c->logged))
-            rc = find_head(g, c);
     for (n = t->notes; n && !rc; n = n->next)
         rc = append_note(g, n);
     for (c = t->cells; c && !rc; c = c->next)
@@ -224,20 +222,22 @@ static int apply(struct group *g, struct cc_txn *t)
 
 /* ---- a group */
 
+/* What is broken is the update's own misfortune, as is what has changed. */
+static bool concerns_others(int rc) { return rc != CC_OK && rc != CC_E_CONFLICT && rc != CC_E_CORRUPT; }
+
 static int run_updates(struct group *g, struct cc_txn *list)
 {
     struct cc_txn *t;
     int rc = cc_db_last_seq(g->db, g->txn, &g->seq);
 
     for (t = list; t && !rc; t = t->next) {
-        rc = check(g, t);
-        t->result = rc;
-        if (rc == CC_E_CONFLICT)
-            rc = 0;
-        else if (!rc && t->writes) {
-            rc = apply(g, t);
-            g->dirty = true;
-        }
+        t->result = check(g, t);
+        if (concerns_others(t->result))
+            return t->result;
+        if (t->result || !t->writes)
+            continue;
+        rc = apply(g, t);
+        g->dirty = true;
     }
     return rc;
 }
@@ -270,6 +270,25 @@ static int commit(struct group *g, struct cc_txn *list)
     return rc;
 }
 
+/* [lock held] What became of one update of a group that ended with `rc`, told as `whole` when that failed. */
+static void tell(struct cc_writer *w, struct cc_txn *t, int rc, const struct cc_err *whole)
+{
+    if (rc) {
+        t->err = *whole;
+        t->result = whole->code;
+        w->failures++;
+    } else if (t->result == CC_E_CONFLICT) {
+        cc_err_set(&t->err, t->result, "something that the update read was changed meanwhile");
+        t->err.retryable = true;
+        w->conflicts++;
+    } else if (t->result) {
+        cc_err_set(&t->err, t->result, "a stored value that the update needs is broken");
+        w->failures++;
+    } else {
+        w->updates++;
+    }
+}
+
 static void finish(struct group *g, struct cc_txn *list, int rc)
 {
     struct cc_writer *w = &g->store->writer;
@@ -282,19 +301,8 @@ static void finish(struct group *g, struct cc_txn *list, int rc)
         g->revs = 0;
     }
     pthread_mutex_lock(&w->lock);
-    for (t = list; t; t = t->next) {
-        if (rc) {
-            t->err = err;
-            t->result = err.code;
-            w->failures++;
-        } else if (t->result) {
-            cc_err_set(&t->err, t->result, "something that the update read was changed meanwhile");
-            t->err.retryable = true;
-            w->conflicts++;
-        } else {
-            w->updates++;
-        }
-    }
+    for (t = list; t; t = t->next)
+        tell(w, t, rc, &err);
     w->commits += !rc && g->dirty;
     if (g->revs)
         w->new_revs = g->revs;

@@ -4,9 +4,12 @@
 #include "tests/unit/test_store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- the calls by which LMDB changes its file; this program's come before the library's */
@@ -68,6 +71,37 @@ int fdatasync(int fd)
         return (int)syscall(SYS_fdatasync, fd);
     errno = fault.sys;
     return -1;
+}
+
+/* Opening the store's files fails with this errno; nothing is left of the disk's space; who has called poll. */
+static atomic_int open_fails, space_gone, polls;
+
+int open(const char *path, int flags, ...)
+{
+    mode_t mode;
+    va_list args;
+
+    va_start(args, flags);
+    mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+    va_end(args);
+    if (strstr(path, ".mdb") && (errno = atomic_load(&open_fails)))
+        return -1;
+    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
+
+int statvfs(const char *path, struct statvfs *v)
+{
+    (void)path;
+    *v = (struct statvfs){ .f_frsize = 4096, .f_bavail = atomic_load(&space_gone) ? 1 : 1 << 20 };
+    return 0;
+}
+
+int poll(struct pollfd *fds, nfds_t n, int ms)
+{
+    atomic_fetch_add(&polls, 1);
+    return (int)syscall(SYS_poll, fds, n, ms);
 }
 
 static void break_disk(int at, bool only, enum how how, int sys)
@@ -223,6 +257,97 @@ static void mends_while_nobody_writes(void **state)
     verified(f);
 }
 
+/* Found by review: while the store could not be opened again every read polled on the loop for 20 ms; and an errno that
+ * was told once as "full" was told as "io" from then on. */
+static void reads_polled_while_it_could_not_be_opened(void **state)
+{
+    static const struct {
+        int sys, code;
+    } cases[] = { { EMFILE, CC_E_IO }, { ENOSPC, CC_E_FULL } };
+    struct fix *f = *state;
+    struct cc_record r;
+    int i, before;
+    size_t k;
+
+    assert_int_equal(update(f), CC_OK);
+    for (k = 0; k < 2; k++) {
+        atomic_store(&open_fails, cases[k].sys);
+        break_meta(true, REFUSED);
+        assert_int_equal(update(f), CC_E_IO);
+        before = atomic_load(&polls);
+        for (i = 0; i < 10; i++)
+            assert_int_equal(cc_store_get(f->store, "n", S("left"), &r), cases[k].code);
+        assert_int_equal(atomic_load(&polls), before);
+        assert_int_equal(update(f), cases[k].code);
+        atomic_store(&open_fails, 0);
+        mend_disk();
+        while (cc_db_is_sick(&f->store->db))
+            poll(NULL, 0, 1); /* the writer tries by itself */
+        assert_int_equal(update(f), CC_OK);
+    }
+    assert_int_equal(both(f), 3);
+    verified(f);
+}
+
+/* Found by review: another process at the gate (opening, mending, stopped) kept the store from being opened again. */
+static void reopening_waited_at_the_gate(void **state)
+{
+    struct fix *f = *state;
+    int gate;
+
+    assert_int_equal(update(f), CC_OK);
+    assert_int_equal(cc_db_gate(f->store->db.path, &gate, NULL), CC_OK);
+    break_meta(true, REFUSED);
+    assert_int_equal(update(f), CC_E_IO);
+    mend_disk();
+    assert_int_equal(both(f), 1);
+    assert_false(cc_db_is_sick(&f->store->db));
+    assert_int_equal(update(f), CC_OK);
+    close(gate);
+    verified(f);
+}
+
+/* What opens it again without the gate must not be taken for closed meanwhile. */
+static void others_see_it_open_while_it_is_opened_again(void **state)
+{
+    struct fix *f = *state;
+    struct cc_err err;
+    int status, lock;
+    pid_t pid;
+
+    assert_int_equal(update(f), CC_OK);
+    atomic_store(&open_fails, EMFILE);
+    break_meta(true, REFUSED);
+    assert_int_equal(update(f), CC_E_IO); /* now there is no environment at all */
+    atomic_store(&open_fails, 0);
+    if ((pid = fork()) == 0)
+        _exit(cc_file_alone(f->store->db.path, &lock, &err) == CC_E_EXISTS ? 0 : 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    mend_disk();
+    while (cc_db_is_sick(&f->store->db))
+        poll(NULL, 0, 1);
+    verified(f);
+}
+
+/* Found by review: any I/O error on a nearly full disk was told as "full". Only a write that stopped half-way is. */
+static void io_error_was_told_as_full(void **state)
+{
+    struct fix *f = *state;
+
+    atomic_store(&space_gone, 1);
+    assert_int_equal(update(f), CC_OK);
+    break_disk(1, true, REFUSED, EIO);
+    assert_int_equal(update(f), CC_E_IO);
+    mend_disk();
+    break_disk(1, true, HALF_DONE, EIO);
+    assert_int_equal(update(f), CC_E_FULL);
+    mend_disk();
+    assert_int_equal(update(f), CC_OK);
+    atomic_store(&space_gone, 0);
+    verified(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +357,10 @@ int main(void)
         T(failed_meta_page_stopped_the_store_for_ever),
         T(meta_page_that_got_through_is_taken_back),
         T(mends_while_nobody_writes),
+        T(reads_polled_while_it_could_not_be_opened),
+        T(reopening_waited_at_the_gate),
+        T(others_see_it_open_while_it_is_opened_again),
+        T(io_error_was_told_as_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

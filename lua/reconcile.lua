@@ -357,11 +357,16 @@ function M.sweep(name)
   return done
 end
 
+local function has_any(index, name) return #store.scan(index, { prefix = name .. "/", limit = 1 }) > 0 end
+
 -- The providers that have, or may have, machines of ours.
 function M.in_use(default)
   local out = { default }
   for _, name in ipairs(providers.names()) do
-    if name ~= default and (providers.opened(name) or store.raw("provider", name)) then out[#out + 1] = name end
+    if name ~= default and (providers.opened(name) or store.raw("provider", name) or has_any("instance_running", name)
+      or has_any("instance_undeleted", name)) then
+      out[#out + 1] = name
+    end
   end
   return out
 end

@@ -16,7 +16,7 @@ class Request {
   }
 
   line() {
-    const tries = this.sent.map((s) => `life ${s.life}: ${s.answer}`).join('; ');
+    const tries = this.sent.map((s) => `life ${s.life}${s.by}: ${s.answer}`).join('; ');
     const key = this.headers['Idempotency-Key'] ? ` key ${this.headers['Idempotency-Key']}` : '';
     return `#${this.number} ${this.method} ${this.path} ${JSON.stringify(this.body ?? {})}${key} -> ${tries}`;
   }
@@ -38,9 +38,11 @@ class Clients {
     this.life = 0;
   }
 
-  // Lets all of them work on `server` until stop.now is set and their last answers are there, or never will be.
-  async run(server, stop) {
+  // Lets all of them work on `server` until stop.now is set and their last answers are there, or never will be. With
+  // `second`, a script on the same store (second.js), it gets half of the requests for as long as it lives.
+  async run(server, stop, second = null) {
     this.server = server;
+    this.second = second;
     this.stop = stop;
     this.life++;
     await Promise.all(this.randoms.map((random) => this.work(random, stop)));
@@ -70,21 +72,23 @@ class Clients {
 
   async send(request) {
     const { model } = this;
-    const sent = { life: this.life, answer: 'no answer' };
+    const to = this.second?.up && request.number % 2 === 0 ? this.second : this.server;
+    const sent = { life: this.life, by: to === this.server ? '' : ', script', answer: 'no answer' };
     request.sent.push(sent);
     if (request.sent.length === 1) model.requests.push(request);
     model.counts.requests++;
     let answer = null;
     try {
-      answer = await this.server.call(request.method, request.path, request.body, request.headers);
+      answer = await to.call(request.method, request.path, request.body, request.headers);
     } catch {
       model.counts.unanswered++;
-      this.stop.now = true; // the server is gone: lives.js knows whether it should be
+      if (to === this.server) this.stop.now = true; // it is gone: lives.js knows whether it should be
     }
+    if (to === this.second) model.counts.by_script += answer ? 1 : 0;
     if (answer) {
       sent.answer = `${answer.status} ${answer.body?.code ?? answer.body?.status ?? ''} ${answer.headers.location ?? ''}`.trim();
       request.answered = answer.body?.id;
-      if (answer.status === 500) throw new Error(`a request was answered with 500: ${request.line()}\n${answer.text}\n${this.server.log.slice(-2000)}`);
+      if (answer.status === 500) throw new Error(`a request was answered with 500: ${request.line()}\n${answer.text}\n${to.log.slice(-2000)}`);
       if (answer.headers.location) model.operations.add(answer.headers.location.split('/').pop());
     }
     const came = outcome(answer);

@@ -10,12 +10,15 @@ const { Lives } = require('./lives.js');
 
 const kills = Number(process.env.CRASH_KILLS || 200);
 const seed = Number(process.env.CRASH_SEED || Date.now() % 0x7fffffff);
+let going = null; // the run under way
+process.on('exit', () => going?.remove()); // ended by a signal
 const share = { kill: 1, pause: 0.1, ioerror: 0.1, mixed: 0.1 };
 
 for (const mode of process.env.CRASH_MODE ? [process.env.CRASH_MODE] : Object.keys(share)) {
   const lives = process.env.CRASH_MODE ? kills : Math.max(1, Math.round(kills * share[mode]));
   test(`${mode}: what was acknowledged is there after each of ${lives} lives`, async (t) => {
     const run = new Lives(mode, seed);
+    going = run;
     t.diagnostic(`CRASH_MODE=${mode} CRASH_SEED=${seed} CRASH_KILLS=${lives}`);
     try {
       await run.run(lives);
@@ -25,6 +28,7 @@ for (const mode of process.env.CRASH_MODE ? [process.env.CRASH_MODE] : Object.ke
       run.disk?.close();
       throw e;
     } finally {
+      going = null;
       t.diagnostic(run.line());
     }
   });

@@ -3,6 +3,8 @@
 //   pause     SIGSTOP for 50 to 500 ms in the middle of the work, then it goes on
 //   ioerror   writes and syncs of the store fail for a while (tests/lib/badio.c), then they do not
 //   mixed     any of these
+// In a third of the lives a script works beside the server, on the same store and the same machines (second.js); it is
+// killed somewhere on its way.
 'use strict';
 const fs = require('node:fs');
 const path = require('node:path');
@@ -12,10 +14,12 @@ const { Random } = require('./random.js');
 const { Model } = require('./model.js');
 const { Clients } = require('./clients.js');
 const { Checker } = require('./checker.js');
+const { Second } = require('./second.js');
 const provider = require('./provider.js');
 
 const CLIENTS = 16;
 const WHOLE_EVERY = 25; // lives
+const SECOND = 1 / 3;   // of the lives have a script beside the server
 const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 
 // Everything that a provider does wrong, not too often: a retry must have a chance.
@@ -42,8 +46,9 @@ class Lives {
     this.clients = new Clients(this.model, this.random.fork(), { count: CLIENTS });
     this.ledger = new provider.Ledger(this.files.ledger);
     this.checker = new Checker(this.model, this.files, this.ledger);
+    this.how = this.disk ? { env: this.disk.env } : {};
     this.server = null;
-    this.n = { lives: 0, kills: 0, pauses: 0, ioerrors: 0 };
+    this.n = { lives: 0, kills: 0, pauses: 0, ioerrors: 0, scripts: 0 };
   }
 
   async run(lives) {
@@ -53,8 +58,12 @@ class Lives {
       if ((i + 1) % WHOLE_EVERY === 0 || i + 1 === lives) await this.rest();
     }
     await this.server.stop();
+    this.remove();
+  }
+
+  remove() {
     this.disk?.close();
-    fs.rmSync(this.top, { recursive: true, force: true });
+    fs.rmSync(this.top, { recursive: true, force: true, maxRetries: 10 });
   }
 
   settings() {
@@ -68,7 +77,7 @@ class Lives {
   async up() {
     if (this.server) return;
     const settings = this.settings();
-    const how = this.disk ? { env: this.disk.env } : {};
+    const { how } = this;
     while (this.mode !== 'pause' && this.random.chance(1 / 6)) {
       const early = new Server();
       Object.assign(early, { dir: this.files.dir, settings, how });
@@ -84,14 +93,24 @@ class Lives {
   async life() {
     await this.up();
     await this.checker.quick(this.server);
+    const second = await this.beside();
     const stop = { now: false };
     const how = this.mode === 'mixed' ? this.random.of(['kill', 'pause', 'ioerror']) : this.mode;
-    const work = this.clients.run(this.server, stop);
+    const work = this.clients.run(this.server, stop, second);
     work.catch(() => { stop.now = true; }); // told below
+    const gone = second && sleep(this.random.below(500)).then(() => second.kill());
     await sleep(this.random.below(300));
     this.alive();
     await this[how](stop);
+    await gone;
     await work;
+  }
+
+  // The script of this life, or null.
+  async beside() {
+    if (!this.random.chance(SECOND)) return null;
+    this.n.scripts++;
+    return Second.start(this.server.settings, this.files.dir, this.how);
   }
 
   alive() {

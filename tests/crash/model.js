@@ -122,7 +122,7 @@ class Model {
     this.repeats = []; // requests with a key and no answer, to be sent again
     this.requests = [];
     this.promises = []; // answers that told a status as reached: {id, short, status, from, to}
-    this.counts = { requests: 0, acknowledged: 0, checked: 0, refused: 0, unanswered: 0, repeated: 0 };
+    this.counts = { requests: 0, acknowledged: 0, checked: 0, refused: 0, unanswered: 0, repeated: 0, by_script: 0 };
   }
 
   alive() { return [...this.machines.values()].filter((m) => m.deleted === 'no'); }

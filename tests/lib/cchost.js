@@ -9,6 +9,11 @@ const path = require('node:path');
 const root = path.join(__dirname, '..', '..');
 const binary = process.env.CCHOST || path.join(root, 'cchost');
 
+// Whatever ends this process ends the servers that it started.
+const children = new Set();
+process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); });
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+
 // Waits for a condition (its truthy value is returned), by asking again every 5 ms. what: a text, or a function that tells it then.
 async function until(fn, what, seconds = 20) {
   const end = Date.now() + seconds * 1000;
@@ -28,7 +33,7 @@ class Server {
   // settings: { provider: 'mock', ... } as command line settings. dir is kept when given.
   // how: { env, wrap } - more environment; a command that executes the server, whose files may then be elsewhere.
   static async start(settings = {}, dir = null, how = {}) {
-    const s = new Server();
+    const s = new this();
     s.own = !dir;
     s.dir = dir || temp();
     s.settings = settings;
@@ -43,17 +48,33 @@ class Server {
     this.log = '';
     const [command, ...before] = [...(this.how.wrap || []), binary];
     const env = { ...process.env, ...this.how.env };
-    this.child = spawn(command, [...before, ...args], { cwd: this.dir, env, stdio: ['ignore', 'ignore', 'pipe'] });
-    this.exited = new Promise((r) => this.child.on('exit', (code, signal) => { this.code = code; this.signal = signal; r(); }));
-    this.child.stderr.on('data', (d) => { this.log += d; });
-    await until(() => {
-      if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended (${this.child.exitCode ?? this.child.signalCode}):\n${this.log}`);
-      return /msg=ready.*\n/.test(this.log); // the whole line
-    }, 'the server is ready', 60);
+    this.spawn(command, [...before, ...args], env);
+    await this.says(/msg=ready.*\n/); // the whole line
     this.port = Number(/url=http:\/\/[^ \n]*:(\d+)/.exec(this.log)[1]);
     const seen = this.how.wrap ? `/proc/${this.child.pid}/root` : '/';
     this.key = fs.readFileSync(path.join(seen, this.dir, 'api_key'), 'utf8').trim();
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 200 });
+  }
+
+  spawn(command, args, env) {
+    const child = spawn(command, args, { cwd: this.dir, env, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.child = child;
+    children.add(child);
+    this.exited = new Promise((r) => child.on('exit', (code, signal) => {
+      children.delete(child);
+      this.code = code;
+      this.signal = signal;
+      r();
+    }));
+    child.stderr.on('data', (d) => { this.log += d; });
+  }
+
+  // Waits until its log matches.
+  async says(pattern) {
+    await until(() => {
+      if (this.child.exitCode !== null || this.child.signalCode) throw new Error(`the server ended (${this.child.exitCode ?? this.child.signalCode}):\n${this.log}`);
+      return pattern.test(this.log);
+    }, `the server says ${pattern}`, 60);
   }
 
   get url() { return `http://127.0.0.1:${this.port}`; }

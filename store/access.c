@@ -6,7 +6,10 @@
  */
 #include "store/store_internal.h"
 
+#include "host/sys/mem.h"
+
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -107,6 +110,16 @@ static bool write_again(int fd, off_t at)
     return pread(fd, b, SECTOR, at) == SECTOR && pwrite(fd, b, SECTOR, at) == SECTOR;
 }
 
+/* Whoever made the file and its folder may have died before their names were durable. */
+static int sync_names(struct cc_db *db)
+{
+    char *file = cc_xasprintf("%s/data.mdb", db->path);
+    int rc = cc_file_sync_dir_of(file);
+
+    free(file);
+    return rc ? rc : cc_file_sync_dir_of(db->path);
+}
+
 /* With the engine's lock, so that no other process commits meanwhile. */
 static int settle(struct cc_db *db)
 {
@@ -118,10 +131,10 @@ static int settle(struct cc_db *db)
         return rc;
     mdb_env_stat(db->env, &st);
     mdb_env_get_fd(db->env, &fd);
-    if (write_again(fd, 0) && write_again(fd, st.ms_psize) && fdatasync(fd) == 0)
-        db->unsettled = false;
-    else
+    if (!write_again(fd, 0) || !write_again(fd, st.ms_psize) || fdatasync(fd) != 0)
         rc = errno;
+    else if (!(rc = sync_names(db)))
+        db->unsettled = false;
     mdb_txn_abort(t);
     pthread_rwlock_unlock(&db->lock);
     return rc;

@@ -232,18 +232,18 @@ static int write_new(const char *file, size_t map)
     return rc;
 }
 
-/* A new store is made under another name: a power cut leaves a whole one or none. Whoever made it may have died before
- * its name was durable, so every opening sees to that. */
+/* A new store is made under another name: a power cut leaves a whole one or none. */
 static int make_absent(const char *path, size_t map, struct cc_err *err)
 {
     char *data = cc_xasprintf("%s/data.mdb", path), *tmp = cc_xasprintf("%s.new", data);
-    bool absent = access(data, F_OK) != 0;
-    int rc = absent ? write_new(tmp, map) : 0;
+    int rc = CC_OK;
 
-    if (rc)
-        rc = cc_db_err(err, rc, path);
-    else if ((absent && rename(tmp, data) != 0) || (errno = cc_file_sync_dir_of(data)))
-        rc = cc_err_sys(err, errno, "%s", data);
+    if (access(data, F_OK) != 0) {
+        if ((rc = write_new(tmp, map)))
+            rc = cc_db_err(err, rc, path);
+        else if (rename(tmp, data) != 0 || (errno = cc_file_sync_dir_of(data)))
+            rc = cc_err_sys(err, errno, "%s", data);
+    }
     free(data);
     free(tmp);
     return rc;

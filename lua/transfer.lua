@@ -10,8 +10,10 @@
 -- before the first write; what is small enough is one commit.
 
 local errors = require "errors"
+local fields = require "machines.fields"
 local json = require "json"
 local migrations = require "migrations"
+local record = require "machines.record"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -150,9 +152,42 @@ local function version_fault(head)
   return true
 end
 
+local check_indexes
+
+-- Machines of the newest version, whole and with their indexes; older ones are for the migration.
+local function check_machines(machines, values)
+  for n, rec in pairs(machines) do
+    local field = fields.record_fault(rec)
+    if field then return fault(n, "value.%s: absent, or not what it must be", field) end
+    machines[n] = record.entries(rec)
+  end
+  return check_indexes(machines, values)
+end
+
+-- The index entries that the machines of the file must have, against those that it has. -> true | nil, err
+function check_indexes(machines, values)
+  local expected = 0
+  for n, entries in pairs(machines) do
+    for index, list in pairs(entries) do
+      for key, value in pairs(list) do
+        expected = expected + 1
+        if values[index .. "\0" .. key] ~= value then
+          return fault(n, "its entry '%s' of the index %s is absent or another's", key, index)
+        end
+      end
+    end
+  end
+  local there = 0
+  for name in pairs(values) do
+    if name:match("^instance_") and not name:match("^instance_purged") then there = there + 1 end
+  end
+  if there ~= expected then return fault(1, "%d entries of indexes belong to no machine of the file", there - expected) end
+  return true
+end
+
 -- Every line, against the file and against the store. -> head, lines | nil, err
 function M.check(next_line)
-  local seen = {}
+  local seen, machines, values = {}, {}, {}
   local head, lines = each_item(next_line, function(n, item)
     local what = called(item)
     if seen[what] then return fault(n, "%s is there already, in line %d", what, seen[what]) end
@@ -160,10 +195,13 @@ function M.check(next_line)
     if item.kind == "meta" then return fault(n, "a record of kind meta, which no export has") end
     if item.kind == "instance" and item.value.id ~= item.id then return fault(n, "value.id: not the record's id") end
     if known(item) then return fault(n, "%s is in the store already; nothing was imported", what) end
+    if item.index then values[item.index .. "\0" .. item.key] = item.value end
+    if item.kind == "instance" then machines[n] = item.value end
     return true
   end)
   if not head then return nil, lines end
   local ok, err = version_fault(head)
+  if ok and head.records == migrations.latest() then ok, err = check_machines(machines, values) end
   if not ok then return nil, err end
   return head, lines
 end

@@ -66,6 +66,39 @@ M.create = {
 
 M.patch = { name = M.create.name, labels = text_map, env = M.create.env }
 
+-- ---- a whole record, as an import brings it
+
+local function is_time(v) return type(v) == "string" and time.parse(v) ~= nil end
+local function is_text(v) return type(v) == "string" and v ~= "" end
+local function is_table(v) return type(v) == "table" end
+local function or_null(fits) return function(v) return v == json.null or fits(v) end end
+
+local record_form = {
+  id = function(v) return type(v) == "string" and ids.is_uuid(v) end,
+  short = function(v) return type(v) == "string" and ids.is_short(v) end,
+  name = is_text, owner = is_text, provider = is_text, image = is_text, type = is_text, network = is_text,
+  status = function(v) return statuses.get(v) ~= nil end,
+  desired = function(v) return v == "RUNNING" or v == "STOPPED" or v == "DELETED" end,
+  created_at = is_time, updated_at = is_time, status_at = is_time, last_activity_at = is_time,
+  deadline_at = or_null(is_time), expires_at = or_null(is_time),
+  version = function(v) return type(v) == "number" and v >= 1 end,
+  resources = is_table, ports = is_table, env = is_table, cmd = is_table, volumes = is_table, labels = is_table,
+  ssh_keys = is_table, queue = is_table,
+  operation = or_null(function(v) return type(v) == "string" and ids.is_uuid(v) end),
+}
+
+-- Which field of a machine's record cannot be, or nil.
+function M.record_fault(rec)
+  local names = {}
+  for name in pairs(record_form) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local v = rec[name]
+    if v == nil or not record_form[name](v) then return name end
+  end
+  if (rec.deadline_at == json.null) ~= statuses.settled(rec.status) then return "deadline_at" end
+end
+
 -- The record of a machine that was just asked for; work on it has not begun.
 function M.new_record(spec, owner, default_provider)
   local id, now = crypto.uuid(), time.now()

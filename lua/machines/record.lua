@@ -66,7 +66,7 @@ end
 -- ---- indexes
 
 -- {index = {key = value}} of a record; nil: of no record.
-local function entries(rec)
+function M.entries(rec)
   if not rec then return {} end
   local out = { instance_short = { [rec.short] = rec.id } }
   if rec.status ~= "DELETED" then
@@ -85,7 +85,7 @@ local function entries(rec)
 end
 
 local function reindex(tx, old, rec)
-  local was, is = entries(old), entries(rec)
+  local was, is = M.entries(old), M.entries(rec)
   for index, list in pairs(was) do
     for key in pairs(list) do
       if not (is[index] and is[index][key]) then tx:unindex(index, key) end

@@ -219,3 +219,29 @@ test('an import of instances.json into a new folder made a store that serve refu
   assert.strictEqual((await s.call('GET', `/instances/${body[0].id}`)).body.status, 'RUNNING');
   await s.stop();
 });
+
+test('an import took a machine in a status that is none, and every request on it was a 500', async (t) => {
+  const life = await world(t);
+  const s = await life();
+  const m = await create(s, { name: 's' });
+  const run = (args) => spawnSync(binary, args, { encoding: 'utf8' });
+  const text = run(['export', `--data-dir=${s.dir}`]).stdout;
+  const into = temp();
+  t.after(() => fs.rmSync(into, { recursive: true, force: true }));
+  const file = `${into}/export`;
+  const cases = [
+    [text.replace('"status":"RUNNING"', '"status":"BOGUS"'), /value\.status/],
+    [text.replace(/"deadline_at":null/, '"deadline_at":"2026-01-01T00:00:00.000Z"'), /value\.deadline_at/],
+    [text.replace(`"key":"operator/s"`, '"key":"operator/t"'), /index instance_name/],
+  ];
+  for (const [changed, fault] of cases) {
+    assert.notStrictEqual(changed, text);
+    fs.writeFileSync(file, changed);
+    const r = run(['import', file, `--data-dir=${into}/data`]);
+    assert.strictEqual(r.status, 1);
+    assert.match(r.stderr, fault);
+  }
+  fs.writeFileSync(file, text);
+  assert.strictEqual(run(['import', file, `--data-dir=${into}/data`]).status, 0);
+  assert.match(run(['instances', `--data-dir=${into}/data`]).stdout, new RegExp(m.id));
+});

@@ -48,6 +48,21 @@ function M.names() return provider.names() end
 
 function M.opened(name) return open[name] ~= nil end
 
+-- Faults of the settings of providers, as sentences; opens and closes the mock, which needs nothing of the host.
+function M.check(settings)
+  local faults, known = {}, {}
+  for _, name in ipairs(M.names()) do known[name] = true end
+  for name in pairs(settings.PROVIDER_REQUESTS_PER_HOUR or {}) do
+    if not known[name] then
+      faults[#faults + 1] = ("PROVIDER_REQUESTS_PER_HOUR: there is no provider called %s; known: %s"):format(name,
+        table.concat(M.names(), ", "))
+    end
+  end
+  local p, err = provider.open("mock", settings.MOCK)
+  if p then p:close() else faults[#faults + 1] = "MOCK: " .. err.message end
+  return faults
+end
+
 -- One sample a minute of how many calls there have been, for an hour. -> calls of the last hour
 local function used(name)
   local list, now, calls = samples[name] or {}, time.mono(), open[name]:stats().calls

@@ -4,6 +4,7 @@
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
+local errors = require "errors"
 local fs = require "fs"
 local instances = require "instances"
 local log = require "log"
@@ -31,6 +32,8 @@ function M.use(settings)
   retention.settings = {
     log_days = settings.LOG_DAYS, tombstone_days = settings.TOMBSTONE_DAYS, operation_days = settings.OPERATION_DAYS,
   }
+  local faults = providers.check(settings)
+  if #faults > 0 then return errors.fail("invalid", table.concat(faults, "; ")) end
   return statuses.extend(changes)
 end
 

@@ -17,7 +17,7 @@ async function world(t) {
   return async (mock = '', settings = {}) => {
     await s?.stop();
     s = null;
-    s = await Server.start({ provider: 'mock', mock: `{state="${dir}/world"${mock}}`, ...settings }, dir);
+    s = await Server.start({ provider: 'mock', drain_seconds: 1, mock: `{state="${dir}/world"${mock}}`, ...settings }, dir);
     return s;
   };
 }
@@ -244,4 +244,12 @@ test('an import took a machine in a status that is none, and every request on it
   fs.writeFileSync(file, text);
   assert.strictEqual(run(['import', file, `--data-dir=${into}/data`]).status, 0);
   assert.match(run(['instances', `--data-dir=${into}/data`]).stdout, new RegExp(m.id));
+});
+
+test('check called sound what serve refused', () => {
+  for (const arg of ['--mock={nonsense=1}', '--provider-requests-per-hour={mcok=5}', '--status-seconds={STARTING=0}']) {
+    const r = spawnSync(binary, ['check', arg], { encoding: 'utf8' });
+    assert.strictEqual(r.status, 1, arg + r.stdout);
+    assert.match(r.stderr, /nonsense|mcok|1 or more/);
+  }
 });

@@ -47,7 +47,8 @@ t.test("judge: what follows from a record and a state", function()
     { "ERROR", "RUNNING", "running", "adopt" }, { "ERROR", "RUNNING", "stopped", nil },
     { "ERROR", "STOPPED", "running", "stop" }, { "ERROR", "STOPPED", "stopped", "adopt" }, { "ERROR", "STOPPED", "absent", nil },
     { "RUNNING", "RUNNING", "starting", "recover", 3600 }, { "ERROR", "RUNNING", "starting", nil },
-    { "STOPPED", "STOPPED", "starting", "stop", 3600 }, { "STARTING", "RUNNING", "absent", nil }, { "DELETING", "DELETED", "running", nil },
+    { "STOPPED", "STOPPED", "starting", "stop", 3600 }, { "STARTING", "RUNNING", "absent", nil },
+    { "DELETING", "DELETED", "running", nil },
   }
   for _, c in ipairs(cases) do
     t.eq(reconcile.judge({ status = c[1], desired = c[2] }, c[3], c[5] or 1), c[4], table.concat(c, " ", 1, 3))

@@ -224,20 +224,28 @@ static int last_seq_of(struct cc_db *db, uint64_t *out)
     return rc;
 }
 
-int cc_backup_walk(const char *file, struct cc_backup *out, const struct cc_watcher *w, struct cc_err *err)
+int cc_backup_walk(const char *file, bool even_broken, struct cc_backup *out, const struct cc_watcher *w,
+                   struct cc_err *err)
 {
-    struct cc_verified v;
+    struct cc_err fault;
+    struct cc_verified v = { 0 };
     struct cc_db db;
     int rc = cc_db_look(&db, file, err);
 
     if (rc)
         return rc;
-    if (!(rc = cc_db_verify(&db, &v, w->stop, w->arg, err))) {
-        out->entries = v.entries;
-        out->objects = v.objects;
-        if ((rc = last_seq_of(&db, &out->log_seq)))
-            rc = cc_db_err(err, rc, "reading the copy");
+    rc = cc_db_verify(&db, &v, w->stop, w->arg, &fault);
+    if (rc == CC_E_CORRUPT && even_broken) {
+        out->fault = fault;
+        rc = CC_OK;
+    } else if (rc && err) {
+        *err = fault;
     }
+    out->entries = v.entries;
+    out->objects = v.objects;
+    out->broken = v.broken;
+    if (!rc && (rc = last_seq_of(&db, &out->log_seq)))
+        rc = cc_db_err(err, rc, "reading the copy");
     cc_db_close(&db);
     return rc;
 }
@@ -265,19 +273,19 @@ static int put_in_place(const char *from, const char *to, struct cc_err *err)
     return cc_err_sys(err, rc, "cannot sync the folder of %s", to);
 }
 
-static int backup_into(int fd, const char *tmp, struct cc_db *db, struct cc_backup *out, const struct cc_watcher *w,
-                       struct cc_err *err)
+static int backup_into(int fd, const char *tmp, struct cc_db *db, bool even_broken, struct cc_backup *out,
+                       const struct cc_watcher *w, struct cc_err *err)
 {
     int rc;
 
     if ((rc = write_copy(fd, db, w, err)) || (rc = cc_backup_read(tmp, -1, w, err)))
         return rc;
     out->bytes = (uint64_t)lseek(fd, 0, SEEK_CUR);
-    return cc_backup_walk(tmp, out, w, err);
+    return cc_backup_walk(tmp, even_broken, out, w, err);
 }
 
-int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out, bool (*stop)(void *arg), void *arg,
-                    struct cc_err *err)
+int cc_store_backup(struct cc_store *s, const char *path, bool even_broken, struct cc_backup *out,
+                    bool (*stop)(void *arg), void *arg, struct cc_err *err)
 {
     struct cc_watcher w = { stop, arg };
     struct cc_backup made = { 0 };
@@ -290,7 +298,7 @@ int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out,
     if ((fd = mkostemp(tmp, O_CLOEXEC)) < 0) {
         rc = cc_err_sys(err, errno, "cannot make a file beside %s", path);
     } else {
-        if (!(rc = backup_into(fd, tmp, &s->db, &made, &w, err)))
+        if (!(rc = backup_into(fd, tmp, &s->db, even_broken, &made, &w, err)))
             rc = put_in_place(tmp, path, err);
         if (rc)
             unlink(tmp);

@@ -139,6 +139,9 @@ int cc_store_history(struct cc_store *s, const char *kind, struct cc_slice id, s
 struct check {
     struct cc_db *db;
     MDB_txn *txn;
+    bool (*stop)(void *arg);
+    void *arg;
+    size_t rows;  /* looked at behind the log */
     uint64_t seq; /* checked so far */
     uint64_t entries, objects, chained;
     uint64_t broken; /* the entry that is */
@@ -197,20 +200,23 @@ static int told(struct check *c, int rc)
     return rc == MDB_NOTFOUND ? CC_OK : rc > 0 || rc < -1000 ? cc_db_err(c->err, rc, "reading the store") : rc;
 }
 
-enum { SOME = 4096, MORE = -100 }; /* MORE: no code of ours or the engine's */
+enum { SOME = 4096, SOME_BYTES = 16 << 20, MORE = -100 }; /* MORE: no code of ours or the engine's */
 
 static int check_some(struct check *c)
 {
     MDB_cursor *cursor;
     MDB_val k, v;
+    size_t bytes = 0;
     int rc = mdb_cursor_open(c->txn, c->db->dbi[T_LOG], &cursor), n;
 
     if (rc)
         return told(c, rc);
     rc = seek(cursor, c->seq, false, &k, &v);
-    for (n = 0; !rc && n < SOME; n++)
+    for (n = 0; !rc && n < SOME && bytes < SOME_BYTES; n++) {
+        bytes += v.mv_size;
         if (!(rc = check_entry(c, k, v)))
             rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
     mdb_cursor_close(cursor);
     return rc ? told(c, rc) : MORE;
 }
@@ -245,6 +251,16 @@ static int head_in(enum table table, MDB_val v, struct head *out)
     return rc || memchr(r.text.data, '\0', r.text.len) ? CC_E_CORRUPT : CC_OK; /* pages that were lost read as zeros */
 }
 
+static int stopped(struct check *c) { return cc_err_set(c->err, CC_E_CANCELLED, "the verification was stopped"); }
+
+/* Before each row behind the log: whether to go on. */
+static int go_on(struct check *c)
+{
+    if (cc_db_moving(c->db))
+        return MORE;
+    return c->rows++ % SOME == 0 && c->stop && c->stop(c->arg) ? stopped(c) : CC_OK;
+}
+
 static int check_heads(struct check *c, enum table table)
 {
     MDB_cursor *cursor;
@@ -255,9 +271,9 @@ static int check_heads(struct check *c, enum table table)
     if (rc)
         return told(c, rc);
     while (!(rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT))) {
-        if (cc_db_moving(c->db))
-            rc = MORE;
-        else if (!memchr(k.mv_data, '\0', k.mv_size) || head_in(table, v, &h))
+        if ((rc = go_on(c)))
+            break;
+        if (!memchr(k.mv_data, '\0', k.mv_size) || head_in(table, v, &h))
             rc = cc_err_set(c->err, CC_E_CORRUPT, "the record %.*s is unreadable", (int)strnlen(k.mv_data, k.mv_size),
                             (char *)k.mv_data);
         else
@@ -278,11 +294,9 @@ static int check_index(struct check *c)
 
     if (rc)
         return told(c, rc);
-    while (!(rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) && !cc_db_moving(c->db))
+    while (!(rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) && !(rc = go_on(c)))
         ;
     mdb_cursor_close(cursor);
-    if (!rc)
-        return MORE;
     return told(c, rc);
 }
 
@@ -305,12 +319,12 @@ static int check_rest(struct check *c)
 
 int cc_db_verify(struct cc_db *db, struct cc_verified *out, bool (*stop)(void *arg), void *arg, struct cc_err *err)
 {
-    struct check c = { .db = db, .err = err };
+    struct check c = { .db = db, .err = err, .stop = stop, .arg = arg };
     int rc;
 
     do {
         if (!cc_db_let_move(db, stop, arg))
-            return cc_err_set(err, CC_E_CANCELLED, "the verification was stopped");
+            return stopped(&c);
         if ((rc = cc_db_snapshot(db, &c.txn)))
             return cc_db_err(err, rc, "reading the store");
         rc = check_some(&c);

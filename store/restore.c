@@ -166,7 +166,7 @@ static int copy_back(struct restore *r, struct cc_err *err)
     r->found.bytes = (uint64_t)lseek(fd, 0, SEEK_CUR) + BACKUP_END_BYTES;
     close(fd);
     if (!rc)
-        rc = cc_backup_walk(r->tmp, &r->found, &r->watcher, err);
+        rc = cc_backup_walk(r->tmp, false, &r->found, &r->watcher, err);
     if (rc)
         unlink(r->tmp);
     return rc;

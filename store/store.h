@@ -58,13 +58,13 @@ struct cc_store_opts {
     size_t map_max_mib; /* and never beyond this, 0: 1 TiB. Then updates fail with CC_E_FULL */
 };
 
-/* Blocks for a few ms, longer when an older schema is brought up to date: all of it or nothing, and only while no
- * other process has it open. CC_E_UNSUPPORTED: a newer schema; CC_E_CORRUPT: broken, or not ours; CC_E_EXISTS: being
+/* Blocks: for a few ms; longer when an older schema is brought up to date (all of it or nothing, and only while no other
+ * process has it open) or a short file is read whole; and up to a minute while another process does that. CC_E_UNSUPPORTED: a newer schema; CC_E_CORRUPT: broken, or not ours; CC_E_EXISTS: being
  * served, open in this process already, or older and open in another. */
 int cc_store_open(const struct cc_store_opts *opts, struct cc_store **out, struct cc_err *err);
 
-/* Commits what was submitted, runs the callbacks, joins the writer (blocks that long); the memory
- * goes in a later turn of the loop. No update may be open. */
+/* Commits what was submitted, runs the callbacks, joins the writer (blocks that long: a disk that does not answer, or
+ * another process that holds the write lock, is waited for); the memory goes in a later turn of the loop. No update may be open. */
 void cc_store_close(struct cc_store *s);
 
 /* ---- reading what is committed */
@@ -169,12 +169,14 @@ struct cc_verified {
 };
 
 /* Walks the whole log: every entry against its hash and its predecessor, every object's head against
- * its entries. CC_E_CORRUPT: what is broken in `err`, and in `broken`. Slow, in short snapshots;
- * `stop` (may be NULL) is asked now and then whether to give up (CC_E_CANCELLED). [any thread] */
+ * its entries. CC_E_CORRUPT: what is broken in `err`, and in `broken`. Slow; the log in snapshots of 4,096 entries or
+ * 16 MiB, then all records, heads and the index in one. `stop` (may be NULL) is asked now and then whether to give up
+ * (CC_E_CANCELLED). [any thread] */
 int cc_store_verify(struct cc_store *s, struct cc_verified *out, bool (*stop)(void *arg), void *arg,
                     struct cc_err *err);
 
-/* Drops the data of these log entries for ever; the log stays provable. Those whose data is gone already, that were
+/* Drops the data of these log entries for ever; the log stays provable. What the disk has of it stays readable there
+ * until its pages are used again, and so do older backups. Those whose data is gone already, that were
  * written before schema 2, or are not there are left and not counted. fn is called once, in a later turn, with how many
  * it was; after a failure some may have been trimmed. NULL: refused, fn is not called. Cancel: fn is not called, at
  * most one group of 256 is still trimmed. n: 1 or more. */
@@ -187,13 +189,17 @@ void cc_store_trim_cancel(struct cc_trim *t);
 struct cc_backup {
     uint64_t bytes; /* of the backup file */
     uint64_t entries, objects, log_seq;
+    struct cc_err
+        fault;       /* what is broken in it, code CC_OK: nothing; then entries and objects count what precedes it */
+    uint64_t broken; /* the sequence of the entry that is, 0: it is not an entry */
 };
 
 /* Writes a consistent copy into a new file while the store is in use: first under another name beside it, synced, read
- * back and walked whole, then renamed. CC_E_EXISTS: `path` is there. A long reader: pages freed meanwhile are not used
+ * back and walked whole, then renamed. CC_E_EXISTS: `path` is there. CC_E_CORRUPT: what the store holds is broken, unless
+ * `even_broken`: then the copy is kept and the fault told, and cc_store_restore refuses it. A long reader: pages freed meanwhile are not used
  * again before it ends. `stop` as above. [any thread] */
-int cc_store_backup(struct cc_store *s, const char *path, struct cc_backup *out, bool (*stop)(void *arg), void *arg,
-                    struct cc_err *err);
+int cc_store_backup(struct cc_store *s, const char *path, bool even_broken, struct cc_backup *out,
+                    bool (*stop)(void *arg), void *arg, struct cc_err *err);
 
 /* Makes the backup the store of `dir`, after it has been verified. CC_E_EXISTS: the store there is open, in whatever
  * process, or there is one and not `force`; with it the old one is kept in dir/store.replaced-<unix ms>. A crash

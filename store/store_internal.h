@@ -150,7 +150,8 @@ struct cc_watcher {             /* who may want us to stop */
 /* Whether a backup is what was written, copying its data into `to` on the way when that is not -1. */
 int cc_backup_read(const char *path, int to, const struct cc_watcher *w, struct cc_err *err);
 /* Walks a file whose bytes are known to be right. */
-int cc_backup_walk(const char *file, struct cc_backup *out, const struct cc_watcher *w, struct cc_err *err);
+int cc_backup_walk(const char *file, bool even_broken, struct cc_backup *out, const struct cc_watcher *w,
+                   struct cc_err *err);
 
 /* ---- migrate.c: an older store becomes one of ours */
 

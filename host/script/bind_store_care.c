@@ -6,8 +6,10 @@
  *                             that is broken, nil when it is not an entry
  *   n | nil, err = store.trim({seq, ...})                    [yields] drops the data of these log entries for ever and
  *                             keeps the log provable; n: how many had data that could be dropped
- *   {bytes=,entries=,objects=,log_seq=} | nil, err = store.backup(path)   [yields] a consistent copy in a new file, while
- *                             the store is in use; synced and read back. "exists": path is there
+ *   {bytes=,entries=,objects=,log_seq=} | nil, err = store.backup(path [, {even_broken=}])   [yields] a consistent copy
+ *                             in a new file, while the store is in use; synced and read back. "exists": path is there;
+ *                             "corrupt": what the store holds is broken; with even_broken the copy is kept, and has
+ *                             broken = the sentence and seq = the first entry that is broken, if it is one
  *   the same = store.restore(path, dir, {force=})            [yields] makes the backup the store of the data folder dir.
  *                             No store may be open here. "exists": the store of dir is open elsewhere, or there
  *                             is one and not force; with it the old one goes to dir/store.replaced-<unix ms>
@@ -169,7 +171,7 @@ struct care {
     int (*run)(struct care *c);                        /* [worker] */
     int (*push)(lua_State *L, struct care *c, int rc); /* what the task gets, also when it failed */
     char *path, *dir;
-    bool force;
+    bool force, even_broken;
     struct cc_verified found;
     struct cc_backup made;
     struct cc_err err;
@@ -271,7 +273,7 @@ static int l_verify(lua_State *L)
 
 static int run_backup(struct care *c)
 {
-    return cc_store_backup(c->store, c->path, &c->made, gave_up, &c->job.call, &c->err);
+    return cc_store_backup(c->store, c->path, c->even_broken, &c->made, gave_up, &c->job.call, &c->err);
 }
 
 static int run_restore(struct care *c)
@@ -288,17 +290,25 @@ static int push_backup(lua_State *L, struct care *c, int rc)
     set_number(L, "entries", c->made.entries);
     set_number(L, "objects", c->made.objects);
     set_number(L, "log_seq", c->made.log_seq);
+    if (!c->made.fault.code)
+        return 1;
+    lua_pushstring(L, c->made.fault.message);
+    lua_setfield(L, -2, "broken");
+    if (c->made.broken)
+        set_number(L, "seq", c->made.broken);
     return 1;
 }
 
 static int l_backup(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
+    bool even_broken = lua_istable(L, 2) && bind_option_flag(L, 2, "even_broken");
     struct care *c;
 
     bind_need_open(L);
     c = care_new(L, "store.backup");
     c->path = cc_xstrdup(path);
+    c->even_broken = even_broken;
     c->run = run_backup;
     c->push = push_backup;
     return care_start(L, c);

@@ -208,6 +208,21 @@ test('log --verify finds a flipped byte and names the entry', async () => {
   assert.ok(found > 0);
   fs.writeFileSync(file, bytes);
   refused(1, new RegExp(`the log is not whole: log entry ${entry.seq}: `), dir, 'log', '--verify');
+
+  const copy = path.join(dir, 'broken'); // found by review: there was no way to a copy, and export left its folder
+  refused(1, new RegExp(`log entry ${entry.seq}: `), dir, 'backup', copy);
+  refused(1, new RegExp(`log entry ${entry.seq}: `), dir, 'export');
+  assert.deepStrictEqual(fs.readdirSync(dir).filter((n) => /export|broken/.test(n)), []);
+  assert.match(ok(dir, 'backup', copy, '--even-broken'), new RegExp(`the store is broken.*log entry ${entry.seq}: `));
+  refused(1, new RegExp(`log entry ${entry.seq}: `), dir, 'restore', copy, '--force');
+  const there = path.join(dir, 'data');
+  const all = path.join(dir, 'all.jsonl');
+  const told = run(dir, 'export', '--even-broken', all);
+  assert.strictEqual(told.code, 0, told.err);
+  assert.match(told.err, new RegExp(`the store is broken: log entry ${entry.seq}: `));
+  ok(dir, 'import', all, `--data-dir=${there}`);
+  assert.strictEqual(ok(there, 'instances', '--json'), ok(dir, 'instances', '--json'));
+  assert.deepStrictEqual(fs.readdirSync(dir).filter((n) => /export/.test(n)), []);
 });
 
 test('export while serving, import into an empty store: the same machines, and a server that goes on', async () => {

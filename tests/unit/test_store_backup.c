@@ -118,7 +118,7 @@ static struct cc_backup backed_up(struct fix *f, const char *name)
     struct cc_backup b = { 0 };
     struct cc_err err = { .message = "" };
 
-    if (cc_store_backup(f->store, at(f, name), &b, NULL, NULL, &err))
+    if (cc_store_backup(f->store, at(f, name), false, &b, NULL, NULL, &err))
         fail_msg("%s", err.message);
     return b;
 }
@@ -188,7 +188,7 @@ static void *make_backup(void *arg)
 {
     struct making *m = arg;
 
-    m->rc = cc_store_backup(m->f->store, at(m->f, "copy"), &m->made, m->stop, m, &m->err);
+    m->rc = cc_store_backup(m->f->store, at(m->f, "copy"), false, &m->made, m->stop, m, &m->err);
     atomic_store(&m->done, 1);
     return NULL;
 }
@@ -282,7 +282,7 @@ static void copy_and_exit(struct fix *f, int until_closed)
         _exit(1);
     do {
         unlink(at(f, "copy"));
-        if (cc_store_backup(f->store, at(f, "copy"), &made, NULL, NULL, NULL))
+        if (cc_store_backup(f->store, at(f, "copy"), false, &made, NULL, NULL, NULL))
             _exit(2);
     } while (poll(&end, 1, 0) == 0);
     _exit(0);
@@ -369,15 +369,74 @@ static void backup_that_fails_leaves_nothing(void **state)
     small = old;
     small.rlim_cur = 300000;
     setrlimit(RLIMIT_FSIZE, &small);
-    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), &b, NULL, NULL, &err), CC_E_IO);
+    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), false, &b, NULL, NULL, &err), CC_E_IO);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_non_null(strstr(err.message, "writing the backup"));
-    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), &b, at_once, NULL, &err), CC_E_CANCELLED);
+    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), false, &b, at_once, NULL, &err), CC_E_CANCELLED);
     assert_int_equal(names(f, "", "copy"), 0);
     backed_up(f, "copy");
-    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), &b, NULL, NULL, &err), CC_E_EXISTS);
-    assert_int_equal(cc_store_backup(f->store, at(f, "no/copy"), &b, NULL, NULL, &err), CC_E_NOT_FOUND);
+    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), false, &b, NULL, NULL, &err), CC_E_EXISTS);
+    assert_int_equal(cc_store_backup(f->store, at(f, "no/copy"), false, &b, NULL, NULL, &err), CC_E_NOT_FOUND);
     assert_int_equal(names(f, "", "copy"), 1);
+}
+
+/* Found by review: one broken entry of the log, and there was no way to a copy of a store that still served. */
+static void broken_entry_forbade_every_copy(void **state)
+{
+    struct fix *f = *state;
+    struct cc_backup b = { 0 };
+    struct cc_err err;
+    uint8_t key[8];
+    MDB_txn *t;
+
+    count_both(f);
+    count_both(f);
+    assert_int_equal(cc_db_write_begin(&f->store->db, &t), 0);
+    cc_put64(key, 3);
+    assert_int_equal(cc_db_put(&f->store->db, t, T_LOG, SLICE(key, 8), S("broken")), 0);
+    assert_int_equal(cc_db_write_finish(&f->store->db, t, true), 0);
+    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), false, &b, NULL, NULL, &err), CC_E_CORRUPT);
+    assert_int_equal(names(f, "", "copy"), 0);
+    assert_int_equal(cc_store_backup(f->store, at(f, "copy"), true, &b, NULL, NULL, &err), CC_OK);
+    assert_string_equal(b.fault.message, "log entry 3: unreadable");
+    assert_int_equal(b.broken, 3);
+    assert_int_equal(b.log_seq, 4);
+    assert_int_equal(names(f, "", "copy"), 1);
+    fix_close(f);
+    assert_int_equal(restore(f, "copy", f->dir, true, &err), CC_E_CORRUPT);
+    assert_string_equal(err.message, "log entry 3: unreadable");
+    opened(f);
+}
+
+static bool at_the_second_time(void *arg)
+{
+    int *asked = arg;
+
+    return ++*asked == 2;
+}
+
+/* Found by review: nobody was asked any more once the log was through, and a step of the log had no bound in bytes. */
+static void verification_was_one_long_step(void **state)
+{
+    enum { LARGE = 10 << 20 };
+    struct fix *f = *state;
+    struct cc_verified v;
+    struct cc_txn *t;
+    int asked = 0, i;
+    char *text = malloc(LARGE);
+
+    count_both(f);
+    assert_int_equal(cc_store_verify(f->store, &v, at_the_second_time, &asked, NULL), CC_E_CANCELLED);
+    memset(text, 'x', LARGE);
+    for (i = 0; i < 3; i++) {
+        t = cc_txn_begin(f->store, NULL);
+        cc_txn_log(t, "n", S("left"), S("grown"), S("me"), (struct cc_slice){ text, LARGE });
+        assert_int_equal(commit(f, t), CC_OK);
+    }
+    free(text);
+    asked = -1000;
+    assert_int_equal(cc_store_verify(f->store, &v, at_the_second_time, &asked, NULL), CC_OK);
+    assert_int_equal(asked + 1000, 3); /* before each step, and behind the log */
 }
 
 /* ---- what is not a backup */
@@ -633,7 +692,7 @@ static void failed_backup_was_there(void **state)
     for (on = 0; on < 2; on++)
         for (n = 1, rc = 1; rc != CC_OK; n++) {
             deny(n, on);
-            rc = cc_store_backup(f->store, at(f, "copy"), &b, NULL, NULL, NULL);
+            rc = cc_store_backup(f->store, at(f, "copy"), false, &b, NULL, NULL, NULL);
             deny(0, false);
             assert_int_equal(names(f, "", "copy"), rc == CC_OK);
             unlink(at(f, "copy"));
@@ -716,7 +775,8 @@ int main(void)
         T(store_in_use_is_not_replaced),      T(killed_restore_leaves_old_or_new),
         T(failed_restore_lost_the_old_store), T(failed_backup_was_there),
         T(renames_where_the_flag_is_unknown), T(new_folders_were_not_durable),
-        T(restored_files_were_roots),
+        T(restored_files_were_roots),         T(broken_entry_forbade_every_copy),
+        T(verification_was_one_long_step),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

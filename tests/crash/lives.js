@@ -97,8 +97,9 @@ class Lives {
     const stop = { now: false };
     const how = this.mode === 'mixed' ? this.random.of(['kill', 'pause', 'ioerror']) : this.mode;
     const work = this.clients.run(this.server, stop, second);
-    work.catch(() => { stop.now = true; }); // told below
     const gone = second && sleep(this.random.below(500)).then(() => second.kill());
+    work.catch(() => { stop.now = true; }); // both told below
+    gone?.catch(() => { stop.now = true; });
     await sleep(this.random.below(300));
     this.alive();
     await this[how](stop);

@@ -51,6 +51,8 @@ class Sum {
     const want = total - this.base - this.acked;
     for (let set = 0; set < 2 ** this.open.length; set++) {
       const chosen = this.open.filter((_, i) => set & (1 << i));
+      const requests = chosen.map((e) => e.request).filter(Boolean);
+      if (new Set(requests).size < requests.length) continue; // a request that was sent again has one effect
       if (chosen.reduce((a, e) => a + e.hours, 0) === want) return chosen;
     }
     return null;
@@ -58,7 +60,7 @@ class Sum {
 
   settle(total) {
     const chosen = this.explain(total);
-    for (const e of this.open) if (e.request) e.request.happened = chosen !== null && chosen.includes(e);
+    for (const e of this.open) if (e.request && chosen?.includes(e)) e.request.happened = true;
     Object.assign(this, { base: total, acked: 0, open: [] });
     return chosen !== null;
   }

@@ -154,19 +154,11 @@ static int push_results(lua_State *L, struct handle *h)
     return n;
 }
 
-static void on_end(void *arg, bool ok, lua_State *co, int n, const char *error)
+static void keep_results(struct handle *h, bool ok, lua_State *co, int n, const char *error)
 {
-    struct handle *h = arg;
     lua_State *L = h->L;
     int i;
 
-    h->task = NULL;
-    if (h->gone) {
-        if (!ok)
-            cc_log(CC_LOG_ERROR, "task", "%s", error);
-        handle_free(h);
-        return;
-    }
     h->ok = ok;
     lua_createtable(L, n, 1);
     for (i = 1; ok && i <= n; i++) {
@@ -181,12 +173,27 @@ static void on_end(void *arg, bool ok, lua_State *co, int n, const char *error)
     lua_pushinteger(L, n);
     lua_setfield(L, -2, "n");
     h->results = luaL_ref(L, LUA_REGISTRYINDEX);
-    if (h->joiner) {
-        struct cc_task *j = h->joiner;
+}
 
+/* Keeping and telling allocate, so the userdata may be collected meanwhile: as long as h->task is set,
+ * its __gc leaves the handle to us.  A joiner's stack does not anchor the userdata: it may be gone, too. */
+static void on_end(void *arg, bool ok, lua_State *co, int n, const char *error)
+{
+    struct handle *h = arg;
+    struct cc_task *j;
+
+    if (!h->gone || h->joiner)
+        keep_results(h, ok, co, n, error);
+    if ((j = h->joiner)) {
         h->joiner = NULL;
         cc_task_wake(j, push_results(cc_task_stack(j), h));
     }
+    h->task = NULL;
+    if (!h->gone)
+        return;
+    if (!ok && !h->joined)
+        cc_log(CC_LOG_ERROR, "task", "%s", error);
+    handle_free(h);
 }
 
 static struct handle *to_handle(lua_State *L) { return *(struct handle **)luaL_checkudata(L, 1, HANDLE_META); }

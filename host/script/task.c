@@ -244,6 +244,8 @@ void cc_sched_close(lua_State *L)
         task_free(s, t);
     }
     while ((t = s->all)) {
+        s->queue = NULL; /* what is queued is in s->all, and nothing of it runs any more */
+        s->queue_end = &s->queue;
         cc_log(CC_LOG_WARN, "task", "a task would not end and is dropped");
         if (t->state == PARKED && t->cancel)
             t->cancel(t->op); /* what it waits for must not find it later */

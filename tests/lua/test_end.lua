@@ -20,6 +20,56 @@ t.test("a task that ignores its cancel is dropped with its wait", function()
   t.eq(r.exit, 7)
 end)
 
+-- A collector that runs a whole cycle at every allocation.
+local eager = "collectgarbage('setpause', 0) collectgarbage('setstepmul', 1000000)\n"
+
+-- Bug: what a task left behind was stored while its handle was being collected, and the process died.
+t.test("a task's handle may be collected while its end is noted", function()
+  local r = run(eager .. [[
+    local task = require "task"
+    for _ = 1, 300 do
+      local own -- the task alone holds its handle, to its last instruction
+      own = task.spawn(function() task.sleep(0) return own and 1 end)
+    end
+    task.sleep(0.01)
+    return 7
+  ]])
+  t.eq(r.stderr, "") -- the sanitizer tells here what a release build may survive
+  t.eq(r.exit, 7)
+end)
+
+-- Bug: a handle that only the joining call knew was collected, and the joiner waited for ever.
+t.test("a task is joined also when nothing else holds its handle", function()
+  local r = run(eager .. [[
+    local task = require "task"
+    for i = 1, 50 do
+      local got = task.spawn(function() task.sleep(0.001) collectgarbage() task.sleep(0.001) return i end):join()
+      assert(got == i)
+    end
+    local none, err = task.spawn(function() task.sleep(0.001) collectgarbage() task.sleep(0) error("boom") end):join()
+    assert(none == nil and err.traceback:match("boom"))
+    return 7
+  ]])
+  t.eq(r.stderr, "")
+  t.eq(r.exit, 7)
+end)
+
+-- Bug: a task dropped at the end told its joiner, which was then queued behind one that was freed.
+t.test("dropped tasks that wait for each other are all dropped", function()
+  local r = run [[
+    local task = require "task"
+    local function stay() while true do task.sleep(0.001) end end
+    for _ = 1, 20 do
+      local one = task.spawn(stay)
+      task.spawn(function() while true do one:join() task.sleep(0) end end)
+    end
+    task.sleep(0.01)
+    return 7
+  ]]
+  t.match(r.stderr, "would not end")
+  t.eq(r.exit, 7)
+end)
+
 -- Bug: a task that raised and that nobody joined was silent.
 t.test("a failure that nobody joins is logged", function()
   local r = run [[

@@ -29,6 +29,7 @@ struct splice {
     struct cc_ws_follow in, out; /* from the client, to the client */
     bool client_ended, leaving;
     struct cc_splice_stats stats;
+    char who[CC_SPLICE_WHO];
 };
 
 struct cc_dial {
@@ -38,7 +39,7 @@ struct cc_dial {
     uv_loop_t *loop;
     void (*on_open)(void *arg, int status, const struct cc_err *err);
     void *arg;
-    char id[CC_SPLICE_ID];
+    char id[CC_SPLICE_ID], who[CC_SPLICE_WHO];
     char *request;
     size_t request_len;
     char key[24];
@@ -225,7 +226,8 @@ static void stop(struct cc_upgrade *up, bool now)
         leave((struct splice *)up, 1001, "the server is going away");
 }
 
-unsigned cc_splice_close_id(const char *id, int code, const char *reason)
+static unsigned close_those(bool (*is)(const struct splice *s, const char *what), const char *what, int code,
+                            const char *reason)
 {
     struct cc_link *at = all.next, *next;
     unsigned n = 0;
@@ -234,12 +236,25 @@ unsigned cc_splice_close_id(const char *id, int code, const char *reason)
         struct splice *s = (struct splice *)((char *)at - offsetof(struct splice, all));
 
         next = at->next;
-        if (strcmp(s->stats.id, id) != 0 || s->leaving)
+        if (s->leaving || !is(s, what))
             continue;
         n++;
         leave(s, code, reason);
     }
     return n;
+}
+
+static bool is_of_id(const struct splice *s, const char *id) { return strcmp(s->stats.id, id) == 0; }
+static bool is_of_who(const struct splice *s, const char *prefix) { return strncmp(s->who, prefix, strlen(prefix)) == 0; }
+
+unsigned cc_splice_close_id(const char *id, int code, const char *reason)
+{
+    return close_those(is_of_id, id, code, reason);
+}
+
+unsigned cc_splice_close_who(const char *prefix, int code, const char *reason)
+{
+    return close_those(is_of_who, prefix, code, reason);
 }
 
 unsigned cc_splice_list(struct cc_splice_stats *out, unsigned max)
@@ -318,6 +333,7 @@ static struct splice *splice_new(struct cc_dial *d)
     s->backend->handle.data = s;
     uv_read_stop(&s->backend->stream); /* uv would keep the old callback */
     memcpy(s->stats.id, d->id, sizeof(d->id));
+    memcpy(s->who, d->who, sizeof(d->who));
     s->stats.opened_ms = cc_wall_ms();
     cc_link_in(&all, &s->all);
     d->sock = NULL;
@@ -475,6 +491,7 @@ struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o,
     key = cc_req_header(r, "sec-websocket-key", 17);
     memcpy(d->key, key.p, sizeof(d->key));
     strncpy(d->id, o->id ? o->id : "", sizeof(d->id) - 1);
+    strncpy(d->who, o->who ? o->who : "", sizeof(d->who) - 1);
     d->on_open = o->on_open;
     d->arg = o->arg;
     d->scan.kind = CC_HEAD_RESPONSE;

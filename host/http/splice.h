@@ -21,6 +21,7 @@
 #include "host/sys/err.h"
 
 #define CC_SPLICE_ID 40
+#define CC_SPLICE_WHO 96
 
 struct cc_splice_stats {
     char id[CC_SPLICE_ID];
@@ -37,6 +38,7 @@ struct cc_splice_opts {
     const struct cc_hdr *headers;
     unsigned n_headers;
     const char *id;   /* for the list; cut at CC_SPLICE_ID - 1 */
+    const char *who;  /* whose it is and by which credential, to end it by; cut at CC_SPLICE_WHO - 1 */
     uint32_t dial_ms; /* to connect and be answered; 0: 5 s */
     /* 0: the 101 was passed on and r is gone; else nothing was sent and r lives on. Not called
      * inside cc_splice_dial, nor after cc_splice_cancel. */
@@ -53,8 +55,9 @@ void cc_splice_cancel(struct cc_dial *d);
 /* Called with each piece of typed input (bytes), for any splice. NULL: nobody. */
 void cc_splice_on_input(void (*fn)(void *arg, const char *id, uint64_t bytes), void *arg);
 
-/* Ends those of that id with a close frame where one fits. Returns how many. */
+/* Ends those of that id, or those whose `who` begins so, with a close frame where one fits. Returns how many. */
 unsigned cc_splice_close_id(const char *id, int code, const char *reason);
+unsigned cc_splice_close_who(const char *prefix, int code, const char *reason);
 
 /* Fills at most max entries; returns how many splices there are. */
 unsigned cc_splice_list(struct cc_splice_stats *out, unsigned max);

@@ -1,8 +1,9 @@
 /* bind_proxy.c - module "http": passing an upgrade through to a machine.
  *
- *   true | nil, err = req:proxy{unix= | host=, port=, path=, headers=, id=}   [yields]
+ *   true | nil, err = req:proxy{unix= | host=, port=, path=, headers=, id=, who=}   [yields]
  *       true: the 101 was passed on, the connection is C's and the request has ended
  *   n = http.close_streams(id, code, reason)
+ *   n = http.close_streams_of(prefix, code, reason)    those whose `who` begins so
  *   { {id=, opened=, typed_at=, from_client=, from_machine=, typed=}, ... } = http.streams()
  */
 #include <stdlib.h>
@@ -65,6 +66,7 @@ int cc_lua_req_proxy(lua_State *L)
     o.host = opt_string(L, "host");
     o.path = opt_string(L, "path");
     o.id = opt_string(L, "id");
+    o.who = opt_string(L, "who");
     lua_getfield(L, 2, "port");
     o.port = (int)lua_tointeger(L, -1);
     lua_getfield(L, 2, "headers");
@@ -82,16 +84,20 @@ int cc_lua_req_proxy(lua_State *L)
     return lua_yield(L, 0);
 }
 
-int cc_lua_close_streams(lua_State *L)
+static int close_streams(lua_State *L, unsigned (*close)(const char *what, int code, const char *reason))
 {
-    const char *id = luaL_checkstring(L, 1);
+    const char *what = luaL_checkstring(L, 1);
     lua_Integer code = luaL_optinteger(L, 2, 1001);
     const char *reason = luaL_optstring(L, 3, "");
 
+    luaL_argcheck(L, *what, 1, "a text that is not empty expected");
     luaL_argcheck(L, cc_ws_code_ok((int)code), 2, "a close code expected");
-    lua_pushinteger(L, cc_splice_close_id(id, (int)code, reason));
+    lua_pushinteger(L, close(what, (int)code, reason));
     return 1;
 }
+
+int cc_lua_close_streams(lua_State *L) { return close_streams(L, cc_splice_close_id); }
+int cc_lua_close_streams_of(lua_State *L) { return close_streams(L, cc_splice_close_who); }
 
 static void set_number(lua_State *L, const char *name, lua_Number v)
 {

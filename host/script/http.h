@@ -48,6 +48,7 @@ int cc_lua_req_websocket(lua_State *L); /* bind_ws.c */
 int cc_lua_http_request(lua_State *L);  /* bind_http_client.c */
 void cc_lua_ws_open(lua_State *L);      /* makes the metatable */
 int cc_lua_close_streams(lua_State *L); /* bind_proxy.c */
+int cc_lua_close_streams_of(lua_State *L);
 int cc_lua_streams(lua_State *L);
 
 #endif

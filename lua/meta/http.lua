@@ -99,6 +99,7 @@ function req:finish() end
 ---@field path? string             the target to ask for; default: the client's, without its query
 ---@field headers? table<string, string>
 ---@field id? string               for http.streams and http.close_streams; at most 39 bytes
+---@field who? string              whose it is and by which credential, for http.close_streams_of; at most 95 bytes
 
 ---Passes a WebSocket upgrade on. On failure the request still wants its reply. [yields]
 ---@param o http.proxy_options
@@ -129,6 +130,13 @@ function ws:close(code, reason) end
 ---@param reason? string
 ---@return integer
 function http.close_streams(id, code, reason) end
+
+---The same for those whose `who` begins with `prefix`.
+---@param prefix string
+---@param code? integer
+---@param reason? string
+---@return integer
+function http.close_streams_of(prefix, code, reason) end
 
 ---@return {id: string, opened: number, typed_at: number|nil, from_client: integer, from_machine: integer, typed: integer}[]
 function http.streams() end

@@ -22,7 +22,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
 RUN_PKGS   := passt
-TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2
+TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl python3-aiosmtpd
 CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
@@ -80,7 +80,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llh
 # The agent shares host/sys, host/http and host/observe with the host, through the same library: the linker takes what
 # is called, and nothing in it may need Lua, LMDB or curl.
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
-LUA_SRC := $(shell find lua -name '*.lua' -not -path 'lua/meta/*' 2>/dev/null | LC_ALL=C sort)
+LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
 
 .PHONY: all run test asan check bench install clean fuzz format deps-fuzz
 all: deps-build

@@ -1,20 +1,24 @@
--- From a request to its answer: who asks, which route, what body, what errors become.
+-- From a request to its answer: who asks, how often, which route, by what right, what body, what errors become.
 --
--- A handler gets req: {http = the host's request, actor =, body = decoded and checked, id = first {value} of the
--- pattern, second = its second}. It returns status, body [, headers] (a body that is a string is JSON text already),
--- or nil, err. A handler that took the connection over (a terminal) returns true.
+-- A handler gets req: {http = the host's request, actor =, body = decoded and checked, id = the id of the object that the
+-- path names (or its first {value}), text = that object's stored JSON, second = the second {value}}. It returns status,
+-- body [, headers] (a body that is a string is JSON text already), or nil, err. A handler that took the connection over
+-- (a terminal) returns true.
 
+local credentials = require "accounts.credentials"
 local crypto = require "crypto"
 local errors = require "errors"
 local idempotency = require "idempotency"
 local json = require "json"
+local limits = require "limits"
 local log = require "log"
+local origin = require "origin"
+local query = require "query"
+local rights = require "rights"
 local router = require "router"
 local schema = require "schema"
 
 local M = { router = router.new() }
-
-M.api_key = nil -- set by serve
 
 M.default_headers = {
   ["X-Content-Type-Options"] = "nosniff",
@@ -24,21 +28,22 @@ M.default_headers = {
   ["Permissions-Policy"] = "camera=(), microphone=()",
 }
 
--- app.get("/path", options, handler) and so on. options: open (no credential needed), body (schema), body_max,
--- effect_outside (what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once).
+-- app.get("/path", options, handler) and so on. options, of which one of the first two must be there:
+--   open            no credential needed
+--   scope           what an API token must be allowed (rights.lua); "any": nothing in particular
+--   admin, user, session   an admin's alone; an account's (not the operator's key); not by an API token
+--   object          the kind of object that {id} names (rights.find)
+--   rate            its limit: "api" (the default), "auth", or false for none
+--   upgrade         a WebSocket: Origin is looked at, and a ticket is taken as ?token=
+--   body (schema, true: any object, "raw": the handler reads it), body_max
+--   secret          the answer holds a secret: kept sealed for a repeat with the same Idempotency-Key
+--   effect_outside  what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once
 for _, method in ipairs { "GET", "POST", "PATCH", "PUT", "DELETE" } do
   M[method:lower()] = function(pattern, options, handler) M.router:add(method, pattern, options, handler) end
 end
 
-local operator = { admin = true }
-
--- Who asks: an actor, or nil, err. The operator's key is the only credential there is yet.
-function M.authenticate(http)
-  local key = http:header("x-api-key")
-  if not key then return errors.fail("unauthorized", "missing API key") end
-  if not crypto.equal(key, M.api_key) then return errors.fail("unauthorized", "invalid API key") end
-  return operator
-end
+-- Who asks: an actor, or nil, err.
+function M.authenticate(http, options) return credentials.authenticate(http, options and options.upgrade) end
 
 -- What an error value becomes. -> status, body, headers
 local function error_answer(http, err)
@@ -51,6 +56,7 @@ local function error_answer(http, err)
   end
   local headers = err.headers
   if err.retry_after then headers = { ["Retry-After"] = ("%d"):format(math.ceil(err.retry_after)) } end
+  if err.stale_cookie then headers = { ["Set-Cookie"] = M.no_cookie } end
   return status, json.encode { error = message, code = err.code, field = err.field, status = err.status_now }, headers
 end
 
@@ -96,7 +102,7 @@ end
 local function call_once(route, req, key, text)
   local http = req.http
   local said = ("%s %s?%s\n%s"):format(http:method(), http:path(), http:query() or "", text or "")
-  local who = req.actor.admin and "operator" or tostring(req.actor.user)
+  local who = req.actor.user or "operator"
   local ticket, answer, err = idempotency.begin(who, key, crypto.hex(crypto.sha256(said)))
   if err then return error_answer(http, err) end
   if answer then
@@ -104,6 +110,7 @@ local function call_once(route, req, key, text)
     headers["Idempotency-Replayed"] = "true"
     return answer.status, answer.body, headers
   end
+  ticket.secret = route.options.secret
   local begun, berr = ticket:begin_effect(route.options.effect_outside)
   if not begun then
     ticket:finish()
@@ -116,26 +123,83 @@ local function call_once(route, req, key, text)
   return status, body, headers
 end
 
-local function run(http)
-  local route, first, second = M.router:find(http:method(), http:path())
-  local options = route and route.options
-  local actor, body, text, err
+-- May the actor do this to the object of the path? -> its id, its text | nil, err
+local function object_of(actor, kind, key)
+  local id, text = rights.find[kind](actor, key)
+  if not id then return nil, text end
+  if kind == "instance" or kind == "history" then
+    local ok, err = rights.within(actor, id)
+    if not ok then return nil, err end
+  end
+  return id, text
+end
+
+-- Who asks, if he may ask this now. -> actor (nil: nobody, on an open route), headers | false, err, headers
+local function admit(http, options)
+  local class = "api"
+  if options and options.rate ~= nil then class = options.rate end
+  local actor, err
   if not (options and options.open) then
-    actor, err = M.authenticate(http)
-    if not actor then return error_answer(http, err) end
+    actor, err = M.authenticate(http, options)
   end
-  if not route then return error_answer(http, select(2, not_found(http, first))) end
-  if options.body then
-    body, text = read_body(http, options)
-    if not body then return error_answer(http, text) end
+  local headers, too_many = limits.take(http, actor, class)
+  if too_many then return false, too_many, headers end
+  if err then return false, err, headers end
+  if not options then return actor, headers end
+  local ok, why = true, nil
+  if options.upgrade then ok, why = origin.check_upgrade(http, actor) end
+  if ok and actor and actor.by_cookie then ok, why = origin.check_change(http) end
+  if ok and actor then ok, why = rights.allow(actor, options) end
+  if not ok then return false, why, headers end
+  return actor, headers
+end
+
+local function handle(http, route, actor, first, second)
+  local options = route.options
+  local id, text, body, said = first, nil, nil, nil
+  if options.object then
+    id, text = object_of(actor, options.object, first)
+    if not id then return error_answer(http, text) end
   end
-  local expects, ierr = M.if_match(http)
-  if expects == false then return error_answer(http, ierr) end
-  local req = { http = http, actor = actor, body = body, id = first, second = second }
+  if options.body and options.body ~= "raw" then
+    body, said = read_body(http, options)
+    if not body then return error_answer(http, said) end
+  end
+  local expects, err = M.if_match(http)
+  if expects == false then return error_answer(http, err) end
+  local req = { http = http, actor = actor, body = body, id = id, text = text, second = second }
   if actor and http:method() ~= "GET" then req.actor = setmetatable({ expects = expects }, { __index = actor }) end
   local key = actor and http:method() == "POST" and http:header("idempotency-key")
-  if key then return call_once(route, req, key, text) end
+  if key then return call_once(route, req, key, said) end
   return call(route, req)
+end
+
+local function joined(headers, more)
+  if not more then return headers end
+  if not headers then return more end
+  local out = {}
+  for k, v in pairs(more) do out[k] = v end
+  for k, v in pairs(headers) do out[k] = v end
+  return out
+end
+
+local function run(http)
+  local route, first, second = M.router:find(http:method(), http:path())
+  if not route and first and http:method() == "OPTIONS" and origin.is_preflight(http) then
+    return origin.preflight(http, first)
+  end
+  local actor, more, extra = admit(http, route and route.options)
+  local status, body, headers
+  if actor == false then
+    status, body, headers = error_answer(http, more)
+    more = extra
+  elseif not route then
+    status, body, headers = error_answer(http, select(2, not_found(http, first)))
+  else
+    status, body, headers = handle(http, route, actor, first, second)
+  end
+  if status == true then return true end
+  return status, body, joined(joined(headers, more), origin.cors(http))
 end
 
 -- The server's handler. Runs in a task of its own per request.
@@ -144,15 +208,25 @@ function M.handle(http)
   if status ~= true then http:reply(status, body, headers) end
 end
 
--- The value of a query parameter, percent-decoded, or nil.
-function M.query(http, name)
-  local q = http:query()
-  if not q then return nil end
-  for pair in q:gmatch("[^&]+") do
-    local k, v = pair:match("^([^=]*)=?(.*)$")
-    if k == name then return (v:gsub("+", " "):gsub("%%(%x%x)", function(h) return string.char(tonumber(h, 16)) end)) end
-  end
+-- The value of a query parameter, decoded, or nil.
+function M.query(http, name) return query.value(http:query(), name) end
+
+-- ---- the session's cookie
+
+M.secure = false -- BASE_URL is https
+
+local function cookie(value, seconds, secure)
+  return ("session=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s"):format(value, seconds, secure and "; Secure" or "")
 end
+
+M.no_cookie = cookie("", 0)
+
+-- The headers that give a browser its session.
+function M.session_cookie(http, token)
+  return { ["Set-Cookie"] = cookie(token, credentials.session_hours * 3600, M.secure or http:secure()) }
+end
+
+-- ---- what requests say
 
 -- ?wait=SECONDS, how long the answer may be held. -> seconds or nil when it is absent | false, err
 function M.wait(http)

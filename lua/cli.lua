@@ -19,6 +19,9 @@ local commands = {
   { "export", "[FILE]", "every record as JSON lines" },
   { "import", "FILE", "what an export wrote" },
   { "check", "[--dot]", "configuration and statuses: are they sound?" },
+  { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
+  { "rekey", "", "secrets sealed anew under a new master key" },
+  { "routes", "[--json]", "the API's routes and what each needs" },
   { "types", "", "the machine types on offer" },
 }
 

@@ -11,6 +11,8 @@
 local errors = require "errors"
 local history = require "history"
 local json = require "json"
+local origin = require "origin"
+local rights = require "rights"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -34,24 +36,15 @@ function M.text(e)
 end
 
 local function may_see(actor, e)
+  if actor.scopes and e.kind == "user" and not actor.scopes["account:read"] then return false end
   if actor.admin then return true end
   local _, owner = store.raw(e.kind, e.id)
-  return owner == tostring(actor.user)
+  return rights.owns(actor, owner)
 end
 
 local function wanted(actor, query, e)
   return (not query.kind or e.kind == query.kind) and (not query.type or e.type == query.type)
     and (not query.machine or e.kind == "instance" and e.id == query.machine) and may_see(actor, e)
-end
-
--- The uuid of a machine that the actor may see, also one that is deleted; for the operator also one whose record is
--- gone. -> uuid | nil, err
-function M.machine(actor, id)
-  local record, owner
-  if id then record, owner = store.raw("instance", id) end
-  if record and (actor.admin or owner == tostring(actor.user)) then return id end
-  if id and not record and actor.admin and store.history("instance", id, { limit = 1 })[1] then return id end
-  return errors.fail("not_found", "no such machine")
 end
 
 -- ---- pages
@@ -199,7 +192,7 @@ end
 local function follow(http, actor, query)
   local cursor, quiet_at = query.after, time.mono() + M.quiet_ms
   if not http:write("retry: 1000\n\n") then return end
-  while not finishing and not http:gone() do
+  while not finishing and not http:gone() and not (actor.credential and actor.credential.revoked) do
     local entries = behind(cursor)
     local text = frames_of(actor, query, entries)
     local ok
@@ -229,7 +222,9 @@ function M.stream(http, actor, query)
   if query.after > head then
     return errors.fail("invalid", ("after: the log ends at %d"):format(head), { field = "after" })
   end
-  local ok, err = http:start(200, M.stream_headers)
+  local headers = origin.cors(http) or {}
+  for k, v in pairs(M.stream_headers) do headers[k] = v end
+  local ok, err = http:start(200, headers)
   if not ok then return nil, err end
   streams[http] = true
   watcher = watcher or task.spawn(watch)
@@ -239,6 +234,9 @@ function M.stream(http, actor, query)
   http:finish()
   return true
 end
+
+-- Lets every stream look whether it may go on.
+function M.look() grown:fire() end
 
 -- Ends every stream after the page that it is writing; for the end of the program.
 function M.finish()

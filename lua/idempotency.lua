@@ -6,6 +6,7 @@
 --
 --   ticket, answer, err = idempotency.begin(who, key, fingerprint)     exactly one of the three
 --   ticket:begin_effect(outside)        before anything is done
+--   ticket.secret = true                the answer holds a secret: it is kept sealed
 --   ticket:claim(tx, rec, op, status)   in the update; without `op` (or with a status) the answer is the record itself
 --   ticket.claimed                      {machine =, operation =} of an earlier life, or nil
 --   ticket:finish(status, body, headers)   [yields] keeps the answer, lets the next one in; a second call does nothing
@@ -19,6 +20,7 @@ local log = require "log"
 local store = require "store"
 local task = require "task"
 local time = require "time"
+local vault = require "vault"
 
 local M = {}
 
@@ -57,6 +59,14 @@ local function wait_turn(id, fingerprint)
   return true
 end
 
+-- A kept answer, as begin gives it; one that was sealed is opened.
+local function opened(id, answer)
+  if not answer.sealed then return nil, answer end
+  local body, err = vault.unseal(answer.sealed, "idempotency/" .. id)
+  if not body then return nil, nil, err end
+  return nil, { status = answer.status, headers = answer.headers, body = body }
+end
+
 function M.begin(who, key, fingerprint)
   if #key < 1 or #key > 255 or key:find("[^\33-\126]") then
     local what = "Idempotency-Key: 1 to 255 visible ASCII characters expected"
@@ -67,7 +77,7 @@ function M.begin(who, key, fingerprint)
   if not ok then return nil, nil, err end
   local value = live(id)
   if value and value.fingerprint ~= fingerprint then return nil, nil, mismatch() end
-  if value and value.answer then return nil, value.answer end
+  if value and value.answer then return opened(id, value.answer) end
   inside[id] = { signal = task.signal(), fingerprint = fingerprint }
   return setmetatable({ id = id, who = who, fingerprint = fingerprint, claimed = value }, Ticket)
 end
@@ -107,6 +117,10 @@ local function keep(self, answer)
       value = { fingerprint = self.fingerprint, at = time.rfc3339(time.now()) }
     end
     value.answer = answer
+    if self.secret then
+      local sealed = vault.seal(answer.body, "idempotency/" .. self.id)
+      value.answer = { status = answer.status, headers = answer.headers, sealed = sealed }
+    end
     tx:put("idempotency", self.id, value, self.who)
     return true
   end)

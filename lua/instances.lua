@@ -1,7 +1,7 @@
 -- Machines: the rules of their life. Routes and scripts call this; it knows no HTTP.
 --
--- An `actor` is {admin = true} (the operator) or {user = id}; every function that takes one answers "not_found"
--- for what is not the actor's. Functions return a value, or nil, err.
+-- An `actor` (accounts/credentials.lua) is {admin = true} (the operator) or {user = id}, or both; every function that takes
+-- one answers "not_found" for what is not the actor's. Functions return a value, or nil, err.
 -- For one request an actor may also carry `expects`, the version that the record must have, and `idempotent`
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
 -- only waits for its end.
@@ -14,12 +14,14 @@ local ids = require "ids"
 local json = require "json"
 local providers = require "providers"
 local record = require "machines.record"
+local rights = require "rights"
 local runner = require "runner"
 local schema = require "schema"
 local statuses = require "statuses"
 local store = require "store"
 local time = require "time"
 local types = require "types"
+local users = require "accounts.users"
 local when = require "when"
 local workflow = require "workflow"
 local workflows = require "machines.workflows"
@@ -40,16 +42,10 @@ local MAX_QUEUE = 16
 
 -- ---- whose it is
 
--- Whose a new machine is: the operator's own has the owner "operator".
-local function owner_of(actor, wanted)
-  if not actor.admin then return tostring(actor.user) end
-  if type(wanted) == "number" then return ("%d"):format(wanted) end
-  return wanted or "operator"
-end
+-- Whose a new machine is, and whose names are meant: the operator's own have the owner "operator".
+local function owner_of(actor) return actor.user or "operator" end
 
-local function by(actor) return actor.admin and "operator" or tostring(actor.user) end
-
-function M.may_see(actor, owner) return actor.admin or owner == tostring(actor.user) end
+local by = users.by
 
 local function not_found() return errors.fail("not_found", "no such machine") end
 
@@ -63,8 +59,9 @@ end
 
 -- ---- reading
 
--- The stored JSON text of a machine: the fast path of GET. What is as long as a uuid is looked up as one.
-function M.text(actor, key)
+-- A machine: its id and its stored JSON text, the fast path of GET. What is as long as a uuid is looked up as one.
+-- -> id, text | nil, err
+function M.find(actor, key)
   local id = #key == 36 and key or nil
   local text, owner
   if id then text, owner = store.raw("instance", id) end
@@ -72,14 +69,31 @@ function M.text(actor, key)
     id = M.resolve(actor, key)
     if id then text, owner = store.raw("instance", id) end
   end
-  if text and M.may_see(actor, owner) then return freshness.mark(text) end
+  if text and rights.owns(actor, owner) then return id, freshness.mark(text) end
   return not_found()
+end
+rights.find.instance = M.find
+
+-- The same, and for an admin also a machine whose record is gone and that has a past; it has no text.
+function rights.find.history(actor, key)
+  local id, text = M.find(actor, key)
+  if id or not actor.admin then return id, text end
+  id = M.resolve(actor, key)
+  if id and store.history("instance", id, { limit = 1 })[1] then return id end
+  return nil, text
+end
+
+-- The text alone. -> text | nil, err
+function M.text(actor, key)
+  local id, text = M.find(actor, key)
+  if not id then return nil, text end
+  return text
 end
 
 -- -> record | nil, err
 function M.get(actor, key)
-  local text, err = M.text(actor, key)
-  if not text then return nil, err end
+  local id, text = M.find(actor, key)
+  if not id then return nil, text end
   return json.decode(text)
 end
 
@@ -88,14 +102,14 @@ function M.at(actor, key, text)
   local ms, err = when.parse(text, time.now())
   if not ms then return errors.fail("invalid", "at: " .. err.message, { field = "at" }) end
   local id = M.resolve(actor, key)
-  if not id or not M.may_see(actor, select(2, store.raw("instance", id))) then return not_found() end
+  if not id or not rights.owns(actor, select(2, store.raw("instance", id))) then return not_found() end
   return history.instance(id, ms)
 end
 
 -- Machines that are not deleted, by id: {texts = {json...}, after = cursor or nil}.
 function M.list(actor, after, limit)
   local index, prefix = "instance_live", ""
-  if not actor.admin then index, prefix = "instance_owner", owner_of(actor) .. "/" end
+  if not actor.admin then index, prefix = "instance_owner", actor.user .. "/" end
   local texts = {}
   local page = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
   for i = 1, math.min(#page, limit) do
@@ -124,7 +138,7 @@ local function edit(actor, key, change)
   local kept
   local rec, op = store.update(function(tx)
     local old = record.get(tx, id)
-    if not old or not M.may_see(actor, old.owner) then return not_found() end
+    if not old or not rights.owns(actor, old.owner) then return not_found() end
     local stale = outdated(actor, old)
     if stale then return nil, stale end
     local rec = record.edit(old)
@@ -169,14 +183,32 @@ local function check_create(actor, spec)
   return providers.get(spec.provider or M.settings.provider)
 end
 
+-- Whose a new machine is: the actor's, or that of an account which an admin names. -> owner | nil, err
+local function owner_for(actor, user_id)
+  if user_id == nil then return owner_of(actor) end
+  local user = users.find(user_id)
+  if user and user.status ~= "deleted" then return user.id end
+  return errors.fail("invalid", "user_id: no such user", { field = "user_id" })
+end
+
+local function keys_of(account)
+  local list = json.array {}
+  for i, key in ipairs(account.ssh_keys) do list[i] = key.key end
+  return list
+end
+
 -- Makes a machine. Its name and its place in the quota are taken, the record, its operation and its first event are
 -- written in one commit; the work itself goes on after the answer. -> record, operation id | nil, err
 function M.create(actor, spec)
   local ok, err = check_create(actor, spec)
   if not ok then return nil, err end
-  local owner = owner_of(actor, spec.user_id)
+  local owner, oerr = owner_for(actor, spec.user_id)
+  if not owner then return nil, oerr end
   local rec, werr = store.update(function(tx)
+    local account = tx:get("user", owner)
+    if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
     local rec = fields.new_record(spec, owner, M.settings.provider)
+    if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
     local why = name_taken(tx, rec) or over_quota(tx, owner)
     if why then return nil, why end
     workflow.ask(tx, "instance", rec, "create", nil, by(actor))
@@ -357,13 +389,22 @@ end
 
 -- ---- operations
 
--- An operation, for who may see its machine; waits until it is over, `seconds` at most. -> operation | nil, err
-function M.operation(actor, id, seconds)
+-- An operation, for who may see its machine. -> id, text | nil, err
+function rights.find.operation(actor, id)
   local text, owner
-  if ids.is_uuid(id) then text, owner = store.raw("operation", id:lower()) end
-  if not text or not M.may_see(actor, owner) then return errors.fail("not_found", "no such operation") end
+  id = id:lower()
+  if ids.is_uuid(id) then text, owner = store.raw("operation", id) end
+  if not text or not rights.owns(actor, owner) then return errors.fail("not_found", "no such operation") end
+  if actor.machine and json.decode(text).machine ~= actor.machine then return errors.fail("not_found", "no such operation") end
+  return id, text
+end
+
+-- The same, decoded; waits until it is over, `seconds` at most. -> operation | nil, err
+function M.operation(actor, key, seconds)
+  local id, text = rights.find.operation(actor, key)
+  if not id then return nil, text end
   if not seconds or seconds == 0 then return json.decode(text) end
-  return runner.wait(id:lower(), seconds)
+  return runner.wait(id, seconds)
 end
 
 -- After an operation that waited was taken out: wanted is what the rest leads to, or else what is.

@@ -24,6 +24,9 @@ function M:add(method, pattern, options, handler)
     node[key] = node[key] or {}
     node = node[key]
   end
+  local route_name = method .. " " .. pattern
+  assert(options.open or options.scope, "a route must say what it needs (open, scope): " .. route_name)
+  assert(not names[1] or options.open or options.object, "a route must say which object its {id} is: " .. route_name)
   node.methods = node.methods or {}
   assert(not node.methods[method], "a second route for " .. method .. " " .. pattern)
   local route = { method = method, pattern = pattern, options = options, handler = handler, names = names }

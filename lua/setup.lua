@@ -13,9 +13,11 @@ local providers = require "providers"
 local reconcile = require "reconcile"
 local retention = require "retention"
 local runner = require "runner"
+local sessions = require "accounts.sessions"
 local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
+local users = require "accounts.users"
 
 local M = {}
 
@@ -29,6 +31,8 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  users.admin_email = settings.ADMIN_EMAIL or settings.ENVIRONMENT == "development" and "admin@localhost" or nil
+  sessions.signup = settings.SIGNUP or "open"
   retention.settings = {
     log_days = settings.LOG_DAYS, tombstone_days = settings.TOMBSTONE_DAYS, operation_days = settings.OPERATION_DAYS,
   }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "host/http/conn.h"
 #include "host/http/text.h"
@@ -138,6 +139,23 @@ static bool forwarded(struct cc_req *r, struct cc_addr *client)
     return any;
 }
 
+/* Whether the peer itself is one of our proxies. */
+static bool from_proxy(struct cc_req *r, struct cc_addr *a, bool *known)
+{
+    memset(a, 0, sizeof(*a));
+    *known = !r->conn->is_unix && peer_of(r->conn, a);
+    return r->conn->is_unix ? r->server->o.trust_unix : *known && trusted(r->server, a);
+}
+
+bool cc_req_secure(struct cc_req *r)
+{
+    struct cc_text proto = cc_req_header(r, "x-forwarded-proto", 17);
+    struct cc_addr a;
+    bool known;
+
+    return r->conn && proto.n == 5 && strncasecmp(proto.p, "https", 5) == 0 && from_proxy(r, &a, &known);
+}
+
 const char *cc_req_remote(struct cc_req *r)
 {
     struct cc_addr a;
@@ -147,9 +165,7 @@ const char *cc_req_remote(struct cc_req *r)
         return r->remote;
     if (!r->conn)
         return "unknown";
-    memset(&a, 0, sizeof(a));
-    known = !r->conn->is_unix && peer_of(r->conn, &a);
-    if (r->conn->is_unix ? r->server->o.trust_unix : known && trusted(r->server, &a)) {
+    if (from_proxy(r, &a, &known)) {
         struct cc_addr none = { { 0 } };
 
         forwarded(r, &a);

@@ -40,6 +40,7 @@ bool cc_req_header_at(const struct cc_req *r, unsigned i, struct cc_text *name, 
 int cc_req_minor(const struct cc_req *r); /* HTTP/1.minor */
 /* Who asks: the peer, or what a trusted proxy says; "unix" for a unix socket's peer. */
 const char *cc_req_remote(struct cc_req *r);
+bool cc_req_secure(struct cc_req *r); /* https, also when a trusted proxy says so (X-Forwarded-Proto) */
 /* The client's X-Request-Id when it is sane, else 16 random hex digits. */
 const char *cc_req_id(struct cc_req *r);
 bool cc_req_gone(const struct cc_req *r); /* the client closed or half-closed */

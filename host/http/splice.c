@@ -245,7 +245,10 @@ static unsigned close_those(bool (*is)(const struct splice *s, const char *what)
 }
 
 static bool is_of_id(const struct splice *s, const char *id) { return strcmp(s->stats.id, id) == 0; }
-static bool is_of_who(const struct splice *s, const char *prefix) { return strncmp(s->who, prefix, strlen(prefix)) == 0; }
+static bool is_of_who(const struct splice *s, const char *prefix)
+{
+    return strncmp(s->who, prefix, strlen(prefix)) == 0;
+}
 
 unsigned cc_splice_close_id(const char *id, int code, const char *reason)
 {

@@ -7,12 +7,21 @@
  *   bytes = crypto.hmac_sha256(key, text)
  *   text  = crypto.hex(bytes)
  *   bool  = crypto.equal(a, b)          in a time that tells nothing of where they differ
+ *   text  = crypto.base64(bytes)        standard alphabet, padded
+ *   bytes = crypto.unbase64(text)       nil: not exactly what base64 gives
+ *   box   = crypto.seal(key, text, context)              AES-256-GCM, a key of 32 bytes (host/sys/seal.h)
+ *   text | nil, err = crypto.unseal(key, box, context)   err.code "denied", "invalid"
  */
+#include "host/script/task.h"
+#include "host/sys/err.h"
 #include "host/sys/random.h"
+#include "host/sys/seal.h"
 
 #include <lauxlib.h>
+#include <mbedtls/base64.h>
 #include <mbedtls/constant_time.h>
 #include <mbedtls/md.h>
+#include <string.h>
 
 int luaopen_cc_crypto(lua_State *L);
 
@@ -113,9 +122,87 @@ static int l_equal(lua_State *L)
     return 1;
 }
 
+/* ---- base64, strict: what is decoded must be what its bytes encode to */
+
+static int l_base64(lua_State *L)
+{
+    size_t n, out;
+    const char *s = luaL_checklstring(L, 1, &n);
+    unsigned char *buf;
+
+    luaL_argcheck(L, n <= 1 << 24, 1, "at most 16 MiB expected");
+    buf = lua_newuserdata(L, n / 3 * 4 + 8);
+    if (mbedtls_base64_encode(buf, n / 3 * 4 + 8, &out, (const unsigned char *)s, n) != 0)
+        return luaL_error(L, "crypto.base64 failed");
+    lua_pushlstring(L, (char *)buf, out);
+    return 1;
+}
+
+static int l_unbase64(lua_State *L)
+{
+    size_t n, len, back;
+    const char *s = luaL_checklstring(L, 1, &n);
+    unsigned char *bytes, *again;
+
+    if (n % 4 != 0 || n > 1 << 24)
+        return 0;
+    bytes = lua_newuserdata(L, n + 1);
+    again = lua_newuserdata(L, n + 8);
+    if (mbedtls_base64_decode(bytes, n + 1, &len, (const unsigned char *)s, n) != 0 ||
+        mbedtls_base64_encode(again, n + 8, &back, bytes, len) != 0 || back != n || memcmp(again, s, n) != 0)
+        return 0;
+    lua_pushlstring(L, (char *)bytes, len);
+    return 1;
+}
+
+/* ---- sealing */
+
+static const unsigned char *check_key(lua_State *L)
+{
+    size_t n;
+    const char *key = luaL_checklstring(L, 1, &n);
+
+    luaL_argcheck(L, n == CC_SEAL_KEY, 1, "a key of 32 bytes expected");
+    return (const unsigned char *)key;
+}
+
+static int l_seal(lua_State *L)
+{
+    const unsigned char *key = check_key(L);
+    size_t n, cn;
+    const char *text = luaL_checklstring(L, 2, &n), *context = luaL_checklstring(L, 3, &cn);
+    struct cc_err err;
+    unsigned char *box;
+
+    luaL_argcheck(L, n <= 1 << 20, 2, "at most 1 MiB expected");
+    box = lua_newuserdata(L, n + CC_SEAL_EXTRA);
+    if (cc_seal(key, text, n, context, cn, box, &err) != 0)
+        return luaL_error(L, "crypto.seal: %s", err.message);
+    lua_pushlstring(L, (char *)box, n + CC_SEAL_EXTRA);
+    return 1;
+}
+
+static int l_unseal(lua_State *L)
+{
+    const unsigned char *key = check_key(L);
+    size_t n, cn, room;
+    const char *box = luaL_checklstring(L, 2, &n), *context = luaL_checklstring(L, 3, &cn);
+    struct cc_err err;
+    unsigned char *text;
+
+    room = n > CC_SEAL_EXTRA ? n - CC_SEAL_EXTRA : 1;
+    text = lua_newuserdata(L, room);
+    if (cc_unseal(key, (const unsigned char *)box, n, context, cn, text, &err) != 0)
+        return cc_push_err(L, &err);
+    lua_pushlstring(L, (char *)text, n - CC_SEAL_EXTRA);
+    cc_wipe(text, room);
+    return 1;
+}
+
 static const luaL_Reg crypto_lib[] = {
-    { "random", l_random },           { "token", l_token }, { "uuid", l_uuid },   { "sha256", l_sha256 },
-    { "hmac_sha256", l_hmac_sha256 }, { "hex", l_hex },     { "equal", l_equal }, { NULL, NULL }
+    { "random", l_random },           { "token", l_token }, { "uuid", l_uuid },     { "sha256", l_sha256 },
+    { "hmac_sha256", l_hmac_sha256 }, { "hex", l_hex },     { "equal", l_equal },   { "base64", l_base64 },
+    { "unbase64", l_unbase64 },       { "seal", l_seal },   { "unseal", l_unseal }, { NULL, NULL }
 };
 
 int luaopen_cc_crypto(lua_State *L)

@@ -1,6 +1,6 @@
 /* bind_http_req.c - module "http": the request that a handler gets.
  *
- *   req:method() req:path() req:query() req:header(name) req:headers() req:remote() req:id() req:version()
+ *   req:method() req:path() req:query() req:header(name) req:headers() req:remote() req:secure() req:id() req:version()
  *   req:gone() req:wants_upgrade()
  *   body | nil, err = req:body([max_bytes])      [yields] err.code "limit", "timeout", "invalid", "io"
  *   true | false = req:reply(status, body, headers)   false: it has been answered already
@@ -178,6 +178,14 @@ static int l_remote(lua_State *L)
     struct cc_lua_req *q = cc_lua_req_at(L);
 
     lua_pushstring(L, q ? cc_req_remote(q->r) : NULL);
+    return 1;
+}
+
+static int l_secure(lua_State *L)
+{
+    struct cc_lua_req *q = cc_lua_req_at(L);
+
+    lua_pushboolean(L, q && cc_req_secure(q->r));
     return 1;
 }
 
@@ -425,6 +433,7 @@ static const luaL_Reg req_methods[] = { { "method", l_method },
                                         { "header", l_header },
                                         { "headers", l_headers },
                                         { "remote", l_remote },
+                                        { "secure", l_secure },
                                         { "id", l_id },
                                         { "version", l_version },
                                         { "gone", l_gone },

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # carry.sh FILE...: assembler text on stdout that puts the files into the binary, with the table
-# cc_carried[] (carried.h) over them. lua/a/b.lua is named "lua:a.b", any other file by its base name.
+# cc_carried[] (carried.h) over them. lua/a/b.lua is named "lua:a.b", policies/p.lua "lua:policies.p", any other file by
+# its base name.
 set -euo pipefail
 echo '.section .rodata'
 i=0 table=
 for f in "$@"; do
   case $f in
     lua/*.lua) n=${f#lua/}; n=lua:${n%.lua}; n=${n//\//.} ;;
+    policies/*.lua) n=lua:${f%.lua}; n=${n//\//.} ;;
     *) n=${f##*/} ;;
   esac
   printf 'f%d:\n.incbin "%s"\n.byte 0\nn%d: .asciz "%s"\n' $i "$f" $i "$n"

@@ -13,6 +13,8 @@ int luaopen_cc_fs(lua_State *L);
 int luaopen_cc_log(lua_State *L);
 int luaopen_cc_crypto(lua_State *L);
 int luaopen_cc_jwt(lua_State *L);
+int luaopen_cc_limiter(lua_State *L);
+int luaopen_cc_smtp(lua_State *L);
 int luaopen_cc_store(lua_State *L);
 int luaopen_cc_http(lua_State *L);
 int luaopen_cc_provider(lua_State *L);

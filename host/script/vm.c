@@ -81,7 +81,7 @@ static int l_load_carried(lua_State *L)
         lua_pushfstring(L, "\n\tno module '%s' in the binary", name);
         return 1;
     }
-    lua_pushfstring(L, "@lua/%s.lua", luaL_gsub(L, name, ".", "/"));
+    lua_pushfstring(L, strncmp(name, "policies.", 9) == 0 ? "@%s.lua" : "@lua/%s.lua", luaL_gsub(L, name, ".", "/"));
     if (luaL_loadbufferx(L, c->data, c->len, lua_tostring(L, -1), "t") != 0)
         return lua_error(L);
     return 1;

@@ -5,6 +5,7 @@ local errors = require "errors"
 local events = require "events"
 local instances = require "instances"
 local json = require "json"
+local rights = require "rights"
 local store = require "store"
 local time = require "time"
 
@@ -128,7 +129,7 @@ end
 local function filter(options)
   local machine
   if options.instance then
-    machine = command.must(events.machine(instances.operator, instances.resolve(instances.operator, options.instance)))
+    machine = command.must(rights.find.history(instances.operator, options.instance))
   end
   return function(e)
     return (not options.type or e.type == options.type) and (not options.kind or e.kind == options.kind)

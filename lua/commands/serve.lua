@@ -1,17 +1,19 @@
 -- cchost serve: the control plane.
 
+local accounts = require "accounts.setup"
 local config = require "config"
-local crypto = require "crypto"
-local fs = require "fs"
+local expiring = require "accounts.expiring"
 local log = require "log"
 local reconcile = require "reconcile"
 local runner = require "runner"
 local retention = require "retention"
+local revocations = require "accounts.revocations"
 local setup = require "setup"
 local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
+local users = require "accounts.users"
 local watch = require "machines.watch"
 
 local WATCH_SECONDS = 2 -- between two looks for what is past its deadline, or has lost its runner
@@ -31,35 +33,23 @@ local function complain(faults)
   return 2
 end
 
--- The operator's key: the one set, or the one made once into DATA_DIR/api_key (0600).
-local function api_key(settings)
-  if settings.API_KEY then return settings.API_KEY, "API_KEY" end
-  local path = settings.DATA_DIR .. "/api_key"
-  local key, err = fs.read(path, 4096)
-  if not key and err.code == "not_found" then
-    local ok, werr = fs.write(path, crypto.token(24) .. "\n", { mode = tonumber("600", 8), exclusive = true })
-    if not ok and werr.code ~= "exists" then return nil, werr end
-    key, err = fs.read(path, 4096)
+-- The default headers, and that browsers shall never come without TLS where there is any.
+local function headers_for(app, settings)
+  local headers = {}
+  for k, v in pairs(app.default_headers) do headers[k] = v end
+  if settings.BASE_URL and settings.BASE_URL:match("^https:") then
+    headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
   end
-  if not key then return nil, err end
-  key = key:match("^%s*(%S+)%s*$")
-  if not key or #key < 16 then
-    return nil, task.error { code = "invalid", message = path .. " holds no key of at least 16 characters", retryable = false }
-  end
-  return key, path
+  return headers
 end
 
 local function listen(settings)
   local app = require "app"
-  require "routes.events"
-  require "routes.health"
-  require "routes.instances"
-  require "routes.operations"
-  require "routes.providers"
+  require "routes"
   local http = require "http"
   local at = settings.LISTEN_ADDR
   return http.serve {
-    host = at.host, port = at.port, unix = at.unix, handler = app.handle, headers = app.default_headers,
+    host = at.host, port = at.port, unix = at.unix, handler = app.handle, headers = headers_for(app, settings),
     trusted = settings.TRUSTED_PROXIES,
     limits = {
       connections = settings.HTTP_CONNECTIONS, head_seconds = settings.HTTP_HEAD_SECONDS,
@@ -74,12 +64,23 @@ local function url_of(settings, server)
   return ("http://%s:%d"):format(host:find(":", 1, true) and "[" .. host .. "]" or host, port)
 end
 
-local function banner(url, key_place)
+-- In development: a link with which the admin signs in. -> "\n  sign in: ..." or ""
+local function sign_in_line(settings)
+  if not accounts.dev_login(settings) then return "" end
+  local url, err = require("routes.auth").link(users.admin_email)
+  if not url then
+    log.warn("serve", "no link to sign in could be made", { error = tostring(err) })
+    return ""
+  end
+  return "\n  sign in:         " .. url
+end
+
+local function banner(url, key_place, settings)
   if not sys.isatty(1) then return end
   sys.stdout(([[
 
   cchost serves at %s
-  operator's key:  %s
+  operator's key:  %s%s
 
   try:
     KEY=$(cat %s)
@@ -88,7 +89,7 @@ local function banner(url, key_place)
 
   Ctrl-C ends it; machines go on running.
 
-]]):format(url, key_place, key_place, url, url))
+]]):format(url, key_place, sign_in_line(settings), key_place, url, url))
 end
 
 local function wait_for_end()
@@ -105,9 +106,9 @@ end
 local function start(settings)
   local ok, err = setup.open(settings, { serve = true })
   if not ok then return nil, err end
-  local key, place = api_key(settings)
-  if not key then return nil, place end
-  require("app").api_key = key
+  local place
+  place, err = accounts.serve(settings)
+  if not place then return nil, err end
   reconcile.remember()
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
@@ -137,6 +138,8 @@ local function look_after(settings)
     watch.expire()
     runner.resume()
   end)
+  every(60, expiring.sweep)
+  revocations.follow()
   every(3600, runner.tidy)
   every(3600, function() retention.tidy(steady.now()) end)
 end
@@ -152,11 +155,12 @@ function M.run(args)
     return 1
   end
   local url = url_of(settings, server)
+  accounts.listening(settings, url)
   local resumed = runner.resume()
   log.info("serve", "ready", {
     url = url, key = place, data = settings.DATA_DIR, provider = settings.PROVIDER, resumed = resumed,
   })
-  banner(url, place)
+  banner(url, place, settings)
   look_after(settings)
   wait_for_end()
   log.info("serve", "ending; new connections are refused", {})

@@ -3,6 +3,7 @@
 local crypto = require "crypto"
 local ids = require "ids"
 local json = require "json"
+local ssh_keys = require "ssh_keys"
 local time = require "time"
 local types = require "types"
 
@@ -31,8 +32,13 @@ end
 
 local function user_fault(id)
   if type(id) == "number" and id >= 1 and id <= 2 ^ 53 and id == math.floor(id) then return end
-  if type(id) == "string" and #id <= 64 and id:match("^[%w-]+$") and id ~= "operator" then return end
-  return "the id of a user expected"
+  if type(id) == "string" and #id <= 254 and (id:match("^[%w-]+$") or id:find("@", 2, true)) and id ~= "operator" then return end
+  return "the id of a user expected (uuid, number or email address)"
+end
+
+local function key_fault(text)
+  local key, err = ssh_keys.parse(text)
+  if not key then return err.message end
 end
 
 local text_map = { "map", of = { "string", max = 4096 }, max = 100 }
@@ -56,7 +62,7 @@ M.create = {
   cmd = { "list", of = { "string", max = 32768 } },
   volumes = { "list", max = M.MAX_VOLUMES, of = { "object", fields = M.volume }, check = volumes_fault },
   vpc_id = id_text, subnet_id = id_text,
-  ssh_keys = { "list", of = { "string", min = 16, max = 8192 } },
+  ssh_keys = { "list", of = { "string", max = 16384, check = key_fault } },
   labels = text_map,
   plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
   hours = { "integer", min = 1, max = 87600 },

@@ -62,6 +62,9 @@ function req:headers() end
 ---The peer, or what a trusted proxy says; "unix" for a peer on a unix socket.
 ---@return string|nil
 function req:remote() end
+---Over https; also when a trusted proxy says so (X-Forwarded-Proto).
+---@return boolean
+function req:secure() end
 ---The client's X-Request-Id when it is sane, else 16 random hex digits; every reply carries it.
 ---@return string|nil
 function req:id() end

@@ -3,7 +3,6 @@
 local app = require "app"
 local errors = require "errors"
 local events = require "events"
-local instances = require "instances"
 
 local function bad(field, what) return errors.fail("invalid", field .. ": " .. what .. " expected", { field = field }) end
 
@@ -80,10 +79,8 @@ local function answer(req, path, machine)
   return 200, "[" .. table.concat(page.texts, ",") .. "]", headers
 end
 
-app.get("/events", {}, function(req) return answer(req, "/events") end)
+app.get("/events", { scope = "instances:read" }, function(req) return answer(req, "/events") end)
 
-app.get("/instances/{id}/events", {}, function(req)
-  local id, err = events.machine(req.actor, instances.resolve(req.actor, req.id))
-  if not id then return nil, err end
-  return answer(req, "/instances/" .. id .. "/events", id)
+app.get("/instances/{id}/events", { scope = "instances:read", object = "history" }, function(req)
+  return answer(req, "/instances/" .. req.id .. "/events", req.id)
 end)

@@ -2,6 +2,7 @@
 
 local app = require "app"
 local access = require "machines.access"
+local credentials = require "accounts.credentials"
 local errors = require "errors"
 local fields = require "machines.fields"
 local host_http = require "http"
@@ -26,14 +27,22 @@ local function moving(fn)
   end
 end
 
+-- What routes beneath one machine need.
+local read = { scope = "instances:read", object = "instance" }
+local function write(body) return { scope = "instances:write", object = "instance", body = body } end
+local function connect(options)
+  options.scope, options.object = "instances:connect", "instance"
+  return options
+end
+
 -- Open terminals end with a reason, not with a cut.
 function instances.on_leaving(id, verb)
   host_http.close_streams(id, 1001, verb == "delete" and "the machine is being deleted" or "the machine is being stopped")
 end
 
-app.get("/types", {}, function() return 200, types.list() end)
+app.get("/types", { scope = "instances:read" }, function() return 200, types.list() end)
 
-app.post("/instances", { body = true }, function(req)
+app.post("/instances", { scope = "instances:write", body = true }, function(req)
   local seconds, werr = app.wait(req.http)
   if seconds == false then return nil, werr end
   local rec, op = instances.create(req.actor, req.body)
@@ -45,7 +54,7 @@ app.post("/instances", { body = true }, function(req)
   return 201, rec, { Location = "/operations/" .. op, ETag = ('"%d"'):format(rec.version) }
 end)
 
-app.get("/instances", {}, function(req)
+app.get("/instances", { scope = "instances:read" }, function(req)
   local limit, after = app.page(req.http)
   if not limit then return nil, after end
   local page = instances.list(req.actor, after, limit)
@@ -56,49 +65,48 @@ app.get("/instances", {}, function(req)
   return 200, "[" .. table.concat(page.texts, ",") .. "]", headers
 end)
 
-app.get("/instances/{id}", {}, function(req)
+app.get("/instances/{id}", { scope = "instances:read", object = "history" }, function(req)
   local at = req.http:query() and app.query(req.http, "at")
   if at then
     local rec, err = instances.at(req.actor, req.id, at)
     if not rec then return nil, err end
     return 200, rec
   end
-  local text, err = instances.text(req.actor, req.id)
-  if not text then return nil, err end
-  return app.tagged(req.http, text)
+  if not req.text then return errors.fail("not_found", "no such machine") end
+  return app.tagged(req.http, req.text)
 end)
 
-app.patch("/instances/{id}", { body = fields.patch }, function(req)
+app.patch("/instances/{id}", write(fields.patch), function(req)
   local rec, err = instances.patch(req.actor, req.id, req.body)
   if not rec then return nil, err end
   return 200, rec, { ETag = ('"%d"'):format(rec.version) }
 end)
 
-app.delete("/instances/{id}", {}, moving(function(req, seconds)
+app.delete("/instances/{id}", write(), moving(function(req, seconds)
   return instances.move(req.actor, req.id, "delete", seconds)
 end))
 
 for _, verb in ipairs { "stop", "start", "pause", "wake" } do
-  app.post("/instances/{id}/" .. verb, { body = {} }, moving(function(req, seconds)
+  app.post("/instances/{id}/" .. verb, write {}, moving(function(req, seconds)
     return instances.move(req.actor, req.id, verb, seconds)
   end))
 end
 
-app.post("/instances/{id}/extend", { body = { hours = { "integer", required = true, min = 1, max = 87600 } } }, function(req)
+app.post("/instances/{id}/extend", write { hours = { "integer", required = true, min = 1, max = 87600 } }, function(req)
   local rec, err = instances.extend(req.actor, req.id, req.body.hours)
   if not rec then return nil, err end
   return 200, rec, { ETag = ('"%d"'):format(rec.version) }
 end)
 
-app.post("/instances/{id}/resize", { body = { type = { "string", required = true, max = 64 } } }, moving(function(req, seconds)
+app.post("/instances/{id}/resize", write { type = { "string", required = true, max = 64 } }, moving(function(req, seconds)
   return instances.resize(req.actor, req.id, req.body.type, seconds)
 end))
 
-app.post("/instances/{id}/volumes", { body = fields.volume }, moving(function(req, seconds)
+app.post("/instances/{id}/volumes", write(fields.volume), moving(function(req, seconds)
   return instances.attach(req.actor, req.id, req.body, seconds)
 end))
 
-app.delete("/instances/{id}/volumes/{volume}", {}, moving(function(req, seconds)
+app.delete("/instances/{id}/volumes/{volume}", write(), moving(function(req, seconds)
   return instances.detach(req.actor, req.id, req.second, seconds)
 end))
 
@@ -120,7 +128,7 @@ local exec_fields = {
   timeout = { "integer", min = 1, max = 3600 },
 }
 
-app.post("/instances/{id}/exec", { body = exec_fields, effect_outside = true }, function(req)
+app.post("/instances/{id}/exec", connect { body = exec_fields, effect_outside = true }, function(req)
   if #req.body.cmd == 0 then return errors.fail("invalid", "cmd: at least the program's name expected", { field = "cmd" }) end
   local result, err = while_asked(req.http, function()
     return access.exec(req.actor, req.id, req.body.cmd, req.body.timeout)
@@ -130,25 +138,32 @@ app.post("/instances/{id}/exec", { body = exec_fields, effect_outside = true }, 
   return 200, result
 end)
 
-app.get("/instances/{id}/logs", {}, function(req)
+app.get("/instances/{id}/logs", read, function(req)
   local text, err = access.logs(req.actor, req.id)
   if not text then return nil, err end
   return 200, json.text(text), { ["Content-Type"] = "text/plain; charset=utf-8" }
 end)
 
-app.get("/instances/{id}/stats", {}, function(req)
+app.get("/instances/{id}/stats", read, function(req)
   local activity, err = access.activity(req.actor, req.id)
   if not activity then return nil, err end
   return 200, activity
 end)
 
+-- For browsers, which can give a WebSocket no header: good once, for a minute, as ?token= at what is beneath this machine.
+app.post("/instances/{id}/ticket", connect { body = {}, secret = true }, function(req)
+  local ticket, err = credentials.make_ticket(req.actor, req.id)
+  if not ticket then return nil, err end
+  return 201, ticket, { ["Cache-Control"] = "no-store" }
+end)
+
 -- The terminal: ttyd's protocol, spoken by the agent on the machine; here only who may, and the way there.
-app.get("/instances/{id}/terminal", {}, function(req)
+app.get("/instances/{id}/terminal", connect { upgrade = true }, function(req)
   local rec, p = access.running(req.actor, req.id)
   if not rec then return nil, p end
   local at, err = p:endpoint(rec.provider_id)
   if not at then return nil, err end
-  local ok, perr = req.http:proxy { unix = at.unix, path = "/ws", id = rec.id }
+  local ok, perr = req.http:proxy { unix = at.unix, path = "/ws", id = rec.id, who = req.actor.credential.who }
   if ok then return true end
   if perr.code == "invalid" or perr.code == "unsupported" then
     return errors.fail("invalid", perr.message, {

@@ -9,7 +9,7 @@ local function answer(op, err)
   return 200, op, { ETag = ('"%d"'):format(op.version) }
 end
 
-app.get("/operations/{id}", {}, function(req)
+app.get("/operations/{id}", { scope = "instances:read", object = "operation" }, function(req)
   local seconds, werr = app.wait(req.http)
   if seconds == false then return nil, werr end
   local op, err = instances.operation(req.actor, req.id, seconds)
@@ -18,7 +18,7 @@ app.get("/operations/{id}", {}, function(req)
 end)
 
 -- Undoes what it did so far. With If-Match only if it is still at that version.
-app.post("/operations/{id}/cancel", { body = {} }, function(req)
+app.post("/operations/{id}/cancel", { scope = "instances:write", object = "operation", body = {} }, function(req)
   local seconds, werr = app.wait(req.http)
   if seconds == false then return nil, werr end
   return answer(instances.cancel(req.actor, req.id, seconds))

@@ -1,7 +1,6 @@
 -- /providers: what each provider that is in use has told lately (the operator's own view).
 
 local app = require "app"
-local errors = require "errors"
 local freshness = require "machines.freshness"
 local instances = require "instances"
 local json = require "json"
@@ -18,8 +17,7 @@ local function view(name)
   }
 end
 
-app.get("/providers", {}, function(req)
-  if not req.actor.admin then return errors.fail("denied", "only the operator may see the providers") end
+app.get("/providers", { scope = "operator", admin = true }, function()
   local list = json.array {}
   for _, name in ipairs(reconcile.in_use(instances.settings.provider)) do list[#list + 1] = view(name) end
   return 200, { providers = list, reconcile = reconcile.counters }

@@ -20,7 +20,7 @@ test('health is open, the rest is not', async () => {
   assert.strictEqual(h.body.status, 'ok');
   for (const where of ['/instances', '/instances/x', '/types', '/no/such/route', '/operations/x']) {
     const none = await s.call('GET', where, undefined, { 'X-API-Key': undefined });
-    assert.deepStrictEqual([none.status, none.body.error, none.body.code], [401, 'missing API key', 'unauthorized'], where);
+    assert.deepStrictEqual([none.status, none.body.error, none.body.code], [401, 'authentication required', 'unauthorized'], where);
     const wrong = await s.call('GET', where, undefined, { 'X-API-Key': 'wrong' });
     assert.deepStrictEqual([wrong.status, wrong.body.error, wrong.body.code], [401, 'invalid API key', 'unauthorized'], where);
   }
@@ -56,7 +56,8 @@ test('create answers 201, STARTING, with the record and its operation', async ()
 test('an empty body, {} and user_id are enough', async () => {
   assert.strictEqual((await made('')).owner, 'operator');
   assert.strictEqual((await made({})).type, 'small');
-  assert.strictEqual((await made({ user_id: 7 })).owner, '7');
+  const ann = await s.account('ann@example.org');
+  for (const user_id of [ann, 'Ann@Example.org', 1, '1']) assert.strictEqual((await made({ user_id })).owner, ann);
 });
 
 test('faults in the body name the field', async () => {
@@ -67,7 +68,7 @@ test('faults in the body name the field', async () => {
     [{ image: null }, 'image', /string expected/], [{ type: 'huge' }, 'type', /no such machine type/], [{ ports: [0] }, 'ports[0]', /1 to 65535/],
     [{ ports: 80 }, 'ports', /list expected/], [{ env: { 'A B': 'x' } }, 'env', /not allowed/], [{ env: { A: 1 } }, 'env.A', /string/],
     [{ network: 'open' }, 'network', /nat, none, host/], [{ hours: 0 }, 'hours', /1 to/], [{ hours: 1.5 }, 'hours', /integer/],
-    [{ user_id: -1 }, 'user_id', /id of a user/], [{ volumes: [{ id: 'v' }] }, 'volumes[0].path', /missing/], [{ cmd: ['a', 1] }, 'cmd[1]', /string/],
+    [{ user_id: -1 }, 'user_id', /id of a user/], [{ user_id: 999 }, 'user_id', /no such user/], [{ volumes: [{ id: 'v' }] }, 'volumes[0].path', /missing/], [{ cmd: ['a', 1] }, 'cmd[1]', /string/],
     ['{"name":"a","name":"b"}', 'invalid', /duplicate/], [{ provider: 'aws' }, 'provider', /local, mock/],
   ];
   for (const [body, field, text] of cases) {
@@ -83,7 +84,7 @@ test('a name is unique for its owner, and free again after delete', async () => 
   const a = await made({ name: 'only' });
   const again = await s.call('POST', '/instances', { name: 'only' });
   assert.deepStrictEqual([again.status, again.body.code], [409, 'exists']);
-  await made({ name: 'only', user_id: 'someone' });
+  await made({ name: 'only', user_id: await s.account('someone@example.org') });
   assert.strictEqual((await s.call('DELETE', `/instances/${a.id}`)).status, 200);
   await made({ name: 'only' });
 });

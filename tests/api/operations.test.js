@@ -171,13 +171,14 @@ test('records have an ETag: 304 for who has it, 412 for who has an old one', asy
 
 test('a quota is kept in the commit of the record: 40 clients at once, 10 machines', async (t) => {
   const s = await serve(t, '{}', { quota_instances: 10 });
-  const all = await Promise.all(Array.from({ length: 40 }, () => s.call('POST', '/instances', { user_id: 'ann' })));
+  const [ann, bob] = [await s.account('ann@example.org'), await s.account('bob@example.org')];
+  const all = await Promise.all(Array.from({ length: 40 }, () => s.call('POST', '/instances', { user_id: ann })));
   assert.deepStrictEqual([201, 429].map((c) => all.filter((r) => r.status === c).length), [10, 30]);
   assert.strictEqual(all.find((r) => r.status === 429).body.code, 'quota');
   const one = all.find((r) => r.status === 201).body.id;
   await s.call('DELETE', `/instances/${one}?wait=0`);
-  assert.strictEqual((await s.call('POST', '/instances', { user_id: 'ann' })).status, 201); // free as soon as it was asked for
-  assert.strictEqual((await s.call('POST', '/instances', { user_id: 'bob' })).status, 201);
+  assert.strictEqual((await s.call('POST', '/instances', { user_id: ann })).status, 201); // free as soon as it was asked for
+  assert.strictEqual((await s.call('POST', '/instances', { user_id: bob })).status, 201);
 });
 
 test('an earlier state of a machine can be read', async (t) => {

@@ -30,9 +30,10 @@ const post = (s, m, verb, body, headers) => s.call('POST', `/instances/${m.id}/$
 const get = async (s, m) => (await s.call('GET', `/instances/${m.id}`)).body;
 
 // A DELETED machine that is at its provider again, and whose cleanup cannot be done.
-async function cleaning(life, body) {
+async function cleaning(life, body, email) {
   const first = await life();
-  const m = await create(first, body);
+  const user_id = email && await first.account(email);
+  const m = await create(first, { ...body, user_id });
   assert.strictEqual((await first.call('DELETE', `/instances/${m.id}`)).body.status, 'DELETED');
   fs.writeFileSync(`${first.dir}/x.lua`, `
     local p = require("provider").open("mock", { state = "${first.dir}/world" })
@@ -41,7 +42,7 @@ async function cleaning(life, body) {
   assert.strictEqual(spawnSync(binary, [`${first.dir}/x.lua`]).status, 0);
   const s = await life(',destroy={fail=1000,code="unavailable"}', { sweep_seconds: 1, quota_instances: 1 });
   await until(async () => (await s.call('GET', `/instances/${m.id}/events`)).body.some((e) => e.type === 'found_again'), 'found again');
-  return { s, m };
+  return { s, m, user_id };
 }
 
 test('a deletion of what was DELETED took the name of another machine', async (t) => {
@@ -54,10 +55,10 @@ test('a deletion of what was DELETED took the name of another machine', async (t
 });
 
 test('a stop of what was DELETED took a place in the quota for ever', async (t) => {
-  const { s, m } = await cleaning(await world(t), { user_id: 7 });
+  const { s, m, user_id } = await cleaning(await world(t), {}, 'ann@example.org');
   const r = await post(s, m, 'stop?wait=0');
   assert.deepStrictEqual([r.status, r.body.status, r.body.desired], [200, 'DELETED', 'DELETED'], r.text);
-  await create(s, { user_id: 7 });
+  await create(s, { user_id });
 });
 
 test('a start was answered as done after a cancelled one, though nothing was asked for', async (t) => {
@@ -115,9 +116,10 @@ test('a deletion that failed at another provider was never tried again after a r
 test('a start of what could not be deleted went beyond the quota', async (t) => {
   const life = await world(t);
   const s = await life(',destroy={fail=1,code="invalid"}', { quota_instances: 1 });
-  const a = await create(s, { user_id: 9 });
+  const user_id = await s.account('ann@example.org');
+  const a = await create(s, { user_id });
   assert.strictEqual((await s.call('DELETE', `/instances/${a.id}`)).status, 502);
-  const b = await create(s, { user_id: 9 });
+  const b = await create(s, { user_id });
   const r = await post(s, a, 'start');
   assert.deepStrictEqual([r.status, r.body.code], [429, 'quota'], r.text);
   for (const m of [a, b]) await s.call('DELETE', `/instances/${m.id}`);

@@ -44,7 +44,8 @@ class Server {
 
   async launch() {
     const args = ['serve', '--listen-addr=127.0.0.1:0', `--data-dir=${this.dir}`];
-    for (const [k, v] of Object.entries(this.settings)) args.push(`--${k.replace(/_/g, '-')}=${v}`);
+    const unlimited = { rate_limit_api: 0, rate_limit_auth: 0 }; // tests of limits set them
+    for (const [k, v] of Object.entries({ ...unlimited, ...this.settings })) args.push(`--${k.replace(/_/g, '-')}=${v}`);
     this.log = '';
     const [command, ...before] = [...(this.how.wrap || []), binary];
     const env = { ...process.env, ...this.how.env };
@@ -100,6 +101,12 @@ class Server {
       req.on('error', reject);
       req.end(text);
     });
+  }
+
+  // The id of the account with this address, made when there is none.
+  async account(email) {
+    const made = await this.call('POST', '/users', { email });
+    return made.status === 201 ? made.body.id : (await this.call('GET', `/users/${email}`)).body.id;
   }
 
   async status(id) { return (await this.call('GET', `/instances/${id}`)).body.status; }

@@ -2,7 +2,9 @@
 local t = require "t"
 local events = require "events"
 local json = require "json"
+local rights = require "rights"
 local store = require "store"
+require "instances"
 
 assert(store.open { dir = t.tmpdir(), serve = true })
 
@@ -67,8 +69,8 @@ end)
 t.test("whose record it is decides who sees it", function()
   t.eq(#events.page({ user = "ann" }, { limit = 100 }).texts, 30)
   t.eq(#events.page({ user = "bob" }, { limit = 100 }).texts, 0)
-  t.eq(events.machine({ user = "ann" }, id), id)
-  t.eq(select(2, events.machine({ user = "bob" }, id)).code, "not_found")
+  t.eq(rights.find.history({ user = "ann" }, id), id)
+  t.eq(select(2, rights.find.history({ user = "bob" }, id)).code, "not_found")
 end)
 
 return t.done()

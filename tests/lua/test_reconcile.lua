@@ -19,8 +19,8 @@ assert(require("setup").open({
 local other = assert(provider.open("mock", { state = world }))
 local me = instances.operator
 
-local function made(spec)
-  local m, op = assert(instances.create(me, spec or {}))
+local function made(spec, actor)
+  local m, op = assert(instances.create(actor or me, spec or {}))
   t.eq(assert(instances.operation(me, op, 10)).state, "done")
   return m
 end
@@ -93,7 +93,7 @@ t.test("what was deleted and is there again is destroyed, and stays DELETED", fu
 end)
 
 t.test("a deletion that failed is tried again by every sweep, and no longer counts in the quota", function()
-  local m = made { user_id = "ann" }
+  local m = made({}, { user = "ann" })
   local kept = now(m)
   assert(store.update(function(tx)
     local rec = record.edit(kept)

@@ -1,0 +1,70 @@
+-- Records that end by themselves: sessions, magic links, tickets, API tokens. Each has `expires_at`, and an entry in the index
+-- "expiring" until it goes; whoever reads one compares the time itself, so a late sweep lets nobody in. Those of a user
+-- (value.user) that he can list are in the index KIND_user, too: user/id.
+--
+--   expiring.put(tx, kind, id, value, owner)     in an update; value.expires_at is RFC 3339
+--   expiring.drop(tx, kind, id) -> value or nil  in an update: takes it away before its time; nil: it was not there
+--   value = expiring.live(value)                 nil when its time is over
+--   expiring.sweep() -> how many went | nil, err [yields]
+
+local store = require "store"
+local time = require "time"
+
+local M = {}
+
+local PAGE = 500
+local listed = { session = true, token = true }
+
+local function key_of(kind, id, value) return ("%015d/%s/%s"):format(time.parse(value.expires_at), kind, id) end
+
+function M.put(tx, kind, id, value, owner)
+  tx:put(kind, id, value, owner)
+  tx:index("expiring", key_of(kind, id, value), "")
+  if listed[kind] then tx:index(kind .. "_user", value.user .. "/" .. id, "") end
+end
+
+local function take(tx, kind, id, key, value)
+  tx:unindex("expiring", key)
+  if not value then return end
+  tx:del(kind, id)
+  if listed[kind] then tx:unindex(kind .. "_user", value.user .. "/" .. id) end
+end
+
+function M.drop(tx, kind, id)
+  local value = tx:get(kind, id)
+  if not value then return nil end
+  take(tx, kind, id, key_of(kind, id, value), value)
+  return value
+end
+
+function M.live(value)
+  if value and time.parse(value.expires_at) > time.now() then return value end
+end
+
+function M.sweep()
+  local gone, page = 0
+  repeat
+    local err
+    page, err = store.scan("expiring", { limit = PAGE })
+    if not page then return nil, err end
+    local due = {}
+    for _, row in ipairs(page) do
+      if tonumber(row.key:sub(1, 15)) > time.now() then break end
+      due[#due + 1] = row.key
+    end
+    if #due == 0 then return gone end
+    local ok
+    ok, err = store.update(function(tx)
+      for _, key in ipairs(due) do
+        local kind, id = key:match("^%d+/([a-z_]+)/(.+)$")
+        take(tx, kind, id, key, tx:get(kind, id))
+      end
+      return true
+    end)
+    if not ok then return nil, err end
+    gone = gone + #due
+  until #page < PAGE
+  return gone
+end
+
+return M

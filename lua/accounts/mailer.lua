@@ -1,0 +1,30 @@
+-- The mails that accounts send: the link to sign in.
+--
+-- Sent while the request waits, and not as durable work: a link is of no use later, and whoever asked for it sees at once that
+-- it could not be sent, and asks again.
+
+local mail = require "mail"
+
+local M = {}
+
+local smtp -- how to reach the server; nil: no mail
+
+function M.setup(settings)
+  smtp = settings.SMTP_HOST and {
+    host = settings.SMTP_HOST, port = settings.SMTP_PORT, username = settings.SMTP_USERNAME, password = settings.SMTP_PASSWORD,
+    tls = settings.SMTP_TLS, ca = settings.SMTP_CA, from = settings.SMTP_FROM, timeout = 20,
+  }
+end
+
+function M.configured() return smtp ~= nil end
+
+-- -> true | nil, err
+function M.send_link(address, url, minutes)
+  return mail.deliver(smtp, {
+    to = address, subject = "Your link to sign in",
+    text = ("Open this link to sign in:\n\n%s\n\nIt is good once, for %d minutes. If you did not ask for it, do nothing.\n")
+      :format(url, minutes),
+  })
+end
+
+return M

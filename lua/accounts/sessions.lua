@@ -1,0 +1,126 @@
+-- Signing in by a link that is sent, and the sessions that come of it.
+--
+-- A magic link is a token of purpose "magic_link" and the record "magic_link" of its jti, {email, expires_at}: whoever
+-- brings it takes the record away in the same commit that makes the session (and the account, if there was none), so it is
+-- good once. A session is a token of purpose "session" and the record "session" of its jti, {user, created_at, expires_at,
+-- address, agent}: without the record the token is worth nothing.
+--
+-- `about` is {address =, agent =}: from where, for the list that the user sees.
+
+local credentials = require "accounts.credentials"
+local crypto = require "crypto"
+local errors = require "errors"
+local expiring = require "accounts.expiring"
+local json = require "json"
+local store = require "store"
+local time = require "time"
+local users = require "accounts.users"
+
+local M = {}
+
+M.signup = "open" -- or "closed": only those who have an account are sent links
+
+-- A link's token for an address (as users.address gives it). -> token | nil, err
+function M.link(address)
+  local jti = crypto.token(16)
+  local ends = time.now() + credentials.link_minutes * 60000
+  local ok, err = store.update(function(tx)
+    expiring.put(tx, "magic_link", jti, { email = address, expires_at = time.rfc3339(ends) })
+    return true
+  end)
+  if not ok then return nil, err end
+  local user = users.resolve(address)
+  return credentials.sign({ user_id = user or "", email = address, purpose = "magic_link", jti = jti }, ends)
+end
+
+-- Whether a link would be sent to this address.
+function M.invited(address)
+  local id = users.resolve(address)
+  local user = id and users.get(id)
+  if user then return user.status == "active" end
+  return M.signup == "open" or address == users.admin_email
+end
+
+-- The address that a link is for, when it is still good; it stays so. -> address | nil, err
+function M.peek(token)
+  local user_id, purpose, jti, email = credentials.verify(token)
+  if not user_id then return errors.fail("unauthorized", "invalid or expired token") end
+  if purpose ~= "magic_link" then return errors.fail("unauthorized", "invalid token purpose") end
+  local link = jti ~= "" and #jti <= 64 and expiring.live(store.get("magic_link", jti))
+  if not link or link.email ~= email then return errors.fail("unauthorized", "invalid or expired token") end
+  return email, jti
+end
+
+-- In an update: a new session of an account.
+local function begin(tx, user, about, by)
+  if user.status ~= "active" then return errors.fail("denied", "this account is suspended") end
+  local now = tx:now()
+  local session = {
+    id = crypto.token(16), user = user.id, created_at = time.rfc3339(now),
+    expires_at = time.rfc3339(now + credentials.session_hours * 3600000),
+    address = about.address or json.null, agent = about.agent and json.text(about.agent:sub(1, 200)) or json.null,
+  }
+  expiring.put(tx, "session", session.id, session, user.id)
+  local signed = {}
+  for k, v in pairs(user) do signed[k] = v end
+  signed.last_sign_in_at = session.created_at
+  if users.admin_email and user.email == users.admin_email then signed.role = "admin" end
+  users.save(tx, user, signed, "signed_in", by, { session = session.id })
+  return session, signed
+end
+
+local function answer(session, user)
+  local token = credentials.sign({ user_id = user.id, email = user.email, purpose = "session", jti = session.id },
+    time.parse(session.expires_at))
+  return { token = token, expires_at = session.expires_at, user = user }
+end
+
+-- Runs fn(tx) -> user | nil, err and begins a session of that user in the same commit. -> {token, expires_at, user} | nil, err
+local function sign_in(fn, about)
+  local session, user
+  local ok, err = store.update(function(tx)
+    local found, why = fn(tx)
+    if not found then return nil, why end
+    session, user = begin(tx, found, about, found.id)
+    if not session then return nil, user end
+    return true
+  end)
+  if not ok then return nil, err end
+  return answer(session, user)
+end
+
+-- Uses a link up. -> {token =, expires_at =, user =} | nil, err
+function M.redeem(token, about)
+  local address, jti = M.peek(token)
+  if not address then return nil, jti end
+  return sign_in(function(tx)
+    if not expiring.drop(tx, "magic_link", jti) then return errors.fail("unauthorized", "invalid or expired token") end
+    return users.find_or_create(tx, address)
+  end, about)
+end
+
+-- A session for whoever says that this is his address: development alone.
+function M.at_once(address, about)
+  return sign_in(function(tx) return users.find_or_create(tx, address) end, about)
+end
+
+-- The sessions of a user, newest first. `current`: the id of the one that asks. -> list | nil, err
+function M.list(user, current)
+  local page, err = store.scan("session_user", { prefix = user .. "/" })
+  if not page then return nil, err end
+  local list = {}
+  for _, row in ipairs(page) do
+    local session = expiring.live(store.get("session", row.key:sub(#user + 2)))
+    if session then
+      session.user, session.current = nil, session.id == current
+      list[#list + 1] = session
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.created_at ~= b.created_at then return a.created_at > b.created_at end
+    return a.id < b.id
+  end)
+  return json.array(list)
+end
+
+return M

@@ -1,0 +1,60 @@
+-- Hands the settings of accounts and access to those who need them.
+--
+-- setup.open(settings) -> true | nil, err    the master key's secrets can be read: serve, and scripts that need them
+-- setup.serve(settings) -> the place of the operator's key | nil, err    what answering requests needs
+
+local app = require "app"
+local auth = require "routes.auth"
+local credentials = require "accounts.credentials"
+local events = require "events"
+local keys = require "keys"
+local limits = require "limits"
+local mailer = require "accounts.mailer"
+local origin = require "origin"
+local vault = require "vault"
+
+local M = {}
+
+function M.open(settings)
+  local ring, err = keys.master(settings)
+  if not ring then return nil, err end
+  vault.setup(ring)
+  return true
+end
+
+function M.serve(settings)
+  local ok, err = M.open(settings)
+  if not ok then return nil, err end
+  local key, place = keys.api_key(settings)
+  if not key then return nil, place end
+  credentials.api_key = key
+  local secret
+  secret, err = keys.jwt(settings)
+  if not secret then return nil, err end
+  credentials.setup(secret)
+  credentials.session_hours, credentials.link_minutes = settings.SESSION_HOURS, settings.MAGIC_LINK_MINUTES
+  credentials.on_revoked = events.look
+  limits.setup { api = settings.RATE_LIMIT_API, auth = settings.RATE_LIMIT_AUTH }
+  mailer.setup(settings)
+  return place
+end
+
+-- Whether whoever is on this host signs in as anybody: development alone, where nobody else reaches the listener, and as
+-- long as there is no mail server to do it properly.
+function M.dev_login(settings)
+  local at = settings.LISTEN_ADDR
+  local near = at.unix or at.host == "localhost" or at.host == "::1" or at.host:match("^127%.") ~= nil
+  return settings.DEV_LOGIN == "on" and settings.ENVIRONMENT == "development" and near and not settings.SMTP_HOST
+end
+
+-- Once it is known where we listen: `url` stands for BASE_URL when that is not set.
+function M.listening(settings, url)
+  origin.setup(settings.BASE_URL, settings.FRONTEND_URL)
+  auth.base_url = settings.BASE_URL or url
+  auth.frontend_url = settings.FRONTEND_URL
+  auth.dev_login = M.dev_login(settings)
+  app.base_url = auth.base_url
+  app.secure = settings.BASE_URL ~= nil and settings.BASE_URL:match("^https:") ~= nil
+end
+
+return M

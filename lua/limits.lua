@@ -1,0 +1,58 @@
+-- How often somebody may ask: token buckets by account, else by client address, in a fixed amount of memory.
+--
+-- How much is the policy's decision (policies/access.lua). Every answer that was counted says how it stands, in RateLimit-Limit,
+-- RateLimit-Remaining and RateLimit-Reset (seconds until all is there again); one that is refused has Retry-After.
+--
+--   limits.setup{api =, auth =}                       requests a minute, 0: no limit
+--   limits.take(http, actor, class) -> headers, err   class "api", "auth", or false: not counted. err: too many
+--   limits.also(what, class) -> err or nil            a second bucket for the same request: an address that mail is sent to
+
+local errors = require "errors"
+local limiter = require "limiter"
+local policy = require "policies.access"
+
+local M = {}
+
+local settings = { api = 60, auth = 5 }
+local buckets
+
+function M.setup(new)
+  settings = new
+  buckets = limiter.new {}
+end
+
+local function too_many(seconds)
+  return errors.new("too_many", "rate limit exceeded", { retryable = true, retry_after = seconds })
+end
+
+-- -> per minute, burst; 0: no limit
+local function allowed(actor, class)
+  local per_minute, burst = policy.limit({
+    class = class, base = settings[class], who = not actor and "nobody" or actor.user and "user" or "operator",
+    plan = actor and actor.plan or nil,
+  })
+  return per_minute, burst or per_minute
+end
+
+function M.take(http, actor, class)
+  if not class or settings[class] == 0 or not buckets then return nil end
+  local per_minute, burst = allowed(actor, class)
+  if per_minute == 0 then return nil end
+  local who = actor and actor.user or limiter.address_key(http:remote() or "")
+  local ok, remaining, reset, retry = buckets:take(class .. ":" .. who, per_minute, burst)
+  local headers = {
+    ["RateLimit-Limit"] = ("%d"):format(per_minute), ["RateLimit-Remaining"] = ("%d"):format(remaining),
+    ["RateLimit-Reset"] = ("%d"):format(math.ceil(reset)),
+  }
+  return headers, not ok and too_many(retry) or nil
+end
+
+function M.also(what, class)
+  if settings[class] == 0 or not buckets then return nil end
+  local per_minute, burst = allowed(nil, class)
+  if per_minute == 0 then return nil end
+  local ok, _, _, retry = buckets:take(class .. ":" .. what, per_minute, burst)
+  if not ok then return too_many(retry) end
+end
+
+return M

@@ -1,0 +1,24 @@
+-- Query strings and forms (application/x-www-form-urlencoded).
+--
+-- query.value(text, name) -> the first value of that name, decoded, or nil. text: without "?"; may be nil.
+-- query.decode(text), query.encode(text): one value
+
+local M = {}
+
+function M.decode(text)
+  return (text:gsub("+", " "):gsub("%%(%x%x)", function(h) return string.char(tonumber(h, 16)) end))
+end
+
+function M.encode(text)
+  return (text:gsub("[^%w_.~-]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+function M.value(text, name)
+  if not text then return nil end
+  for pair in text:gmatch("[^&]+") do
+    local k, v = pair:match("^([^=]*)=?(.*)$")
+    if k == name then return M.decode(v) end
+  end
+end
+
+return M

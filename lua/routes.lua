@@ -1,0 +1,9 @@
+-- Every route that there is, in one place: serve answers them, `cchost routes` lists them, the matrix of rights tries them.
+
+require "routes.auth"
+require "routes.events"
+require "routes.health"
+require "routes.instances"
+require "routes.operations"
+require "routes.providers"
+require "routes.users"

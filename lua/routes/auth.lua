@@ -1,0 +1,322 @@
+-- /auth: signing in, and what is one's own: the account, sessions, API tokens, SSH keys, settings.
+
+local app = require "app"
+local credentials = require "accounts.credentials"
+local errors = require "errors"
+local json = require "json"
+local log = require "log"
+local limits = require "limits"
+local mailer = require "accounts.mailer"
+local origin = require "origin"
+local page = require "page"
+local query = require "query"
+local rights = require "rights"
+local sessions = require "accounts.sessions"
+local settings = require "accounts.settings"
+local store = require "store"
+local task = require "task"
+local tokens = require "accounts.tokens"
+local users = require "accounts.users"
+
+local M = {}
+
+M.base_url = nil      -- where links lead, without a last slash
+M.frontend_url = nil  -- where a browser goes once it is signed in; nil: it stays here
+M.dev_login = false   -- whoever is on this host signs in as anybody
+
+local MAX_BODY = 8192
+
+local function about(http) return { address = http:remote(), agent = http:header("user-agent") } end
+
+-- ---- signing in
+
+-- A page of another site must not sign its reader in as somebody.
+local function from_elsewhere(http)
+  local from = http:header("origin")
+  if from and not origin.is_ours(http, from) then
+    return errors.new("denied", "refused: the request comes from a page of another site")
+  end
+end
+
+local loopback = { localhost = true, ["::1"] = true, ["[::1]"] = true }
+
+-- Development's short cut is for this host's own clients: not through a proxy, nor for a page that has made its name
+-- lead here (DNS rebinding).
+local function may_sign_in_at_once(http)
+  if not M.dev_login or http:header("x-forwarded-for") or http:header("forwarded") then return false end
+  local host = (http:header("host") or ""):lower():gsub(":%d+$", "")
+  local remote = http:remote() or ""
+  local near = remote == "unix" or loopback[remote] or remote:match("^127%.")
+  return (loopback[host] or host:match("^127%.%d+%.%d+%.%d+$") or remote == "unix") and near ~= nil and near ~= false
+end
+
+local function link_url(token) return M.base_url .. "/auth/verify?token=" .. token end
+
+-- A link to sign in, for the log and for `make run`. -> url | nil, err
+function M.link(address)
+  local token, err = sessions.link(address)
+  if not token then return nil, err end
+  return link_url(token)
+end
+
+local function sign_in_at_once(http, address)
+  local url, err = M.link(address)
+  if not url then return nil, err end
+  log.info("auth", "magic link", { email = address, url = url })
+  local session
+  session, err = sessions.at_once(address, about(http))
+  if not session then return nil, err end
+  return 200, { message = "dev login successful", token = session.token, expires_at = session.expires_at },
+    app.session_cookie(http, session.token)
+end
+
+local function send_link(address)
+  local url, err = M.link(address)
+  if not url then return nil, err end
+  return mailer.send_link(address, url, credentials.link_minutes)
+end
+
+-- Where everybody may sign up the answer waits for the mail server; where not, it must not tell who has an account, not
+-- even by how long it takes.
+local function mail_link(address)
+  if sessions.signup == "open" and sessions.invited(address) then
+    local ok, err = send_link(address)
+    if ok then return true end
+    log.warn("auth", "a magic link could not be sent", { code = err.code, error = err.message })
+    return errors.fail(err.code == "invalid" and "invalid" or "unavailable", "failed to send magic link", { retry_after = 30 })
+  end
+  if sessions.invited(address) then
+    task.spawn(function()
+      local ok, err = send_link(address)
+      if not ok then log.warn("auth", "a magic link could not be sent", { code = err.code, error = err.message }) end
+    end)
+  end
+  return true
+end
+
+app.post("/auth/login", { open = true, rate = "auth", body = { email = { "string", max = 320 } }, body_max = MAX_BODY },
+  function(req)
+    local elsewhere = from_elsewhere(req.http)
+    if elsewhere then return nil, elsewhere end
+    if not req.body.email then return errors.fail("invalid", "email is required", { field = "email" }) end
+    local address, err = users.address(req.body.email)
+    if not address then return nil, err end
+    if may_sign_in_at_once(req.http) then return sign_in_at_once(req.http, address) end
+    if not mailer.configured() then return errors.fail("unavailable", "signing in by mail is not set up here (SMTP_HOST)") end
+    local too_many = limits.also("mail:" .. address, "auth")
+    if too_many then return nil, too_many end
+    local ok
+    ok, err = mail_link(address)
+    if not ok then return nil, err end
+    return 200, { message = "magic link sent" }
+  end)
+
+local function wants_json(http) return (http:header("accept") or ""):lower():find("application/json", 1, true) ~= nil end
+
+local function redeem_for_program(http, token)
+  local session, err = sessions.redeem(token, about(http))
+  if not session then return nil, err end
+  return 200, { token = session.token, expires_at = session.expires_at }, { ["Cache-Control"] = "no-store" }
+end
+
+local function error_page(err)
+  return page.answer(errors.status[err.code] or 500, "That did not work",
+    "<p>" .. page.escape(err.message) .. ". Ask for a new link and use it within " .. credentials.link_minutes .. " minutes.</p>")
+end
+
+local function confirm_page(token)
+  local address, err = sessions.peek(token)
+  if not address then return error_page(err) end
+  return page.answer(200, "Sign in", ([[<p>Sign in as <b>%s</b>?</p>
+<form method="post" action="/auth/verify"><input type="hidden" name="token" value="%s"><button>Sign in</button></form>]])
+    :format(page.escape(address), page.escape(token)), { form_to = M.frontend_url })
+end
+
+-- A program's GET uses the link up; for a browser it is a page whose button does, as what scans mail opens links, too.
+app.get("/auth/verify", { open = true, rate = "auth" }, function(req)
+  local token = app.query(req.http, "token") or ""
+  local json_wanted = wants_json(req.http)
+  if token == "" then
+    local err = errors.new("invalid", "missing token", { field = "token" })
+    if json_wanted then return nil, err end
+    return error_page(err)
+  end
+  if json_wanted then return redeem_for_program(req.http, token) end
+  return confirm_page(token)
+end)
+
+-- -> token, is it a form | nil, err
+local function posted_token(http)
+  local text, err = http:body(MAX_BODY)
+  if not text then return nil, err end
+  local is_form = (http:header("content-type") or ""):lower():find("application/x-www-form-urlencoded", 1, true) ~= nil
+  local token
+  if is_form then
+    token = query.value(text, "token")
+  else
+    local body = json.decode(text == "" and "{}" or text)
+    token = type(body) == "table" and body.token or nil
+  end
+  if type(token) ~= "string" or token == "" then return errors.fail("invalid", "missing token", { field = "token" }) end
+  return token, is_form
+end
+
+local function signed_in(http, session)
+  local headers = app.session_cookie(http, session.token)
+  if M.frontend_url then
+    headers.Location = M.frontend_url .. "/dashboard"
+    return 303, "", headers
+  end
+  local status, body, more = page.answer(200, "You are signed in",
+    "<p>As <b>" .. page.escape(session.user.email) .. "</b>. You may close this page.</p>")
+  more["Set-Cookie"] = headers["Set-Cookie"]
+  return status, body, more
+end
+
+app.post("/auth/verify", { open = true, rate = "auth", body = "raw" }, function(req)
+  local elsewhere = from_elsewhere(req.http)
+  if elsewhere then return nil, elsewhere end
+  local token, is_form = posted_token(req.http)
+  if not token then return nil, is_form end
+  if not is_form then return redeem_for_program(req.http, token) end
+  local session, err = sessions.redeem(token, about(req.http))
+  if not session then return error_page(err) end
+  return signed_in(req.http, session)
+end)
+
+-- ---- one's account
+
+local function me(user)
+  local secret = settings.have(user.id)
+  return {
+    id = user.id, number = user.number, email = user.email, name = user.name, plan = user.plan, role = user.role,
+    status = user.status, created_at = user.created_at, last_sign_in_at = user.last_sign_in_at, version = user.version,
+    has_anthropic_key = secret.anthropic_api_key, has_oauth_token = secret.claude_oauth_token,
+  }
+end
+
+app.get("/auth/me", { scope = "account:read", user = true }, function(req) return 200, me(users.get(req.actor.user)) end)
+
+app.patch("/auth/me", { scope = "account:write", user = true, body = users.self_fields }, function(req)
+  local user, err = users.patch(req.actor, req.actor.user, req.body)
+  if not user then return nil, err end
+  return 200, me(user)
+end)
+
+app.post("/auth/logout", { scope = "any", user = true, body = {} }, function(req)
+  local c = req.actor.credential
+  if c.kind ~= "session" then
+    return errors.fail("invalid", "this is no session; an API token is ended by DELETE /auth/tokens/" .. c.id)
+  end
+  local ended, err = credentials.end_session(req.actor.user, c.id, req.actor.user)
+  if ended == nil then return nil, err end
+  return 204, "", { ["Set-Cookie"] = app.no_cookie }
+end)
+
+-- ---- sessions
+
+function rights.find.session(actor, id)
+  local text, owner
+  if #id <= 64 then text, owner = store.raw("session", id) end
+  if text and owner == actor.user then return id, text end
+  return errors.fail("not_found", "no such session")
+end
+
+local function current(actor) return actor.credential.kind == "session" and actor.credential.id or nil end
+
+app.get("/auth/sessions", { scope = "account:read", user = true }, function(req)
+  local list, err = sessions.list(req.actor.user, current(req.actor))
+  if not list then return nil, err end
+  return 200, list
+end)
+
+app.delete("/auth/sessions/{id}", { scope = "account:write", user = true, object = "session" }, function(req)
+  local ended, err = credentials.end_session(req.actor.user, req.id, req.actor.user)
+  if ended == nil then return nil, err end
+  return 204, "", req.id == current(req.actor) and { ["Set-Cookie"] = app.no_cookie } or nil
+end)
+
+-- Signs out everywhere, here too; ?others=true: everywhere else.
+app.delete("/auth/sessions", { scope = "account:write", user = true }, function(req)
+  local others = app.query(req.http, "others") == "true"
+  local n, err = credentials.end_sessions(req.actor.user, req.actor.user, others and current(req.actor) or nil)
+  if not n then return nil, err end
+  return 204, "", not others and { ["Set-Cookie"] = app.no_cookie } or nil
+end)
+
+-- ---- API tokens: made in a session alone, so that a token cannot breed
+
+function rights.find.token(actor, id)
+  local text, owner
+  if #id <= 64 then text, owner = store.raw("token", id) end
+  if text and owner == actor.user then return id, text end
+  return errors.fail("not_found", "no such token")
+end
+
+app.get("/auth/tokens", { scope = "account:read", user = true }, function(req)
+  local list, err = tokens.list(req.actor.user)
+  if not list then return nil, err end
+  return 200, list
+end)
+
+app.post("/auth/tokens", { scope = "any", user = true, session = true, secret = true, body = tokens.fields }, function(req)
+  local machine, err
+  if req.body.instance then
+    machine, err = rights.find.instance(req.actor, req.body.instance)
+    if not machine then return errors.fail("invalid", "instance: " .. err.message, { field = "instance" }) end
+  end
+  local token
+  token, err = tokens.create(req.actor, req.body, machine)
+  if not token then return nil, err end
+  return 201, token, { ["Cache-Control"] = "no-store" }
+end)
+
+app.delete("/auth/tokens/{id}", { scope = "account:write", user = true, object = "token" }, function(req)
+  local ok, err = tokens.revoke(req.actor.user, req.id, req.actor.user)
+  if not ok then return nil, err end
+  return 204, ""
+end)
+
+-- ---- SSH keys
+
+function rights.find.ssh_key(actor, id)
+  local user = actor.user and users.get(actor.user)
+  for _, key in ipairs(user and user.ssh_keys or {}) do
+    if key.id == id then return id end
+  end
+  return errors.fail("not_found", "no such SSH key")
+end
+
+app.get("/auth/ssh-keys", { scope = "account:read", user = true }, function(req)
+  return 200, json.array(users.get(req.actor.user).ssh_keys)
+end)
+
+local key_fields = { key = { "string", required = true, max = 16384 }, name = users.self_fields.name }
+
+app.post("/auth/ssh-keys", { scope = "account:write", user = true, body = key_fields }, function(req)
+  local key, err = users.add_key(req.actor, req.actor.user, req.body)
+  if not key then return nil, err end
+  return 201, key
+end)
+
+app.delete("/auth/ssh-keys/{id}", { scope = "account:write", user = true, object = "ssh_key" }, function(req)
+  local user, err = users.remove_key(req.actor, req.actor.user, req.id)
+  if not user then return nil, err end
+  return 204, ""
+end)
+
+-- ---- settings: credentials for the user's machines
+
+app.get("/auth/settings", { scope = "account:read", user = true }, function(req)
+  local values, err = settings.masked(req.actor.user)
+  if not values then return nil, err end
+  return 200, values
+end)
+
+app.put("/auth/settings", { scope = "account:write", user = true, body = settings.fields }, function(req)
+  local ok, err = settings.put(req.actor, req.body)
+  if not ok then return nil, err end
+  return 200, { status = "updated" }
+end)
+
+return M

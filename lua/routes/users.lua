@@ -1,0 +1,77 @@
+-- /users: accounts, as an admin sees and changes them. {id} is a uuid, a number or an email address.
+
+local app = require "app"
+local closing = require "accounts.closing"
+local errors = require "errors"
+local json = require "json"
+local rights = require "rights"
+local store = require "store"
+local users = require "accounts.users"
+
+function rights.find.user(_, key)
+  local user, err = users.find(key)
+  if not user then return nil, err end
+  return user.id
+end
+
+local function answer(user, err)
+  if not user then return nil, err end
+  return 200, user, { ETag = ('"%d"'):format(user.version) }
+end
+
+app.get("/users", { scope = "operator", admin = true }, function(req)
+  local limit, after = app.page(req.http)
+  if not limit then return nil, after end
+  local page, err = users.list(after, limit)
+  if not page then return nil, err end
+  local headers = page.after and { Link = ('</users?limit=%d&after=%s>; rel="next"'):format(limit, page.after) } or nil
+  return 200, page.users, headers
+end)
+
+local create_fields = {
+  email = { "string", required = true, max = 320 }, name = users.admin_fields.name, plan = users.admin_fields.plan,
+  role = users.admin_fields.role,
+}
+
+app.post("/users", { scope = "operator", admin = true, body = create_fields }, function(req)
+  local address, err = users.address(req.body.email)
+  if not address then return nil, err end
+  req.body.email = address
+  local user
+  user, err = store.update(function(tx) return users.create(tx, req.body, users.by(req.actor)) end)
+  if not user then return nil, err end
+  return 201, user, { Location = "/users/" .. user.id, ETag = ('"%d"'):format(user.version) }
+end)
+
+app.get("/users/{id}", { scope = "operator", admin = true, object = "user" }, function(req)
+  return app.tagged(req.http, json.encode(users.get(req.id)))
+end)
+
+app.patch("/users/{id}", { scope = "operator", admin = true, object = "user", body = users.admin_fields }, function(req)
+  return answer(users.patch(req.actor, req.id, req.body))
+end)
+
+app.post("/users/{id}/suspend", { scope = "operator", admin = true, object = "user", body = {} }, function(req)
+  return answer(users.suspend(req.actor, req.id))
+end)
+
+app.post("/users/{id}/resume", { scope = "operator", admin = true, object = "user", body = {} }, function(req)
+  return answer(users.resume(req.actor, req.id))
+end)
+
+app.get("/users/{id}/export", { scope = "operator", admin = true, object = "user" }, function(req)
+  local export, err = closing.export(users.get(req.id))
+  if not export then return nil, err end
+  return 200, export, { ["Cache-Control"] = "no-store" }
+end)
+
+-- The answer is the export of what was his.
+app.delete("/users/{id}", { scope = "operator", admin = true, object = "user" }, function(req)
+  local machines = app.query(req.http, "machines")
+  if machines ~= nil and machines ~= "delete" then
+    return errors.fail("invalid", "machines: 'delete' expected", { field = "machines" })
+  end
+  local done, err = closing.delete(req.actor, req.id, machines == "delete")
+  if not done then return nil, err end
+  return 200, done, { ["Cache-Control"] = "no-store" }
+end)

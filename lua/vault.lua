@@ -1,0 +1,72 @@
+-- Secrets at rest: sealed under the master key (secrets.lua), each for its name alone, so that one cannot be put in
+-- another's place. Record "secret", its id the name: {sealed, updated_at}. Their values are in no log, no event and no other
+-- record; a backup has them sealed, and the master key is not in it.
+--
+-- Names: user/ID/anthropic_api_key, user/ID/claude_oauth_token, provider/NAME/token, agent/MACHINE
+--
+--   vault.setup{current = key32, previous = {key32...}}
+--   vault.put(tx, name, text, owner)    vault.del(tx, name)     in an update
+--   text | nil, err = vault.get(name)   "not_found"; "denied": sealed under a key that is not here
+--   n | nil, err = vault.rekey()        [yields] seals anew what is not under the current key
+--   sealed = vault.seal(text, context)   text | nil, err = vault.unseal(sealed, context)      for a record of one's own
+
+local errors = require "errors"
+local json = require "json"
+local secrets = require "secrets"
+local store = require "store"
+local time = require "time"
+
+local M = {}
+
+local ring
+
+function M.setup(keys) ring = secrets.open(keys) end
+
+function M.seal(text, context) return ring:seal(text, context) end
+function M.unseal(sealed, context) return ring:unseal(sealed, context) end
+
+function M.put(tx, name, text, owner)
+  tx:put("secret", name, { sealed = ring:seal(text, name), updated_at = time.rfc3339(tx:now()) }, owner)
+end
+
+function M.del(tx, name) return tx:del("secret", name) end
+
+function M.get(name)
+  local rec, err = store.get("secret", name)
+  if err and type(err) == "table" then return nil, err end
+  if not rec then return errors.fail("not_found", "no such secret") end
+  return ring:unseal(rec.sealed, name)
+end
+
+-- Seals one secret anew, if it needs to be. -> true, false | nil, err
+local function reseal(name)
+  return store.update(function(tx)
+    local rec = tx:get("secret", name)
+    if not rec or ring:is_current(rec.sealed) then return false end
+    local text, err = ring:unseal(rec.sealed, name)
+    if not text then return nil, errors.new(err.code, name .. ": " .. err.message) end
+    rec.sealed = ring:seal(text, name)
+    tx:put("secret", name, rec)
+    return true
+  end)
+end
+
+-- One that cannot be opened stops it: no key may be thrown away while it is needed.
+function M.rekey()
+  local n, after = 0, nil
+  repeat
+    local page, err = store.list("secret", { after = after, limit = 200 })
+    if not page then return nil, err end
+    for _, row in ipairs(page) do
+      after = row.id
+      if not ring:is_current(json.decode(row.json).sealed) then
+        local done, rerr = reseal(row.id)
+        if done == nil then return nil, rerr end
+        n = n + (done and 1 or 0)
+      end
+    end
+  until #page < 200
+  return n
+end
+
+return M

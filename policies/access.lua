@@ -1,0 +1,20 @@
+-- Who may ask how often.
+--
+-- limit(r) -> requests a minute, burst (default: the same), reason
+--   r.class   "auth" (signing in) or "api" (everything else)
+--   r.base    what the settings RATE_LIMIT_AUTH and RATE_LIMIT_API say
+--   r.who     "user" (counted by account), "operator" (his key) or "nobody" (both counted by client address)
+--   r.plan    the user's plan
+-- Pure: plain data in, plain data out.
+
+local P = { kind = "access", name = "default", version = 1 }
+
+function P.limit(r)
+  return r.base, r.base, "the setting"
+end
+
+function P.selftest(is)
+  is(P.limit { class = "api", base = 60, who = "user", plan = "free" }, 60)
+end
+
+return P

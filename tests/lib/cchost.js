@@ -45,7 +45,7 @@ class Server {
   async launch() {
     const args = ['serve', '--listen-addr=127.0.0.1:0', `--data-dir=${this.dir}`];
     const unlimited = { rate_limit_api: 0, rate_limit_auth: 0 }; // tests of limits set them
-    for (const [k, v] of Object.entries({ ...unlimited, ...this.settings })) args.push(`--${k.replace(/_/g, '-')}=${v}`);
+    for (const [k, v] of Object.entries({ ...unlimited, ...this.settings })) if (v !== undefined) args.push(`--${k.replace(/_/g, '-')}=${v}`);
     this.log = '';
     const [command, ...before] = [...(this.how.wrap || []), binary];
     const env = { ...process.env, ...this.how.env };
@@ -53,7 +53,7 @@ class Server {
     await this.says(/msg=ready.*\n/); // the whole line
     this.port = Number(/url=http:\/\/[^ \n]*:(\d+)/.exec(this.log)[1]);
     const seen = this.how.wrap ? `/proc/${this.child.pid}/root` : '/';
-    this.key = fs.readFileSync(path.join(seen, this.dir, 'api_key'), 'utf8').trim();
+    this.key = env.API_KEY || fs.readFileSync(path.join(seen, this.dir, 'api_key'), 'utf8').trim();
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 200 });
   }
 

@@ -49,7 +49,7 @@ t.test("what is no such key is refused with its reason", function()
   local cases = {
     { "", "a key expected" }, { "nonsense", "type base64 comment" }, { "ssh-ed25519 ", "type base64 comment" },
     { ed .. "\n" .. ed, "one line" }, { ed .. " a\tb", "control" }, { 'command="x" ' .. ed, "options before" },
-    { 'no-pty,from="1.2.3.4" ' .. ed, "options before" }, 
+    { 'no-pty,from="1.2.3.4" ' .. ed, "options before" },
     { ed .. " \255", "UTF%-8" }, { ed .. " " .. ("x"):rep(257), "256 bytes" },
     { made("-t", "rsa", "-b", "2048"), "4096 bits and more are accepted; this one has 2048" },
     { made("-t", "rsa", "-b", "3072"), "this one has 3072" },

@@ -3,6 +3,7 @@
  *   v = jwt.new{ {secret=, kid=}, ..., cache=4096 }     the first key signs, all verify
  *   user_id, purpose, jti, email | nil, err = v:verify(token)    strings; "" for an absent claim
  *   user_id, purpose, jti | nil, err = v:bearer(header)          the same of an Authorization header "Bearer TOKEN"
+ *   bool  = v:signed(token)                             head and signature are good; nothing is said of the claims
  *   token = v:sign(claims)                              claims: a table; exp in unix seconds is the caller's
  */
 #include "host/script/json.h"
@@ -101,6 +102,15 @@ static int l_bearer(lua_State *L)
     return 3;
 }
 
+static int l_signed(lua_State *L)
+{
+    size_t len;
+    const char *token = luaL_checklstring(L, 2, &len);
+
+    lua_pushboolean(L, cc_jwt_signed(to_jwt(L), token, len));
+    return 1;
+}
+
 static int l_sign(lua_State *L)
 {
     struct cc_jwt *j = to_jwt(L);
@@ -124,9 +134,8 @@ static int l_gc(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg methods[] = {
-    { "verify", l_verify }, { "bearer", l_bearer }, { "sign", l_sign }, { "__gc", l_gc }, { NULL, NULL }
-};
+static const luaL_Reg methods[] = { { "verify", l_verify }, { "bearer", l_bearer }, { "signed", l_signed },
+                                    { "sign", l_sign },     { "__gc", l_gc },       { NULL, NULL } };
 
 int luaopen_cc_jwt(lua_State *L)
 {

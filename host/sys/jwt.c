@@ -391,6 +391,15 @@ int cc_jwt_verify(struct cc_jwt *j, const char *token, size_t len, int64_t now, 
     return 0;
 }
 
+bool cc_jwt_signed(struct cc_jwt *j, const char *token, size_t len)
+{
+    unsigned char body[CC_JWT_TOKEN_MAX];
+    struct parts p;
+
+    return len > 0 && len <= CC_JWT_TOKEN_MAX && split(token, len, &p) && head_holds(j, &p) && signature_holds(j, &p) &&
+           decode64(p.body, p.body_len, body, sizeof(body)) >= 0;
+}
+
 char *cc_jwt_sign(struct cc_jwt *j, const char *claims, size_t len)
 {
     static const char head[] = "{\"alg\":\"HS256\",\"typ\":\"JWT\"";

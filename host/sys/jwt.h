@@ -14,6 +14,7 @@
 
 #include "host/sys/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,6 +41,9 @@ void cc_jwt_add_key(struct cc_jwt *j, const char *kid, const void *secret, size_
 /* 0 and the claims (valid until the next call), or CC_E_DENIED with "invalid token". `now` in unix seconds. */
 int cc_jwt_verify(struct cc_jwt *j, const char *token, size_t len, int64_t now, const struct cc_jwt_claims **out,
                   struct cc_err *err);
+
+/* Whether head and signature are good, whatever the content is: no claims are read, no time is looked at. */
+bool cc_jwt_signed(struct cc_jwt *j, const char *token, size_t len);
 
 /* Signs a JSON text of claims with the first key. Freed by the caller. */
 char *cc_jwt_sign(struct cc_jwt *j, const char *claims, size_t len);

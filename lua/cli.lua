@@ -18,6 +18,7 @@ local commands = {
   { "restore", "FILE [--force]", "the store as it was in a backup" },
   { "export", "[FILE]", "every record as JSON lines" },
   { "import", "FILE", "what an export wrote" },
+  { "config", "[--json]", "the settings in force, and where each comes from" },
   { "check", "[--dot]", "configuration and statuses: are they sound?" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
   { "rekey", "", "secrets sealed anew under a new master key" },

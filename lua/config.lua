@@ -1,217 +1,207 @@
--- Settings: declared once here, read from the command line over the environment over cchost.lua.
+-- Settings: from the command line over the environment over cchost.lua (a Lua file that returns a table; CCHOST_CONFIG names
+-- another). What there is: config/settings.lua. All faults are found before anything is opened.
 --
--- config.load(args) -> settings, rest | nil, faults
---   settings.NAME is a value of its declared kind; `rest` the arguments that are no settings;
---   `faults` a list of sentences: every fault is found before anything is opened.
+-- config.load(args [, "serve"]) -> settings, rest, told | nil, faults
+--   settings.NAME is a value of its declared kind; `rest` the arguments that are no settings; told = {origin = {NAME = text},
+--   warnings = {sentences}}. `faults`: sentences that say which setting, where it came from, what was wrong, what would be
+--   right. "serve": also what the settings must be together (config/rules.lua).
+-- config.help() -> the text of all settings for --help;  config.by_name[NAME] -> a declaration
 
+local fs = require "fs"
+local kinds = require "config.kinds"
+local rules = require "config.rules"
 local sys = require "sys"
 
-local M = {}
+local M = { declared = require "config.settings" }
 
--- kind: string, int, address, enum, cidrs, table. Names are the environment's; --listen-addr is LISTEN_ADDR.
-M.declared = {
-  { "ENVIRONMENT", "enum", "development", one_of = { "development", "production" },
-    doc = "production refuses what is only fit for trying out" },
-  { "LISTEN_ADDR", "address", "127.0.0.1:8080", doc = "host:port, [v6]:port, or unix:/path" },
-  { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
-  { "PROVIDER", "enum", "local", one_of = { "local", "mock" },
-    doc = "where machines are made when a request does not say" },
-  { "API_KEY", "string", nil, secret = true,
-    doc = "the operator's key (X-API-Key); made once into DATA_DIR/api_key when absent" },
-  { "ADMIN_EMAIL", "string", nil, doc = "whoever signs in with this address is an admin; admin@localhost in development" },
-  { "BASE_URL", "string", nil, doc = "where clients reach this server; the listener's address when absent" },
-  { "FRONTEND_URL", "string", nil, doc = "where the dashboard is, if elsewhere: the one page that CORS lets in" },
-  { "JWT_SECRET", "string", nil, secret = true, doc = "signs sessions; made once into DATA_DIR/jwt_secret when absent" },
-  { "JWT_SECRET_PREVIOUS", "string", nil, secret = true, doc = "one whose sessions are still good" },
-  { "MASTER_KEY", "string", nil, secret = true, doc = "seals secrets at rest; made once into DATA_DIR/master_key when absent" },
-  { "MASTER_KEY_FILE", "string", nil, doc = "a file that holds it" },
-  { "MASTER_KEY_PREVIOUS", "string", nil, secret = true, doc = "one that still opens what it sealed (cchost rekey)" },
-  { "DEV_LOGIN", "enum", "on", one_of = { "on", "off" }, doc = "whoever is on this host signs in as anybody" },
-  { "SIGNUP", "enum", "open", one_of = { "open", "closed" }, doc = "whether an unknown address makes an account" },
-  { "SESSION_HOURS", "int", 24, min = 1, max = 8760, doc = "how long a session lasts" },
-  { "MAGIC_LINK_MINUTES", "int", 15, min = 1, max = 1440, doc = "how long a link to sign in is good" },
-  { "RATE_LIMIT_API", "int", 60, min = 0, max = 1000000, doc = "requests a minute per caller; 0: no limit" },
-  { "RATE_LIMIT_AUTH", "int", 5, min = 0, max = 1000000, doc = "attempts to sign in a minute per caller; 0: no limit" },
-  { "SMTP_HOST", "string", nil, doc = "the mail server" },
-  { "SMTP_PORT", "int", 587, min = 1, max = 65535, doc = "its port" },
-  { "SMTP_USERNAME", "string", nil, doc = "who we are there" },
-  { "SMTP_PASSWORD", "string", nil, secret = true, doc = "and the password" },
-  { "SMTP_FROM", "string", nil, doc = "the sender of our mails" },
-  { "SMTP_TLS", "enum", "starttls", one_of = { "starttls", "tls", "none" }, doc = "how the way there is protected" },
-  { "SMTP_CA", "string", nil, doc = "authorities that its certificate may come from; the system's when absent" },
-  { "TRUSTED_PROXIES", "cidrs", "", doc = "CIDRs whose X-Forwarded-For is believed" },
-  { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
-  { "DRAIN_SECONDS", "int", 30, min = 0, max = 3600, doc = "how long running requests may take at the end" },
-  { "HTTP_CONNECTIONS", "int", 10000, min = 1, max = 1000000, doc = "bound on open client connections" },
-  { "HTTP_HEAD_SECONDS", "int", 10, min = 1, max = 3600, doc = "a whole request head must arrive in this time" },
-  { "HTTP_IDLE_SECONDS", "int", 15, min = 1, max = 3600, doc = "a kept connection may be idle for this long" },
-  { "HTTP_BODY_RATE", "int", 1024, min = 1, max = 1e9, doc = "bytes a second a request body must keep after 10 s" },
-  { "PROVIDER_SECONDS", "int", 60, min = 1, max = 3600, doc = "deadline of one provider call" },
-  { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
-  { "STOP_GRACE_SECONDS", "int", 5, min = 0, max = 300, doc = "time between TERM and KILL when a local machine stops" },
-  { "TERMINAL_COMMAND", "string", nil, doc = "what a terminal runs; zellij, else tmux, else the login shell when absent" },
-  { "PROVIDER_REQUESTS_PER_HOUR", "table", nil, numbers = true,
-    doc = "what a provider allows, as text: {hetzner=3600}; sweeps keep to half of it" },
-  { "SWEEP_SECONDS", "int", 30, min = 1, max = 86400, doc = "between two comparisons of records and providers" },
-  { "ORPHANS", "enum", "report", one_of = { "report", "delete" },
-    doc = "what becomes of machines labelled ours that no record knows" },
-  { "ORPHAN_GRACE_SECONDS", "int", 3600, min = 0, max = 30 * 86400,
-    doc = "how long one must have been seen before it is deleted" },
-  { "STATUS_SECONDS", "table", nil, numbers = true,
-    doc = "how long a status may last, as text: {STARTING=900, STOPPING=600, DELETING=1800}" },
-  { "QUOTA_INSTANCES", "int", 10, min = 0, max = 1000000, doc = "machines that a user may have; 0: any number" },
-  { "LOG_DAYS", "int", 365, min = 0, max = 36500, doc = "how long the log keeps what billing does not need; 0: for ever" },
-  { "TOMBSTONE_DAYS", "int", 30, min = 1, max = 36500, doc = "how long a deleted machine can still be read" },
-  { "OPERATION_DAYS", "int", 30, min = 1, max = 36500, doc = "how long a finished operation can still be read" },
-  { "MOCK", "table", nil, doc = "a Lua table of the mock provider's faults and latencies, as text" },
-}
-
-local by_name = {}
+M.by_name = {}
 for _, d in ipairs(M.declared) do
   d.name, d.kind, d.default = d[1], d[2], d[3]
-  by_name[d.name] = d
+  M.by_name[d.name] = d
 end
+local by_name = M.by_name
 
-local function one_of_text(list) return table.concat(list, ", ") end
+-- ---- names that are nearly right
 
-local parse = {}
-
-function parse.string(_, text) return text end
-
-function parse.int(d, text)
-  local s = tostring(text)
-  local n = s:match("^%-?%d+$") and tonumber(s)
-  if not n or (d.min and n < d.min) or (d.max and n > d.max) then
-    return nil, ("a whole number from %d to %d expected"):format(d.min, d.max)
-  end
-  return n
-end
-
-function parse.enum(d, text)
-  for _, v in ipairs(d.one_of) do
-    if v == text then return v end
-  end
-  return nil, "one of " .. one_of_text(d.one_of) .. " expected"
-end
-
--- "host:port", ":port" (all addresses), "[v6]:port", "unix:/path"
-function parse.address(_, text)
-  local path = text:match("^unix:(/.+)$")
-  if path then return { unix = path } end
-  local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
-  if not host then host, port = text:match("^([^:%s]*):(%d+)$") end
-  port = tonumber(port)
-  if not port or port > 65535 then return nil, "host:port, [v6]:port or unix:/path expected" end
-  return { host = host == "" and "0.0.0.0" or host, port = port }
-end
-
-local function is_cidr(text)
-  local v4, bits = text:match("^(%d+%.%d+%.%d+%.%d+)/?(%d*)$")
-  if v4 then
-    for n in v4:gmatch("%d+") do
-      if tonumber(n) > 255 then return false end
-    end
-    return bits == "" or tonumber(bits) <= 32
-  end
-  local v6
-  v6, bits = text:match("^(%x*:[%x:.]*)/?(%d*)$")
-  return v6 ~= nil and not v6:find(":::", 1, true) and (bits == "" or tonumber(bits) <= 128)
-end
-
--- addresses and networks, with commas or spaces between them
-function parse.cidrs(_, text)
-  local out = {}
-  for item in text:gmatch("[^,%s]+") do
-    if not is_cidr(item) then return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected" end
-    out[#out + 1] = item
-  end
-  return out
-end
-
--- a Lua table as text: only values, nothing that runs
-function parse.table(d, text)
-  local chunk = load("return " .. text, "=setting", "t", {})
-  local ok, t = pcall(chunk or error)
-  if not ok or type(t) ~= "table" then return nil, "a Lua table like {create = {latency_ms = 50}} expected" end
-  for name, value in pairs(d.numbers and t or {}) do
-    if type(name) ~= "string" or type(value) ~= "number" or value < 1 then
-      return nil, "names with numbers of 1 or more expected"
+-- Edits between two words: letters put in, left out, changed, or two changed over.
+local function distance(a, b)
+  local rows = { [0] = {} }
+  for j = 0, #b do rows[0][j] = j end
+  for i = 1, #a do
+    rows[i] = { [0] = i }
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      local best = math.min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        best = math.min(best, rows[i - 2][j - 2] + 1)
+      end
+      rows[i][j] = best
     end
   end
-  return t
+  return rows[#a][#b]
 end
 
--- cchost.lua returns a table of settings. An absent file is a fault only when CCHOST_CONFIG names it.
+-- The declared name that is nearest, at most `most` edits away, or nil.
+local function nearest(name, most)
+  local best, found = most + 1, nil
+  for _, d in ipairs(M.declared) do
+    local n = math.abs(#d.name - #name) < best and distance(name, d.name) or best
+    if n < best then best, found = n, d.name end
+  end
+  return found
+end
+
+local function option_of(name) return "--" .. name:lower():gsub("_", "-") end
+
+local function unknown(name, write)
+  local near = nearest(name, 3)
+  return "unknown setting " .. write(name) .. (near and "; did you mean " .. write(near) .. "?" or "; cchost config lists them")
+end
+
+-- ---- where they come from
+
+local function as_is(name) return name end
+
+-- The line of a file's text in which a name is set, as ":12", or "".
+local function line_of(text, name)
+  local n = 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    n = n + 1
+    if line:find("%f[%w_]" .. name .. "%f[^%w_]%W*=") then return ":" .. n end
+  end
+  return ""
+end
+
+-- -> {NAME = value}, {NAME = where}
 local function read_file(path, named, faults)
   local f = io.open(path, "r")
   local text = f and f:read("*a")
   if f then f:close() end
   if not text then
     if f or named then faults[#faults + 1] = path .. ": cannot be read" end
-    return {}
+    return {}, {}
   end
   local chunk, why = load(text, "@" .. path, "t", {})
   local ok, t = pcall(chunk or error, why)
   if not ok or type(t) ~= "table" then
     faults[#faults + 1] = path .. ": " .. (ok and "must return a table" or tostring(t))
-    return {}
+    return {}, {}
   end
-  for name in pairs(t) do
-    if not by_name[name] then faults[#faults + 1] = path .. ": unknown setting " .. tostring(name) end
+  local where, names = {}, {}
+  for name in pairs(t) do names[#names + 1] = tostring(name) end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    where[name] = path .. line_of(text, name)
+    if not by_name[name] then faults[#faults + 1] = where[name] .. ": " .. unknown(name, as_is) end
   end
-  return t
+  return t, where
 end
 
 local function read_args(args, faults)
   local given, rest = {}, {}
   for _, a in ipairs(args) do
     local flag, value = a:match("^%-%-([%w-]+)=(.*)$")
-    local name = flag and flag:upper():gsub("-", "_")
+    local name = (flag or a:match("^%-%-([%w-]+)$") or ""):upper():gsub("-", "_")
     if not a:match("^%-%-") then
       rest[#rest + 1] = a
-    elseif name and by_name[name] then
+    elseif flag and by_name[name] then
       given[name] = value
+    elseif by_name[name] then
+      faults[#faults + 1] = a .. ": a value expected, like " .. a .. "=..."
     else
-      faults[#faults + 1] = "unknown option " .. a .. " (settings are written --name=value)"
+      faults[#faults + 1] = unknown(name, option_of) .. " (settings are written --name=value)"
     end
   end
   return given, rest
 end
 
-function M.load(args)
-  local faults, settings = {}, {}
-  local given, rest = read_args(args, faults)
-  local named = sys.env("CCHOST_CONFIG")
-  local file = read_file(named or "cchost.lua", named ~= nil, faults)
-  for _, d in ipairs(M.declared) do
-    local raw, from = given[d.name], "--" .. d.name:lower():gsub("_", "-")
-    if raw == nil then raw, from = sys.env(d.name), "environment " .. d.name end
-    if raw == nil or raw == "" then raw, from = file[d.name], "cchost.lua: " .. d.name end
-    if raw == nil then raw = d.default end
-    if raw ~= nil then
-      local value, why = parse[d.kind](d, tostring(raw))
-      if value == nil then
-        faults[#faults + 1] = ("%s: %s, not %q"):format(from, why, d.secret and "(secret)" or tostring(raw))
-      end
-      settings[d.name] = value
+-- Names of the environment that look like a setting with a slip in it.
+local function look_at_environment(warnings)
+  for entry in (fs.read("/proc/self/environ", 1048576) or ""):gmatch("[^%z]+") do
+    local name = entry:match("^([^=]+)=")
+    local near = name and #name >= 7 and not by_name[name] and nearest(name, 2)
+    if near and #near >= 8 then
+      warnings[#warnings + 1] = ("%s (environment): no such setting; did you mean %s?"):format(name, near)
+    elseif name == "DATABASE_URL" then
+      warnings[#warnings + 1] = "DATABASE_URL (environment): not used; the store is in DATA_DIR"
     end
   end
-  if settings.ENVIRONMENT == "production" and not settings.API_KEY then
-    faults[#faults + 1] = "API_KEY: production needs one that you set"
-  end
-  if settings.API_KEY and #settings.API_KEY < 16 then
-    faults[#faults + 1] = "API_KEY: at least 16 characters expected"
-  end
-  if #faults > 0 then return nil, faults end
-  return settings, rest
 end
 
--- The text of all settings for --help.
+-- A value of cchost.lua as the text that the other places would have.
+local function as_text(d, raw)
+  if type(raw) == "boolean" then return raw and "on" or "off" end
+  if type(raw) == "table" and d.kind ~= "table" then
+    for i, item in ipairs(raw) do raw[i] = tostring(item) end
+    return table.concat(raw, ",")
+  end
+  return d.kind == "table" and raw or tostring(raw)
+end
+
+local function shown(d, raw)
+  if d.secret then return "" end
+  if type(raw) == "table" then return "" end
+  return (", not %q"):format(raw)
+end
+
+-- ---- reading
+
+local function one(d, raw, from, faults)
+  local text = as_text(d, raw)
+  local value, why = kinds[d.kind](d, text)
+  if value == nil then faults[#faults + 1] = ("%s: %s%s"):format(from, why, shown(d, text)) end
+  return value
+end
+
+-- A rule about a setting that is at fault already has nothing to say; the others judge with its default.
+local function judge(settings, faulty, origin, faults)
+  local sound = setmetatable({}, { __index = settings })
+  for name in pairs(faulty) do
+    local d = by_name[name]
+    if d.default ~= nil then sound[name] = kinds[d.kind](d, tostring(d.default)) end
+  end
+  for _, rule in ipairs(rules.list) do
+    local skip = false
+    for _, name in ipairs(rule.names) do skip = skip or faulty[name] and #rule.names == 1 end
+    local why, name
+    if not skip then why, name = rule.check(sound) end
+    if why then faults[#faults + 1] = (origin[name or rule.names[1]] or name or rule.names[1]) .. ": " .. why end
+  end
+end
+
+function M.load(args, serve)
+  local faults, settings, origin, warnings, faulty = {}, {}, {}, {}, {}
+  local given, rest = read_args(args, faults)
+  local named = sys.env("CCHOST_CONFIG")
+  local file, where = read_file(named or "cchost.lua", named ~= nil, faults)
+  for _, d in ipairs(M.declared) do
+    local raw, from = given[d.name], option_of(d.name) .. " (command line)"
+    if raw == nil then raw, from = sys.env(d.name), d.name .. " (environment)" end
+    if raw == nil or raw == "" then raw, from = file[d.name], ("%s (%s)"):format(d.name, where[d.name] or "") end
+    if raw == nil then raw, from = d.default, nil end
+    origin[d.name] = from
+    if raw ~= nil then
+      settings[d.name] = one(d, raw, from or d.name, faults)
+      faulty[d.name] = settings[d.name] == nil or nil
+    end
+    if d.secret and given[d.name] then
+      warnings[#warnings + 1] = option_of(d.name) .. ": whoever is on this host can read it in the list of processes"
+    end
+  end
+  if serve then judge(settings, faulty, origin, faults) end
+  if #faults > 0 then return nil, faults end
+  rules.derive(settings)
+  if serve then look_at_environment(warnings) end
+  return settings, rest, { origin = origin, warnings = warnings }
+end
+
 function M.help()
   local out = {}
   for _, d in ipairs(M.declared) do
-    out[#out + 1] = ("  --%-22s %s%s"):format(d.name:lower():gsub("_", "-"), d.doc,
-      d.default and d.default ~= "" and " (" .. tostring(d.default) .. ")" or "")
+    local unit = d.unit and d.kind ~= "duration" and " " .. d.unit or ""
+    local default = d.default and d.default ~= "" and (" (%s%s)"):format(d.default, unit) or ""
+    local option = d.name:lower():gsub("_", "-")
+    out[#out + 1] = ("  --%-28s %s%s%s"):format(option, d.doc, default, d.later and " [not used yet]" or "")
   end
   return table.concat(out, "\n") .. "\n"
 end

@@ -42,7 +42,7 @@ function M.take(http, actor, class)
   local ok, remaining, reset, retry = buckets:take(class .. ":" .. who, per_minute, burst)
   local headers = {
     ["RateLimit-Limit"] = ("%d"):format(per_minute), ["RateLimit-Remaining"] = ("%d"):format(remaining),
-    ["RateLimit-Reset"] = ("%d"):format(math.ceil(reset)),
+    ["RateLimit-Reset"] = ("%d"):format(reset),
   }
   return headers, not ok and too_many(retry) or nil
 end

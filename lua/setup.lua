@@ -31,7 +31,7 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
-  users.admin_email = settings.ADMIN_EMAIL or settings.ENVIRONMENT == "development" and "admin@localhost" or nil
+  users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {
     log_days = settings.LOG_DAYS, tombstone_days = settings.TOMBSTONE_DAYS, operation_days = settings.OPERATION_DAYS,

@@ -6,6 +6,7 @@
 
 local crypto = require "crypto"
 local errors = require "errors"
+local utf8 = require "utf8"
 
 local M = {}
 
@@ -70,14 +71,6 @@ local function why_not_type(word)
   end
 end
 
--- Valid UTF-8 without control characters?
-local function is_plain(text)
-  local rest = text:gsub("[\1-\127]", function(c) return c:byte() < 32 and c or c == "\127" and c or "" end)
-  if rest:find("[%c]") then return false end
-  return rest:gsub("[\194-\223][\128-\191]", ""):gsub("[\224-\239][\128-\191][\128-\191]", "")
-    :gsub("[\240-\244][\128-\191][\128-\191][\128-\191]", "") == ""
-end
-
 function M.parse(line)
   if #line > MAX then return refuse(("a key of at most %d bytes expected"):format(MAX)) end
   line = line:match("^%s*(.-)%s*$")
@@ -102,7 +95,7 @@ function M.parse(line)
   local bits, err = read[word](blob, at)
   if not bits then return nil, err end
   if #comment > 256 then return refuse("a comment of at most 256 bytes expected") end
-  if not is_plain(comment) then return refuse("the comment is not UTF-8 text") end
+  if not utf8.valid(comment) then return refuse("the comment is not UTF-8 text") end
   return {
     type = word, bits = bits, comment = comment, text = table.concat({ word, text, comment ~= "" and comment or nil }, " "),
     fingerprint = "SHA256:" .. crypto.base64(crypto.sha256(blob)):gsub("=+$", ""),

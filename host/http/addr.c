@@ -66,6 +66,19 @@ size_t cc_addr_text(const struct cc_addr *a, char out[46])
     return strlen(out);
 }
 
+size_t cc_addr_caller(const struct cc_addr *a, char out[CC_ADDR_CALLER])
+{
+    struct cc_addr net = *a;
+    size_t n;
+
+    if (memcmp(a->b, mapped, 12) == 0)
+        return cc_addr_text(a, out);
+    memset(net.b + 8, 0, 8);
+    n = cc_addr_text(&net, out);
+    memcpy(out + n, "/64", 4);
+    return n + 3;
+}
+
 static bool bits_clear(const struct cc_addr *a, unsigned from)
 {
     unsigned i;

@@ -1,8 +1,8 @@
-/* client.h - HTTP requests to the world, and mail, by libcurl's multi interface on the loop.
+/* client.h - HTTP requests to the world, by libcurl's multi interface on the loop.
  *
  * libcurl is loaded at the first use: a host that never calls out does not pay
  * its 8 MiB.  At most 20 transfers begin per turn of the loop, the rest waits
- * its turn.  No redirects, http and https only (smtp and smtps for mail), certificates verified.
+ * its turn.  No redirects, http and https only, certificates verified.
  * Ownership: a fetch copies all it was given and lives until its `done` has
  * returned or it is cancelled.  Thread: loop thread only.
  */
@@ -27,18 +27,8 @@ struct cc_fetch_answer {
     size_t body_len;
 };
 
-/* A mail to hand in (RFC 6409). The message, RFC 5322 with CRLF, is the `body` of the fetch; what only HTTP has is ignored.
- * An answer means that the server took it; a reply 4xx is CC_E_UNAVAILABLE, 5xx CC_E_INVALID, and CC_E_DENIED is
- * a password that is wrong, a certificate that is not trusted, or a server without the TLS that is asked for. */
-struct cc_mail {
-    const char *username, *password; /* NULL: without authentication */
-    const char *from, *to;           /* addresses alone */
-    bool starttls;                   /* the connection must become TLS before anything is said */
-};
-
 struct cc_fetch_opts {
-    const struct cc_mail *mail; /* NULL: HTTP. Else the url is smtp://host:port, or smtps:// */
-    const char *method;         /* NULL: GET, or POST when there is a body */
+    const char *method; /* NULL: GET, or POST when there is a body */
     const char *url;
     const char *unix_path; /* dial this socket instead of the URL's host */
     const char *ca_file;   /* trust these authorities instead of the system's */

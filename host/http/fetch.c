@@ -29,8 +29,6 @@ static int code_of(struct cc_fetch *f, CURLcode rc)
 {
     long sent = 0;
 
-    if (f->is_mail)
-        return cc_fetch_mail_code(f, rc);
     cc_curl.easy_getinfo(f->easy, CURLINFO_REQUEST_SIZE, &sent);
     if (rc == CURLE_UNSUPPORTED_PROTOCOL && sent > 0)
         return CC_E_IO; /* what came back is no HTTP/1 */
@@ -217,10 +215,7 @@ static void set_all(struct cc_fetch *f, const struct cc_fetch_opts *o)
     if (o->ca_file)
         cc_curl.easy_setopt(f->easy, CURLOPT_CAINFO, o->ca_file);
     set_bounds(f, o);
-    if (o->mail)
-        cc_fetch_set_mail(f, o);
-    else
-        set_method(f, o);
+    set_method(f, o);
 }
 
 struct cc_fetch *cc_fetch_new(const struct cc_fetch_opts *o, struct cc_err *err)
@@ -238,7 +233,7 @@ struct cc_fetch *cc_fetch_new(const struct cc_fetch_opts *o, struct cc_err *err)
     f->done = o->done;
     f->arg = o->arg;
     set_all(f, o);
-    if (!o->mail && set_headers(f, o, err) < 0) {
+    if (set_headers(f, o, err) < 0) {
         cc_fetch_free(f);
         return NULL;
     }

@@ -19,8 +19,7 @@ struct cc_fetch {
     char *body, *url;
     char *head, *data;
     size_t head_len, data_len, data_cap, max;
-    bool too_long, is_mail;
-    size_t body_len, body_at; /* of a mail: how much has been read */
+    bool too_long;
     char text[CURL_ERROR_SIZE];
     void (*done)(void *arg, const struct cc_fetch_answer *answer, const struct cc_err *err);
     void *arg;
@@ -29,10 +28,6 @@ struct cc_fetch {
 /* NULL: err says why. */
 struct cc_fetch *cc_fetch_new(const struct cc_fetch_opts *o, struct cc_err *err);
 void cc_fetch_free(struct cc_fetch *f);
-
-/* fetch_mail.c: what a mail needs instead of a method and headers. */
-void cc_fetch_set_mail(struct cc_fetch *f, const struct cc_fetch_opts *o);
-int cc_fetch_mail_code(struct cc_fetch *f, CURLcode rc);
 
 /* Tell and free. */
 void cc_fetch_fail(struct cc_fetch *f, int code, const char *text);

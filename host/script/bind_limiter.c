@@ -1,16 +1,17 @@
-/* bind_limiter.c - module "limiter" (the rules are in host/sys/limiter.h).
+/* bind_limiter.c - module "limiter" (what it promises is in host/sys/limiter.h).
  *
- *   l = limiter.new{slots = 65536}
- *   ok, remaining, reset, retry_after = l:take(key, per_minute, burst [, cost])    seconds with fractions; retry_after
- *                                                is 0 when ok, and infinite when cost is above burst
- *   {slots=, used=, evicted=} = l:stats()
- *   key = limiter.address_key(text)     by what a client's address is limited: v4 whole, v6 by its /64, other text as it is
+ *   l = limiter.new{ slots = 65536 }
+ *   ok, remaining, reset_seconds, retry_after_seconds = l:take(key, per_minute, burst [, cost = 1])
+ *       key: any string; ok false: nothing was taken; cost 0 only looks
+ *   {slots=, used=, evicted=} = l:stats()      looks at every slot
+ *   key = limiter.address_key(text)
+ *       of a client's address (req:remote()): "203.0.113.7" also when it is mapped into IPv6, "2001:db8:0:7::/64", no
+ *       port; "unix" for nil, "" and "unix", "unknown" for what is no address: all those share one bucket
  */
 #include "host/http/addr.h"
 #include "host/sys/limiter.h"
 
 #include <lauxlib.h>
-#include <math.h>
 #include <string.h>
 
 #define LIMITER_META "cchost.limiter"
@@ -25,12 +26,13 @@ static struct cc_limiter *to_limiter(lua_State *L)
 static int l_new(lua_State *L)
 {
     struct cc_limiter **ud;
-    lua_Number slots;
+    lua_Number slots = CC_LIMIT_SLOTS;
 
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_getfield(L, 1, "slots");
-    slots = luaL_optnumber(L, -1, 65536);
-    luaL_argcheck(L, slots >= 1 && slots <= 1 << 24, 1, "slots: 1 to 16777216 expected");
+    if (!lua_isnil(L, -1))
+        slots = lua_tonumber(L, -1);
+    luaL_argcheck(L, slots >= 1 && slots <= CC_LIMIT_SLOTS_MAX, 1, "slots: 1..16777216 expected");
     ud = lua_newuserdata(L, sizeof(*ud));
     *ud = cc_limiter_new((size_t)slots);
     luaL_getmetatable(L, LIMITER_META);
@@ -38,65 +40,59 @@ static int l_new(lua_State *L)
     return 1;
 }
 
-static uint32_t check_tokens(lua_State *L, int arg, lua_Number least)
+static uint32_t check_count(lua_State *L, int arg, lua_Number least)
 {
     lua_Number n = luaL_checknumber(L, arg);
 
-    luaL_argcheck(L, n >= least && n <= CC_LIMITER_RATE_MAX && n == floor(n), arg,
-                  "a whole number up to 1000000 expected");
+    luaL_argcheck(L, n >= least && n <= CC_LIMIT_MOST && n == (lua_Number)(uint32_t)n, arg,
+                  least > 0 ? "an integer of 1..1000000 expected" : "an integer of 0..1000000 expected");
     return (uint32_t)n;
 }
 
 static int l_take(lua_State *L)
 {
     struct cc_limiter *l = to_limiter(L);
-    struct cc_limiter_state state;
+    struct cc_limit v;
     size_t len;
     const char *key = luaL_checklstring(L, 2, &len);
-    uint32_t per_minute = check_tokens(L, 3, 1), burst = check_tokens(L, 4, 1);
-    uint32_t cost = lua_isnoneornil(L, 5) ? 1 : check_tokens(L, 5, 0);
+    uint32_t rate = check_count(L, 3, 1), burst = check_count(L, 4, 1);
 
-    lua_pushboolean(L, cc_limiter_take(l, key, len, per_minute, burst, cost, &state));
-    lua_pushnumber(L, state.remaining);
-    lua_pushnumber(L, (lua_Number)state.reset_ms / 1000);
-    lua_pushnumber(L, state.retry_ms == UINT64_MAX ? HUGE_VAL : (lua_Number)state.retry_ms / 1000);
+    v = cc_limiter_take(l, key, len, rate, burst, lua_isnoneornil(L, 5) ? 1 : check_count(L, 5, 0));
+    lua_pushboolean(L, v.ok);
+    lua_pushnumber(L, v.remaining);
+    lua_pushnumber(L, v.reset_s);
+    lua_pushnumber(L, v.retry_s);
     return 4;
 }
 
 static int l_stats(lua_State *L)
 {
-    struct cc_limiter_stats st;
+    struct cc_limiter_stats s;
 
-    cc_limiter_stats(to_limiter(L), &st);
+    cc_limiter_stats(to_limiter(L), &s);
     lua_createtable(L, 0, 3);
-    lua_pushnumber(L, (lua_Number)st.slots);
+    lua_pushnumber(L, (lua_Number)s.slots);
     lua_setfield(L, -2, "slots");
-    lua_pushnumber(L, (lua_Number)st.used);
+    lua_pushnumber(L, (lua_Number)s.used);
     lua_setfield(L, -2, "used");
-    lua_pushnumber(L, (lua_Number)st.evicted);
+    lua_pushnumber(L, (lua_Number)s.evicted);
     lua_setfield(L, -2, "evicted");
     return 1;
 }
 
 static int l_address_key(lua_State *L)
 {
-    static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
+    char key[CC_ADDR_CALLER];
     struct cc_addr a;
-    char out[46 + 4];
+    size_t len;
+    const char *text = luaL_optlstring(L, 1, "", &len);
 
-    if (!cc_addr_parse(&a, text, len)) {
-        lua_pushvalue(L, 1);
-        return 1;
-    }
-    if (memcmp(a.b, v4, sizeof(v4)) != 0) {
-        memset(a.b + 8, 0, 8);
-        strcpy(out + cc_addr_text(&a, out), "/64");
-    } else {
-        cc_addr_text(&a, out);
-    }
-    lua_pushstring(L, out);
+    if (len == 0 || strcmp(text, "unix") == 0)
+        lua_pushliteral(L, "unix");
+    else if (!cc_addr_parse(&a, text, len))
+        lua_pushliteral(L, "unknown");
+    else
+        lua_pushlstring(L, key, cc_addr_caller(&a, key));
     return 1;
 }
 

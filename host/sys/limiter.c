@@ -1,40 +1,54 @@
-/* limiter.c - see limiter.h. */
+/* limiter.c - see limiter.h.
+ *
+ * A slot's debt is as of its `at`, and is paid off when somebody looks.  The hash is SHA-256 of a block of random bytes
+ * and the key, from a state that has hashed the block already: one round for keys up to 55 bytes.  A slot knows its
+ * caller by 64 bits of it: two callers of one bucket are as likely as guessing them.
+ */
 #include "host/sys/limiter.h"
 
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 #include "host/sys/random.h"
 
-#include <assert.h>
-#include <mbedtls/md.h>
+#include <mbedtls/platform_util.h>
+#include <mbedtls/sha256.h>
+#include <mbedtls/version.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { WAYS = 8, TOKEN = 60000, KEY = 32 };
+#if MBEDTLS_VERSION_MAJOR < 3
+#define mbedtls_sha256_starts mbedtls_sha256_starts_ret
+#define mbedtls_sha256_update mbedtls_sha256_update_ret
+#define mbedtls_sha256_finish mbedtls_sha256_finish_ret
+#endif
 
-struct bucket {
-    uint64_t tag;     /* of the key; 0: never used */
-    uint64_t at_ms;   /* when `missing` was true */
-    uint64_t missing; /* from full, in 60,000ths of a token */
-    uint32_t per_minute;
+enum { WAYS = 16, BLOCK = 64, TOKEN = 60000 };
+
+struct slot {
+    uint64_t tag; /* 0: never used */
+    uint64_t debt, at;
+    uint32_t rate, burst; /* of the last call */
 };
 
 struct cc_limiter {
-    struct bucket *buckets;
-    size_t sets; /* a power of two */
+    struct slot *slots;
+    size_t sets;
     uint64_t evicted;
-    unsigned char key[KEY];
+    mbedtls_sha256_context keyed;
 };
 
 struct cc_limiter *cc_limiter_new(size_t slots)
 {
     struct cc_limiter *l = cc_xcalloc(1, sizeof(*l));
+    unsigned char block[BLOCK];
 
-    l->sets = 1;
-    while (l->sets * WAYS < slots)
-        l->sets *= 2;
-    l->buckets = cc_xcalloc(l->sets * WAYS, sizeof(*l->buckets));
-    cc_random(l->key, sizeof(l->key));
+    l->sets = (slots + WAYS - 1) / WAYS;
+    l->slots = cc_xcalloc(l->sets * WAYS, sizeof(*l->slots));
+    cc_random(block, sizeof(block));
+    mbedtls_sha256_init(&l->keyed);
+    mbedtls_sha256_starts(&l->keyed, 0);
+    mbedtls_sha256_update(&l->keyed, block, sizeof(block));
+    mbedtls_platform_zeroize(block, sizeof(block));
     return l;
 }
 
@@ -42,89 +56,110 @@ void cc_limiter_free(struct cc_limiter *l)
 {
     if (!l)
         return;
-    free(l->buckets);
+    mbedtls_sha256_free(&l->keyed);
+    free(l->slots);
     free(l);
 }
 
-/* Who chooses keys cannot choose where they fall. */
-static void locate(const struct cc_limiter *l, const void *key, size_t len, size_t *set, uint64_t *tag)
+static struct slot *set_of(const struct cc_limiter *l, const void *key, size_t len, uint64_t *tag)
 {
-    unsigned char mac[32];
-    uint64_t a, b;
-    int rc = mbedtls_md_hmac(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), l->key, KEY, key, len, mac);
+    mbedtls_sha256_context c;
+    unsigned char sum[32];
+    uint64_t where;
 
-    assert(rc == 0);
-    memcpy(&a, mac, sizeof(a));
-    memcpy(&b, mac + 8, sizeof(b));
-    *set = (size_t)a & (l->sets - 1);
-    *tag = b ? b : 1;
+    mbedtls_sha256_init(&c);
+    mbedtls_sha256_clone(&c, &l->keyed);
+    mbedtls_sha256_update(&c, key, len);
+    mbedtls_sha256_finish(&c, sum);
+    mbedtls_sha256_free(&c);
+    memcpy(tag, sum, 8);
+    memcpy(&where, sum + 8, 8);
+    if (*tag == 0)
+        *tag = 1;
+    return &l->slots[where % l->sets * WAYS];
 }
 
-/* What is missing by now. */
-static uint64_t missing_at(const struct bucket *b, uint64_t now)
+static uint64_t owed(const struct slot *s, uint64_t now)
 {
-    uint64_t gained = (now - b->at_ms) * b->per_minute; /* below 2^63 for 200,000 years at the highest rate */
+    uint64_t ms = now > s->at ? now - s->at : 0;
 
-    return gained >= b->missing ? 0 : b->missing - gained;
+    if (s->debt == 0 || ms > s->debt / s->rate) /* else the product is at most the debt, and cannot overflow */
+        return 0;
+    return s->debt - ms * s->rate;
 }
 
-static uint64_t full_in(const struct bucket *b, uint64_t now)
+static uint64_t up(uint64_t a, uint64_t b) { return (a + b - 1) / b; }
+
+static struct slot *find(struct slot *set, uint64_t tag)
 {
-    return b->per_minute ? (missing_at(b, now) + b->per_minute - 1) / b->per_minute : 0;
+    struct slot *s;
+
+    for (s = set; s < set + WAYS; s++)
+        if (s->tag == tag)
+            return s;
+    return NULL;
 }
 
-/* The key's own bucket, else the one that is missed least: unused, full, or full soonest. */
-static struct bucket *find(struct cc_limiter *l, const void *key, size_t len, uint64_t now)
+/* The slot that is paid off soonest: for most, one that owes nothing. */
+static struct slot *give_up(struct cc_limiter *l, struct slot *set, uint64_t now)
 {
-    struct bucket *b, *best = NULL;
-    size_t set, i;
-    uint64_t tag;
+    struct slot *s, *least = NULL;
+    uint64_t ms, least_ms = UINT64_MAX;
 
-    locate(l, key, len, &set, &tag);
-    for (i = 0; i < WAYS; i++) {
-        b = &l->buckets[set * WAYS + i];
-        if (b->tag == tag)
-            return b;
-        if (!best || full_in(b, now) < full_in(best, now))
-            best = b;
+    for (s = set; s < set + WAYS; s++) {
+        ms = s->tag ? up(owed(s, now), s->rate) : 0;
+        if (ms < least_ms) {
+            least = s;
+            least_ms = ms;
+        }
+        if (ms == 0)
+            break;
     }
-    if (full_in(best, now) > 0)
+    if (least_ms > 0)
         l->evicted++;
-    *best = (struct bucket){ .tag = tag, .at_ms = now };
-    return best;
+    return least;
 }
 
-bool cc_limiter_take(struct cc_limiter *l, const void *key, size_t len, uint32_t per_minute, uint32_t burst,
-                     uint32_t cost, struct cc_limiter_state *out)
+static struct cc_limit verdict(bool ok, uint64_t debt, uint64_t whole, uint32_t rate, uint64_t want)
 {
-    uint64_t now = cc_mono_ms(), full = (uint64_t)burst * TOKEN, wanted = (uint64_t)cost * TOKEN;
-    struct bucket *b = find(l, key, len, now);
-    bool given;
+    struct cc_limit v = { .ok = ok };
 
-    assert(per_minute >= 1 && per_minute <= CC_LIMITER_RATE_MAX && burst >= 1 && burst <= CC_LIMITER_RATE_MAX);
-    b->missing = missing_at(b, now);
-    if (b->missing > full) /* the bucket has become smaller */
-        b->missing = full;
-    b->at_ms = now;
-    b->per_minute = per_minute;
-    given = full - b->missing >= wanted;
-    if (given)
-        b->missing += wanted;
-    out->remaining = (uint32_t)((full - b->missing) / TOKEN);
-    out->reset_ms = full_in(b, now);
-    out->retry_ms = 0;
-    if (!given)
-        out->retry_ms = wanted > full ? UINT64_MAX : (b->missing + wanted - full + per_minute - 1) / per_minute;
-    return given;
+    v.remaining = (uint32_t)((whole - debt) / TOKEN);
+    v.reset_s = (uint32_t)up(debt, (uint64_t)rate * 1000);
+    v.retry_s = ok ? 0 : (uint32_t)up(debt + want - whole, (uint64_t)rate * 1000);
+    return v;
+}
+
+struct cc_limit cc_limiter_take(struct cc_limiter *l, const void *key, size_t len, uint32_t per_minute, uint32_t burst,
+                                uint32_t cost)
+{
+    uint64_t now = cc_mono_ms(), whole = (uint64_t)burst * TOKEN, debt = 0, want, tag;
+    struct slot *set = set_of(l, key, len, &tag), *s = find(set, tag);
+    bool ok;
+
+    want = (uint64_t)(cost < burst ? cost : burst) * TOKEN;
+    if (s) {
+        debt = owed(s, now);
+        if (s->burst != burst)
+            debt = up(debt * burst, s->burst);
+    } else if (cost == 0) {
+        return verdict(true, 0, whole, per_minute, 0);
+    } else {
+        s = give_up(l, set, now);
+    }
+    ok = debt + want <= whole;
+    if (ok)
+        debt += want;
+    *s = (struct slot){ tag, debt, now, per_minute, burst };
+    return verdict(ok, debt, whole, per_minute, want);
 }
 
 void cc_limiter_stats(const struct cc_limiter *l, struct cc_limiter_stats *out)
 {
     uint64_t now = cc_mono_ms();
-    size_t i;
+    size_t i, n = l->sets * WAYS;
 
-    *out = (struct cc_limiter_stats){ .slots = l->sets * WAYS, .evicted = l->evicted };
-    for (i = 0; i < out->slots; i++)
-        if (l->buckets[i].tag && missing_at(&l->buckets[i], now) > 0)
-            out->used++;
+    *out = (struct cc_limiter_stats){ .slots = n, .evicted = l->evicted };
+    for (i = 0; i < n; i++)
+        out->used += owed(&l->slots[i], now) > 0;
 }

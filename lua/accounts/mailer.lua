@@ -7,24 +7,27 @@ local mail = require "mail"
 
 local M = {}
 
-local smtp -- how to reach the server; nil: no mail
+local server -- how to reach it; nil: no mail
 
 function M.setup(settings)
-  smtp = settings.SMTP_HOST and {
+  local from = settings.SMTP_FROM and assert(mail.mailbox(settings.SMTP_FROM))
+  server = settings.SMTP_HOST and {
     host = settings.SMTP_HOST, port = settings.SMTP_PORT, username = settings.SMTP_USERNAME, password = settings.SMTP_PASSWORD,
-    tls = settings.SMTP_TLS, ca = settings.SMTP_CA, from = settings.SMTP_FROM, timeout = 20,
+    tls = settings.SMTP_TLS, ca = settings.SMTP_CA, from = from.address, from_name = from.name, timeout = 20,
   }
 end
 
-function M.configured() return smtp ~= nil end
+function M.configured() return server ~= nil end
 
 -- -> true | nil, err
 function M.send_link(address, url, minutes)
-  return mail.deliver(smtp, {
+  local message = {
     to = address, subject = "Your link to sign in",
     text = ("Open this link to sign in:\n\n%s\n\nIt is good once, for %d minutes. If you did not ask for it, do nothing.\n")
       :format(url, minutes),
-  })
+  }
+  for k, v in pairs(server) do message[k] = v end
+  return mail.send(message)
 end
 
 return M

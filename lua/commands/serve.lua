@@ -66,7 +66,7 @@ end
 
 -- In development: a link with which the admin signs in. -> "\n  sign in: ..." or ""
 local function sign_in_line(settings)
-  if not accounts.dev_login(settings) then return "" end
+  if settings.DEV_LOGIN ~= "on" then return "" end
   local url, err = require("routes.auth").link(users.admin_email)
   if not url then
     log.warn("serve", "no link to sign in could be made", { error = tostring(err) })
@@ -145,10 +145,11 @@ local function look_after(settings)
 end
 
 function M.run(args)
-  local settings, rest = config.load(args)
+  local settings, rest, told = config.load(args, "serve")
   if not settings then return complain(rest) end
   if #rest > 0 then return complain { "serve takes no arguments, only settings: " .. rest[1] } end
   log.setup { level = settings.LOG_LEVEL, json = settings.ENVIRONMENT == "production" }
+  for _, w in ipairs(told.warnings) do log.warn("config", w, {}) end
   local server, place = start(settings)
   if not server then
     io.stderr:write("cchost: ", place.message, "\n")

@@ -6,7 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { temp, binary } = require('../lib/cchost.js');
-const { Mail, certificate } = require('../lib/smtp.js');
+const { MailServer } = require('../lib/smtp.js');
 const { start, as, bearer, apiToken, person } = require('./people.js');
 
 const files = (dir) => fs.readdirSync(dir, { withFileTypes: true }).flatMap((e) => {
@@ -23,8 +23,7 @@ function forms(secret) {
 test('nothing that was written holds a secret: store, log, events, exports, backups, processes', async (t) => {
   const dir = temp();
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const pair = certificate(dir);
-  const mail = await Mail.start({ ...pair, user: 'me', password: 'another' });
+  const mail = await MailServer.start({ user: 'me', password: 'another' });
   const env = {
     SMTP_PASSWORD: 'smtp-password-5a1b2c3d', JWT_SECRET: 'jwt-secret-of-this-test-0123456789abcdef', API_KEY: 'api-key-of-this-test-0123456789',
     MASTER_KEY: '5a'.repeat(32), JWT_SECRET_PREVIOUS: 'previous-jwt-secret-0123456789abcdef00',
@@ -49,7 +48,7 @@ test('nothing that was written holds a secret: store, log, events, exports, back
   const line = fs.readFileSync(`/proc/${s.child.pid}/cmdline`, 'latin1');
   let log = s.log;
   await s.stop();
-  s = await start({ smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: pair.cert, smtp_from: 'a@example.org', log_level: 'debug' }, dir, { env });
+  s = await start({ smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: mail.ca, smtp_from: 'a@example.org', log_level: 'debug' }, dir, { env });
   assert.strictEqual((await as(s, {}, 'POST', '/auth/login', { email: 'q@example.org' })).status, 503);
   log += s.log;
   const run = (...args) => spawnSync(binary, [...args, `--data-dir=${dir}`], { encoding: 'utf8', env: { ...process.env, ...env } });

@@ -3,28 +3,25 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
-const { Mail, certificate, body } = require('../lib/smtp.js');
+const { MailServer } = require('../lib/smtp.js');
 const { until, temp } = require('../lib/cchost.js');
 const { start, sign, claimsOf, as, bearer, person, admin } = require('./people.js');
 
 const html = { Accept: 'text/html,application/xhtml+xml' };
 const json = { Accept: 'application/json' };
 const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
-const link = (mail) => new URL(/https?:\/\/\S+/.exec(body(mail))[0]);
+const link = (mail) => new URL(/https?:\/\/\S+/.exec(mail.text)[0]);
 const cookieOf = (r) => /^session=([^;]*)/.exec(r.headers['set-cookie']?.[0])?.[1];
 
 // A server that sends mail, and its mail server. more: settings
 async function posting(t, more = {}, options = {}) {
-  const dir = temp();
-  const pair = certificate(dir);
-  const mail = await Mail.start({ ...pair, user: 'me', password: 'pa55-of-the-mail-server', ...options });
+  const mail = await MailServer.start({ user: 'me', password: 'pa55-of-the-mail-server', ...options });
   const s = await start({
-    smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: pair.cert, smtp_from: 'cchost <noreply@example.org>', ...more,
+    smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: mail.ca, smtp_from: 'cchost <noreply@example.org>', ...more,
   }, null, { env: { SMTP_PASSWORD: 'pa55-of-the-mail-server' } });
   t.after(async () => {
     await s.stop();
     await mail.stop();
-    fs.rmSync(dir, { recursive: true, force: true });
   });
   return { s, mail };
 }
@@ -35,8 +32,8 @@ test('a link comes by mail over STARTTLS, and works once', async (t) => {
   assert.deepStrictEqual([r.status, r.body], [200, { message: 'magic link sent' }]);
   const m = await mail.next();
   assert.deepStrictEqual([m.from, m.to, m.tls], ['noreply@example.org', ['ann@example.org'], true]);
-  assert.match(m.data, /^From: cchost <noreply@example.org>\r?$/m);
-  assert.match(m.data, /^Date: \w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d \+0000\r?$/m);
+  assert.match(String(m.data), /^From: "cchost" <noreply@example.org>\r?$/m);
+  assert.match(String(m.data), /^Date: \w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d \+0000\r?$/m);
   const url = link(m);
   const where = url.pathname + url.search;
   const claims = claimsOf(url.searchParams.get('token'));
@@ -101,7 +98,7 @@ test('a mail that cannot be sent is told, and what was wrong stands in the log w
   const untrusted = await posting(t, { smtp_ca: '/etc/ssl/certs/ca-certificates.crt' });
   assert.strictEqual((await as(untrusted.s, {}, 'POST', '/auth/login', { email: 'ann@example.org' })).status, 503);
   assert.match(untrusted.s.log, /code=denied/);
-  const refused = await posting(t, {}, { refuse: '550' });
+  const refused = await posting(t, {}, { replies: { RCPT: '550 not here' } });
   assert.strictEqual((await as(refused.s, {}, 'POST', '/auth/login', { email: 'ann@example.org' })).status, 400);
 });
 
@@ -115,7 +112,7 @@ test('where nobody signs up, strangers get the same answer and no mail', async (
   }
   assert.deepStrictEqual(answers[0], answers[1]);
   assert.deepStrictEqual((await mail.next()).to, ['known@example.org']);
-  assert.strictEqual(mail.mails.length, 0);
+  assert.strictEqual(mail.messages, 1);
   assert.strictEqual((await s.call('GET', '/users')).body.length, 1);
 });
 
@@ -129,8 +126,8 @@ test('an address that was only named makes no account', async (t) => {
 test('addresses that are none are refused with the reason', async (t) => {
   const s = await start();
   t.after(() => s.stop());
-  for (const [email, why] of [['', /@|name@/], ['a', /name@example/], ['a@b', /dot/], ['a b@c.d', /characters/], ['a@b..c', /empty/], ['.a@b.c', /dot/],
-    ['a@-b.c', /hyphens/], ['ä@b.c', /ASCII/], ['a@b.c\r\nBcc: x.y.z', /letters, digits/], [`${'a'.repeat(65)}@b.c`, /64/], ['a@b@c.d', /name@/]]) {
+  for (const [email, why] of [['', /expected/], ['a', /one @/], ['a@b', /no dot/], ['a b@c.d', /spaces/], ['a@b..c', /out of place/], ['.a@b.c', /dot/],
+    ['a@-b.c', /hyphens/], ['ä@b.c', /ASCII/], ['a@b.c\r\nBcc: x.y.z', /control/], [`${'a'.repeat(65)}@b.c`, /64/], ['a@b@c.d', /one @/]]) {
     const r = await as(s, {}, 'POST', '/auth/login', { email });
     assert.deepStrictEqual([r.status, r.body.field], [400, 'email'], email);
     assert.match(r.body.error, why, email);

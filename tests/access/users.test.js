@@ -132,7 +132,7 @@ test('the command for accounts does what the API does', async (t) => {
   const run = (...args) => spawnSync(binary, ['users', ...args, `--data-dir=${s.dir}`], { encoding: 'utf8' });
   assert.match(run('add', 'Ann@example.org').stdout, /^ +1 .* active +user +ann@example\.org\n$/);
   assert.strictEqual(run('add', 'ann@example.org').status, 1);
-  assert.match(run('add', 'ann').stderr, /email: an address like/);
+  assert.match(run('add', 'ann').stderr, /email: an e-mail address has one @/);
   assert.match(run('admin', 'ann@example.org').stdout, /admin/);
   const ann = await person(s, 'ann@example.org');
   assert.strictEqual((await ann.call('GET', '/users')).status, 200);

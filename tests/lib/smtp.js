@@ -1,60 +1,79 @@
-// A real mail server on loopback for tests (smtp_server.py, aiosmtpd), and certificates that openssl makes.
+// A third-party mail server for the tests: Debian's aiosmtpd, on loopback (smtp_server.py says what it can be told to do).
+//
+//   const mail = await MailServer.start({ user: 'u', password: 'p' });
+//   mail.port, mail.ca                 the authority that signed it (mail.host is what it is signed for)
+//   const m = await mail.next();       the next message: { from, to, data: Buffer, tls, user }
+//   await mail.says('stalled');        waits for an event; -> its line
+//   mail.lines                         every command that came
+//   await mail.stop();                 fails when a connection is still open
 'use strict';
-const { spawn, spawnSync } = require('node:child_process');
+const { spawn, execFileSync } = require('node:child_process');
+const fs = require('node:fs');
 const path = require('node:path');
-const readline = require('node:readline');
-const { until } = require('./cchost.js');
+const { until, temp } = require('./cchost.js');
 
-const children = new Set();
-process.on('exit', () => { for (const c of children) c.kill('SIGKILL'); });
-
-// A certificate for localhost and 127.0.0.1 in `dir`, signed by itself. -> { cert, key }
-function certificate(dir, name = 'smtp') {
-  const cert = `${dir}/${name}.crt`;
-  const key = `${dir}/${name}.key`;
-  const r = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj',
-    '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert], { encoding: 'utf8' });
-  if (r.status !== 0) throw new Error(r.stderr);
+// A certificate for localhost and 127.0.0.1, its own authority. -> { cert, key }
+function certificate(dir) {
+  const cert = path.join(dir, 'cert.pem');
+  const key = path.join(dir, 'key.pem');
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost',
+    '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'ignore' });
   return { cert, key };
 }
 
-class Mail {
-  // options: { cert, key, user, password, refuse, implicit, stall } as smtp_server.py has them
+const children = new Set();
+process.on('exit', () => { for (const child of children) child.kill('SIGKILL'); });
+
+class MailServer {
   static async start(options = {}) {
-    const m = new Mail();
-    const args = Object.entries(options).map(([k, v]) => (v === true ? `--${k}` : `--${k}=${v}`));
-    m.child = spawn('/usr/bin/python3', [path.join(__dirname, 'smtp_server.py'), ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
-    children.add(m.child);
-    m.mails = [];
-    m.errors = '';
-    m.child.stderr.on('data', (d) => { m.errors += d; });
-    m.gone = new Promise((r) => m.child.on('exit', r));
-    readline.createInterface({ input: m.child.stdout }).on('line', (line) => {
-      const value = JSON.parse(line);
-      if (value.port) m.port = value.port; else m.mails.push(value);
+    const s = new this();
+    s.dir = temp();
+    s.events = [];
+    s.taken = 0;
+    s.errors = '';
+    s.host = 'localhost';
+    const files = options.tls === 'none' ? {} : certificate(s.dir);
+    s.ca = files.cert;
+    s.child = spawn('/usr/bin/python3', [path.join(__dirname, 'smtp_server.py'), JSON.stringify({ ...files, ...options })], { stdio: ['pipe', 'pipe', 'pipe'] });
+    children.add(s.child);
+    s.exited = new Promise((r) => s.child.on('exit', (code, signal) => { children.delete(s.child); s.code = code ?? signal; r(); }));
+    s.child.stderr.on('data', (d) => { s.errors += d; });
+    let rest = '';
+    s.child.stdout.on('data', (d) => {
+      const lines = (rest + d).split('\n');
+      rest = lines.pop();
+      for (const l of lines) s.events.push(JSON.parse(l));
     });
-    await until(() => {
-      if (m.child.exitCode !== null) throw new Error(`the mail server ended: ${m.errors}`);
-      return m.port;
-    }, 'the mail server listens');
-    return m;
+    s.port = (await s.says('listening')).port;
+    return s;
   }
 
-  // The next mail that nobody has taken yet.
-  async next() {
-    await until(() => this.mails.length, 'a mail');
-    return this.mails.shift();
+  async says(event, n = 1) {
+    return until(() => {
+      if (this.code !== undefined) throw new Error(`the mail server ended with ${this.code}: ${this.errors}`);
+      return this.events.filter((e) => e.event === event)[n - 1];
+    }, () => `the mail server says ${event}: ${JSON.stringify(this.events)}`);
   }
+
+  async next() {
+    const m = await this.says('message', ++this.taken);
+    return { ...m, data: Buffer.from(m.data, 'base64') };
+  }
+
+  get messages() { return this.events.filter((e) => e.event === 'message').length; }
+  get lines() { return this.events.filter((e) => e.event === 'line').map((e) => e.text); }
 
   async stop() {
-    this.child.stdin.end();
-    await this.gone;
-    children.delete(this.child);
+    const open = () => { const last = this.events.filter((e) => e.event === 'closed').pop(); return last ? last.open : 0; };
+    try {
+      await until(() => open() === 0, 'connections to the mail server to be closed');
+    } finally {
+      this.child.stdin.end();
+      await this.exited;
+      fs.rmSync(this.dir, { recursive: true, force: true });
+    }
+    if (this.code !== 0) throw new Error(`the mail server ended with ${this.code}: ${this.errors}`);
   }
 }
 
-// The text of a mail's quoted-printable body.
-const body = (mail) => Buffer.from(mail.data.split(/\r?\n\r?\n/).slice(1).join('\n\n').replace(/=\r?\n/g, '')
-  .replace(/=([0-9A-F]{2})/g, (_, h) => String.fromCharCode(parseInt(h, 16))), 'latin1').toString('utf8');
-
-module.exports = { Mail, certificate, body };
+module.exports = { MailServer, certificate };

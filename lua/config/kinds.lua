@@ -1,0 +1,141 @@
+-- What a setting may be: kinds[name](declaration, text) -> value | nil, what would be right.
+
+local mail = require "mail"
+local secrets = require "secrets"
+
+local M = {}
+
+function M.string(d, text)
+  if d.least and #text < d.least then return nil, ("at least %d characters expected"):format(d.least) end
+  return text
+end
+
+function M.int(d, text)
+  local n = text:match("^%-?%d+$") and tonumber(text)
+  if not n or (d.min and n < d.min) or (d.max and n > d.max) then
+    return nil, ("a whole number from %d to %d expected"):format(d.min, d.max)
+  end
+  return n
+end
+
+local units = { s = 1, m = 60, h = 3600, d = 86400 }
+
+-- seconds; "90s", "5m", "2h", "1d", or a plain number of them
+function M.duration(d, text)
+  local n, unit = text:match("^(%d+)([smhd]?)$")
+  n = n and #n < 12 and tonumber(n) * units[unit ~= "" and unit or "s"]
+  if not n or n < d.min or n > d.max then
+    return nil, ("a duration like 90s, 5m or 2h, from %d to %d seconds, expected"):format(d.min, d.max)
+  end
+  return n
+end
+
+function M.enum(d, text)
+  for _, v in ipairs(d.one_of) do
+    if v == text then return v end
+  end
+  return nil, "one of " .. table.concat(d.one_of, ", ") .. " expected"
+end
+
+-- "host:port", ":port" (all addresses), "[v6]:port", "unix:/path"
+function M.address(_, text)
+  local path = text:match("^unix:(/.+)$")
+  if path then return { unix = path } end
+  local host, port = text:match("^%[([%x:.]+)%]:(%d+)$")
+  if not host then host, port = text:match("^([^:%s]*):(%d+)$") end
+  port = tonumber(port)
+  if not port or port > 65535 then return nil, "host:port, [v6]:port or unix:/path expected" end
+  return { host = host == "" and "0.0.0.0" or host, port = port }
+end
+
+local function is_cidr(text)
+  local v4, bits = text:match("^(%d+%.%d+%.%d+%.%d+)/?(%d*)$")
+  if v4 then
+    for n in v4:gmatch("%d+") do
+      if tonumber(n) > 255 then return false end
+    end
+    return bits == "" or tonumber(bits) <= 32
+  end
+  local v6
+  v6, bits = text:match("^(%x*:[%x:.]*)/?(%d*)$")
+  return v6 ~= nil and not v6:find(":::", 1, true) and (bits == "" or tonumber(bits) <= 128)
+end
+
+-- addresses and networks, with commas or spaces between them; "unix": the clients of a unix socket
+function M.cidrs(_, text)
+  local out = {}
+  for item in text:gmatch("[^,%s]+") do
+    if item ~= "unix" and not is_cidr(item) then return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected" end
+    out[#out + 1] = item
+  end
+  return out
+end
+
+-- "https://host[:port]" without a last slash; with d.path a path may follow
+function M.url(d, text)
+  local scheme, rest = text:match("^(https?)://(.+)$")
+  local host, path = (rest or ""):match("^([^/?#]+)(.*)$")
+  local what = d.path and "a URL like https://host/path expected" or "a URL like https://host or https://host:8443 expected"
+  if not host or not (host:match("^[%w.-]+$") or host:match("^[%w.-]+:%d+$") or host:match("^%[[%x:.]+%]:?%d*$")) then
+    return nil, what
+  end
+  path = path:gsub("/+$", "")
+  if path ~= "" and not (d.path and path:match("^/[%w._~/-]*$")) then return nil, what end
+  return scheme .. "://" .. host:lower() .. path
+end
+
+function M.file(_, text)
+  local f, why = io.open(text, "rb")
+  if not f then return nil, "a file that can be read expected (" .. tostring(why):gsub("^.*: ", "") .. ")" end
+  local ok = f:read(0) ~= nil or f:seek("end") == 0
+  f:close()
+  if not ok then return nil, "a file that can be read expected" end
+  return text
+end
+
+-- files, with commas between them
+function M.files(d, text)
+  local out = {}
+  for item in text:gmatch("[^,]+") do
+    local path, why = M.file(d, item:match("^%s*(.-)%s*$"))
+    if not path then return nil, why end
+    out[#out + 1] = path
+  end
+  if #out == 0 then return nil, "at least one file expected" end
+  return out
+end
+
+function M.email(_, text)
+  local address, why = mail.address(text)
+  return address, why
+end
+
+-- "name@example.org" or "Name <name@example.org>"
+function M.sender(_, text)
+  local box, why = mail.mailbox(text)
+  return box and text, why
+end
+
+function M.key(_, text)
+  local key, why = secrets.parse_key(text)
+  return key and text, why
+end
+
+-- a Lua table as text: only values, nothing that runs
+function M.table(d, text)
+  local t = text
+  if type(t) ~= "table" then
+    local chunk = load("return " .. text, "=setting", "t", {})
+    local ok
+    ok, t = pcall(chunk or error)
+    if not ok or type(t) ~= "table" then return nil, "a Lua table like {create = {latency_ms = 50}} expected" end
+  end
+  for name, value in pairs(d.numbers and t or {}) do
+    if type(name) ~= "string" or type(value) ~= "number" or value < 1 then
+      return nil, "names with numbers of 1 or more expected"
+    end
+  end
+  return t
+end
+
+return M

@@ -1,0 +1,129 @@
+-- What settings must be together. Each rule gets the settings and says what is wrong, or nothing; `names` are those that it is
+-- about. Asked by `serve` and `check`: other commands need only what they use.
+
+local mail = require "mail"
+
+local M = {}
+
+local function is_loopback(at)
+  return at.unix ~= nil or at.host == "localhost" or at.host == "::1" or at.host:match("^127%.") ~= nil
+end
+M.is_loopback = is_loopback
+
+local function production(s) return s.ENVIRONMENT == "production" end
+local function is_https(url) return url ~= nil and url:match("^https:") ~= nil end
+
+local function needs(name, why)
+  return { names = { name }, check = function(s)
+    if production(s) and s[name] == nil then return "production needs one that you set" .. (why and ": " .. why or "") end
+  end }
+end
+
+local secrets = { "API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "MASTER_KEY", "MASTER_KEY_PREVIOUS", "SMTP_PASSWORD",
+  "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "HCLOUD_TOKEN", "NETBIRD_API_TOKEN" }
+
+-- What earlier systems and examples have had; no secret if everybody knows it.
+local known = { ["dev-api-key"] = true, ["dev-jwt-secret-change-in-production"] = true, changeme = true, secret = true }
+
+local function is_poor(text)
+  if known[text] then return "it is a default that everybody knows" end
+  local first = text:sub(1, 1)
+  if text == first:rep(#text) then return "it is one letter, repeated" end
+end
+
+local function used_twice(s)
+  for i, a in ipairs(secrets) do
+    for j = i + 1, #secrets do
+      if s[a] and s[a] == s[secrets[j]] then
+        return ("it is the same as %s; every secret must be one of its own"):format(secrets[j]), a
+      end
+    end
+  end
+end
+
+local function poor_secret(name)
+  return { names = { name }, check = function(s)
+    local why = production(s) and s[name] and is_poor(s[name])
+    if why then return "production needs a secret: " .. why end
+  end }
+end
+
+M.list = {
+  needs("API_KEY"), needs("JWT_SECRET"), needs("BASE_URL"), needs("SMTP_HOST", "who signs in is sent a link by mail"),
+  poor_secret "API_KEY", poor_secret "JWT_SECRET", poor_secret "MASTER_KEY", poor_secret "JWT_SECRET_PREVIOUS",
+  { names = { "MASTER_KEY" }, check = function(s)
+    if production(s) and not s.MASTER_KEY and not s.MASTER_KEY_FILE then
+      return "production needs one that you set (or MASTER_KEY_FILE): 64 hexadecimal digits, or base64 of 32 bytes"
+    end
+  end },
+  { names = { "MASTER_KEY", "MASTER_KEY_FILE" }, check = function(s)
+    if s.MASTER_KEY and s.MASTER_KEY_FILE then return "it is set, and MASTER_KEY_FILE, too; only one of them is expected" end
+  end },
+  { names = { "API_KEY" }, check = function(s)
+    if production(s) and s.API_KEY and #s.API_KEY < 24 then return "production needs at least 24 characters" end
+  end },
+  { names = secrets, check = used_twice },
+  { names = { "BASE_URL" }, check = function(s)
+    if production(s) and s.BASE_URL and not is_https(s.BASE_URL) and not is_loopback(s.LISTEN_ADDR) then
+      return "production needs https where others than this host listen: sessions would cross the network in the open"
+    end
+  end },
+  { names = { "TLS_CERT" }, check = function(s)
+    if production(s) and is_https(s.BASE_URL) and not s.TLS_CERT and #s.TRUSTED_PROXIES == 0 then
+      return "missing behind an https BASE_URL: set TLS_CERT and TLS_KEY, or TRUSTED_PROXIES where a proxy ends TLS"
+    end
+  end },
+  { names = { "TLS_CERT" }, check = function(s)
+    if #(s.TLS_CERT or {}) ~= #(s.TLS_KEY or {}) then
+      return ("%d certificates and %d keys (TLS_KEY); as many expected"):format(#(s.TLS_CERT or {}), #(s.TLS_KEY or {}))
+    end
+  end },
+  { names = { "STRIPE_WEBHOOK_SECRET" }, check = function(s)
+    if production(s) and s.STRIPE_SECRET_KEY and not s.STRIPE_WEBHOOK_SECRET then
+      return "missing, and billing is on (STRIPE_SECRET_KEY): anybody could say that he has paid"
+    end
+  end },
+  { names = { "DEV_LOGIN" }, check = function(s)
+    if s.DEV_LOGIN ~= "on" then return end
+    if production(s) then return "production has no sign-in without proof; 'off' expected" end
+    if not is_loopback(s.LISTEN_ADDR) then
+      return "others than this host can reach LISTEN_ADDR; 'off', or a loopback address, expected"
+    end
+  end },
+  { names = { "PROVIDER" }, check = function(s)
+    if production(s) and s.PROVIDER == "mock" then
+      return "production needs a provider that makes machines; mock only plays them"
+    end
+  end },
+  { names = { "SMTP_TLS" }, check = function(s)
+    local host = s.SMTP_HOST or ""
+    local near = host == "localhost" or host == "::1" or host:match("^127%.")
+    if s.SMTP_TLS == "none" and s.SMTP_USERNAME and not near then
+      return "without TLS the password would cross the network in the open; starttls or tls expected"
+    end
+  end },
+  { names = { "SMTP_PASSWORD" }, check = function(s)
+    if s.SMTP_USERNAME and not s.SMTP_PASSWORD then return "missing, and SMTP_USERNAME is set" end
+    if s.SMTP_PASSWORD and not s.SMTP_USERNAME then return "it is set, and SMTP_USERNAME is not" end
+  end },
+  { names = { "SMTP_FROM" }, check = function(s)
+    if s.SMTP_HOST and not s.SMTP_FROM and not s.BASE_URL then
+      return "missing, and there is no BASE_URL to take the host from"
+    end
+  end },
+}
+
+-- Settings that depend on others, once all are sound.
+function M.derive(s)
+  if s.DEV_LOGIN == nil then
+    local on = s.ENVIRONMENT == "development" and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST
+    s.DEV_LOGIN = on and "on" or "off"
+  end
+  if not s.ADMIN_EMAIL and s.ENVIRONMENT == "development" then s.ADMIN_EMAIL = "admin@localhost" end
+  if s.SMTP_HOST and not s.SMTP_FROM and s.BASE_URL then
+    local host = s.BASE_URL:match("^https?://([^:/]+)")
+    s.SMTP_FROM = mail.address("noreply@" .. host, { dotless = true }) or "noreply@localhost"
+  end
+end
+
+return M

@@ -1,0 +1,97 @@
+-- Every setting that there is: its name (the environment's; --listen-addr and cchost.lua's LISTEN_ADDR are the same), its kind
+-- (config/kinds.lua), its default, and what it means. `unit`: of a plain number. `secret`: its value is shown nowhere.
+-- `later`: declared and checked, and nothing reads it yet.
+
+local day = 86400
+
+return {
+  { "ENVIRONMENT", "enum", "development", one_of = { "development", "production" },
+    doc = "production refuses what is only fit for trying out" },
+  { "LISTEN_ADDR", "address", "127.0.0.1:8080", doc = "host:port, [v6]:port, or unix:/path" },
+  { "BASE_URL", "url", nil, doc = "where clients reach this server; the listener's own address when absent" },
+  { "FRONTEND_URL", "url", nil, doc = "where the dashboard is when it is not here: the one page that CORS lets in" },
+  { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
+  { "POLICIES_DIR", "string", "./policies", later = true, doc = "the policies that operators edit" },
+  { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
+
+  -- who may come in
+  { "API_KEY", "string", nil, secret = true, least = 16,
+    doc = "the operator's key (X-API-Key); made once into DATA_DIR/api_key when absent" },
+  { "ADMIN_EMAIL", "email", nil, doc = "who signs in with this address is an admin; admin@localhost in development" },
+  { "JWT_SECRET", "string", nil, secret = true, least = 32,
+    doc = "signs sessions; made once into DATA_DIR/jwt_secret when absent" },
+  { "JWT_SECRET_PREVIOUS", "string", nil, secret = true, least = 32, doc = "one whose sessions are still good" },
+  { "MASTER_KEY", "key", nil, secret = true, doc = "seals secrets at rest; made once into DATA_DIR/master_key when absent" },
+  { "MASTER_KEY_FILE", "file", nil, doc = "a file that holds it instead" },
+  { "MASTER_KEY_PREVIOUS", "key", nil, secret = true, doc = "one that still opens what it sealed (cchost rekey)" },
+  { "SIGNUP", "enum", "open", one_of = { "open", "closed" }, doc = "whether an unknown address makes an account" },
+  { "DEV_LOGIN", "enum", nil, one_of = { "on", "off" },
+    doc = "whoever is on this host signs in as anybody; on in development, on loopback, without SMTP_HOST" },
+  { "SESSION_HOURS", "int", 24, min = 1, max = 8760, unit = "hours", doc = "how long a session lasts" },
+  { "MAGIC_LINK_MINUTES", "int", 15, min = 1, max = 1440, unit = "minutes", doc = "how long a link to sign in is good" },
+  { "RATE_LIMIT_API", "int", 60, min = 0, max = 1000000, unit = "a minute", doc = "requests per caller; 0: no limit" },
+  { "RATE_LIMIT_AUTH", "int", 5, min = 0, max = 1000000, unit = "a minute", doc = "attempts to sign in per caller; 0: no limit" },
+  { "TRUSTED_PROXIES", "cidrs", "", doc = "addresses and networks whose X-Forwarded-For and -Proto are believed" },
+
+  -- TLS
+  { "TLS_CERT", "files", nil, doc = "PEM files with a certificate and its chain each; the first is the default" },
+  { "TLS_KEY", "files", nil, doc = "PEM files with their keys, in the same order" },
+
+  -- mail
+  { "SMTP_HOST", "string", nil, doc = "the mail server" },
+  { "SMTP_PORT", "int", 587, min = 1, max = 65535, doc = "its port" },
+  { "SMTP_USERNAME", "string", nil, doc = "who we are there" },
+  { "SMTP_PASSWORD", "string", nil, secret = true, doc = "and the password" },
+  { "SMTP_FROM", "sender", nil, doc = "the sender of our mails, an address or 'Name <address>'; noreply@ BASE_URL's host" },
+  { "SMTP_TLS", "enum", "starttls", one_of = { "starttls", "tls", "none" }, doc = "how the way there is protected" },
+  { "SMTP_CA", "file", nil, doc = "authorities that its certificate may come from; the system's when absent" },
+
+  -- the server
+  { "DRAIN_SECONDS", "int", 30, min = 0, max = 3600, unit = "seconds", doc = "how long running requests may take at the end" },
+  { "HTTP_CONNECTIONS", "int", 10000, min = 1, max = 1000000, doc = "bound on open client connections" },
+  { "HTTP_HEAD_SECONDS", "int", 10, min = 1, max = 3600, unit = "seconds",
+    doc = "a whole request head must arrive in this time" },
+  { "HTTP_IDLE_SECONDS", "int", 15, min = 1, max = 3600, unit = "seconds", doc = "a kept connection may be idle for this long" },
+  { "HTTP_BODY_RATE", "int", 1024, min = 1, max = 1e9, unit = "bytes a second", doc = "a request body must keep it after 10 s" },
+
+  -- machines
+  { "PROVIDER", "enum", "local", one_of = { "local", "mock" }, doc = "where machines are made when a request does not say" },
+  { "PROVIDER_SECONDS", "int", 60, min = 1, max = 3600, unit = "seconds", doc = "deadline of one provider call" },
+  { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
+  { "PROVIDER_REQUESTS_PER_HOUR", "table", nil, numbers = true,
+    doc = "what a provider allows, as a table: {hetzner=3600}; sweeps keep to half of it" },
+  { "STOP_GRACE_SECONDS", "int", 5, min = 0, max = 300, unit = "seconds",
+    doc = "time between TERM and KILL when a local machine stops" },
+  { "TERMINAL_COMMAND", "string", nil, doc = "what a terminal runs; zellij, else tmux, else the login shell when absent" },
+  { "SWEEP_SECONDS", "int", 30, min = 1, max = day, unit = "seconds", doc = "between two comparisons of records and providers" },
+  { "ORPHANS", "enum", "report", one_of = { "report", "delete" },
+    doc = "what becomes of machines labelled ours that no record knows" },
+  { "ORPHAN_GRACE_SECONDS", "int", 3600, min = 0, max = 30 * day, unit = "seconds",
+    doc = "how long one must have been seen before it is deleted" },
+  { "STATUS_SECONDS", "table", nil, numbers = true,
+    doc = "how long a status may last, as a table: {STARTING=900, STOPPING=600, DELETING=1800}" },
+  { "QUOTA_INSTANCES", "int", 10, min = 0, max = 1000000, doc = "machines that a user may have; 0: any number" },
+  { "ACTIVITY_CHECK_INTERVAL", "duration", "5m", min = 1, max = day, unit = "seconds", later = true,
+    doc = "between two looks for idle machines" },
+  { "IDLE_THRESHOLD", "duration", "2h", min = 60, max = 365 * day, unit = "seconds", later = true,
+    doc = "after which an unused machine is stopped" },
+  { "MOCK", "table", nil, doc = "the mock provider's faults and latencies, as a table" },
+
+  -- what is kept
+  { "LOG_DAYS", "int", 365, min = 0, max = 36500, unit = "days",
+    doc = "how long the log keeps what billing does not need; 0: for ever" },
+  { "TOMBSTONE_DAYS", "int", 30, min = 1, max = 36500, unit = "days", doc = "how long a deleted machine can still be read" },
+  { "OPERATION_DAYS", "int", 30, min = 1, max = 36500, unit = "days", doc = "how long a finished operation can still be read" },
+
+  -- others' services
+  { "HCLOUD_TOKEN", "string", nil, secret = true, later = true, doc = "Hetzner's API token" },
+  { "HCLOUD_ENDPOINT", "url", nil, path = true, later = true, doc = "Hetzner's API, when it is elsewhere" },
+  { "DOCKER_HOST", "string", nil, later = true, doc = "dockerd's socket" },
+  { "NETBIRD_API_URL", "url", "https://api.netbird.io", path = true, later = true, doc = "Netbird's API" },
+  { "NETBIRD_API_TOKEN", "string", nil, secret = true, later = true, doc = "and the token for it" },
+  { "STRIPE_SECRET_KEY", "string", nil, secret = true, later = true, doc = "Stripe's key; billing is on when it is set" },
+  { "STRIPE_WEBHOOK_SECRET", "string", nil, secret = true, later = true, doc = "signs what Stripe tells us" },
+  { "STRIPE_API_URL", "url", nil, path = true, later = true, doc = "Stripe's API, when it is elsewhere" },
+  { "ANTHROPIC_API_KEY", "string", nil, secret = true, later = true, doc = "for machines whose user has given none" },
+  { "OTEL_EXPORTER_OTLP_ENDPOINT", "url", nil, path = true, later = true, doc = "where traces and metrics are sent" },
+}

@@ -1,0 +1,138 @@
+// A configuration that cannot be half right: every fault at once, with where it came from, and no secret told.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const fs = require('node:fs');
+const path = require('node:path');
+const { spawnSync } = require('node:child_process');
+const { temp, binary, root } = require('../lib/cchost.js');
+
+const clean = Object.fromEntries(['PATH', 'HOME', 'ASAN_OPTIONS', 'UBSAN_OPTIONS'].filter((k) => process.env[k]).map((k) => [k, process.env[k]]));
+let dir;
+test.before(() => { dir = temp(); });
+test.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+const run = (args, env = {}, file) => {
+  if (file === undefined) fs.rmSync(`${dir}/cchost.lua`, { force: true }); else fs.writeFileSync(`${dir}/cchost.lua`, file);
+  const r = spawnSync(binary, args, { cwd: dir, env: { ...clean, ...env }, encoding: 'utf8' });
+  return { ...r, faults: r.stderr.split('\n').filter((l) => l.startsWith('cchost: ')).map((l) => l.slice(8)) };
+};
+
+// What production needs, whole.
+const production = {
+  ENVIRONMENT: 'production', LISTEN_ADDR: '0.0.0.0:443', BASE_URL: 'https://api.example.org', TRUSTED_PROXIES: '10.0.0.0/8',
+  API_KEY: 'operator-key-0123456789abcdef', JWT_SECRET: 'jwt-secret-0123456789abcdef0123456789', MASTER_KEY: '5a4b3c2d'.repeat(8),
+  SMTP_HOST: 'mail.example.org', SMTP_USERNAME: 'me', SMTP_PASSWORD: 'mail-password-0123',
+};
+
+test('production with all that it needs is sound', () => {
+  const r = run(['check'], production);
+  assert.deepStrictEqual([r.status, r.stderr], [0, '']);
+});
+
+// [change, the fault]
+const rules = [
+  [{ API_KEY: undefined }, /^API_KEY: production needs/], [{ API_KEY: 'dev-api-key-0123456' }, /^API_KEY \(environment\): .*24 characters/],
+  [{ API_KEY: 'k'.repeat(30) }, /^API_KEY.*one letter/], [{ API_KEY: 'short' }, /^API_KEY \(environment\): at least 16/],
+  [{ JWT_SECRET: undefined }, /^JWT_SECRET: production needs/], [{ JWT_SECRET: 'short' }, /^JWT_SECRET \(environment\): at least 32/],
+  [{ JWT_SECRET: 'dev-jwt-secret-change-in-production' }, /^JWT_SECRET.*default that everybody knows/],
+  [{ MASTER_KEY: undefined }, /^MASTER_KEY: production needs/], [{ MASTER_KEY: 'abc' }, /^MASTER_KEY \(environment\): 64 hexadecimal/],
+  [{ MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY.*only one of them/],
+  [{ BASE_URL: undefined }, /^BASE_URL: production needs/], [{ BASE_URL: 'http://api.example.org' }, /^BASE_URL.*https/],
+  [{ BASE_URL: 'https://user@api.example.org' }, /^BASE_URL \(environment\): a URL like/], [{ BASE_URL: 'https://api.example.org/x' }, /^BASE_URL/],
+  [{ TRUSTED_PROXIES: undefined }, /^TLS_CERT: missing behind an https BASE_URL/], [{ TLS_CERT: '/etc/hostname' }, /^TLS_CERT.*1 certificates and 0 keys/],
+  [{ TLS_KEY: '/no/such/file' }, /^TLS_KEY \(environment\): a file that can be read expected/],
+  [{ SMTP_HOST: undefined, SMTP_USERNAME: undefined, SMTP_PASSWORD: undefined }, /^SMTP_HOST: production needs.*link by mail/],
+  [{ SMTP_PASSWORD: undefined }, /^SMTP_PASSWORD: missing/], [{ SMTP_TLS: 'none' }, /^SMTP_TLS.*in the open/], [{ SMTP_FROM: 'nobody' }, /^SMTP_FROM/],
+  [{ STRIPE_SECRET_KEY: 'sk_0123456789' }, /^STRIPE_WEBHOOK_SECRET: missing, and billing is on/],
+  [{ DEV_LOGIN: 'on' }, /^DEV_LOGIN.*'off' expected/], [{ PROVIDER: 'mock' }, /^PROVIDER.*only plays/],
+  [{ JWT_SECRET_PREVIOUS: production.JWT_SECRET }, /^JWT_SECRET \(environment\): it is the same as JWT_SECRET_PREVIOUS/],
+  [{ RATE_LIMIT_API: '-1' }, /^RATE_LIMIT_API \(environment\): a whole number from 0 to 1000000 expected, not "-1"/],
+  [{ IDLE_THRESHOLD: '2 hours' }, /^IDLE_THRESHOLD.*a duration like/], [{ ADMIN_EMAIL: 'me' }, /^ADMIN_EMAIL.*one @/],
+  [{ ENVIRONMENT: 'prod' }, /^ENVIRONMENT.*development, production/], [{ FRONTEND_URL: 'app.example.org' }, /^FRONTEND_URL/],
+];
+
+for (const [change, fault] of rules) {
+  test(`refused: ${JSON.stringify(change)}`, () => {
+    const env = { ...production, ...change };
+    for (const command of ['check', 'config', 'serve']) {
+      const r = run([command, `--data-dir=${dir}/never`], env);
+      assert.strictEqual(r.status, command === 'serve' ? 2 : 1, r.stderr);
+      assert.ok(r.faults.some((f) => fault.test(f)), r.stderr);
+      assert.ok(!fs.existsSync(`${dir}/never`), 'nothing was opened');
+      for (const name of ['API_KEY', 'JWT_SECRET', 'MASTER_KEY', 'SMTP_PASSWORD', 'STRIPE_SECRET_KEY']) {
+        if (env[name]) assert.ok(!(r.stdout + r.stderr).includes(env[name]), `${name} is told`);
+      }
+    }
+  });
+}
+
+test('all faults are told at once, each with where it came from', () => {
+  const file = 'return {\n  LOG_DAYS = "x",\n  RATE_LIMT_API = 5,\n\n  SMTP_PORT = 70000,\n}\n';
+  const r = run(['check', '--listen-addr=nowhere', '--rate-limit-apu=1', '--drain-seconds'], { ENVIRONMENT: 'production', SWEEP_SECONDS: '0' }, file);
+  assert.strictEqual(r.status, 1);
+  for (const fault of [/^LOG_DAYS \(cchost\.lua:2\): a whole number/, /^cchost\.lua:3: unknown setting RATE_LIMT_API; did you mean RATE_LIMIT_API\?/,
+    /^SMTP_PORT \(cchost\.lua:5\): a whole number from 1 to 65535 expected, not "70000"/, /^--listen-addr \(command line\): host:port/,
+    /^unknown setting --rate-limit-apu; did you mean --rate-limit-api\?/, /^--drain-seconds: a value expected/, /^SWEEP_SECONDS \(environment\)/,
+    /^API_KEY: production/, /^MASTER_KEY: production/]) {
+    assert.ok(r.faults.some((f) => fault.test(f)), `${fault}\n${r.stderr}`);
+  }
+  assert.strictEqual(run(['check', '--nonsense=1']).faults[0], 'unknown setting --nonsense; cchost config lists them (settings are written --name=value)');
+  assert.match(run(['check'], {}, 'return 1').stderr, /cchost\.lua: must return a table/);
+  assert.match(run(['check'], {}, 'return {').stderr, /cchost\.lua:1:/);
+  assert.match(run(['check'], {}, 'return { LOG_DAYS = os.exit() }').stderr, /cchost\.lua/);
+});
+
+test('the command line is over the environment, the environment over the file, the file over the default', () => {
+  const file = 'return { LOG_DAYS = 1, DRAIN_SECONDS = 2, SWEEP_SECONDS = 3, TRUSTED_PROXIES = { "10.0.0.0/8", "unix" }, STATUS_SECONDS = { STARTING = 9 } }';
+  const r = run(['config', '--json', '--log-days=10'], { LOG_DAYS: '9', DRAIN_SECONDS: '8', IDLE_THRESHOLD: '90m', BASE_URL: 'https://A.Example.org/' }, file);
+  assert.strictEqual(r.status, 0, r.stderr);
+  const all = Object.fromEntries(r.stdout.trim().split('\n').map((l) => JSON.parse(l)).map((s) => [s.name, s]));
+  const at = (name) => [all[name].value, all[name].from];
+  assert.deepStrictEqual(at('LOG_DAYS'), ['10', '--log-days (command line)']);
+  assert.deepStrictEqual(at('DRAIN_SECONDS'), ['8', 'DRAIN_SECONDS (environment)']);
+  assert.deepStrictEqual(at('SWEEP_SECONDS'), ['3', 'SWEEP_SECONDS (cchost.lua:1)']);
+  assert.deepStrictEqual(at('QUOTA_INSTANCES'), ['10', 'default']);
+  assert.deepStrictEqual(at('TRUSTED_PROXIES'), ['10.0.0.0/8,unix', 'TRUSTED_PROXIES (cchost.lua:1)']);
+  assert.deepStrictEqual(at('IDLE_THRESHOLD'), ['5400', 'IDLE_THRESHOLD (environment)']);
+  assert.deepStrictEqual(at('BASE_URL')[0], 'https://a.example.org');
+  assert.deepStrictEqual(at('DEV_LOGIN'), ['on', 'derived']);
+  assert.strictEqual(at('STATUS_SECONDS')[0], '{"STARTING":9}');
+});
+
+test('no secret is shown, by whatever way it came', () => {
+  const secret = 'a-secret-that-nobody-may-see-0123456789';
+  const r = run(['config'], { API_KEY: secret, SMTP_PASSWORD: `${secret}1`, SMTP_USERNAME: 'me' }, `return { JWT_SECRET = "${secret}2" }`);
+  assert.strictEqual(r.status, 0, r.stderr);
+  assert.ok(!(r.stdout + r.stderr).includes(secret));
+  assert.match(r.stdout, /^API_KEY +\(set\) +API_KEY \(environment\)$/m);
+  assert.match(r.stdout, /^HCLOUD_TOKEN +default, not used yet$/m);
+  const line = run(['check', `--api-key=${secret}`]);
+  assert.match(line.stderr, /warning: --api-key: whoever is on this host can read it/);
+});
+
+test('slips in the environment are warned of', () => {
+  const r = run(['check'], { RATE_LIMT_API: '5', SMTP_HOSTS: 'x', DATABASE_URL: 'postgres://x', HOSTNAME: 'x', USER: 'x' });
+  assert.strictEqual(r.status, 0);
+  assert.deepStrictEqual(r.faults.sort(), [
+    'warning: DATABASE_URL (environment): not used; the store is in DATA_DIR',
+    'warning: RATE_LIMT_API (environment): no such setting; did you mean RATE_LIMIT_API?',
+    'warning: SMTP_HOSTS (environment): no such setting; did you mean SMTP_HOST?',
+  ]);
+});
+
+test('development needs nothing, and its sign-in is for loopback alone', () => {
+  assert.strictEqual(run(['check']).status, 0);
+  const dev = (env) => /^DEV_LOGIN +(\w+)/m.exec(run(['config'], env).stdout)?.[1];
+  assert.deepStrictEqual([dev({}), dev({ LISTEN_ADDR: ':8080' }), dev({ LISTEN_ADDR: 'unix:/tmp/x' }), dev({ SMTP_HOST: 'x', SMTP_FROM: 'a@b.c' })],
+    ['on', 'off', 'on', 'off']);
+  assert.match(run(['check'], { LISTEN_ADDR: ':8080', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others than this host/);
+});
+
+test('other commands need only what they use', () => {
+  const r = run(['instances', `--data-dir=${dir}/none`], { ENVIRONMENT: 'production' });
+  assert.match(r.stderr, /there is no store/);
+});
+
+test('docs/settings.md is what the program says', () => {
+  assert.strictEqual(fs.readFileSync(path.join(root, 'docs/settings.md'), 'utf8'), run(['config', '--markdown']).stdout);
+});

@@ -1,28 +1,35 @@
 -- fill.lua DIR COUNT REQUESTS: a store of COUNT machines owned by 1,000 users, and a file of "path token" lines.
-local jwt = require "jwt"
+local credentials = require "accounts.credentials"
+local expiring = require "accounts.expiring"
 local store = require "store"
 local sys = require "sys"
 local time = require "time"
 local crypto = require "crypto"
 local ids = require "ids"
+local users = require "accounts.users"
 
 local dir, count, requests = ...
 count = tonumber(count)
 assert(sys.run { "mkdir", "-p", dir }.exit == 0)
 assert(store.open { dir = dir, serve = true })
 
-local signer = jwt.new { { secret = "perf-anchor-secret-0123456789abcdef" } }
-local tokens, lines = {}, {}
-local exp = math.floor(time.now() / 1000) + 86400
+credentials.setup { "perf-anchor-secret-0123456789abcdef" }
+local tokens, owners, lines = {}, {}, {}
+local ends = time.now() + 86400000
 for u = 1, 1000 do
-  tokens[u] = signer:sign {
-    user_id = u, email = ("user%d@example.org"):format(u), purpose = "session", iat = exp - 86400, exp = exp,
-  }
+  assert(store.update(function(tx)
+    local user = assert(users.create(tx, { email = ("user%d@example.org"):format(u) }))
+    local session = { id = crypto.token(16), user = user.id, created_at = user.created_at, expires_at = time.rfc3339(ends) }
+    expiring.put(tx, "session", session.id, session, user.id)
+    owners[u] = user.id
+    tokens[u] = credentials.sign({ user_id = user.id, email = user.email, purpose = "session", jti = session.id }, ends)
+    return true
+  end))
 end
 
 local function record(i, id, user)
   return {
-    id = id, short = ids.short(id), name = ("box-%06d"):format(i), owner = tostring(user), provider = "mock", image = "host",
+    id = id, short = ids.short(id), name = ("box-%06d"):format(i), owner = owners[user], provider = "mock", image = "host",
     type = "small", status = "STOPPED", desired = "STOPPED", created_at = time.rfc3339(time.now()), version = 1,
   }
 end
@@ -32,7 +39,7 @@ while done < count do
   assert(store.update(function(tx)
     for i = done + 1, math.min(done + 1000, count) do
       local id, user = crypto.uuid(), i % 1000 + 1
-      tx:put("instance", id, record(i, id, user), tostring(user))
+      tx:put("instance", id, record(i, id, user), owners[user])
       tx:index("instance_live", id, "")
       tx:log("instance", id, "created", { name = i }, "bench")
       if i % 5 == 0 then lines[#lines + 1] = ("/instances/%s %s"):format(id, tokens[user]) end

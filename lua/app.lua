@@ -154,7 +154,7 @@ local function admit(http, options)
   return actor, headers
 end
 
-local function handle(http, route, actor, first, second)
+local function handle(http, method, route, actor, first, second)
   local options = route.options
   local id, text, body, said = first, nil, nil, nil
   if options.object then
@@ -165,11 +165,13 @@ local function handle(http, route, actor, first, second)
     body, said = read_body(http, options)
     if not body then return error_answer(http, said) end
   end
-  local expects, err = M.if_match(http)
-  if expects == false then return error_answer(http, err) end
   local req = { http = http, actor = actor, body = body, id = id, text = text, second = second }
-  if actor and http:method() ~= "GET" then req.actor = setmetatable({ expects = expects }, { __index = actor }) end
-  local key = actor and http:method() == "POST" and http:header("idempotency-key")
+  if method ~= "GET" then
+    local expects, err = M.if_match(http)
+    if expects == false then return error_answer(http, err) end
+    if actor then req.actor = setmetatable({ expects = expects }, { __index = actor }) end
+  end
+  local key = actor and method == "POST" and http:header("idempotency-key")
   if key then return call_once(route, req, key, said) end
   return call(route, req)
 end
@@ -184,8 +186,9 @@ local function joined(headers, more)
 end
 
 local function run(http)
-  local route, first, second = M.router:find(http:method(), http:path())
-  if not route and first and http:method() == "OPTIONS" and origin.is_preflight(http) then
+  local method = http:method()
+  local route, first, second = M.router:find(method, http:path())
+  if not route and first and method == "OPTIONS" and origin.is_preflight(http) then
     return origin.preflight(http, first)
   end
   local actor, more, extra = admit(http, route and route.options)
@@ -196,7 +199,7 @@ local function run(http)
   elseif not route then
     status, body, headers = error_answer(http, select(2, not_found(http, first)))
   else
-    status, body, headers = handle(http, route, actor, first, second)
+    status, body, headers = handle(http, method, route, actor, first, second)
   end
   if status == true then return true end
   return status, body, joined(joined(headers, more), origin.cors(http))

@@ -1,6 +1,6 @@
 /* bind_http_req.c - module "http": the request that a handler gets.
  *
- *   req:method() req:path() req:query() req:header(name) req:headers() req:remote() req:secure() req:id() req:version()
+ *   req:method() req:path() req:query() req:header(name, ...) req:headers() req:remote() req:secure() req:id() req:version()
  *   req:gone() req:wants_upgrade()
  *   body | nil, err = req:body([max_bytes])      [yields] err.code "limit", "timeout", "invalid", "io"
  *   true | false = req:reply(status, body, headers)   false: it has been answered already
@@ -126,21 +126,30 @@ static int l_query(lua_State *L)
     return push_text(L, q ? cc_req_query(q->r) : (struct cc_text){ NULL, 0 });
 }
 
-static int l_header(lua_State *L)
+static int push_header(lua_State *L, struct cc_lua_req *q, int arg)
 {
-    struct cc_lua_req *q = cc_lua_req_at(L);
     char lower[64];
     size_t i, n;
-    const char *name = luaL_checklstring(L, 2, &n);
+    const char *name = luaL_checklstring(L, arg, &n);
 
-    if (!q || n > sizeof(lower))
+    if (!q || n >= sizeof(lower))
         return push_text(L, (struct cc_text){ NULL, 0 });
     for (i = 0; i < n; i++)
         lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
-    if (n == sizeof(lower))
-        return push_text(L, (struct cc_text){ NULL, 0 });
     lower[n] = 0;
     return push_text(L, cc_req_header(q->r, lower, n));
+}
+
+/* req:header(name, ...) -> the first value of each, or nil. One call for several: each call from Lua costs a trace. */
+static int l_header(lua_State *L)
+{
+    struct cc_lua_req *q = cc_lua_req_at(L);
+    int i, names = lua_gettop(L);
+
+    luaL_argcheck(L, names >= 2 && names <= 9, 2, "one to eight names expected");
+    for (i = 2; i <= names; i++)
+        push_header(L, q, i);
+    return names - 1;
 }
 
 /* req:headers() -> { name in lower case = value }; of two with one name the first */

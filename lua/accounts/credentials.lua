@@ -241,13 +241,12 @@ end
 -- Every credential that is there must be good; the first in this order says who asks.
 function M.authenticate(http, with_ticket)
   local first, actor, err
-  local text = http:header("authorization")
-  if text then
-    first, err = bearer(text)
+  local authorization, cookies, api_key = http:header("authorization", "cookie", "x-api-key")
+  if authorization then
+    first, err = bearer(authorization)
     if not first then return nil, err end
   end
-  text = http:header("cookie")
-  text = text and session_cookie(text)
+  local text = cookies and session_cookie(cookies)
   if text then
     actor, err = cookie(text)
     if not actor then
@@ -256,9 +255,8 @@ function M.authenticate(http, with_ticket)
     end
     if not first then first = setmetatable({ by_cookie = true }, { __index = actor }) end
   end
-  text = http:header("x-api-key")
-  if text then
-    actor, err = key(text)
+  if api_key then
+    actor, err = key(api_key)
     if not actor then return nil, err end
     first = first or actor
   end

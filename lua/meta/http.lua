@@ -54,9 +54,9 @@ function req:path() end
 ---Raw, without the question mark; nil when there is none.
 ---@return string|nil
 function req:query() end
----@param name string   in any case
----@return string|nil   the first of that name
-function req:header(name) end
+---@param ... string   one to eight names, in any case
+---@return string|nil ...   of each the first value
+function req:header(...) end
 ---@return table<string, string>   by name in lower case
 function req:headers() end
 ---The peer, or what a trusted proxy says; "unix" for a peer on a unix socket.

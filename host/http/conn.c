@@ -457,11 +457,36 @@ void cc_conn_kick(struct cc_conn *c)
 
 /* ---------------------------------------------------------------- begin */
 
+enum { ROOM_MS = 2000 };
+
+/* At the bound: of those who wait for a request of theirs to begin or to be whole, the one that has waited longest goes,
+ * if that is longer than anybody needs who means it. So whoever fills the bound with silence loses to whoever asks. */
+static bool make_room(struct cc_server *s)
+{
+    static const enum cc_due kinds[] = { DUE_IDLE, DUE_HEAD };
+    size_t i;
+
+    for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+        struct cc_link *list = &s->due[kinds[i]];
+        struct cc_conn *oldest = (struct cc_conn *)list->next;
+
+        if (cc_link_alone(list) || s->now + s->due_ms[kinds[i]] + s->sweep_ms < oldest->due + ROOM_MS)
+            continue;
+        s->stats.given_up++;
+        cc_conn_close(oldest);
+        return true;
+    }
+    return false;
+}
+
 void cc_conn_open(struct cc_server *s, uv_stream_t *listener, bool is_unix)
 {
     struct cc_conn *c = cc_xcalloc(1, sizeof(*c));
     uint32_t max = s->o.limits.connections;
     unsigned have = s->n_conns + s->n_upgrades;
+
+    if (have >= max && make_room(s))
+        have--;
 
     c->server = s;
     c->is_unix = is_unix;

@@ -26,7 +26,7 @@ struct cc_server;
 struct cc_http_limits {
     uint32_t head_bytes;  /* 16 KiB; at most 65535 */
     uint32_t headers;     /* 100; at most 100 */
-    uint32_t connections; /* 16384 */
+    uint32_t connections; /* 16384; then who has said nothing whole for longest, two seconds at least, makes room */
     size_t body_bytes;    /* 1 MiB, where the handler does not say */
     uint32_t body_rate;   /* 1024 bytes a second, of bodies in and replies out */
     uint32_t rate_ms;     /* 10 s: the window in which the rate is asked */
@@ -76,6 +76,7 @@ void cc_server_close(struct cc_server *s);
 
 struct cc_server_stats {
     uint64_t accepted, requests, refused, turned_away, timed_out;
+    uint64_t given_up; /* closed at the bound of connections, to let another in */
     unsigned connections, upgraded, running;
 };
 void cc_server_stats(const struct cc_server *s, struct cc_server_stats *out);

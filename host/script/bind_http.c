@@ -144,7 +144,7 @@ static int l_stats(lua_State *L)
 
     if (s->s)
         cc_server_stats(s->s, &st);
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     set_number(L, "connections", st.connections);
     set_number(L, "upgraded", st.upgraded);
     set_number(L, "running", st.running);
@@ -152,6 +152,7 @@ static int l_stats(lua_State *L)
     set_number(L, "requests", (lua_Number)st.requests);
     set_number(L, "refused", (lua_Number)st.refused);
     set_number(L, "turned_away", (lua_Number)st.turned_away);
+    set_number(L, "given_up", (lua_Number)st.given_up);
     set_number(L, "timed_out", (lua_Number)st.timed_out);
     return 1;
 }

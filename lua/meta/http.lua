@@ -34,7 +34,7 @@ function http.serve(o) end
 local server = {}
 ---@return string host, integer port
 function server:addr() end
----Connections, upgraded, running, accepted, requests, refused, turned_away, timed_out.
+---Connections, upgraded, running, accepted, requests, refused, turned_away, given_up, timed_out.
 ---@return table<string, integer>
 function server:stats() end
 ---Stops listening, closes what idles, sends WebSockets 1001, waits for requests. [yields]

@@ -104,6 +104,28 @@ test('at the bound of connections a new one is told 503, and it is served again 
   for (const s of idle) s.destroy();
 }));
 
+// Whoever fills the bound with silence loses his places to whoever asks; a connection that answers is worth more than none.
+test('a bound that is full of silence lets newcomers in once the silent have had their time', () => withServer({ connections: 20, head_seconds: 60, idle_seconds: 60 },
+  async (server) => {
+    const socks = [];
+    for (let i = 0; i < 20; i++) {
+      const s = net.connect(server.port, '127.0.0.1');
+      s.on('error', () => {});
+      s.on('close', () => { s.gone = true; });
+      await new Promise((r) => s.on('connect', r));
+      if (i % 2) s.write('GET / HT'); // half say nothing, half have begun
+      socks.push(s);
+    }
+    const once = head.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n');
+    await until(async () => (await exchange(server.port, once)).replies[0].status === 200, 10000);
+    for (let i = 0; i < 10; i++) assert.strictEqual((await exchange(server.port, once)).replies[0].status, 200);
+    const stats = await json(server, '/stats');
+    assert.ok(stats.given_up >= 1, JSON.stringify(stats));
+    assert.ok(stats.connections <= 20);
+    await until(() => socks.some((s) => s.gone));
+    for (const s of socks) s.destroy();
+  }));
+
 test('a smaller bound of headers and head is kept', () => withServer({ headers: 3, head: 200 }, async (server) => {
   const r = await exchange(server.port, 'GET / HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nE: f\r\n\r\n');
   assert.strictEqual(r.replies[0].status, 431);

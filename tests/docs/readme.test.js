@@ -44,7 +44,13 @@ test('make run serves; the commands of the first minute and the scripts work on 
     assert.strictEqual(JSON.parse(sh([lines[0], lines[2]])).stdout, '42\n');
     assert.strictEqual(JSON.parse(sh([lines[0], lines[3]])).status, 'STOPPED');
     assert.strictEqual(JSON.parse(sh([lines[0], lines[4]])).status, 'RUNNING');
-    const scripts = here(blocks[2]);
+    const signing = here(blocks[2]);
+    assert.strictEqual(JSON.parse(sh(signing.slice(0, 2))).email, 'ann@example.org');
+    const hers = JSON.parse(sh([signing[0], signing[2]]));
+    assert.match(hers.owner, /^[0-9a-f-]{36}$/);
+    assert.strictEqual(signing.length, 3);
+    sh([lines[0], `curl -sf -H "X-API-Key: $KEY" -X DELETE ${url}/instances/${hers.id}`]);
+    const scripts = here(blocks[3]);
     const env = { DATA_DIR: dir };
     assert.match(sh([scripts[0]], env), /Linux/);
     assert.match(sh([scripts[1]], env), /first +RUNNING/);

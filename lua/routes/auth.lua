@@ -66,8 +66,9 @@ local function sign_in_at_once(http, address)
   local session
   session, err = sessions.at_once(address, about(http))
   if not session then return nil, err end
-  return 200, { message = "dev login successful", token = session.token, expires_at = session.expires_at },
-    app.session_cookie(http, session.token)
+  local headers = app.session_cookie(http, session.token)
+  headers["Cache-Control"] = "no-store"
+  return 200, { message = "dev login successful", token = session.token, expires_at = session.expires_at }, headers
 end
 
 local function send_link(address)

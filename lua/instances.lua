@@ -387,6 +387,29 @@ function M.detach(actor, key, id, seconds)
   end)
 end
 
+-- ---- owners
+
+-- Machines that came with an address as their owner (imports of instances.json) become those of the account that has
+-- it. Called at every sign-in: without any it is one look at an index. -> true | nil, err
+function M.give(address, owner)
+  local page, err = store.scan("instance_owner", { prefix = address .. "/" })
+  if not page then return nil, err end
+  for _, row in ipairs(page) do
+    local ok, uerr = store.update(function(tx)
+      local old = record.get(tx, row.key:sub(#address + 2))
+      if not old or old.owner ~= address then return true end
+      local rec = record.edit(old)
+      rec.owner = owner
+      if name_taken(tx, rec) then rec.name = "cc-" .. rec.short end
+      record.save(tx, old, rec, "given", "system", { from = address })
+      return true
+    end)
+    if not ok then return nil, uerr end
+  end
+  return true
+end
+users.on_sign_in = function(user) return M.give(user.email, user.id) end
+
 -- ---- operations
 
 -- An operation, for who may see its machine. -> id, text | nil, err

@@ -4,6 +4,7 @@
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local events = require "events"
+local history = require "history"
 local instances = require "instances"
 local json = require "json"
 local sessions = require "accounts.sessions"
@@ -15,8 +16,6 @@ local users = require "accounts.users"
 
 local M = {}
 
-local LOG_MAX = 10000 -- events of the account itself in an export
-
 local function machines_of(user)
   local list, after = json.array {}, nil
   repeat
@@ -27,11 +26,11 @@ local function machines_of(user)
   return list
 end
 
+-- Oldest first.
 local function events_of(user)
-  local list = json.array {}
-  local entries, err = store.history("user", user, { limit = LOG_MAX })
-  if not entries then return nil, err end
-  for i = #entries, 1, -1 do list[#list + 1] = json.decode(events.text(entries[i])) end
+  local newest_first, list = {}, json.array {}
+  for e in history.backwards("user", user) do newest_first[#newest_first + 1] = e end
+  for i = #newest_first, 1, -1 do list[#list + 1] = json.decode(events.text(newest_first[i])) end
   return list
 end
 
@@ -47,9 +46,8 @@ function M.export(user)
 end
 
 local function forget_personal_data(id)
-  local entries = store.history("user", id, { limit = LOG_MAX })
   local seqs = {}
-  for _, e in ipairs(entries or {}) do
+  for e in history.backwards("user", id) do
     if e.type ~= "deleted" and not e.trimmed then seqs[#seqs + 1] = e.seq end
   end
   if #seqs > 0 then return store.trim(seqs) end

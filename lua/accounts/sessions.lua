@@ -12,6 +12,7 @@ local crypto = require "crypto"
 local errors = require "errors"
 local expiring = require "accounts.expiring"
 local json = require "json"
+local log = require "log"
 local store = require "store"
 local time = require "time"
 local users = require "accounts.users"
@@ -86,6 +87,10 @@ local function sign_in(fn, about)
     return true
   end)
   if not ok then return nil, err end
+  ok, err = users.on_sign_in(user)
+  if not ok then
+    log.warn("sessions", "what comes with a sign-in was not done; the next one does it", { error = tostring(err) })
+  end
   return answer(session, user)
 end
 

@@ -21,6 +21,9 @@ local M = {}
 
 M.admin_email = nil -- whoever signs in with it is an admin; set by setup.lua
 
+-- Called when somebody has signed in; what is to happen then and is not of accounts (instances.lua). -> true | nil, err
+function M.on_sign_in(user) return user ~= nil end
+
 local MAX_KEYS = 32
 
 -- How the log calls who asks.

@@ -102,12 +102,19 @@ end
 
 local function counts(rec) return rec ~= nil and rec.owner ~= "operator" and rec.desired ~= "DELETED" and 1 or 0 end
 
-local function count(tx, old, rec)
-  local more = counts(rec) - counts(old)
+local function add(tx, owner, more)
   if more == 0 then return end
-  local account = tx:get("account", rec.owner) or { instances = 0 }
+  local account = tx:get("account", owner) or { instances = 0 }
   account.instances = account.instances + more
-  tx:put("account", rec.owner, account, rec.owner)
+  tx:put("account", owner, account, owner)
+end
+
+local function count(tx, old, rec)
+  if old and old.owner ~= rec.owner then
+    add(tx, old.owner, -counts(old))
+    old = nil
+  end
+  add(tx, rec.owner, counts(rec) - counts(old))
 end
 
 -- How many machines of `owner` count, in an update.

@@ -126,6 +126,23 @@ test('API tokens: shown once, with an end, revocable, repeated with a key the sa
   assert.strictEqual((await as(s, me, 'GET', '/instances')).status, 401);
 });
 
+test('machines that came under an address become those of who signs in with it', async (t) => {
+  const s = await start();
+  t.after(() => s.stop());
+  fs.writeFileSync(`${s.dir}/i.json`, JSON.stringify({ instances: { a1b2c3d4e5f6: {
+    instanceId: 'a1b2c3d4e5f6', email: 'ann@example.org', serverName: 'cc-a1b2c3d4e5f6', serverIp: '192.0.2.7', serverType: 'cpx21',
+    createdAt: '2026-01-02T03:04:05Z', expiresAt: '2027-02-02T03:04:05Z', status: 'running' } } }));
+  const r = spawnSync(binary, ['import', '--instances-json', `${s.dir}/i.json`, `--data-dir=${s.dir}`], { encoding: 'utf8' });
+  assert.strictEqual(r.status, 0, r.stderr);
+  const bob = await person(s, 'bob@example.org');
+  assert.deepStrictEqual((await bob.call('GET', '/instances')).body, []);
+  const ann = await person(s, 'Ann@example.org');
+  const list = (await ann.call('GET', '/instances')).body;
+  assert.deepStrictEqual(list.map((m) => [m.short, m.owner]), [['a1b2c3d4e5f6', ann.id]]);
+  const past = (await ann.call('GET', `/instances/${list[0].id}/events`)).body;
+  assert.strictEqual(past[past.length - 1].type, 'given');
+});
+
 test('the command for accounts does what the API does', async (t) => {
   const s = await start();
   t.after(() => s.stop());

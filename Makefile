@@ -67,7 +67,7 @@ CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=unde
 CFLAGS  := -std=c11 -fPIE -fexceptions -pthread $(WARN) $(HARDEN) $(CFLAGS_$(V)) $(DEFS) $(INC) $(EXTRA_CFLAGS)
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(LDFLAGS_$(V))
-LIBS    := -luv -lluajit-5.1 -llmdb -lmbedcrypto -ljansson -ldl -lm
+LIBS    := -luv -lluajit-5.1 -llmdb -lmbedtls -lmbedx509 -lmbedcrypto -ljansson -ldl -lm
 
 # ---------------------------------------------------------------- sources
 # AGENT_SRC and LAUNCH_SRC are programs of their own: small, static, carried inside cchost.

@@ -712,7 +712,7 @@ static void start_work(struct conn *c)
 /* Somebody who speaks HTTP is told in his own words. */
 static void not_tls(struct conn *c, char first)
 {
-    static const char words[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 30\r\n"
+    static const char words[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 31\r\n"
                                 "Connection: close\r\n\r\nthis port speaks TLS (https://)";
 
     if (first >= 'A' && first <= 'Z')

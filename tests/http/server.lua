@@ -143,6 +143,7 @@ end
 local err
 server, err = http.serve {
   host = words.host or "127.0.0.1", port = 0, unix = socket, limits = limits, trusted = trusted,
+  tls = words.cert and { { cert = words.cert, key = words.key } },
   headers = { ["X-Frame-Options"] = "DENY", ["X-Content-Type-Options"] = "nosniff" },
   handler = function(req)
     local route = routes[req:path()]

@@ -22,7 +22,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
 RUN_PKGS   := passt
-TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl python3-aiosmtpd
+TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd
 CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs

@@ -84,7 +84,7 @@ struct conn {
     unsigned flights, refs;
     int result, end; /* of the handshake's step; what the owner will read in the end, 0: nothing yet */
     uint8_t phase;
-    bool set_up, reading, under_reads, pumping, posted, said_end, shut, told;
+    bool set_up, alerted, reading, under_reads, pumping, posted, said_end, shut, told;
 };
 
 static char cipher[SLICE];                /* what was read from a socket */
@@ -178,6 +178,7 @@ static int on_send(void *arg, const unsigned char *p, size_t n)
     struct conn *c = arg;
 
     if (c->phase == AT_WORK) {
+        c->alerted = n > 0 && p[0] == MBEDTLS_SSL_MSG_ALERT;
         append(&c->out, p, n);
         return (int)n;
     }
@@ -659,6 +660,9 @@ static void work(struct cc_job *job)
     }
     if (c->result == 0)
         c->result = mbedtls_ssl_handshake(&c->ssl);
+    if (c->result != 0 && c->result != MBEDTLS_ERR_SSL_WANT_READ &&
+        c->result != MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && !c->alerted) /* it does not always say why */
+        mbedtls_ssl_send_alert_message(&c->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
 }
 
 static void opened(struct conn *c)

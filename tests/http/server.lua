@@ -45,6 +45,8 @@ routes["/info"] = function(req)
     tostring(h["x-test"]) }, "|"), { ["Content-Type"] = "text/plain", ["Set-Cookie"] = { "a=1", "b=2" } })
 end
 
+routes["/secure"] = function(req) req:reply(200, tostring(req:secure())) end
+
 routes["/sleep"] = function(req)
   task.sleep(tonumber(req:query()) or 0.2)
   req:reply(200, req:gone() and "gone" or "here")
@@ -128,6 +130,14 @@ routes["/stats"] = function(req)
   local out = {}
   for k, v in pairs(server:stats()) do out[#out + 1] = ('"%s":%d'):format(k, v) end
   req:reply(200, "{" .. table.concat(out, ",") .. "}")
+end
+
+-- /reload?cert=..&key=..: what server:tls_reload says of it
+routes["/reload"] = function(req)
+  local o = {}
+  for k, v in (req:query() or ""):gmatch("([^&=]+)=([^&]*)") do o[k] = v end
+  local ok, err = server:tls_reload { { cert = o.cert, key = o.key } }
+  req:reply(ok and 200 or 409, tostring(ok or err))
 end
 
 routes["/quit"] = function(req)

@@ -11,12 +11,15 @@ const { make } = require('./certs');
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cchost-tls-'));
 process.on('exit', () => fs.rmSync(dir, { recursive: true, force: true }));
 const pair = make(dir, 'server');
+process.env.MUTATIONS ||= '1000'; // each is a handshake
 process.env.CCHOST_TEST_TLS = `${pair.cert},${pair.key}`;
 
 function connect(...args) {
   const o = typeof args[0] === 'object' ? { ...args[0] } : { port: args[0], host: args[1] };
   if (o.path) return plain(...args);
-  return tls.connect({ ...o, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
+  const s = tls.connect({ ...o, rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
+  s.resetAndDestroy = () => s.destroy(); // a TLS socket of Node's cannot reset
+  return s;
 }
 const plain = net.connect;
 net.connect = net.createConnection = connect;

@@ -288,12 +288,13 @@ static void set_algorithms(mbedtls_ssl_config *conf)
 #if MBEDTLS_VERSION_MAJOR >= 3
     static const uint16_t groups[] = { MBEDTLS_SSL_IANA_TLS_GROUP_X25519, MBEDTLS_SSL_IANA_TLS_GROUP_SECP256R1,
                                        MBEDTLS_SSL_IANA_TLS_GROUP_SECP384R1, MBEDTLS_SSL_IANA_TLS_GROUP_NONE };
-    static const uint16_t algorithms[] = {
-        MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256, MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
-        MBEDTLS_TLS1_3_SIG_ECDSA_SECP521R1_SHA512, MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
-        MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,       MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
-        MBEDTLS_TLS1_3_SIG_NONE
-    };
+    static const uint16_t algorithms[] = { MBEDTLS_TLS1_3_SIG_ECDSA_SECP256R1_SHA256,
+                                           MBEDTLS_TLS1_3_SIG_ECDSA_SECP384R1_SHA384,
+                                           MBEDTLS_TLS1_3_SIG_ECDSA_SECP521R1_SHA512,
+                                           MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA256,
+                                           MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA384,
+                                           MBEDTLS_TLS1_3_SIG_RSA_PKCS1_SHA512,
+                                           MBEDTLS_TLS1_3_SIG_NONE };
 
     mbedtls_ssl_conf_groups(conf, groups);
     mbedtls_ssl_conf_sig_algs(conf, algorithms);

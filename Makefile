@@ -164,6 +164,12 @@ powercut-guest: deps-guest
 	@$(MAKE) --no-print-directory all
 	@V=$(V) TEST_SECONDS=86400 tests/run guest
 
+# All that testssl.sh can look for, over a minute; the suite tls looks for a part of it.
+.PHONY: testssl
+testssl: deps-test
+	@$(MAKE) --no-print-directory all
+	@CCHOST=$(CURDIR)/build/$(V)/cchost TESTSSL=full node --test-reporter=tap tests/tls/testssl.test.js
+
 # ---------------------------------------------------------------- checks
 C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 LUA_ALL := $(shell git ls-files '*.lua' 2>/dev/null)

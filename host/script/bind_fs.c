@@ -324,7 +324,12 @@ static const char *type_name(mode_t m)
     return S_ISREG(m) ? "file" : S_ISDIR(m) ? "directory" : S_ISLNK(m) ? "link" : S_ISSOCK(m) ? "socket" : "other";
 }
 
-static lua_Number ms_of(const struct timespec *t) { return (lua_Number)(t->tv_sec * 1000LL + t->tv_nsec / 1000000); }
+static lua_Number ms_of(const struct timespec *t)
+{
+    long long ms = t->tv_sec * 1000LL + t->tv_nsec / 1000000;
+
+    return (lua_Number)ms;
+}
 
 static void push_stat(lua_State *L, struct fs_job *j)
 {

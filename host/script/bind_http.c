@@ -392,9 +392,9 @@ static void close_module(void *arg)
     cc_lua_req_close();
 }
 
-static const luaL_Reg server_methods[] = {
-    { "addr", l_addr }, { "stats", l_stats }, { "drain", l_drain }, { "tls_reload", l_tls_reload }, { "close", l_close }, { NULL, NULL }
-};
+static const luaL_Reg server_methods[] = { { "addr", l_addr },   { "stats", l_stats },
+                                           { "drain", l_drain }, { "tls_reload", l_tls_reload },
+                                           { "close", l_close }, { NULL, NULL } };
 
 static const luaL_Reg http_lib[] = { { "serve", l_serve },
                                      { "request", cc_lua_http_request },

@@ -23,7 +23,11 @@ let made = 0;
 // A pair of its own, in files that a test may change. -> {cert, key}
 function pair(options = {}) { return make(dir, `pair${++made}`, { ca: 'root', ...options }); }
 const settings = (p, more = {}) => ({ provider: 'mock', tls_cert: p.cert, tls_key: p.key, ...more });
-const start = (p, more) => Server.start(settings(p, more), null, { ca });
+async function start(t, p, more) {
+  const s = await Server.start(settings(p, more), null, { ca });
+  t.after(() => s.child.exitCode === null && s.kill()); // the test failed half-way
+  return s;
+}
 
 const quiet = (s) => assert.ok(!/level=(warn|error)/.test(s.log), s.log);
 const run = (...args) => new Promise((resolve) => execFile(...args, (error, stdout, stderr) => resolve({ code: error ? error.code : 0, stdout, stderr })));
@@ -43,8 +47,8 @@ function replace(to, from, which = ['cert', 'key']) {
   }
 }
 
-test('the API over https, with curl and with Node, kept alive', async () => {
-  const s = await start(pair());
+test('the API over https, with curl and with Node, kept alive', async (t) => {
+  const s = await start(t, pair());
   assert.match(s.url, /^https:/);
   const c = await run('curl', ['-sS', '--http2', '--cacert', `${dir}/root.crt`, '-w', '%{http_version} %{ssl_verify_result} %{num_connects}\n',
     `${s.url}/healthz`, `${s.url}/healthz`, '-o', `${dir}/o1`, '-o', `${dir}/o2`]);
@@ -59,8 +63,8 @@ test('the API over https, with curl and with Node, kept alive', async () => {
   quiet(s);
 });
 
-test('a stream of events, idle connections and a request under way: an orderly end', async () => {
-  const s = await start(pair(), { mock: '{create={latency_ms=300}}' });
+test('a stream of events, idle connections and a request under way: an orderly end', async (t) => {
+  const s = await start(t, pair(), { mock: '{create={latency_ms=300}}' });
   const auth = { 'X-API-Key': s.key };
   const stream = await Stream.open(s.port, '/events', auth, ca);
   assert.strictEqual(stream.status, 200);
@@ -78,8 +82,9 @@ test('a stream of events, idle connections and a request under way: an orderly e
   assert.ok(stream.ended && !stream.broken);
 });
 
-test('a terminal of a real machine over wss', async () => {
+test('a terminal of a real machine over wss', async (t) => {
   const s = await Server.start({ tls_cert: pair().cert, tls_key: `${dir}/pair${made}.key`, terminal_command: 'exec bash --norc' }, null, { ca });
+  t.after(() => s.child.exitCode === null && s.stop());
   const auth = { 'X-API-Key': s.key };
   const r = await s.call('POST', '/instances', { name: 'box' });
   assert.strictEqual(r.status, 201, r.text);
@@ -101,9 +106,9 @@ test('a terminal of a real machine over wss', async () => {
   await s.stop();
 });
 
-test('new certificates under load: no request fails, old connections go on', async () => {
+test('new certificates under load: no request fails, old connections go on', async (t) => {
   const p = pair(), q = pair({ kind: 'rsa' });
-  const s = await start(p);
+  const s = await start(t, p);
   const serials = [await serial(s)];
   let stop = false, n = 0;
   const old = new https.Agent({ keepAlive: true, maxSockets: 4, ca });
@@ -113,6 +118,7 @@ test('new certificates under load: no request fails, old connections go on', asy
   const load = [old, old, old, old, false, false, false].map(async (agent) => {
     while (!stop) assert.strictEqual((await get(agent)).statusCode, 200);
   });
+  await until(() => n > 100, 'the load is on');
   for (const next of [q, pair(), pair({ kind: 'ec384' })]) {
     const before = n;
     replace(p, next);
@@ -130,9 +136,9 @@ test('new certificates under load: no request fails, old connections go on', asy
   assert.ok(!/level=error/.test(s.log) && s.log.match(/certificates loaded anew/g).length >= 3, s.log);
 });
 
-test('files are looked at without a signal; a bad pair is told once and the old one stays', async () => {
+test('files are looked at without a signal; a bad pair is told once and the old one stays', async (t) => {
   const p = pair(), q = pair(), r = pair();
-  const s = await start(p);
+  const s = await start(t, p);
   const first = await serial(s);
   replace(p, q, ['cert']); // and the key comes later
   await s.says(/level=warn.*the old ones stay.*does not belong to the certificate.*\n/);
@@ -189,11 +195,12 @@ for (const [name, [files, want, listen = '--listen-addr=127.0.0.1:0']] of Object
   });
 }
 
-test('an expired certificate is shown with a warning', async () => {
+test('an expired certificate is shown with a warning', async (t) => {
   const p = pair({ days: 1 });
   const names = ['openssl', 'x509', '-in', p.cert, '-signkey', p.key, '-days', '-1', '-out', p.cert];
   assert.strictEqual(spawnSync(names[0], names.slice(1)).status, 0);
   const s = await Server.start(settings(p), null, { ca: fs.readFileSync(p.cert) });
+  t.after(() => s.child.exitCode === null && s.kill());
   assert.match(s.log, /level=warn.*the certificate has expired/);
   assert.strictEqual((await run('curl', ['-sk', `${s.url}/healthz`])).code, 0);
   const code = await new Promise((r) => tls.connect({ host: '127.0.0.1', port: s.port, ca: fs.readFileSync(p.cert) }).on('error', (e) => r(e.code)));

@@ -22,7 +22,7 @@ MAKEFLAGS += --no-builtin-rules
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
 RUN_PKGS   := passt
-TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl python3-aiosmtpd
+TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd
 CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
@@ -67,7 +67,7 @@ CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=unde
 CFLAGS  := -std=c11 -fPIE -fexceptions -pthread $(WARN) $(HARDEN) $(CFLAGS_$(V)) $(DEFS) $(INC) $(EXTRA_CFLAGS)
 LDFLAGS_asan := -fsanitize=address,undefined
 LDFLAGS := -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(LDFLAGS_$(V))
-LIBS    := -luv -lluajit-5.1 -llmdb -lmbedcrypto -ljansson -ldl -lm
+LIBS    := -luv -lluajit-5.1 -llmdb -lmbedtls -lmbedx509 -lmbedcrypto -ljansson -ldl -lm
 
 # ---------------------------------------------------------------- sources
 # AGENT_SRC and LAUNCH_SRC are programs of their own: small, static, carried inside cchost.
@@ -163,6 +163,12 @@ crash: deps-test
 powercut-guest: deps-guest
 	@$(MAKE) --no-print-directory all
 	@V=$(V) TEST_SECONDS=86400 tests/run guest
+
+# All that testssl.sh can look for, over a minute; the suite tls looks for a part of it.
+.PHONY: testssl
+testssl: deps-test
+	@$(MAKE) --no-print-directory all
+	@CCHOST=$(CURDIR)/build/$(V)/cchost TESTSSL=full node --test-reporter=tap tests/tls/testssl.test.js
 
 # ---------------------------------------------------------------- checks
 C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)

@@ -399,7 +399,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct cc_conn *c = stream->data;
 
     if (n == UV_EOF) {
-        uv_read_stop(stream);
+        cc_sock_read_stop(c->sock);
         c->reading = false;
         on_eof(c);
     } else if (n < 0) {
@@ -426,9 +426,9 @@ static void pace(struct cc_conn *c)
         return;
     c->reading = want;
     if (want)
-        uv_read_start(&c->sock->stream, on_alloc, on_read);
+        cc_sock_read_start(c->sock, on_alloc, on_read);
     else
-        uv_read_stop(&c->sock->stream);
+        cc_sock_read_stop(c->sock);
 }
 
 static void run(struct cc_conn *c, const char *p, size_t n)
@@ -503,8 +503,10 @@ void cc_conn_open(struct cc_server *s, uv_stream_t *listener, bool is_unix)
     cc_link_init(&c->link);
     if (!is_unix)
         uv_tcp_nodelay(&c->sock->tcp, 1);
+    if (!is_unix && s->o.layers)
+        s->o.layers->begin(s->o.layers, c->sock);
     c->reading = true;
-    uv_read_start(&c->sock->stream, on_alloc, on_read);
+    cc_sock_read_start(c->sock, on_alloc, on_read);
     cc_conn_wait(c, DUE_HEAD);
     if (have >= max) {
         s->stats.turned_away++;

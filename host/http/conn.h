@@ -97,7 +97,7 @@ struct default_header {
 
 struct cc_server {
     uv_loop_t *loop;
-    struct cc_server_opts o; /* its pointers are NULL; copies are below */
+    struct cc_server_opts o; /* its lists are NULL; copies are below */
     struct cc_cidr *trusted;
     struct default_header defaults[16];
     char *default_bytes;

@@ -153,6 +153,8 @@ bool cc_req_secure(struct cc_req *r)
     struct cc_addr a;
     bool known;
 
+    if (r->conn && cc_sock_layer(r->conn->sock))
+        return true;
     return r->conn && proto.n == 5 && strncasecmp(proto.p, "https", 5) == 0 && from_proxy(r, &a, &known);
 }
 

@@ -84,6 +84,8 @@ void cc_server_unref(struct cc_server *s)
         return;
     cc_timer_stop(s->sweep);
     cc_timer_stop(s->drain_timer);
+    if (s->o.layers)
+        s->o.layers->end(s->o.layers);
     free(s->trusted);
     free(s->default_bytes);
     free(s);

@@ -21,6 +21,7 @@
 #include "host/http/req.h"
 
 struct cc_err;
+struct cc_layers;
 struct cc_server;
 
 struct cc_http_limits {
@@ -49,6 +50,7 @@ struct cc_server_opts {
     const struct cc_hdr *headers; /* put into every reply that does not set them; copied */
     unsigned n_headers;           /* at most 16 */
     bool request_ids;             /* X-Request-Id in every reply */
+    struct cc_layers *layers;     /* put on what comes by TCP (TLS); the server's to end. NULL: none */
     cc_handler_fn handler;
     void *arg;
 };

@@ -27,26 +27,40 @@ struct cc_sock *cc_sock_new(uv_loop_t *loop, bool is_unix, void *owner)
 {
     struct cc_sock *s = cc_xmalloc(sizeof(*s));
 
-    if (is_unix)
+    if (is_unix) {
         uv_pipe_init(loop, &s->pipe, 0);
-    else
+    } else {
         uv_tcp_init(loop, &s->tcp);
+        s->layer = NULL;
+    }
     s->handle.data = owner;
     return s;
 }
 
 static void on_closed(uv_handle_t *h) { free(h); }
 
+static void end_layer(struct cc_sock *s, bool reset)
+{
+    struct cc_layer *l = cc_sock_layer(s);
+
+    if (!l)
+        return;
+    l->ops->close(s, reset);
+    s->layer = NULL;
+}
+
 void cc_sock_close(struct cc_sock *s)
 {
     if (!s)
         return;
+    end_layer(s, false);
     s->handle.data = NULL;
     uv_close(&s->handle, on_closed);
 }
 
 void cc_sock_reset(struct cc_sock *s)
 {
+    end_layer(s, true);
     s->handle.data = NULL;
     if (s->handle.type != UV_TCP || uv_tcp_close_reset(&s->tcp, on_closed) != 0)
         uv_close(&s->handle, on_closed);
@@ -82,12 +96,22 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     free(req);
 }
 
-void cc_sock_shutdown(struct cc_sock *s)
+void cc_sock_shutdown_under(struct cc_sock *s)
 {
     uv_shutdown_t *req = cc_xmalloc(sizeof(*req));
 
     if (uv_shutdown(req, &s->stream, on_shutdown) != 0)
         free(req);
+}
+
+void cc_sock_shutdown(struct cc_sock *s)
+{
+    struct cc_layer *l = cc_sock_layer(s);
+
+    if (l)
+        l->ops->shutdown(s);
+    else
+        cc_sock_shutdown_under(s);
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -126,11 +150,14 @@ static int queue_rest(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, size_
 
 int cc_sock_send(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, cc_sent_fn sent)
 {
+    struct cc_layer *l = cc_sock_layer(s);
     size_t total = 0;
     unsigned i;
     int rc;
 
     assert(n <= 8);
+    if (l)
+        return l->ops->send(s, bufs, n, sent);
     for (i = 0; i < n; i++)
         total += bufs[i].len;
     rc = uv_try_write(&s->stream, bufs, n);

@@ -4,6 +4,9 @@
  * WebSocket or proxy) and its HTTP state be freed.  All reading goes through
  * one buffer of the process: what it holds is gone at the next read.
  * handle.data is the owner's; after cc_sock_close nobody is called again.
+ * A TCP socket may have a layer between the wire and its owner (TLS: tls.h),
+ * which the owner does not notice; its pointer lies where only the longer
+ * uv_pipe_t has bytes, so that a plain socket is no bigger for it.
  * Thread: loop thread only.
  */
 #ifndef CC_HTTP_SOCK_H
@@ -15,14 +18,21 @@
 
 #define CC_SOCK_BUFFER (256 * 1024)
 
+struct cc_layer;
+
 struct cc_sock {
     union {
         uv_handle_t handle;
         uv_stream_t stream;
         uv_tcp_t tcp;
         uv_pipe_t pipe;
+        struct {
+            uv_tcp_t under;
+            struct cc_layer *layer; /* NULL: plain; only for TCP, see cc_sock_layer */
+        };
     };
 };
+_Static_assert(sizeof(struct cc_sock) == sizeof(uv_pipe_t), "a layer's pointer costs a plain socket nothing");
 
 struct cc_sock *cc_sock_new(uv_loop_t *loop, bool is_unix, void *owner);
 
@@ -45,11 +55,66 @@ void cc_sock_later(uv_loop_t *loop, void (*fn)(void *arg), void *arg);
 
 typedef void (*cc_sent_fn)(void *owner, int status);
 
+/* What a layer does in the place of the verbs of the same names. */
+struct cc_layer_ops {
+    void (*read_start)(struct cc_sock *s, uv_alloc_cb alloc, uv_read_cb read);
+    void (*read_stop)(struct cc_sock *s);
+    int (*send)(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, cc_sent_fn sent);
+    size_t (*queued)(const struct cc_sock *s);
+    void (*shutdown)(struct cc_sock *s);
+    void (*close)(struct cc_sock *s, bool reset); /* the last call; the socket is closed behind it */
+};
+struct cc_layer {
+    const struct cc_layer_ops *ops;
+};
+
+/* Puts layers on what a server accepts by TCP. A pointer to functions, so that a program that
+ * serves without TLS links none of it. */
+struct cc_layers {
+    void (*begin)(struct cc_layers *l, struct cc_sock *s); /* before the first read */
+    void (*end)(struct cc_layers *l);                      /* no more of them; called once */
+};
+
+static inline struct cc_layer *cc_sock_layer(const struct cc_sock *s)
+{
+    return s->handle.type == UV_TCP ? s->layer : NULL;
+}
+
+/* uv_read_start and uv_read_stop for the owner. What is decrypted comes to `read` like what is
+ * read; a peer that ends the connection without ending TLS first is an error there, no end. */
+static inline void cc_sock_read_start(struct cc_sock *s, uv_alloc_cb alloc, uv_read_cb read)
+{
+    struct cc_layer *l = cc_sock_layer(s);
+
+    if (l)
+        l->ops->read_start(s, alloc, read);
+    else
+        uv_read_start(&s->stream, alloc, read);
+}
+
+static inline void cc_sock_read_stop(struct cc_sock *s)
+{
+    struct cc_layer *l = cc_sock_layer(s);
+
+    if (l)
+        l->ops->read_stop(s);
+    else
+        uv_read_stop(&s->stream);
+}
+
 /* Writes now what the kernel takes and copies the rest. Returns 0: all gone; 1: some queued,
  * `sent` is called when it has gone; or a negative UV_E*. At most 8 buffers. */
 int cc_sock_send(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, cc_sent_fn sent);
 
-/* Bytes that wait in this process. */
-static inline size_t cc_sock_queued(const struct cc_sock *s) { return uv_stream_get_write_queue_size(&s->stream); }
+/* Bytes of the owner's that wait in this process. */
+static inline size_t cc_sock_queued(const struct cc_sock *s)
+{
+    struct cc_layer *l = cc_sock_layer(s);
+
+    return l ? l->ops->queued(s) : uv_stream_get_write_queue_size(&s->stream);
+}
+
+/* For layers: ends the sending side of the socket itself. */
+void cc_sock_shutdown_under(struct cc_sock *s);
 
 #endif

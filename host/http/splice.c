@@ -108,7 +108,7 @@ static void leave(struct splice *s, int code, const char *reason)
         cc_sock_send(s->client, &buf, 1, on_last_sent); /* a failure shows in reading */
     }
     cc_sock_shutdown(s->client);
-    uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
+    cc_sock_read_start(s->client, cc_sock_alloc, on_read);
     cc_timer_stop(s->timer);
     s->timer = cc_timer_start(s->loop, LEAVE_MS, on_leave_time, s);
 }
@@ -120,7 +120,7 @@ static void on_client_sent(void *owner, int status)
     if (status < 0)
         drop(s);
     else if (!s->leaving && cc_sock_queued(s->client) == 0)
-        uv_read_start(&s->backend->stream, cc_sock_alloc, on_read);
+        cc_sock_read_start(s->backend, cc_sock_alloc, on_read);
 }
 
 static void on_stall_time(void *arg)
@@ -143,7 +143,7 @@ static void on_backend_sent(void *owner, int status)
         return;
     cc_timer_stop(s->timer);
     s->timer = NULL;
-    uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
+    cc_sock_read_start(s->client, cc_sock_alloc, on_read);
 }
 
 static void note_input(struct splice *s, uint64_t typed)
@@ -167,7 +167,7 @@ static void from_client(struct splice *s, char *p, size_t n)
     if (rc < 0) {
         leave(s, 1011, "the machine went away");
     } else if (rc == 1) { /* not reading, we would not learn that the client has gone */
-        uv_read_stop(&s->client->stream);
+        cc_sock_read_stop(s->client);
         cc_timer_stop(s->timer);
         s->timer = cc_timer_start(s->loop, STALL_MS, on_stall_time, s);
     }
@@ -183,7 +183,7 @@ static bool from_backend(struct splice *s, char *p, size_t n)
     cc_ws_follow_feed(&s->out, p, n);
     rc = cc_sock_send(s->client, &buf, 1, on_client_sent);
     if (rc == 1)
-        uv_read_stop(&s->backend->stream);
+        cc_sock_read_stop(s->backend);
     if (rc < 0)
         drop(s);
     return rc >= 0;
@@ -198,7 +198,7 @@ static void on_client_end(struct splice *s, bool clean)
         return;
     }
     s->client_ended = true;
-    uv_read_stop(&s->client->stream);
+    cc_sock_read_stop(s->client);
     cc_sock_shutdown(s->backend);
     s->timer = cc_timer_start(s->loop, LEAVE_MS, on_leave_time, s);
 }
@@ -334,7 +334,7 @@ static struct splice *splice_new(struct cc_dial *d)
     s->up.stop = stop;
     s->backend = d->sock;
     s->backend->handle.data = s;
-    uv_read_stop(&s->backend->stream); /* uv would keep the old callback */
+    cc_sock_read_stop(s->backend); /* uv would keep the old callback */
     memcpy(s->stats.id, d->id, sizeof(d->id));
     memcpy(s->who, d->who, sizeof(d->who));
     s->stats.opened_ms = cc_wall_ms();
@@ -358,8 +358,8 @@ static void join(struct cc_dial *d, const char *head, size_t head_len, size_t us
     if (s->client->handle.type == UV_TCP)
         uv_tcp_keepalive(&s->client->tcp, 1, 60);     /* no deadline ends an idle terminal: this finds dead ones */
     cc_sock_send(s->client, &buf, 1, on_client_sent); /* a failure shows in reading */
-    uv_read_start(&s->client->stream, cc_sock_alloc, on_read);
-    uv_read_start(&s->backend->stream, cc_sock_alloc, on_read);
+    cc_sock_read_start(s->client, cc_sock_alloc, on_read);
+    cc_sock_read_start(s->backend, cc_sock_alloc, on_read);
     d->r = NULL;
     d->in = NULL;
     dial_end(d);
@@ -438,7 +438,7 @@ static void on_connect(uv_connect_t *req, int status)
         dial_fail(d, CC_E_UNAVAILABLE, "cannot reach the machine", status);
         return;
     }
-    uv_read_start(&d->sock->stream, cc_sock_alloc, on_answer);
+    cc_sock_read_start(d->sock, cc_sock_alloc, on_answer);
 }
 
 static int connect_to(struct cc_dial *d, const struct cc_splice_opts *o)

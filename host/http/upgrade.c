@@ -21,7 +21,7 @@ struct cc_sock *cc_req_take(struct cc_req *r, struct cc_upgrade *u, char **rest,
         memcpy(*rest, c->running ? c->p : c->in + c->in_off, *rest_len);
     }
     sock = c->sock;
-    uv_read_stop(&sock->stream);
+    cc_sock_read_stop(sock);
     sock->handle.data = NULL;
     cc_conn_leave(c);
     cc_server_ref(s);

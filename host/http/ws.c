@@ -332,7 +332,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     struct cc_ws *ws = stream->data;
 
     if (n < 0) {
-        uv_read_stop(stream);
+        cc_sock_read_stop(ws->sock);
         lost(ws);
         return;
     }
@@ -446,7 +446,7 @@ void cc_ws_pause(struct cc_ws *ws)
     if (ws->paused || ws->closing)
         return;
     ws->paused = true;
-    uv_read_stop(&ws->sock->stream);
+    cc_sock_read_stop(ws->sock);
 }
 
 void cc_ws_resume(struct cc_ws *ws)
@@ -460,12 +460,12 @@ void cc_ws_resume(struct cc_ws *ws)
     if (!ws->busy && in) {
         ws->in = NULL;
         ws->in_len = 0;
-        uv_read_start(&ws->sock->stream, cc_sock_alloc, on_read);
+        cc_sock_read_start(ws->sock, cc_sock_alloc, on_read);
         feed(ws, in, n);
         free(in);
         return;
     }
-    uv_read_start(&ws->sock->stream, cc_sock_alloc, on_read);
+    cc_sock_read_start(ws->sock, cc_sock_alloc, on_read);
 }
 
 void cc_ws_close(struct cc_ws *ws, int code, const char *reason)
@@ -475,7 +475,7 @@ void cc_ws_close(struct cc_ws *ws, int code, const char *reason)
     keep_reason(ws, code, reason, strlen(reason));
     start_close(ws, code, reason, strlen(reason));
     if (ws->paused)
-        uv_read_start(&ws->sock->stream, cc_sock_alloc, on_read);
+        cc_sock_read_start(ws->sock, cc_sock_alloc, on_read);
     ws->paused = false;
 }
 

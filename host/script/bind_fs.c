@@ -5,7 +5,8 @@
  *                      whole or not at all: a new file, fsync, rename; exclusive: err "exists" if there is one
  *   true | nil, err  = fs.mkdir(path [, mode])            [yields] with its parents; one that exists is fine
  *   names | nil, err = fs.list(path)                      [yields] sorted, without . and ..
- *   info | nil, err  = fs.stat(path)                      [yields] {type=, size=, mtime=ms, mode=}
+ *   info | nil, err  = fs.stat(path [, follow])           [yields] {type=, size=, mtime=ms, ctime=ms, inode=, mode=};
+ *                      of a link itself unless `follow`
  *   true | nil, err  = fs.remove(path)                    [yields] a file or an empty folder
  *   bytes | nil, err = fs.usage(path)                     [yields] disk use of a tree, in bytes
  *   lock | nil, err  = fs.lock(path)                      [yields] the lock of a file (host/sys/lock.h), made 0600;
@@ -43,7 +44,7 @@ struct fs_job {
     char *path, *data; /* data: to write, or read */
     size_t len, max;
     mode_t mode;
-    bool exclusive;
+    bool exclusive, follow;
     char **names;
     size_t count;
     struct stat st;
@@ -313,7 +314,9 @@ static void push_names(lua_State *L, struct fs_job *j)
 
 static int run_stat(struct fs_job *j)
 {
-    return lstat(j->path, &j->st) == 0 ? 0 : cc_err_sys(&j->err, errno, "cannot stat %s", j->path);
+    int rc = j->follow ? stat(j->path, &j->st) : lstat(j->path, &j->st);
+
+    return rc == 0 ? 0 : cc_err_sys(&j->err, errno, "cannot stat %s", j->path);
 }
 
 static const char *type_name(mode_t m)
@@ -321,17 +324,26 @@ static const char *type_name(mode_t m)
     return S_ISREG(m) ? "file" : S_ISDIR(m) ? "directory" : S_ISLNK(m) ? "link" : S_ISSOCK(m) ? "socket" : "other";
 }
 
+static lua_Number ms_of(const struct timespec *t)
+{
+    long long ms = t->tv_sec * 1000LL + t->tv_nsec / 1000000;
+
+    return (lua_Number)ms;
+}
+
 static void push_stat(lua_State *L, struct fs_job *j)
 {
-    long long ms = j->st.st_mtim.tv_sec * 1000LL + j->st.st_mtim.tv_nsec / 1000000;
-
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 6);
     lua_pushstring(L, type_name(j->st.st_mode));
     lua_setfield(L, -2, "type");
     lua_pushnumber(L, (lua_Number)j->st.st_size);
     lua_setfield(L, -2, "size");
-    lua_pushnumber(L, (lua_Number)ms);
+    lua_pushnumber(L, ms_of(&j->st.st_mtim));
     lua_setfield(L, -2, "mtime");
+    lua_pushnumber(L, ms_of(&j->st.st_ctim));
+    lua_setfield(L, -2, "ctime");
+    lua_pushnumber(L, (lua_Number)j->st.st_ino);
+    lua_setfield(L, -2, "inode");
     lua_pushinteger(L, (lua_Integer)(j->st.st_mode & 07777));
     lua_setfield(L, -2, "mode");
 }
@@ -402,6 +414,7 @@ static int simple(lua_State *L, const char *name, int (*run)(struct fs_job *),
     j = cc_xcalloc(1, sizeof(*j));
     j->run = run;
     j->push = push;
+    j->follow = lua_toboolean(L, 2);
     return submit(L, j, path);
 }
 

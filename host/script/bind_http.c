@@ -1,9 +1,10 @@
 /* bind_http.c - module "http": servers.
  *
- *   server | nil, err = http.serve{host=, port=, unix=, mode=, handler=, headers=, trusted=, limits=}
+ *   server | nil, err = http.serve{host=, port=, unix=, mode=, handler=, headers=, trusted=, limits=, tls=}
  *       host an address, "localhost" or "" for all; headers: into every reply that does not set them;
  *       trusted: address ranges, or "unix", whose X-Forwarded-For counts;
  *       limits: head, headers, body, connections, body_rate, head_seconds, idle_seconds, rate_seconds, linger_seconds
+ *       tls: {{cert = path, key = path}, ...}, the first is the default; what comes by TCP must speak it (bind_tls.c)
  *   server:addr() -> host, port   server:stats() -> table   server:close()
  *   true | nil, err = server:drain(seconds)                     [yields]
  *
@@ -14,8 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/http/certs.h"
 #include "host/http/client.h"
 #include "host/http/server.h"
+#include "host/http/tls.h"
 #include "host/observe/log.h"
 #include "host/script/modules.h"
 #include "host/script/vm.h"
@@ -25,6 +28,7 @@
 
 struct server {
     struct cc_server *s; /* NULL: closed */
+    struct cc_tls *tls;  /* the server's; NULL: plain, or closed */
     lua_State *L;
     int handler, self; /* registry refs: the function; our userdata while we serve */
     struct cc_task *drainer;
@@ -92,6 +96,7 @@ static void server_close(struct server *s)
         return;
     cc_server_close(s->s);
     s->s = NULL;
+    s->tls = NULL;
     while (*at != s)
         at = &(*at)->next;
     *at = s->next;
@@ -104,6 +109,8 @@ static void server_close(struct server *s)
     luaL_unref(s->L, LUA_REGISTRYINDEX, s->handler);
     luaL_unref(s->L, LUA_REGISTRYINDEX, s->self);
 }
+
+static int l_tls_reload(lua_State *L) { return cc_lua_tls_reload(L, &server_at(L)->tls); }
 
 static int l_close(lua_State *L)
 {
@@ -141,10 +148,13 @@ static int l_stats(lua_State *L)
 {
     struct server *s = server_at(L);
     struct cc_server_stats st = { 0 };
+    struct cc_tls_stats tls = { 0 };
 
     if (s->s)
         cc_server_stats(s->s, &st);
-    lua_createtable(L, 0, 9);
+    if (s->tls)
+        cc_tls_stats(s->tls, &tls);
+    lua_createtable(L, 0, 13);
     set_number(L, "connections", st.connections);
     set_number(L, "upgraded", st.upgraded);
     set_number(L, "running", st.running);
@@ -154,6 +164,10 @@ static int l_stats(lua_State *L)
     set_number(L, "turned_away", (lua_Number)st.turned_away);
     set_number(L, "given_up", (lua_Number)st.given_up);
     set_number(L, "timed_out", (lua_Number)st.timed_out);
+    set_number(L, "handshakes", (lua_Number)tls.handshakes);
+    set_number(L, "handshakes_failed", (lua_Number)tls.failed);
+    set_number(L, "handshakes_waiting", tls.waiting);
+    set_number(L, "truncated", (lua_Number)tls.truncated);
     return 1;
 }
 
@@ -310,13 +324,35 @@ static void check_serve(lua_State *L)
     lua_settop(L, 1);
 }
 
+/* NULL where none is wanted; *failed where it cannot be had. */
+static struct cc_tls *make_tls(lua_State *L, bool *failed, struct cc_err *err)
+{
+    struct cc_cert_files files[CC_CERTS_MAX];
+    struct cc_certs *certs;
+    unsigned n;
+
+    *failed = false;
+    lua_getfield(L, 1, "tls");
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        return NULL;
+    }
+    n = cc_lua_cert_files(L, lua_gettop(L), files);
+    certs = cc_certs_load(files, n, err); /* the table on the stack keeps the paths */
+    lua_pop(L, 1);
+    *failed = !certs;
+    return certs ? cc_tls_new(cc_vm_loop(L), certs) : NULL;
+}
+
 static int l_serve(lua_State *L)
 {
     struct cc_server_opts o = { .limits = CC_HTTP_LIMITS, .request_ids = true, .handler = on_request };
     struct cc_cidr trusted[TRUSTED_MAX];
     struct cc_hdr headers[CC_LUA_HEADERS];
     struct server *s;
+    struct cc_tls *tls;
     struct cc_err err;
+    bool failed;
 
     check_serve(L);
     read_limits(L, &o.limits);
@@ -325,12 +361,17 @@ static int l_serve(lua_State *L)
     *(struct server **)lua_newuserdata(L, sizeof(s)) = s = cc_xcalloc(1, sizeof(*s));
     luaL_getmetatable(L, SERVER_META);
     lua_setmetatable(L, -2);
+    tls = make_tls(L, &failed, &err);
+    if (failed)
+        return cc_push_err(L, &err);
+    o.layers = tls ? cc_tls_layers(tls) : NULL;
     lua_getfield(L, 1, "handler");
     s->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pushvalue(L, -1);
     s->self = luaL_ref(L, LUA_REGISTRYINDEX);
     s->L = the_module->L;
     o.arg = s;
+    s->tls = tls;
     s->s = cc_server_new(cc_vm_loop(L), &o);
     s->next = the_module->servers;
     the_module->servers = s;
@@ -352,9 +393,9 @@ static void close_module(void *arg)
     cc_lua_req_close();
 }
 
-static const luaL_Reg server_methods[] = {
-    { "addr", l_addr }, { "stats", l_stats }, { "drain", l_drain }, { "close", l_close }, { NULL, NULL }
-};
+static const luaL_Reg server_methods[] = { { "addr", l_addr },   { "stats", l_stats },
+                                           { "drain", l_drain }, { "tls_reload", l_tls_reload },
+                                           { "close", l_close }, { NULL, NULL } };
 
 static const luaL_Reg http_lib[] = { { "serve", l_serve },
                                      { "request", cc_lua_http_request },

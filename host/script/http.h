@@ -43,6 +43,14 @@ void cc_lua_meta(lua_State *L, const char *name, const luaL_Reg *methods);
 /* nil, err with a sentence for the code. */
 int cc_lua_fail(lua_State *L, int code, const char *what);
 
+/* bind_tls.c */
+struct cc_cert_files;
+struct cc_tls;
+/* The list at `idx`, at most CC_CERTS_MAX; the strings stay anchored in it. [raises] */
+unsigned cc_lua_cert_files(lua_State *L, int idx, struct cc_cert_files *files);
+/* server:tls_reload(list); *tls NULL: the server is closed. [yields] */
+int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls);
+
 int cc_lua_req_proxy(lua_State *L);     /* bind_proxy.c */
 int cc_lua_req_websocket(lua_State *L); /* bind_ws.c */
 int cc_lua_http_request(lua_State *L);  /* bind_http_client.c */

@@ -1,6 +1,7 @@
 -- cchost serve: the control plane.
 
 local accounts = require "accounts.setup"
+local certificates = require "certificates"
 local config = require "config"
 local expiring = require "accounts.expiring"
 local log = require "log"
@@ -48,20 +49,25 @@ local function listen(settings)
   require "routes"
   local http = require "http"
   local at = settings.LISTEN_ADDR
-  return http.serve {
+  local tls = certificates.list(settings)
+  local seen = tls and certificates.state(tls)
+  local server, err = http.serve {
     host = at.host, port = at.port, unix = at.unix, handler = app.handle, headers = headers_for(app, settings),
-    trusted = settings.TRUSTED_PROXIES,
+    trusted = settings.TRUSTED_PROXIES, tls = tls,
     limits = {
       connections = settings.HTTP_CONNECTIONS, head_seconds = settings.HTTP_HEAD_SECONDS,
       idle_seconds = settings.HTTP_IDLE_SECONDS, body_rate = settings.HTTP_BODY_RATE,
     },
   }
+  if server and tls then certificates.keep(server, tls, seen) end
+  return server, err
 end
 
 local function url_of(settings, server)
   if settings.LISTEN_ADDR.unix then return "unix:" .. settings.LISTEN_ADDR.unix end
   local host, port = server:addr()
-  return ("http://%s:%d"):format(host:find(":", 1, true) and "[" .. host .. "]" or host, port)
+  local scheme = certificates.list(settings) and "https" or "http"
+  return ("%s://%s:%d"):format(scheme, host:find(":", 1, true) and "[" .. host .. "]" or host, port)
 end
 
 -- In development: a link with which the admin signs in. -> "\n  sign in: ..." or ""

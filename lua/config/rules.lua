@@ -78,6 +78,9 @@ M.list = {
       return ("%d certificates and %d keys (TLS_KEY); as many expected"):format(#(s.TLS_CERT or {}), #(s.TLS_KEY or {}))
     end
   end },
+  { names = { "TLS_CERT" }, check = function(s)
+    if s.TLS_CERT and s.LISTEN_ADDR.unix then return "TLS needs a TCP address in LISTEN_ADDR" end
+  end },
   { names = { "STRIPE_WEBHOOK_SECRET" }, check = function(s)
     if production(s) and s.STRIPE_SECRET_KEY and not s.STRIPE_WEBHOOK_SECRET then
       return "missing, and billing is on (STRIPE_SECRET_KEY): anybody could say that he has paid"

@@ -25,6 +25,11 @@ local http = {}
 ---@field headers? table<string, string>   put into every reply that does not set them; at most 16
 ---@field trusted? string[]        address ranges, or "unix", whose X-Forwarded-For is believed
 ---@field limits? http.limits
+---@field tls? http.certificate[]   what comes by TCP must speak TLS; the first is the default
+
+---@class http.certificate
+---@field cert string   path of a PEM file: the server's certificate and the chain behind it
+---@field key string    path of its private key
 
 ---@param o http.serve_options
 ---@return http.server|nil, table|nil err   codes: invalid, exists, denied, io, ...
@@ -34,13 +39,18 @@ function http.serve(o) end
 local server = {}
 ---@return string host, integer port
 function server:addr() end
----Connections, upgraded, running, accepted, requests, refused, turned_away, given_up, timed_out.
+---Connections, upgraded, running, accepted, requests, refused, turned_away, given_up, timed_out; of TLS: handshakes,
+---handshakes_failed, handshakes_waiting, truncated.
 ---@return table<string, integer>
 function server:stats() end
 ---Stops listening, closes what idles, sends WebSockets 1001, waits for requests. [yields]
 ---@param seconds? number   30
 ---@return true|nil, table|nil err   code timeout: the rest was cut
 function server:drain(seconds) end
+---New connections get these certificates; on an error the old ones stay. [yields]
+---@param certificates http.certificate[]
+---@return true|nil, table|nil err
+function server:tls_reload(certificates) end
 function server:close() end
 
 -- A request lives until it is answered; afterwards its methods return nil or do nothing.

@@ -8,7 +8,9 @@ const bin = process.env.CCHOST || path.join(__dirname, '../../cchost');
 
 // start({head_seconds: 1}) -> {port, socket, child, quit()}; quit() fails unless nothing was left open.
 async function start(limits = {}) {
-  const args = [path.join(__dirname, 'server.lua'), ...Object.entries(limits).map(([k, v]) => `${k}=${v}`)];
+  const [cert, key] = (process.env.CCHOST_TEST_TLS || '').split(','); // see tests/tls/over.js
+  const all = cert ? { ...limits, cert, key } : limits;
+  const args = [path.join(__dirname, 'server.lua'), ...Object.entries(all).map(([k, v]) => `${k}=${v}`)];
   const child = spawn(bin, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const server = { child, errors: '' };
   child.stderr.on('data', (d) => { server.errors += d; });

@@ -45,6 +45,8 @@ routes["/info"] = function(req)
     tostring(h["x-test"]) }, "|"), { ["Content-Type"] = "text/plain", ["Set-Cookie"] = { "a=1", "b=2" } })
 end
 
+routes["/secure"] = function(req) req:reply(200, tostring(req:secure())) end
+
 routes["/sleep"] = function(req)
   task.sleep(tonumber(req:query()) or 0.2)
   req:reply(200, req:gone() and "gone" or "here")
@@ -130,6 +132,14 @@ routes["/stats"] = function(req)
   req:reply(200, "{" .. table.concat(out, ",") .. "}")
 end
 
+-- /reload?cert=..&key=..: what server:tls_reload says of it
+routes["/reload"] = function(req)
+  local o = {}
+  for k, v in (req:query() or ""):gmatch("([^&=]+)=([^&]*)") do o[k] = v end
+  local ok, err = server:tls_reload { { cert = o.cert, key = o.key } }
+  req:reply(ok and 200 or 409, tostring(ok or err))
+end
+
 routes["/quit"] = function(req)
   req:reply(200, "{}")
   finished:fire()
@@ -143,6 +153,7 @@ end
 local err
 server, err = http.serve {
   host = words.host or "127.0.0.1", port = 0, unix = socket, limits = limits, trusted = trusted,
+  tls = words.cert and { { cert = words.cert, key = words.key } },
   headers = { ["X-Frame-Options"] = "DENY", ["X-Content-Type-Options"] = "nosniff" },
   handler = function(req)
     local route = routes[req:path()]

@@ -3,6 +3,7 @@
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const http = require('node:http');
+const https = require('node:https');
 const os = require('node:os');
 const path = require('node:path');
 
@@ -31,7 +32,8 @@ function temp() {
 
 class Server {
   // settings: { provider: 'mock', ... } as command line settings. dir is kept when given.
-  // how: { env, wrap } - more environment; a command that executes the server, whose files may then be elsewhere.
+  // how: { env, wrap, ca } - more environment; a command that executes the server, whose files may then be elsewhere;
+  // the certificate that its own is signed by, where it speaks TLS.
   static async start(settings = {}, dir = null, how = {}) {
     const s = new this();
     s.own = !dir;
@@ -51,10 +53,13 @@ class Server {
     const env = { ...process.env, ...this.how.env };
     this.spawn(command, [...before, ...args], env);
     await this.says(/msg=ready.*\n/); // the whole line
-    this.port = Number(/url=http:\/\/[^ \n]*:(\d+)/.exec(this.log)[1]);
+    const [, scheme, port] = /url=(https?):\/\/[^ \n]*:(\d+)/.exec(this.log);
+    this.scheme = scheme;
+    this.port = Number(port);
     const seen = this.how.wrap ? `/proc/${this.child.pid}/root` : '/';
     this.key = env.API_KEY || fs.readFileSync(path.join(seen, this.dir, 'api_key'), 'utf8').trim();
-    this.agent = new http.Agent({ keepAlive: true, maxSockets: 200 });
+    this.client = scheme === 'https' ? https : http;
+    this.agent = new this.client.Agent({ keepAlive: true, maxSockets: 200, ca: this.how.ca });
   }
 
   spawn(command, args, env) {
@@ -78,7 +83,7 @@ class Server {
     }, `the server says ${pattern}`, 60);
   }
 
-  get url() { return `http://127.0.0.1:${this.port}`; }
+  get url() { return `${this.scheme}://127.0.0.1:${this.port}`; }
 
   // -> {status, headers, text, body}
   call(method, where, body, headers = {}) {
@@ -87,7 +92,7 @@ class Server {
       const h = { 'X-API-Key': this.key, ...headers };
       for (const k of Object.keys(h)) if (h[k] === undefined) delete h[k];
       if (text !== undefined) h['Content-Length'] = Buffer.byteLength(text);
-      const req = http.request({ host: '127.0.0.1', port: this.port, method, path: where, headers: h, agent: this.agent }, (res) => {
+      const req = this.client.request({ host: '127.0.0.1', port: this.port, method, path: where, headers: h, agent: this.agent }, (res) => {
         const parts = [];
         res.on('data', (d) => parts.push(d));
         res.on('error', reject);

@@ -2,15 +2,17 @@
 // nothing. It does not reconnect by itself.
 'use strict';
 const http = require('node:http');
+const https = require('node:https');
 const { until } = require('./cchost.js');
 
 class Stream {
   // Resolves when the answer's head is there. -> Stream with status, headers, events: [{id, type, data}], comments
-  static open(port, path, headers = {}) {
+  // ca: over TLS, with a certificate signed by that.
+  static open(port, path, headers = {}, ca = null) {
     return new Promise((resolve, reject) => {
       const s = new Stream();
       Object.assign(s, { events: [], comments: 0, retry: null, ended: false, broken: false, text: '', rest: '' });
-      s.req = http.request({ host: '127.0.0.1', port, path, agent: false, headers: { Accept: 'text/event-stream', ...headers } });
+      s.req = (ca ? https : http).request({ host: '127.0.0.1', port, path, ca, agent: false, headers: { Accept: 'text/event-stream', ...headers } });
       s.req.on('error', (e) => { s.broken = true; reject(e); });
       s.req.on('response', (res) => {
         Object.assign(s, { res, status: res.statusCode, headers: res.headers, field: {} });

@@ -4,12 +4,12 @@ const WebSocket = require('ws');
 const { until } = require('./cchost.js');
 
 class Terminal {
-  // url: http://... of the terminal; headers for the upgrade.
-  static async open(url, headers = {}, size = { columns: 80, rows: 24 }) {
+  // url: http://... or https://... of the terminal; headers for the upgrade; ca: who signed the server's certificate.
+  static async open(url, headers = {}, size = { columns: 80, rows: 24 }, ca = undefined) {
     const t = new Terminal();
     t.output = '';
     t.raw = 0;
-    t.ws = new WebSocket(url.replace(/^http/, 'ws'), ['tty'], { headers, perMessageDeflate: false });
+    t.ws = new WebSocket(url.replace(/^http/, 'ws'), ['tty'], { headers, ca, perMessageDeflate: false });
     t.closed = new Promise((r) => t.ws.on('close', (code, reason) => { t.code = code; t.reason = String(reason); r(); }));
     t.ws.on('message', (d) => t.take(d));
     await new Promise((resolve, reject) => {

@@ -1,0 +1,132 @@
+/* bind_tls.c - module "http": the certificates of a server.
+ *
+ *   http.serve{..., tls = {{cert = path, key = path}, ...}}     [blocks while they are read]
+ *   true | nil, err = server:tls_reload{{cert = path, key = path}, ...}   [yields]
+ *
+ * The files are read and the keys tried on the general pool; the server takes
+ * the new certificates only when all of them are good.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/http/certs.h"
+#include "host/http/tls.h"
+#include "host/script/http.h"
+#include "host/script/vm.h"
+#include "host/sys/mem.h"
+#include "host/sys/pool.h"
+
+struct reload {
+    struct cc_job job; /* first: on_work() and on_done() cast */
+    struct cc_task *task;
+    struct cc_tls **tls; /* in the server, which the task's stack keeps; NULL there: closed */
+    struct cc_certs *certs;
+    struct cc_err err;
+    unsigned n;
+    struct cc_cert_files files[];
+};
+
+static const char *path_at(lua_State *L, const char *name)
+{
+    const char *p;
+
+    lua_getfield(L, -1, name);
+    p = lua_tostring(L, -1);
+    if (lua_type(L, -1) != LUA_TSTRING || strlen(p) != lua_objlen(L, -1) || !*p)
+        luaL_error(L, "tls: a list of {cert = path, key = path} expected");
+    lua_pop(L, 1); /* the table keeps it */
+    return p;
+}
+
+unsigned cc_lua_cert_files(lua_State *L, int idx, struct cc_cert_files *files)
+{
+    unsigned n = 0;
+
+    if (!lua_istable(L, idx))
+        luaL_error(L, "tls: a list of {cert = path, key = path} expected");
+    for (;;) {
+        lua_rawgeti(L, idx, (int)n + 1);
+        if (lua_isnil(L, -1))
+            break;
+        if (!lua_istable(L, -1) || n == CC_CERTS_MAX)
+            luaL_error(L, "tls: a list of at most %d {cert = path, key = path} expected", CC_CERTS_MAX);
+        files[n].cert = path_at(L, "cert");
+        files[n++].key = path_at(L, "key");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (n == 0)
+        luaL_error(L, "tls: at least one certificate expected");
+    return n;
+}
+
+static void on_work(struct cc_job *job)
+{
+    struct reload *r = (struct reload *)job;
+
+    r->certs = cc_certs_load(r->files, r->n, &r->err);
+}
+
+static void answer(struct reload *r)
+{
+    lua_State *L = cc_task_stack(r->task);
+
+    if (r->certs && *r->tls) {
+        cc_tls_swap(*r->tls, r->certs);
+        r->certs = NULL;
+        lua_pushboolean(L, 1);
+        cc_task_wake(r->task, 1);
+    } else if (r->certs) {
+        cc_task_wake(r->task, cc_lua_fail(L, CC_E_STATE, "the server is closed"));
+    } else {
+        cc_task_wake(r->task, cc_push_err(L, &r->err));
+    }
+}
+
+static void on_done(struct cc_job *job)
+{
+    struct reload *r = (struct reload *)job;
+    unsigned i;
+
+    if (r->task)
+        answer(r);
+    cc_certs_unref(r->certs);
+    for (i = 0; i < r->n; i++) {
+        free((char *)r->files[i].cert);
+        free((char *)r->files[i].key);
+    }
+    free(r);
+}
+
+static void on_cancel(void *op)
+{
+    struct reload *r = op;
+
+    r->task = NULL;
+    cc_pool_cancel(&r->job);
+}
+
+int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls)
+{
+    struct cc_cert_files files[CC_CERTS_MAX];
+    struct cc_task *t = cc_task_need(L, "server:tls_reload");
+    unsigned i, n = cc_lua_cert_files(L, 2, files);
+    struct reload *r;
+
+    if (!*tls)
+        return cc_lua_fail(L, CC_E_STATE, "the server is closed, or speaks no TLS");
+    r = cc_xcalloc(1, sizeof(*r) + n * sizeof(*files));
+    r->task = t;
+    r->tls = tls;
+    r->n = n;
+    for (i = 0; i < n; i++) {
+        r->files[i].cert = cc_xstrdup(files[i].cert);
+        r->files[i].key = cc_xstrdup(files[i].key);
+    }
+    r->job.work = on_work;
+    r->job.done = on_done;
+    cc_err_set(&r->err, CC_E_CANCELLED, "cancelled before it began");
+    cc_pool_submit(cc_vm_pool(L), &r->job);
+    cc_task_park(t, on_cancel, r);
+    return lua_yield(L, 0);
+}

@@ -19,7 +19,8 @@ local time = require "time"
 
 local M = {}
 
-local PAGE = 100 -- entries read at once
+local PAGE = 100 -- entries read at once, fewer when they are large:
+local BYTES = 1048576 -- of entries read at once, and of a page: one answer must not hold up, nor fill, the process
 
 M.scan = 50000     -- entries of the whole log looked at for one answer, then the client is told where to go on
 M.quiet_ms = 15000 -- after which a silent stream says something
@@ -56,7 +57,7 @@ local function whole_log(query)
     i = i + 1
     if i > #block then
       if query.newest and last == 1 then return nil end
-      block, i = assert(store.log { after = last, limit = PAGE, reverse = query.newest }), 1
+      block, i = assert(store.log { after = last, limit = PAGE, bytes = BYTES, reverse = query.newest }), 1
     end
     if block[i] then last = block[i].seq end
     return block[i]
@@ -79,12 +80,12 @@ end
 
 -- A page in the direction in which the entries come.
 local function forwards(actor, query, next_entry)
-  local texts, last = {}, query.after
+  local texts, last, bytes = {}, query.after, 0
   local stop, err = each(next_entry, M.scan, function(e)
     if not wanted(actor, query, e) then last = e.seq return false end
-    if #texts == query.limit then return true end
+    if #texts == query.limit or bytes > BYTES then return true end
     texts[#texts + 1] = M.text(e)
-    last = e.seq
+    last, bytes = e.seq, bytes + #e.data
     return false
   end)
   if err then return nil, err end
@@ -92,22 +93,25 @@ local function forwards(actor, query, next_entry)
 end
 
 -- The oldest page of one object's entries behind `after`, though its chain is read from its newest: of what is wanted
--- the last `limit` + 1 seen are kept. All of that chain is read: to stop early would leave out the oldest.
+-- the sequences of the last `limit` + 1 seen are kept. All of that chain is read: to stop early would leave out the oldest.
 local function oldest_of(actor, query)
   local ring, n, size = {}, 0, query.limit + 1
   local _, err = each(history.backwards("instance", query.machine), math.huge, function(e)
     if e.seq <= (query.after or 0) then return true end
     if wanted(actor, query, e) then
-      ring[n % size] = e
+      ring[n % size] = e.seq
       n = n + 1
     end
     return false
   end)
   if err then return nil, err end
-  local texts = {}
-  for i = n - 1, math.max(0, n - query.limit), -1 do texts[#texts + 1] = M.text(ring[i % size]) end
-  local newest = ring[math.max(0, n - query.limit) % size]
-  return { texts = texts, after = n > query.limit and newest.seq or nil }
+  local texts, bytes, i = {}, 0, n - 1
+  while i >= math.max(0, n - query.limit) and bytes <= BYTES do
+    local e = assert(store.log { after = ring[i % size] - 1, limit = 1 })[1]
+    texts[#texts + 1] = M.text(e)
+    bytes, i = bytes + #e.data, i - 1
+  end
+  return { texts = texts, after = i >= 0 and #texts > 0 and ring[(i + 1) % size] or nil }
 end
 
 local function newest_of(query)
@@ -162,7 +166,7 @@ end
 
 local function behind(after)
   if shared.after ~= after or shared.seen ~= seen then
-    shared = { after = after, seen = seen, entries = assert(store.log { after = after, limit = ahead }) }
+    shared = { after = after, seen = seen, entries = assert(store.log { after = after, limit = ahead, bytes = BYTES }) }
     adapt(shared.entries)
   end
   return shared.entries

@@ -16,17 +16,19 @@ local time = require "time"
 local M = {}
 
 local BLOCK = 64    -- entries read at once from the head of a chain
+local BLOCK_BYTES = 1048576
 local PAGE = 200    -- machines looked at between two yields
 
 -- Every entry of one object, newest first, however many: an iterator that holds one block at a time.
 -- Behind the first block each entry is looked up by its sequence.
 function M.backwards(kind, id)
-  local block, i = assert(store.history(kind, id, { limit = BLOCK })), 0
+  local block, i = assert(store.history(kind, id, { limit = BLOCK, bytes = BLOCK_BYTES })), 0
   local last
   return function()
     i = i + 1
     local e = block[i]
-    if not e and i > BLOCK and last.prev > 0 then e = assert(store.log { after = last.prev - 1, limit = 1 })[1] end
+    block[i] = nil -- who reads on needs it no more
+    if not e and last and last.prev > 0 then e = assert(store.log { after = last.prev - 1, limit = 1 })[1] end
     last = e
     return e
   end

@@ -262,7 +262,7 @@ local function ask(tx, actor, old, rec, form)
   local again = rec.desired == "DELETED" and over_quota(tx, rec.owner) -- it counts again
   if again and verb ~= "delete" then return nil, again end
   rec.desired = wish[verb]
-  local op = workflow.ask(tx, "instance", rec, verb, nil, by(actor))
+  local op = workflow.ask(tx, "instance", rec, verb, { was = old.status }, by(actor))
   record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb })
   return op
 end

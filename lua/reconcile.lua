@@ -104,6 +104,8 @@ function M.judge(rec, state, age)
     return "delete", "delete_again", "it is still to be deleted"
   elseif rec.status == "ERROR" and rec.desired == "RUNNING" and state == "running" then
     return "adopt", "adopted", "it runs at the provider after all"
+  elseif rec.status == "ERROR" and rec.desired == "RUNNING" and state == "stopped" then
+    return "recover", "found_down", "it is stopped at the provider, though it is to run"
   elseif rec.status == "ERROR" and rec.desired == "STOPPED" and state == "stopped" then
     return "adopt", "adopted", "it is stopped at the provider after all"
   elseif rec.status == "ERROR" and rec.desired == "STOPPED" and up then

@@ -6,6 +6,8 @@
 --     subject = "instance",            kind of record; its adapter {get, edit, differs, save} is given to workflow.subject
 --     overtakes = true                 supersedes all that is under way (delete), else it waits its turn
 --     cancel = true                    may be cancelled while it runs
+--     undone_to_yield = true           is undone before it gives way to what waits: its effect, which a try may have had, is
+--                                      not one that the next operation puts right
 --     refuses = function(rec, op) -> sentence or nil     asked again when it has waited and is to begin
 --     event = "resized"                name of the entry in the log that says that it is done
 --     begin = function(rec, op)        what the record says while the first step runs
@@ -263,8 +265,14 @@ function M.step_undone(tx, rec, op)
   undo_step(tx, rec, op, before)
 end
 
+-- After a failed try: lets what waits have its turn. The event's name.
 function M.give_way(tx, rec, op)
-  if op.last_error then op.error = op.last_error end
+  local err = op.last_error or { code = "conflict", message = "something else was asked for" }
+  if definitions[op.kind].undone_to_yield then
+    give_up(tx, rec, op, err, "superseded")
+    return
+  end
+  op.error = err
   finish(tx, rec, op, "superseded")
 end
 

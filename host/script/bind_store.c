@@ -11,6 +11,7 @@
  *   {name..} = store.kinds()  store.indexes()                those that hold something
  *   {{seq=,prev=,at=,kind=,id=,type=,by=,data=,hash=,before=,trimmed=}..} = store.log{after=,limit=,reverse=}
  *   the same for one object, newest first = store.history(kind, id, {limit=})
+ *   both end behind the entry with which they have `bytes`, when that is given: there is at least one
  *   {records=,log_seq=,map_bytes=,..} | nil, err = store.stats()
  *
  * `after` is left out of the answer and may be a key that is not there.  scan and list have no limit

@@ -14,6 +14,7 @@ struct bind {               /* one a VM; upvalue 1 of every function */
     struct cc_err failed;   /* code 0, or why a read in it failed */
     char *rows;             /* what a walk has collected */
     size_t rows_len, rows_size;
+    size_t rows_most;        /* a walk ends behind the row with which it has so many bytes */
     unsigned jobs;           /* on the pool, using the store or the place of one */
     bool close_wanted, gone; /* when the last of them is done: close, free this */
 };

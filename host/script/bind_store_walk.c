@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { LOG_LIMIT = 1000 };
+static const double NO_BOUND = 4503599627370496.0;
 
 /* ---- options */
 
@@ -228,6 +229,8 @@ static int l_indexes(lua_State *L) { return push_names(L, bind_need_open(L), tru
 
 static bool on_entry(void *arg, const struct cc_entry *e)
 {
+    struct bind *b = arg;
+
     collect_number(arg, (double)e->seq);
     collect_number(arg, (double)e->prev);
     collect_number(arg, (double)e->at);
@@ -239,7 +242,7 @@ static bool on_entry(void *arg, const struct cc_entry *e)
     collect_hash(arg, e->hash);
     collect_hash(arg, e->before);
     collect_number(arg, e->trimmed);
-    return true;
+    return b->rows_len < b->rows_most;
 }
 
 static int push_entries(lua_State *L, struct bind *b, int rc)
@@ -262,6 +265,7 @@ static int l_log(lua_State *L)
     options(L, 1);
     after = (uint64_t)bind_option_number(L, 1, "after", 0);
     limit = (size_t)bind_option_number(L, 1, "limit", LOG_LIMIT);
+    b->rows_most = (size_t)bind_option_number(L, 1, "bytes", NO_BOUND);
     b->rows_len = 0;
     return push_entries(L, b, cc_store_log(b->store, after, limit, bind_option_flag(L, 1, "reverse"), on_entry, b));
 }
@@ -275,6 +279,7 @@ static int l_history(lua_State *L)
 
     options(L, 3);
     limit = (size_t)bind_option_number(L, 3, "limit", LOG_LIMIT);
+    b->rows_most = (size_t)bind_option_number(L, 3, "bytes", NO_BOUND);
     b->rows_len = 0;
     return push_entries(L, b, cc_store_history(b->store, kind, id, limit, on_entry, b));
 }

@@ -10,7 +10,7 @@ local task = require "task"
 local M = {}
 
 local PAUSE = 0.5 -- seconds between two readings under load, so that a busy log is read in pages
-local PAGE = 1000
+local PAGE, BYTES = 1000, 1048576
 
 local acts = {
   session_ended = function(id, data) credentials.revoke(("%s/session:%s"):format(id, data.session), "signed out") end,
@@ -28,7 +28,7 @@ local acts = {
 }
 
 local function read(after)
-  local entries = assert(store.log { after = after, limit = PAGE })
+  local entries = assert(store.log { after = after, limit = PAGE, bytes = BYTES })
   for _, e in ipairs(entries) do
     local act = e.kind == "user" and acts[e.type]
     if act then act(e.id, e.data ~= "" and json.decode(e.data) or {}) end

@@ -17,6 +17,7 @@ function M.type_fault(name)
 end
 
 local function path_fault(path)
+  if path:find("//", 1, true) or #path > 1 and path:sub(-1) == "/" then return "a path without // and a last / expected" end
   for part in path:gmatch("[^/]+") do
     if part == ".." or part == "." then return "a path without . and .. expected" end
   end
@@ -41,7 +42,16 @@ local function key_fault(text)
   if not key then return err.message end
 end
 
-local text_map = { "map", of = { "string", max = 4096 }, max = 100 }
+-- Every version of a record keeps what it had, so there is an end to it.
+local function too_large(most)
+  return function(map)
+    local n = 0
+    for k, v in pairs(map) do n = n + #k + #v end
+    if n > most then return ("at most %d bytes in all expected, not %d"):format(most, n) end
+  end
+end
+
+local text_map = { "map", of = { "string", max = 4096 }, max = 100, check = too_large(65536) }
 local id_text = { "string", min = 1, max = 64, pattern = "^[%w_.-]+$", hint = "an id" }
 
 M.volume = {
@@ -58,7 +68,7 @@ M.create = {
   location = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a location" },
   provider = { "string", one_of = { "local", "mock" } },
   ports = { "list", of = { "integer", min = 1, max = 65535 } },
-  env = { "map", key = "^[%a_][%w_]*$", of = { "string", max = 32768 } },
+  env = { "map", key = "^[%a_][%w_]*$", of = { "string", max = 32768 }, check = too_large(131072) },
   cmd = { "list", of = { "string", max = 32768 } },
   volumes = { "list", max = M.MAX_VOLUMES, of = { "object", fields = M.volume }, check = volumes_fault },
   vpc_id = id_text, subnet_id = id_text,

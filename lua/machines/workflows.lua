@@ -109,9 +109,11 @@ local function done(rec)
   rec.error = nil
 end
 
--- A start or create that was cancelled, and undone, leaves a machine that is off; any other failure is an ERROR.
+-- A start or create that was cancelled, and undone, leaves a machine that is off; any other failure is an ERROR. A start of
+-- what ran leaves it running.
 local function failed_to_start(rec, op, err, undone)
   if err.code ~= "cancelled" or not undone then return failed(rec, op, err) end
+  if op.input.was == "RUNNING" then return record.enter(rec, "RUNNING") end
   record.enter(rec, "STOPPED")
   if #rec.queue == 0 then rec.desired = "STOPPED" end
 end
@@ -127,18 +129,28 @@ workflow.define("create", {
   finish = is_running, fail = failed_to_start,
 })
 
+-- What a start has to take back: nothing where the machine ran before it was asked for.
+local function stop_again(x)
+  if x.op.input.was == "RUNNING" then return true end
+  return stop(x)
+end
+
 local starting = {
   subject = "instance", cancel = true, begin = entering "STARTING",
   refuses = function(rec) return rec.status == "DELETED" and "the machine was deleted meanwhile" or nil end,
-  steps = { { name = "start", run = brief(start), done = note_info, undo = stop } },
+  steps = { { name = "start", run = brief(start), done = note_info, undo = stop_again } },
   finish = is_running, fail = failed_to_start,
 }
 workflow.define("start", starting)
 
--- The same, asked by nobody: a machine that should run was found not to.
+-- The same, asked by nobody: a machine that should run was found not to. Only who cancels it wants it off: one that could
+-- not be started now may come up by itself, and the sweeps see to the rest.
 local recovering = {}
 for k, v in pairs(starting) do recovering[k] = v end
-recovering.steps = { { name = "start", run = brief(start), done = note_info, undo = stop } }
+recovering.steps = { { name = "start", run = brief(start), done = note_info, undo = function(x)
+  if x.op.outcome ~= "cancelled" then return true end
+  return stop(x)
+end } }
 workflow.define("recover", recovering)
 
 workflow.define("stop", {
@@ -198,7 +210,7 @@ local function set_type(rec, name)
 end
 
 workflow.define("resize", {
-  subject = "instance", cancel = true, event = "resized",
+  subject = "instance", cancel = true, undone_to_yield = true, event = "resized",
   steps = off_and_on {
     name = "change", run = function() return true end, undo = function() return true end,
     done = function(rec, _, op) set_type(rec, op.input.type) end,
@@ -239,7 +251,7 @@ local function detach_volume(x)
 end
 
 workflow.define("attach", {
-  subject = "instance", cancel = true, event = "attached",
+  subject = "instance", cancel = true, undone_to_yield = true, event = "attached",
   steps = off_and_on {
     name = "attach", run = attach_volume, undo = detach_volume,
     done = function(rec, _, op) rec.volumes = with_volume(rec.volumes, op.input.volume) end,
@@ -249,7 +261,7 @@ workflow.define("attach", {
 })
 
 workflow.define("detach", {
-  subject = "instance", cancel = true, event = "detached",
+  subject = "instance", cancel = true, undone_to_yield = true, event = "detached",
   steps = off_and_on {
     name = "detach", run = detach_volume, undo = attach_volume,
     done = function(rec, _, op) rec.volumes = without(rec.volumes, op.input.volume.id) end,

@@ -3,6 +3,7 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
+const http = require('node:http');
 const path = require('node:path');
 const { spawn } = require('node:child_process');
 const { Server, until, temp, binary } = require('../lib/cchost.js');
@@ -216,7 +217,7 @@ test('events are the owner\'s and the operator\'s; a silent stream says somethin
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
   try {
     await until(() => { assert.strictEqual(child.exitCode, null, errors); return /listening \d+\n/.test(out); }, 'listening');
-    const s = Object.assign(new Server(), { port: Number(/listening (\d+)/.exec(out)[1]) });
+    const s = Object.assign(new Server(), { client: http, port: Number(/listening (\d+)/.exec(out)[1]) });
     const as = (user, method, where, body) => s.call(method, where, body, { 'X-API-Key': undefined, 'X-User': user });
     const follow = (user, where) => Stream.open(s.port, where, { 'X-User': user });
 
@@ -247,4 +248,31 @@ test('events are the owner\'s and the operator\'s; a silent stream says somethin
     assert.strictEqual(await exited, 0, errors);
     assert.doesNotMatch(errors, /left open|level=error/);
   }
+});
+
+test('one page of large entries held up the process and took gigabytes', async (t) => {
+  const s = await Server.start({ provider: 'mock' });
+  t.after(() => s.stop());
+  const { body: m } = await s.call('POST', '/instances?wait=30', {});
+  const big = (n) => ({ env: Object.fromEntries(Array.from({ length: 4 }, (_, i) => [`E${i}`, String(n % 10).repeat(30000)])) });
+  for (let n = 0; n < 60; n++) assert.strictEqual((await s.call('PATCH', `/instances/${m.id}`, big(n))).status, 200);
+  for (const where of [`/instances/${m.id}/events?limit=1000`, '/events?limit=1000', `/instances/${m.id}/events?limit=1000&order=newest`]) {
+    const seqs = [];
+    let next = where;
+    let pages = 0;
+    while (next) {
+      const page = await s.call('GET', next);
+      assert.ok(page.text.length < 3 << 20, `${page.text.length} bytes`);
+      seqs.push(...page.body.filter((e) => e.id === m.id).map((e) => e.seq));
+      next = /<([^>]+)>; rel="next"/.exec(page.headers.link || '')?.[1];
+      pages++;
+    }
+    assert.ok(pages > 3, `${pages} pages`);
+    assert.strictEqual(new Set(seqs).size, seqs.length);
+    const sorted = seqs.slice().sort((a, b) => (where.includes('newest') ? b - a : a - b));
+    assert.deepStrictEqual(seqs, sorted);
+    assert.ok(seqs.length >= 60, `${seqs.length} entries`);
+  }
+  const all = (await s.call('PATCH', `/instances/${m.id}`, { env: Object.fromEntries(Array.from({ length: 9 }, (_, i) => [`E${i}`, 'x'.repeat(30000)])) }));
+  assert.deepStrictEqual([all.status, all.body.field], [400, 'env'], all.text);
 });

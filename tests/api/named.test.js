@@ -215,3 +215,54 @@ test('the comparison of many machines would not end with the server', async (t) 
   await s.again('status={latency_ms=60000}');
   for (let i = 0; i < 300; i++) await s.call('GET', '/healthz'); // the comparison has begun by then
 });
+
+// ---- found by review
+
+test('a start of a machine that runs, and that fails or is cancelled, stopped it', async (t) => {
+  const s = await serve(t, 'start={fail=1,code="invalid"}', { sweep_seconds: 1 });
+  const m = await create(s, { name: 'up' });
+  await reaches(s, m, 'RUNNING');
+  assert.strictEqual((await s.call('POST', `/instances/${m.id}/start`)).status, 502);
+  await reaches(s, m, 'RUNNING'); // the sweep finds that it runs
+  assert.strictEqual(s.effects(m, 'stop').filter((l) => l.changed).length, 0);
+  await remove(s, m);
+  const slow = await serve(t, 'start={latency_ms=2000}');
+  const n = await create(slow, { name: 'up' });
+  await reaches(slow, n, 'RUNNING');
+  const asked = await slow.call('POST', `/instances/${n.id}/start?wait=0`);
+  const cancelled = await slow.call('POST', `${asked.headers.location}/cancel`);
+  assert.deepStrictEqual([cancelled.status, cancelled.body.state], [200, 'cancelled'], cancelled.text);
+  assert.deepStrictEqual([(await read(slow, n)).status, (await read(slow, n)).desired], ['RUNNING', 'RUNNING']);
+  assert.strictEqual(slow.effects(n, 'stop').filter((l) => l.changed).length, 0);
+  await remove(slow, n);
+});
+
+test('a machine that is to run, and could not be started, stayed off for ever', async (t) => {
+  const s = await serve(t, 'start={fail=1,code="invalid"}', { sweep_seconds: 1 });
+  const m = await create(s);
+  await reaches(s, m, 'RUNNING');
+  assert.strictEqual((await s.call('POST', `/instances/${m.id}/stop`)).body.status, 'STOPPED');
+  assert.strictEqual((await s.call('POST', `/instances/${m.id}/start`)).status, 502);
+  await reaches(s, m, 'RUNNING');
+  await remove(s, m);
+});
+
+for (const [verb, mock] of [['attach', 'attach={after=1,code="limit",retry_after_ms=3000}'], ['detach', 'detach={fail=1,after=true,code="limit",retry_after_ms=3000}']]) {
+  test(`${verb} that took effect and gave way left record and provider at odds for ever`, async (t) => {
+    const s = await serve(t, mock);
+    const m = await create(s, verb === 'detach' ? { volumes: [{ id: 'vol', path: '/d' }] } : {});
+    await reaches(s, m, 'RUNNING');
+    const where = `/instances/${m.id}/volumes`;
+    const asked = verb === 'attach' ? await s.call('POST', `${where}?wait=0`, { id: 'vol', path: '/d' }) : await s.call('DELETE', `${where}/vol?wait=0`);
+    assert.strictEqual(asked.status, 202, asked.text);
+    await until(async () => (await s.call('GET', asked.headers.location)).body.attempts > 1, 'a try has failed');
+    const stop = await s.call('POST', `/instances/${m.id}/stop?wait=20`);
+    assert.deepStrictEqual([stop.status, stop.body.status], [200, 'STOPPED'], stop.text);
+    assert.strictEqual((await s.call('GET', asked.headers.location)).body.state, 'superseded');
+    const rec = await read(s, m);
+    const there = s.machines().find((x) => x.short === m.short);
+    assert.deepStrictEqual(rec.volumes.map((v) => v.id), there.volumes.map((v) => v.id), 'they agree');
+    assert.strictEqual(rec.volumes.length, verb === 'detach' ? 1 : 0, 'as if it had not been asked');
+    await remove(s, m);
+  });
+}

@@ -151,6 +151,10 @@ class Checker {
       shorts.add(r.short);
       if (r.status === 'RUNNING' && !runs) return this.differ(`${r.id} is RUNNING, at the provider ${there ? `${there.half} half-made, running ${there.running}` : 'absent'}`);
       if (r.status === 'STOPPED' && there?.running) return this.differ(`${r.id} is STOPPED and runs at the provider`);
+      const volumes = (list) => list.map((v) => `${v.id}:${v.path}`).sort().join(' ');
+      if (['RUNNING', 'STOPPED'].includes(r.status) && there && volumes(r.volumes) !== volumes(there.volumes)) {
+        return this.differ(`${r.id} has the volumes ${volumes(r.volumes)}, at the provider ${volumes(there.volumes)}`);
+      }
       if (!SETTLED.includes(r.status)) return this.differ(`${r.id} is ${r.status} again`);
     }
     for (const short of machines.keys()) if (!shorts.has(short)) return this.differ(`cc-${short} is at the provider and in no list`);

@@ -44,7 +44,7 @@ t.test("judge: what follows from a record and a state", function()
     { "STOPPED", "STOPPED", "absent", nil }, { "STOPPED", "STOPPED", "running", "stop" },
     { "DELETED", "DELETED", "absent", nil }, { "DELETED", "DELETED", "stopped", "cleanup" },
     { "ERROR", "DELETED", "absent", "delete" }, { "ERROR", "DELETED", "running", "delete" },
-    { "ERROR", "RUNNING", "running", "adopt" }, { "ERROR", "RUNNING", "stopped", nil },
+    { "ERROR", "RUNNING", "running", "adopt" }, { "ERROR", "RUNNING", "stopped", "recover" },
     { "ERROR", "STOPPED", "running", "stop" }, { "ERROR", "STOPPED", "stopped", "adopt" }, { "ERROR", "STOPPED", "absent", nil },
     { "RUNNING", "RUNNING", "starting", "recover", 3600 }, { "ERROR", "RUNNING", "starting", nil },
     { "STOPPED", "STOPPED", "starting", "stop", 3600 }, { "STARTING", "RUNNING", "absent", nil },

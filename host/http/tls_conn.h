@@ -35,6 +35,8 @@ struct cc_tls_conn {
     struct cc_certs *certs; /* since the first record */
     mbedtls_ssl_context ssl;
     struct cc_job job;
+    int result; /* of the handshake's step; the thread's, like the next two */
+    bool set_up, alerted;
     struct cc_tls_bytes in; /* ciphertext that waits */
     size_t whole;           /* of it, in whole records: what a handshake may see */
     struct cc_tls_bytes out;
@@ -47,9 +49,9 @@ struct cc_tls_conn {
     size_t resting;
     struct cc_tls_flight *flight; /* the one with the owner's bytes */
     unsigned flights, refs;
-    int result, end; /* of the handshake's step; what the owner will read in the end, 0: nothing yet */
+    int end; /* what the owner will read in the end; 0: nothing yet */
     uint8_t phase;
-    bool set_up, alerted, reading, under_reads, pumping, posted, said_end, shut, told;
+    bool reading, under_reads, pumping, posted, said_end, shut, told;
 };
 
 static inline struct cc_tls_conn *cc_tls_conn_of(const struct cc_sock *s) { return (struct cc_tls_conn *)s->layer; }

@@ -58,8 +58,7 @@ class Server {
     this.port = Number(port);
     const seen = this.how.wrap ? `/proc/${this.child.pid}/root` : '/';
     this.key = env.API_KEY || fs.readFileSync(path.join(seen, this.dir, 'api_key'), 'utf8').trim();
-    this.client = scheme === 'https' ? https : http;
-    this.agent = new this.client.Agent({ keepAlive: true, maxSockets: 200, ca: this.how.ca });
+    this.agent = new (scheme === 'https' ? https : http).Agent({ keepAlive: true, maxSockets: 200, ca: this.how.ca });
   }
 
   spawn(command, args, env) {
@@ -83,7 +82,7 @@ class Server {
     }, `the server says ${pattern}`, 60);
   }
 
-  get url() { return `${this.scheme}://127.0.0.1:${this.port}`; }
+  get url() { return `${this.scheme || 'http'}://127.0.0.1:${this.port}`; }
 
   // -> {status, headers, text, body}
   call(method, where, body, headers = {}) {
@@ -92,7 +91,7 @@ class Server {
       const h = { 'X-API-Key': this.key, ...headers };
       for (const k of Object.keys(h)) if (h[k] === undefined) delete h[k];
       if (text !== undefined) h['Content-Length'] = Buffer.byteLength(text);
-      const req = this.client.request({ host: '127.0.0.1', port: this.port, method, path: where, headers: h, agent: this.agent }, (res) => {
+      const req = (this.scheme === 'https' ? https : http).request({ host: '127.0.0.1', port: this.port, method, path: where, headers: h, agent: this.agent }, (res) => {
         const parts = [];
         res.on('data', (d) => parts.push(d));
         res.on('error', reject);

@@ -31,6 +31,9 @@ function temp() {
 }
 
 class Server {
+  scheme = 'http';
+  client = http;
+
   // settings: { provider: 'mock', ... } as command line settings. dir is kept when given.
   // how: { env, wrap, ca } - more environment; a command that executes the server, whose files may then be elsewhere;
   // the certificate that its own is signed by, where it speaks TLS.

@@ -81,6 +81,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llh
 # is called, and nothing in it may need Lua, LMDB or curl.
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
+SCRIPT_SRC := $(wildcard lua/scripts/*.sh)
 
 .PHONY: all run test asan check bench install clean fuzz format deps-fuzz
 all: deps-build
@@ -109,9 +110,9 @@ $(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h)
 	@echo "  LINK $@"; $(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
 
 # Everything that the binary carries: Lua by module name, programs by file name (host/script/carried.h).
-$(O)/carried.S: $(LUA_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
+$(O)/carried.S: $(LUA_SRC) $(SCRIPT_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
 	@mkdir -p $(@D)
-	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) > $@
+	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) $(SCRIPT_SRC) > $@
 $(O)/carried.o: $(O)/carried.S
 	@$(CC) -fPIE -c -o $@ $<
 

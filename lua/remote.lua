@@ -66,8 +66,9 @@ local function key_of_host(settings, server)
 end
 
 function M.credential(settings, server, token_file)
-  local token, err = sys.env("CCHOST_TOKEN")
+  local token = sys.env("CCHOST_TOKEN")
   if token_file then
+    local err
     token, err = word_of(token_file)
     if not token then return nil, err end
   end
@@ -75,8 +76,7 @@ function M.credential(settings, server, token_file)
     if not token:match("^[%w%p]+$") then return errors.fail("invalid", "CCHOST_TOKEN: one word expected") end
     return { Authorization = "Bearer " .. token }
   end
-  local key
-  key, err = key_of_host(settings, server)
+  local key, err = key_of_host(settings, server)
   if not key then return nil, err end
   return { ["X-API-Key"] = key }
 end

@@ -22,8 +22,9 @@ MAKEFLAGS += --no-builtin-rules
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
 RUN_PKGS   := passt
-TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd
-CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
+TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd \
+              busybox-static original-awk bsdutils
+CHECK_PKGS := clang-tidy clang-format cppcheck lua-check shellcheck
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
 
@@ -174,9 +175,9 @@ testssl: deps-test
 # ---------------------------------------------------------------- checks
 C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 LUA_ALL := $(shell git ls-files '*.lua' 2>/dev/null)
-.PHONY: check-format check-tidy check-cppcheck check-lua
+.PHONY: check-format check-tidy check-cppcheck check-lua check-shell
 check: deps-check
-	@$(MAKE) --no-print-directory -j$$(nproc) -k check-format check-cppcheck check-lua check-tidy
+	@$(MAKE) --no-print-directory -j$$(nproc) -k check-format check-cppcheck check-lua check-shell check-tidy
 	@echo "check: nothing found"
 check-format:
 	clang-format --dry-run --Werror $(C_ALL)
@@ -186,6 +187,9 @@ check-cppcheck:
 	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
 check-lua:
 	luacheck --quiet --codes $(LUA_ALL)
+check-shell:
+	shellcheck lua/scripts/*.sh
+	shellcheck --severity=warning $(filter-out lua/scripts/%,$(shell git ls-files '*.sh' .ci/run tests/run tests/bench/run))
 check-tidy:
 	@echo "clang-tidy, $(words $(filter-out tests/%,$(filter %.c,$(C_ALL)))) files"
 	@printf '%s\n' $(filter-out tests/%,$(filter %.c,$(C_ALL))) | xargs -P$$(nproc) -n4 sh -c \

@@ -21,7 +21,8 @@ Typed at the beginning of a line:
   ~.   leaves; what runs on the machine goes on when its terminal is zellij's or tmux's
   ~~   is one ~
 
-When standard input is no terminal it is typed as it comes, without these two, and Ctrl-D at its end.
+When standard input is no terminal it is typed as it comes, without these two, and Ctrl-D at its end until the shell
+has ended, too.
 
   --url=URL          where the server is: http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH; else CCHOST_URL, else
                      the address that serve has on this host
@@ -105,6 +106,12 @@ local function hello()
   return json.encode(text)
 end
 
+-- Ctrl-D, again and again: one that comes while a shell sets its terminal up is lost, and another program may be in front
+-- of the shell.
+local function type_end(s)
+  while s.send("0\4") do task.sleep(1) end
+end
+
 -- Passes on what is typed until it ends, or until the person leaves.
 local function pass_input(s)
   local typed = s.raw and escape.new() or function(bytes) return bytes, false end
@@ -116,7 +123,7 @@ local function pass_input(s)
     end
     if bytes == "" then
       if s.raw then return s.ws:close(1000, "the terminal has gone") end
-      return s.send("0\4")
+      return type_end(s)
     end
     local out, leave = typed(bytes)
     if out ~= "" and not s.send("0" .. out) then return end

@@ -132,7 +132,8 @@ test('stopped from outside it gives the terminal back, and takes it again when i
 test('a fault of a script that has made the terminal raw restores it', async (t) => {
   const dir = temp();
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
-  const endings = { 'error("on purpose")': 1, 'require("script").quit(3)': 3, 'os.exit(4)': 4, 'return 5': 5 };
+  const endings = { 'error("on purpose")': 1, 'require("script").quit(3)': 3, 'return 5': 5 };
+  if (process.env.V !== 'asan') endings['os.exit(4)'] = 4; // it leaves everything as it is, which the sanitizer calls a leak
   for (const [line, code] of Object.entries(endings)) {
     fs.writeFileSync(path.join(dir, 'x.lua'), `require("tty").raw()\nrequire("sys").stdout("ready> ")\nrequire("tty").read()\n${line}\n`);
     const p = await Pty.run([binary, path.join(dir, 'x.lua')], { env: env() });

@@ -1,7 +1,8 @@
 /* modules.c - see modules.h. */
 #include "host/script/modules.h"
 
-/* clang-format off: one line a module */
+/* One line a module. */
+/* clang-format off */
 const luaL_Reg cc_modules[] = {
     { "task", luaopen_cc_task },
     { "json", luaopen_cc_json },

@@ -1,7 +1,7 @@
 -- Where the server is that a tool talks to, and who we are there.
 --
 --   server, err = remote.server(settings, url)
---       url: given on the command line, or nil; then CCHOST_URL, then the address that `serve` has with these settings.
+--       url: given on the command line, or nil; then CCHOST_URL, then where `serve` is with these settings
 --       server = {name = for people, base = "http[s]://HOST[:PORT][/PATH]", unix = path or nil, near = it is on this host}
 --   headers, err = remote.credential(settings, server, token_file)
 --       the token in token_file, or CCHOST_TOKEN, as Bearer; else API_KEY, or DATA_DIR/api_key for a server on this host
@@ -29,12 +29,20 @@ end
 
 local everywhere = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
+-- The server that has these settings. With TLS it is called as its certificate calls it.
 local function from_settings(settings)
   local at = settings.LISTEN_ADDR
   if at.unix then return from_url("unix:" .. at.unix) end
+  local tls = settings.TLS_CERT ~= nil
+  if tls and settings.BASE_URL then
+    local server, err = from_url(settings.BASE_URL)
+    if server then server.near = true end
+    return server, err
+  end
   if at.port == 0 then return errors.fail("invalid", "LISTEN_ADDR names no port; say where the server is with --url=") end
   local host = everywhere[at.host] or at.host
-  return from_url(("http://%s:%d"):format(host:find(":", 1, true) and "[" .. host .. "]" or host, at.port))
+  if host:find(":", 1, true) then host = "[" .. host .. "]" end
+  return from_url(("%s://%s:%d"):format(tls and "https" or "http", host, at.port))
 end
 
 function M.server(settings, url)

@@ -194,6 +194,19 @@ test('who is not let in is told why', async () => {
   }
 });
 
+test('without --url it goes where serve is with these settings', async () => {
+  const port = String(s.port);
+  const here = { CCHOST_URL: '' };
+  assert.strictEqual((await piped('exit 0\n', ['box', `--listen-addr=127.0.0.1:${port}`], here)).code, 0);
+  assert.strictEqual((await piped('exit 0\n', ['box'], { ...here, LISTEN_ADDR: `0.0.0.0:${port}` })).code, 0);
+  await refused(1, /cannot reach unix:\/nowhere: /, ['box'], { ...here, LISTEN_ADDR: 'unix:/nowhere' });
+  await refused(2, /names no port; say where the server is with --url=/, ['box', '--listen-addr=127.0.0.1:0'], here);
+  const pair = certificate(fs.mkdtempSync(path.join(s.dir, 'own-')));
+  const tls_settings = { ...here, TLS_CERT: pair.cert, TLS_KEY: pair.key, LISTEN_ADDR: `127.0.0.1:${port}` };
+  await refused(1, new RegExp(`cannot reach https://127\\.0\\.0\\.1:${port}: `), ['box'], tls_settings);
+  await refused(1, /cannot reach https:\/\/localhost:1: /, ['box'], { ...tls_settings, BASE_URL: 'https://localhost:1' });
+});
+
 test('an account comes by its token, from a file or the environment', async (t) => {
   const ann = await person(s, 'ann@example.org');
   const made = await ann.call('POST', '/instances?wait=60', { name: 'hers' });
@@ -239,7 +252,7 @@ test('over a unix socket', async (t) => {
 });
 
 test('over TLS, whose certificate is looked at', async (t) => {
-  const pair = certificate(s.dir, 'front');
+  const pair = certificate(fs.mkdtempSync(path.join(s.dir, 'front-')));
   const listener = tls.createServer({ cert: fs.readFileSync(pair.cert), key: fs.readFileSync(pair.key), ALPNProtocols: ['h2', 'http/1.1'] });
   const { port } = await front(t, listener, { port: 0, host: '127.0.0.1' });
   const url = `--url=https://localhost:${port}`;

@@ -7,7 +7,7 @@ const http = require('node:http');
 const path = require('node:path');
 const { spawn } = require('node:child_process');
 const { temp, root, until } = require('../lib/cchost.js');
-const { Mail, certificate, body: textOf } = require('../lib/smtp.js');
+const { MailServer } = require('../lib/smtp.js');
 const { Pty } = require('../lib/pty.js');
 const { start, person, as } = require('../access/people.js');
 const { shells, shell, run, seen_in_arguments } = require('./shells.js');
@@ -112,17 +112,15 @@ test('what is an argument would be seen', async () => {
 });
 
 test('a magic link comes by mail; its token, or all of it, signs in', async (t) => {
-  const dir = home();
-  const pair = certificate(dir);
-  const mail = await Mail.start({ ...pair, user: 'me', password: 'pa55-of-the-mail-server' });
-  const posting = await start({ smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: pair.cert, smtp_from: 'x <noreply@example.org>' },
+  const mail = await MailServer.start({ user: 'me', password: 'pa55-of-the-mail-server' });
+  const posting = await start({ smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: mail.ca, smtp_from: 'x <noreply@example.org>' },
     null, { env: { SMTP_PASSWORD: 'pa55-of-the-mail-server' } });
   t.after(async () => { await posting.stop(); await mail.stop(); });
   for (const name of shells) {
     const cc = tool(name, posting.url);
     is(await cc('login', 'ann@example.org'), 0, 'Magic link sent to ann@example.org.\nOpen it, or run: claude-cloud verify TOKEN\n');
     assert.ok(!fs.existsSync(cc.file));
-    const link = /https?:\/\/\S+/.exec(textOf(await mail.next()))[0];
+    const link = /https?:\/\/\S+/.exec((await mail.next()).text)[0];
     const token = new URL(link).searchParams.get('token');
     if (name === 'dash') is(await cc('verify', link), 0, 'Logged in successfully.\n');
     else is(await cc.with({ input: `${token}\n` }, 'verify'), 0, 'Logged in successfully.\n', 'Token: ');

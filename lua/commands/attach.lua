@@ -35,7 +35,10 @@ Exit codes: 0 the shell ended well or you left, 1 it did not or the connection f
 
 local OPEN_SECONDS = 60 -- a machine that is starting is waited for
 
-local function say(format, ...) io.stderr:write("cchost: ", format:format(...):gsub("%c", "?"), "\n") end
+-- What others have written, without what could steer a terminal.
+local function plain(text) return (text:gsub("%c", "?"):gsub("\194[\128-\159]", "?")) end
+
+local function say(format, ...) io.stderr:write("cchost: ", plain(format:format(...)), "\n") end
 
 -- ---- opening
 
@@ -46,7 +49,7 @@ end
 -- What the server has said, as a sentence.
 local function said(err)
   local body = err.body and json.decode(err.body)
-  return type(body) == "table" and type(body.error) == "string" and body.error or "status " .. err.status
+  return type(body) == "table" and type(body.error) == "string" and plain(body.error) or "status " .. err.status
 end
 
 local refusals = {

@@ -4,6 +4,7 @@ const test = require('node:test');
 const assert = require('node:assert');
 const crypto = require('node:crypto');
 const fs = require('node:fs');
+const http = require('node:http');
 const net = require('node:net');
 const path = require('node:path');
 const tls = require('node:tls');
@@ -191,6 +192,27 @@ test('who is not let in is told why', async () => {
   await refused(1, /nowhere/, ['box', '--token-file=/nowhere']);
   for (const args of [[], ['a', 'b'], ['box', '--bad'], ['box', '--url=ftp://x'], ['box', '--url=http://a@b/'], ['box', '--url=http://a?b'], ['box', '--url']]) {
     await refused(2, /^cchost: /, args);
+  }
+});
+
+test('what a server answers instead is told, and steers no terminal', async (t) => {
+  let answer;
+  const server = http.createServer();
+  server.on('upgrade', (req, socket) => socket.end(`HTTP/1.1 ${answer[0]} x\r\nContent-Length: ${Buffer.byteLength(answer[1])}\r\nConnection: close\r\n\r\n${answer[1]}`));
+  await new Promise((r) => server.listen(0, '127.0.0.1', r));
+  t.after(() => new Promise((r) => server.close(r)));
+  const url = `--url=http://127.0.0.1:${server.address().port}`;
+  for (const [status, body, want] of [
+    [502, '{"error":"cannot reach the machine","code":"unavailable"}', 'the machine cannot be reached: cannot reach the machine'],
+    [503, '<html>', 'the machine cannot be reached: status 503'],
+    [429, '{"error":"rate limit exceeded"}', 'the server refused: rate limit exceeded'],
+    [302, '', 'the server refused: status 302'],
+    [403, '{"error":"\\u001b[31mno\\n"}', 'not allowed: ?[31mno?'],
+    [404, '{"error":5}', 'box: status 404'],
+  ]) {
+    answer = [status, body];
+    const r = await piped('', ['box', url]);
+    assert.deepStrictEqual([r.code, r.out, r.err], [1, '', `cchost: ${want}\n`]);
   }
 });
 

@@ -125,7 +125,7 @@ static void open_it(struct cc_ws_dial *d)
         rest = cc_xmalloc(rest_len);
         memcpy(rest, d->in + d->head_len, rest_len);
     }
-    uv_read_stop(&d->sock->stream); /* uv would keep the old callback */
+    cc_sock_read_stop(d->sock); /* uv would keep the old callback */
     ws = cc_ws_adopt(d->loop, d->sock, rest, rest_len, &d->ws, &d->events, d->arg);
     d->sock = NULL;
     d->done(d->arg, ws, NULL, NULL);
@@ -209,7 +209,7 @@ static void on_reached(void *arg, struct cc_sock *s, const struct cc_err *err)
     if (cc_sock_send(s, &buf, 1, on_sent) < 0)
         fail_with(d, CC_E_UNAVAILABLE, "the server closed the connection");
     else
-        uv_read_start(&s->stream, cc_sock_alloc, on_read);
+        cc_sock_read_start(s, cc_sock_alloc, on_read);
 }
 
 /* ---------------------------------------------------------------- the request */

@@ -292,6 +292,22 @@ test('over TLS, whose certificate is looked at', async (t) => {
   await refused(1, /cannot reach https:\/\/127\.0\.0\.1:\d+: /, ['box', `--url=https://127.0.0.1:${s.port}`, `--ca=${pair.cert}`]);
 });
 
+test('to a server that speaks TLS itself, whose settings say so', async (t) => {
+  const dir = temp();
+  const pair = certificate(dir);
+  const own = await Server.start({ tls_cert: pair.cert, tls_key: pair.key, terminal_command: 'PS1="ready> " TERM=dumb exec bash --norc' }, null, { ca: fs.readFileSync(pair.cert) });
+  t.after(async () => { await own.stop(); fs.rmSync(dir, { recursive: true, force: true }); });
+  const r = await own.call('POST', '/instances?wait=60', { name: 'box' });
+  assert.strictEqual(r.body.status, 'RUNNING', r.text);
+  const settings = { CCHOST_URL: '', DATA_DIR: own.dir, LISTEN_ADDR: `127.0.0.1:${own.port}`, TLS_CERT: pair.cert, TLS_KEY: pair.key };
+  for (const more of [{}, { BASE_URL: `https://localhost:${own.port}` }]) {
+    const x = await piped('stty -echo; seq 1 50000; exit 0\n', ['box', `--ca=${pair.cert}`], { ...settings, ...more });
+    assert.strictEqual(x.code, 0, x.err);
+    assert.strictEqual(x.out.match(/^\d+(?=\r$)/gm).length, 50000);
+  }
+  await refused(1, /cannot reach https:\/\/127\.0\.0\.1:\d+: SSL certificate problem/, ['box'], settings);
+});
+
 test('nothing remains at the server', async () => {
   await until(async () => (await s.call('GET', '/instances/box/stats')).body.clients === 0, 'no client is left');
 });

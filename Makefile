@@ -22,8 +22,9 @@ MAKEFLAGS += --no-builtin-rules
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
 RUN_PKGS   := passt
-TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd
-CHECK_PKGS := clang-tidy clang-format cppcheck lua-check
+TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd \
+              busybox-static original-awk bsdutils
+CHECK_PKGS := clang-tidy clang-format cppcheck lua-check shellcheck
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
 
@@ -81,6 +82,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llh
 # is called, and nothing in it may need Lua, LMDB or curl.
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
+SCRIPT_SRC := $(wildcard lua/scripts/*.sh)
 
 .PHONY: all run test asan check bench install clean fuzz format deps-fuzz
 all: deps-build
@@ -109,9 +111,9 @@ $(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h)
 	@echo "  LINK $@"; $(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
 
 # Everything that the binary carries: Lua by module name, programs by file name (host/script/carried.h).
-$(O)/carried.S: $(LUA_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
+$(O)/carried.S: $(LUA_SRC) $(SCRIPT_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
 	@mkdir -p $(@D)
-	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) > $@
+	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) $(SCRIPT_SRC) > $@
 $(O)/carried.o: $(O)/carried.S
 	@$(CC) -fPIE -c -o $@ $<
 
@@ -173,9 +175,9 @@ testssl: deps-test
 # ---------------------------------------------------------------- checks
 C_ALL := $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 LUA_ALL := $(shell git ls-files '*.lua' 2>/dev/null)
-.PHONY: check-format check-tidy check-cppcheck check-lua
+.PHONY: check-format check-tidy check-cppcheck check-lua check-shell
 check: deps-check
-	@$(MAKE) --no-print-directory -j$$(nproc) -k check-format check-cppcheck check-lua check-tidy
+	@$(MAKE) --no-print-directory -j$$(nproc) -k check-format check-cppcheck check-lua check-shell check-tidy
 	@echo "check: nothing found"
 check-format:
 	clang-format --dry-run --Werror $(C_ALL)
@@ -185,6 +187,9 @@ check-cppcheck:
 	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
 check-lua:
 	luacheck --quiet --codes $(LUA_ALL)
+check-shell:
+	shellcheck lua/scripts/*.sh
+	shellcheck --severity=warning $(filter-out lua/scripts/%,$(shell git ls-files '*.sh' .ci/run tests/run tests/bench/run))
 check-tidy:
 	@echo "clang-tidy, $(words $(filter-out tests/%,$(filter %.c,$(C_ALL)))) files"
 	@printf '%s\n' $(filter-out tests/%,$(filter %.c,$(C_ALL))) | xargs -P$$(nproc) -n4 sh -c \

@@ -10,6 +10,7 @@ M.version = "0.1.0"
 -- name, arguments, what it does; a command's own help says the rest
 local commands = {
   { "serve", "[--SETTING=VALUE ...]", "the control plane (make run does this)" },
+  { "attach", "ID", "a terminal on a machine" },
   { "instances", "[ID]", "the machines, or one" },
   { "operations", "[ID]", "the work that is under way or was, or one piece of it" },
   { "log", "[--follow] [...]", "what happened; --verify proves that it is whole" },

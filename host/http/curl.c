@@ -21,6 +21,8 @@ static const struct {
     { "curl_easy_strerror", offsetof(struct cc_curl, easy_strerror) },
     { "curl_easy_pause", offsetof(struct cc_curl, easy_pause) },
     { "curl_easy_perform", offsetof(struct cc_curl, easy_perform) },
+    { "curl_easy_send", offsetof(struct cc_curl, easy_send) },
+    { "curl_easy_recv", offsetof(struct cc_curl, easy_recv) },
     { "curl_multi_init", offsetof(struct cc_curl, multi_init) },
     { "curl_multi_cleanup", offsetof(struct cc_curl, multi_cleanup) },
     { "curl_multi_setopt", offsetof(struct cc_curl, multi_setopt) },

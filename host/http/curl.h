@@ -1,7 +1,7 @@
 /* curl.h - libcurl, loaded at the first use.
  *
  * A host that never calls out does not pay its 8 MiB and 4 ms.  The functions
- * that client.c and smtp.c use, under their own names without "curl_".  [loop]
+ * that we use, under their own names without "curl_".  [loop]
  */
 #ifndef CC_HTTP_CURL_H
 #define CC_HTTP_CURL_H
@@ -23,6 +23,8 @@ struct cc_curl {
     __typeof__(curl_easy_strerror) *easy_strerror;
     __typeof__(curl_easy_pause) *easy_pause;
     __typeof__(curl_easy_perform) *easy_perform;
+    __typeof__(curl_easy_send) *easy_send;
+    __typeof__(curl_easy_recv) *easy_recv;
     __typeof__(curl_multi_init) *multi_init;
     __typeof__(curl_multi_cleanup) *multi_cleanup;
     __typeof__(curl_multi_setopt) *multi_setopt;

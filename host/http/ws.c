@@ -15,9 +15,10 @@
 #include "host/sys/clock.h"
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
+#include "host/sys/random.h"
 
 struct cc_ws {
-    struct cc_upgrade up; /* first: stop() casts */
+    struct cc_upgrade up; /* first: stop() casts; of a client's end it has no server */
     struct cc_sock *sock;
     struct cc_ws_events e;
     void *arg;
@@ -35,7 +36,7 @@ struct cc_ws {
     int kind; /* of the message under way; 0: none */
     int code; /* what on_close will say */
     uint8_t reason_len, ctl_len;
-    bool in_frame, busy, paused, closing, finished, heard, pinged, want_drain, eof;
+    bool client, in_frame, busy, paused, closing, finished, heard, pinged, want_drain, eof;
     uint8_t ctl[125];
     char reason[125];
 };
@@ -48,7 +49,8 @@ static void ws_free(struct cc_ws *ws)
 {
     cc_timer_stop(ws->timer);
     cc_sock_close(ws->sock);
-    cc_upgrade_end(&ws->up);
+    if (!ws->client)
+        cc_upgrade_end(&ws->up);
     free(ws->msg);
     free(ws->in);
     free(ws);
@@ -97,11 +99,33 @@ static void on_sent(void *owner, int status)
         ws->e.on_drain(ws->arg);
 }
 
+/* What a client sends is masked, with a key that is new for each frame. */
+static int send_masked(struct cc_ws *ws, int op, const void *data, size_t len)
+{
+    char *frame = cc_xmalloc(14 + len);
+    uint8_t key[4];
+    uv_buf_t buf;
+    size_t head;
+    int rc;
+
+    cc_random(key, sizeof(key));
+    head = cc_ws_head_put((uint8_t *)frame, op, true, len, key);
+    if (len)
+        memcpy(frame + head, data, len);
+    cc_ws_mask(frame + head, len, key, 0);
+    buf = uv_buf_init(frame, (unsigned)(head + len));
+    rc = cc_sock_send(ws->sock, &buf, 1, on_sent);
+    free(frame);
+    return rc;
+}
+
 static int send_frame(struct cc_ws *ws, int op, const void *data, size_t len)
 {
     uint8_t head[14];
     uv_buf_t bufs[2];
 
+    if (ws->client)
+        return send_masked(ws, op, data, len);
     bufs[0] = uv_buf_init((char *)head, (unsigned)cc_ws_head_put(head, op, true, len, NULL));
     bufs[1] = uv_buf_init((char *)data, (unsigned)len);
     return cc_sock_send(ws->sock, bufs, len ? 2 : 1, on_sent);
@@ -192,8 +216,8 @@ static void on_frame(struct cc_ws *ws)
 {
     const struct cc_ws_frame *f = &ws->frame;
 
-    if (!f->masked) {
-        fail(ws, 1002, "unmasked frame");
+    if (f->masked == ws->client) {
+        fail(ws, 1002, ws->client ? "masked frame" : "unmasked frame");
         return;
     }
     if (f->op >= CC_WS_CLOSE) {
@@ -265,7 +289,8 @@ static size_t on_payload(struct cc_ws *ws, char *p, size_t n)
     size_t take = ws->left < n ? (size_t)ws->left : n;
     bool control = ws->frame.op >= CC_WS_CLOSE;
 
-    cc_ws_mask(p, take, ws->frame.key, ws->frame.len - ws->left);
+    if (ws->frame.masked)
+        cc_ws_mask(p, take, ws->frame.key, ws->frame.len - ws->left);
     ws->left -= take;
     if (control) {
         memcpy(ws->ctl + ws->ctl_len, p, take);
@@ -354,10 +379,11 @@ static void stop(struct cc_upgrade *up, bool now)
     lost(ws);
 }
 
-static struct cc_ws *ws_new(const struct cc_ws_opts *o, const struct cc_ws_events *e, void *arg)
+static struct cc_ws *ws_new(uv_loop_t *loop, const struct cc_ws_opts *o, const struct cc_ws_events *e, void *arg)
 {
     struct cc_ws *ws = cc_xcalloc(1, sizeof(*ws));
 
+    ws->loop = loop;
     ws->e = *e;
     ws->arg = arg;
     ws->o = *o;
@@ -371,6 +397,21 @@ static struct cc_ws *ws_new(const struct cc_ws_opts *o, const struct cc_ws_event
     if (!o->close_ms)
         ws->o.close_ms = 3000;
     ws->up.stop = stop;
+    ws->paused = true;
+    return ws;
+}
+
+struct cc_ws *cc_ws_adopt(uv_loop_t *loop, struct cc_sock *sock, char *rest, size_t rest_len,
+                          const struct cc_ws_opts *o, const struct cc_ws_events *e, void *arg)
+{
+    struct cc_ws *ws = ws_new(loop, o, e, arg);
+
+    ws->client = true;
+    ws->sock = sock;
+    sock->handle.data = ws;
+    ws->in = rest;
+    ws->in_len = rest_len;
+    ws->timer = cc_timer_start(loop, ws->o.ping_ms, on_time, ws);
     return ws;
 }
 
@@ -395,8 +436,7 @@ int cc_ws_open(struct cc_req *r, const struct cc_ws_opts *o, const struct cc_ws_
     rc = cc_reply_head(r, 101, h, h[2].name.p ? 3 : 2, FRAMING_NONE, 0, &head);
     if (rc < 0)
         return rc;
-    ws = ws_new(o, e, arg);
-    ws->loop = r->server->loop;
+    ws = ws_new(r->server->loop, o, e, arg);
     ws->sock = cc_req_take(r, &ws->up, &rest, &rest_len);
     ws->sock->handle.data = ws;
     buf = uv_buf_init((char *)head, (unsigned)rc);
@@ -404,7 +444,6 @@ int cc_ws_open(struct cc_req *r, const struct cc_ws_opts *o, const struct cc_ws_
     ws->timer = cc_timer_start(ws->loop, ws->o.ping_ms, on_time, ws);
     ws->in = rest; /* used at the first resume, like all input */
     ws->in_len = rest_len;
-    ws->paused = true;
     *out = ws;
     return 0;
 }

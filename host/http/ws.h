@@ -1,4 +1,4 @@
-/* ws.h - the server's end of a WebSocket.
+/* ws.h - one end of a WebSocket: the server's, or the client's once ws_dial.h has opened it.
  *
  * Takes a connection over from HTTP and gives whole messages; pings are
  * answered, text is checked, closing is the full handshake with a deadline.
@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
 #include "host/http/req.h"
 #include "host/http/ws_frame.h"
@@ -41,6 +42,12 @@ int cc_ws_open(struct cc_req *r, const struct cc_ws_opts *o, const struct cc_ws_
                struct cc_ws **out);
 /* Answers 400 or 426 after cc_ws_open said `rc`. [ends] r */
 void cc_ws_refuse(struct cc_req *r, int rc);
+
+/* The client's end, on a socket whose upgrade has been agreed on; it owns the socket now, and `rest` (malloc, may be
+ * NULL): bytes that came behind the answer. Nothing is read until cc_ws_resume. */
+struct cc_sock;
+struct cc_ws *cc_ws_adopt(uv_loop_t *loop, struct cc_sock *sock, char *rest, size_t rest_len,
+                          const struct cc_ws_opts *o, const struct cc_ws_events *e, void *arg);
 
 /* 0: gone. 1: some of it is queued. CC_E_FULL: not taken, the queue is full. CC_E_IO: closing. */
 int cc_ws_send(struct cc_ws *ws, int kind, const void *data, size_t len);

@@ -399,6 +399,7 @@ static const luaL_Reg server_methods[] = { { "addr", l_addr },   { "stats", l_st
 
 static const luaL_Reg http_lib[] = { { "serve", l_serve },
                                      { "request", cc_lua_http_request },
+                                     { "websocket", cc_lua_http_websocket },
                                      { "close_streams", cc_lua_close_streams },
                                      { "close_streams_of", cc_lua_close_streams_of },
                                      { "streams", cc_lua_streams },

@@ -2,13 +2,15 @@
  *
  *   sys.env(name) -> string | nil      sys.environ() -> {NAME = value}
  *   sys.pid()  sys.uid()  sys.cpus()  sys.isatty(fd)  sys.arch()
- *   sys.signal("TERM"|"INT"|"HUP"|"USR1"|"USR2", fn)   fn runs in a task each time; nil takes it back
+ *   sys.signal("TERM"|"INT"|"HUP"|"USR1"|"USR2"|"WINCH", fn)   fn runs in a task each time; nil takes it back
  *   sys.kill(pid, "TERM"|"KILL"|0)     -> true | nil, err
  *   sys.run{argv..., input=, timeout=seconds, dir=, env={NAME=value}, max=bytes}   [yields]
  *       -> {exit=, stdout=, stderr=} | nil, err     (argv[1] is found in PATH; never a shell)
+ *   sys.carried(name) -> bytes of a file that the binary carries, or nil
  *   true | nil, err = sys.stdout(text) written whole to standard output; code "cancelled": nobody reads it any more.
  *       It blocks the loop until a slow reader has taken all, as long as that takes: for commands, not for servers
  */
+#include "host/script/carried.h"
 #include "host/script/task.h"
 #include "host/script/vm.h"
 #include "host/sys/clock.h"
@@ -80,6 +82,16 @@ static int l_arch(lua_State *L)
     return 1;
 }
 
+static int l_carried(lua_State *L)
+{
+    const struct cc_carried *c = cc_carried_find(luaL_checkstring(L, 1));
+
+    if (!c)
+        return 0;
+    lua_pushlstring(L, c->data, c->len);
+    return 1;
+}
+
 /* Whether to write again after this failure: interrupted, or a pipe that is full and does not block. */
 static bool wait_for_stdout(int failure)
 {
@@ -120,8 +132,8 @@ static const struct {
     const char *name;
     int num;
 } signals[] = {
-    { "TERM", SIGTERM }, { "INT", SIGINT },   { "HUP", SIGHUP },
-    { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "KILL", SIGKILL },
+    { "TERM", SIGTERM }, { "INT", SIGINT },     { "HUP", SIGHUP },   { "USR1", SIGUSR1 },
+    { "USR2", SIGUSR2 }, { "WINCH", SIGWINCH }, { "KILL", SIGKILL },
 };
 
 static int signal_number(lua_State *L, int idx)
@@ -132,7 +144,7 @@ static int signal_number(lua_State *L, int idx)
     for (i = 0; i < sizeof(signals) / sizeof(*signals); i++)
         if (strcmp(signals[i].name, name) == 0)
             return signals[i].num;
-    return luaL_argerror(L, idx, "TERM, INT, HUP, USR1, USR2 or KILL expected");
+    return luaL_argerror(L, idx, "TERM, INT, HUP, USR1, USR2, WINCH or KILL expected");
 }
 
 struct watcher {
@@ -383,7 +395,8 @@ static int l_run(lua_State *L)
 static const luaL_Reg sys_lib[] = { { "env", l_env },   { "environ", l_environ }, { "pid", l_pid },
                                     { "uid", l_uid },   { "cpus", l_cpus },       { "isatty", l_isatty },
                                     { "arch", l_arch }, { "signal", l_signal },   { "kill", l_kill },
-                                    { "run", l_run },   { "stdout", l_stdout },   { NULL, NULL } };
+                                    { "run", l_run },   { "stdout", l_stdout },   { "carried", l_carried },
+                                    { NULL, NULL } };
 
 int luaopen_cc_sys(lua_State *L)
 {

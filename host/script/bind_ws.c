@@ -2,6 +2,9 @@
  *
  *   ws | nil, err = req:websocket{protocol=, max_message=, ping=seconds}
  *       the request has ended either way: a refused one was answered 400, 426 or 503
+ *   ws | nil, err = http.websocket{url=, unix=path, headers=, subprotocol=, timeout=seconds, ca=file,
+ *                                  max_message=, ping=seconds}   [yields]
+ *       the client's end. err.status and err.body (at most 16 KiB) when the server answered something else
  *   data, kind | nil, err = ws:recv()        [yields] kind "text" or "binary"; err.code "closed"
  *                                            with close_code and reason
  *   true | nil, err = ws:send(data, kind)    [yields] while the peer reads slowly; kind "text" (default)
@@ -15,7 +18,9 @@
 #include <string.h>
 
 #include "host/http/ws.h"
+#include "host/http/ws_dial.h"
 #include "host/script/http.h"
+#include "host/script/vm.h"
 #include "host/sys/mem.h"
 
 #define WS_META "cchost.http.websocket"
@@ -32,13 +37,32 @@ struct socket {
     int code; /* once closed */
     char reason[124];
     int holds, self; /* tasks that wait; the registry's anchor meanwhile */
+    /* a client's end only: no server would close it when the VM ends */
+    struct cc_ws_dial *dial; /* while it is being opened; reader waits for that */
+    struct socket *next;     /* of the clients' ends that are open */
+    bool listed;
 };
 
-static void hold(lua_State *L, struct socket *s)
+static struct socket *clients;
+
+static void unlist(struct socket *s)
+{
+    struct socket **at = &clients;
+
+    if (!s->listed)
+        return;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    s->listed = false;
+}
+
+/* The userdata is at `idx`. */
+static void hold(lua_State *L, int idx, struct socket *s)
 {
     if (s->holds++)
         return;
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, idx);
     s->self = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
@@ -94,6 +118,7 @@ static void on_close(void *arg, int code, const char *reason, size_t len)
     struct cc_task *reader = s->reader, *writer = s->writer;
 
     s->ws = NULL;
+    unlist(s);
     s->code = code;
     if (len >= sizeof(s->reason))
         len = sizeof(s->reason) - 1;
@@ -171,7 +196,7 @@ static int l_recv(lua_State *L)
     if (!s->ws)
         return push_closed(L, s);
     s->reader = t;
-    hold(L, s);
+    hold(L, 1, s);
     cc_task_park(t, cancel_recv, s);
     return lua_yield(L, 0);
 }
@@ -201,7 +226,7 @@ static int l_send(lua_State *L)
     s->out_len = len;
     s->out_kind = kind;
     s->writer = t;
-    hold(L, s);
+    hold(L, 1, s);
     cc_task_park(t, cancel_send, s);
     return lua_yield(L, 0);
 }
@@ -223,6 +248,7 @@ static int l_gc(lua_State *L)
 {
     struct socket *s = socket_at(L);
 
+    unlist(s);
     if (s->ws)
         cc_ws_drop(s->ws);
     free(s->data);
@@ -230,9 +256,21 @@ static int l_gc(lua_State *L)
     return 0;
 }
 
+static const struct cc_ws_events events = { on_message, on_close, on_drain };
+
+/* On top of the stack. */
+static struct socket *new_socket(lua_State *L)
+{
+    struct socket *s = lua_newuserdata(L, sizeof(*s));
+
+    memset(s, 0, sizeof(*s));
+    luaL_getmetatable(L, WS_META);
+    lua_setmetatable(L, -2);
+    return s;
+}
+
 int cc_lua_req_websocket(lua_State *L)
 {
-    static const struct cc_ws_events events = { on_message, on_close, on_drain };
     struct cc_lua_req *q = cc_lua_req_at(L);
     struct cc_ws_opts o = { 0 };
     struct socket *s;
@@ -255,10 +293,7 @@ int cc_lua_req_websocket(lua_State *L)
         return cc_lua_fail(L, CC_E_IO, "the request has ended");
     if (q->waiter || cc_req_started(q->r))
         return luaL_error(L, "req:websocket: the request is in use");
-    s = lua_newuserdata(L, sizeof(*s));
-    memset(s, 0, sizeof(*s));
-    luaL_getmetatable(L, WS_META);
-    lua_setmetatable(L, -2);
+    s = new_socket(L);
     r = q->r;
     rc = cc_ws_open(r, &o, &events, s, &s->ws);
     q->r = NULL;
@@ -270,6 +305,127 @@ int cc_lua_req_websocket(lua_State *L)
     return cc_lua_fail(L, rc, "not a WebSocket upgrade that can be served");
 }
 
+/* ---------------------------------------------------------------- the client's end */
+
+static int push_refusal(lua_State *L, const struct cc_ws_answer *answer, const struct cc_err *err)
+{
+    cc_push_err(L, err);
+    if (answer) {
+        lua_pushinteger(L, answer->status);
+        lua_setfield(L, -2, "status");
+        lua_pushlstring(L, answer->body, answer->body_len);
+        lua_setfield(L, -2, "body");
+    }
+    return 2;
+}
+
+static void on_dialled(void *arg, struct cc_ws *ws, const struct cc_ws_answer *answer, const struct cc_err *err)
+{
+    struct socket *s = arg;
+    struct cc_task *t = s->reader;
+    lua_State *co = cc_task_stack(t);
+
+    s->dial = NULL;
+    s->reader = NULL;
+    if (!ws) {
+        cc_task_wake(t, push_refusal(co, answer, err));
+        release(co, s);
+        return;
+    }
+    s->ws = ws;
+    s->listed = true;
+    s->next = clients;
+    clients = s;
+    lua_rawgeti(co, LUA_REGISTRYINDEX, s->self);
+    cc_task_wake(t, 1);
+    release(co, s);
+    cc_ws_resume(ws); /* a message that is there already waits for recv */
+}
+
+static void cancel_dial(void *op)
+{
+    struct socket *s = op;
+    struct cc_task *t = s->reader;
+
+    cc_ws_dial_cancel(s->dial);
+    s->dial = NULL;
+    s->reader = NULL;
+    release(cc_task_stack(t), s);
+}
+
+/* A field of the table at 1; it stays on the stack, which anchors a string. */
+static const char *opt_text(lua_State *L, const char *name)
+{
+    size_t len;
+    const char *s;
+
+    lua_getfield(L, 1, name);
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "http.websocket: %s must be a string", name);
+    s = lua_tolstring(L, -1, &len);
+    if (s && strlen(s) != len)
+        luaL_error(L, "http.websocket: %s holds a NUL", name);
+    return s;
+}
+
+static lua_Number opt_seconds(lua_State *L, const char *name)
+{
+    lua_Number v;
+
+    lua_getfield(L, 1, name);
+    v = lua_tonumber(L, -1);
+    if ((!lua_isnil(L, -1) && !lua_isnumber(L, -1)) || v < 0 || v > (1 << 30))
+        luaL_error(L, "http.websocket: %s must be a number that is not negative", name);
+    lua_pop(L, 1);
+    return v;
+}
+
+int cc_lua_http_websocket(lua_State *L)
+{
+    struct cc_hdr headers[CC_LUA_HEADERS];
+    struct cc_ws_dial_opts o = { .events = &events, .headers = headers, .done = on_dialled };
+    struct cc_task *t;
+    struct cc_err err;
+    struct socket *s;
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    o.url = opt_text(L, "url");
+    if (!o.url)
+        return luaL_error(L, "http.websocket: url must be given");
+    o.unix_path = opt_text(L, "unix");
+    o.ca_file = opt_text(L, "ca");
+    o.protocol = opt_text(L, "subprotocol");
+    o.timeout_ms = (uint32_t)(opt_seconds(L, "timeout") * 1000);
+    o.ws.ping_ms = (uint32_t)(opt_seconds(L, "ping") * 1000);
+    o.ws.max_message = (size_t)opt_seconds(L, "max_message");
+    lua_getfield(L, 1, "headers");
+    o.n_headers = cc_lua_headers(L, lua_gettop(L), headers);
+    t = cc_task_need(L, "http.websocket");
+    s = new_socket(L);
+    o.arg = s;
+    s->dial = cc_ws_dial(cc_vm_loop(L), cc_vm_pool(L), &o, &err);
+    if (!s->dial)
+        return cc_push_err(L, &err);
+    s->reader = t;
+    hold(L, lua_gettop(L), s);
+    cc_task_park(t, cancel_dial, s);
+    return lua_yield(L, 0);
+}
+
+/* The program ends: nobody will read what they still say. */
+static void close_clients(void *arg)
+{
+    (void)arg;
+    while (clients) {
+        struct socket *s = clients;
+
+        unlist(s);
+        cc_ws_drop(s->ws);
+        s->ws = NULL;
+    }
+}
+
 static const luaL_Reg methods[] = { { "recv", l_recv }, { "send", l_send }, { "close", l_close }, { NULL, NULL } };
 
 void cc_lua_ws_open(lua_State *L)
@@ -278,4 +434,5 @@ void cc_lua_ws_open(lua_State *L)
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
+    cc_vm_at_close(L, close_clients, NULL);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # carry.sh FILE...: assembler text on stdout that puts the files into the binary, with the table
 # cc_carried[] (carried.h) over them. lua/a/b.lua is named "lua:a.b", policies/p.lua "lua:policies.p", any other file by
-# its base name.
+# its base name: lua/scripts/s.sh is "s.sh".
 set -euo pipefail
 echo '.section .rodata'
 i=0 table=

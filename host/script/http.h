@@ -53,6 +53,7 @@ int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls);
 
 int cc_lua_req_proxy(lua_State *L);     /* bind_proxy.c */
 int cc_lua_req_websocket(lua_State *L); /* bind_ws.c */
+int cc_lua_http_websocket(lua_State *L);
 int cc_lua_http_request(lua_State *L);  /* bind_http_client.c */
 void cc_lua_ws_open(lua_State *L);      /* makes the metatable */
 int cc_lua_close_streams(lua_State *L); /* bind_proxy.c */

@@ -1,17 +1,23 @@
 /* modules.c - see modules.h. */
 #include "host/script/modules.h"
 
-const luaL_Reg cc_modules[] = { { "task", luaopen_cc_task },
-                                { "json", luaopen_cc_json },
-                                { "time", luaopen_cc_time },
-                                { "sys", luaopen_cc_sys },
-                                { "fs", luaopen_cc_fs },
-                                { "log", luaopen_cc_log },
-                                { "crypto", luaopen_cc_crypto },
-                                { "jwt", luaopen_cc_jwt },
-                                { "limiter", luaopen_cc_limiter },
-                                { "smtp", luaopen_cc_smtp },
-                                { "store", luaopen_cc_store },
-                                { "http", luaopen_cc_http },
-                                { "provider", luaopen_cc_provider },
-                                { NULL, NULL } };
+/* One line a module. */
+/* clang-format off */
+const luaL_Reg cc_modules[] = {
+    { "task", luaopen_cc_task },
+    { "json", luaopen_cc_json },
+    { "time", luaopen_cc_time },
+    { "sys", luaopen_cc_sys },
+    { "tty", luaopen_cc_tty },
+    { "fs", luaopen_cc_fs },
+    { "log", luaopen_cc_log },
+    { "crypto", luaopen_cc_crypto },
+    { "jwt", luaopen_cc_jwt },
+    { "limiter", luaopen_cc_limiter },
+    { "smtp", luaopen_cc_smtp },
+    { "store", luaopen_cc_store },
+    { "http", luaopen_cc_http },
+    { "provider", luaopen_cc_provider },
+    { NULL, NULL },
+};
+/* clang-format on */

@@ -9,6 +9,7 @@ int luaopen_cc_task(lua_State *L);
 int luaopen_cc_json(lua_State *L);
 int luaopen_cc_time(lua_State *L);
 int luaopen_cc_sys(lua_State *L);
+int luaopen_cc_tty(lua_State *L);
 int luaopen_cc_fs(lua_State *L);
 int luaopen_cc_log(lua_State *L);
 int luaopen_cc_crypto(lua_State *L);

@@ -123,6 +123,23 @@ function req:proxy(o) end
 ---@return http.websocket|nil, table|nil err   the request has been answered either way
 function req:websocket(o) end
 
+---@class http.websocket_options
+---@field url string               ws, wss, http or https://HOST[:PORT][/PATH][?QUERY]; no redirects are followed
+---@field unix? string             dial this socket instead of the URL's host
+---@field headers? table<string, string|string[]>
+---@field subprotocol? string      offered, and then demanded
+---@field timeout? number          seconds until it is open (10)
+---@field ca? string               a file of authorities to trust instead of the system's
+---@field max_message? integer     bytes (1 MiB)
+---@field ping? number             seconds of silence until a ping, and again until we give up (30)
+
+---Opens a WebSocket as its client. [yields]
+---@param o http.websocket_options
+---@return http.websocket|nil, table|nil err
+---codes: invalid, unavailable, timeout, denied (also the certificate), not_found, state, limit, unsupported, cancelled;
+---err.status and err.body (at most 16 KiB) when the server answered something else
+function http.websocket(o) end
+
 ---@class http.websocket
 local ws = {}
 ---[yields]

@@ -278,6 +278,6 @@ test('check prints the graph of statuses, and refuses what would not hold', () =
   const dot = ok(dir, 'check', '--dot');
   assert.match(dot, /^digraph statuses \{\n[\s\S]* {2}STOPPED -> STARTING \[label="start"\]\n[\s\S]*\}\n$/);
   refused(1, /statuses: NOWHERE does not accept stop/, dir, 'check', '--status-seconds={NOWHERE=3}');
-  refused(1, /--log-level: one of/, dir, 'check', '--log-level=loud');
+  refused(1, /--log-level \(command line\): one of/, dir, 'check', '--log-level=loud');
   assert.ok(!fs.existsSync(path.join(dir, 'data')), 'it opens nothing');
 });

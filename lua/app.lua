@@ -98,12 +98,16 @@ local function call(route, req)
   return status, type(body) == "table" and json.encode(body) or body, headers
 end
 
--- The same for a request that carries an Idempotency-Key.
-local function call_once(route, req, key, text)
-  local http = req.http
-  local said = ("%s %s?%s\n%s"):format(http:method(), http:path(), http:query() or "", text or "")
-  local who = req.actor.user or "operator"
-  local ticket, answer, err = idempotency.begin(who, key, crypto.hex(crypto.sha256(said)))
+-- The query without `wait`, which says how long the answer may be held and not what is asked for.
+local function asked(text)
+  if not text then return "" end
+  return (("&" .. text):gsub("&wait=[^&]*", ""))
+end
+
+-- Runs perform(req) for a request that carries an Idempotency-Key, unless that was done already. `said`: its body.
+local function once(http, route, req, key, said, perform)
+  local text = ("%s %s?%s\n%s"):format(http:method(), http:path(), asked(http:query()), said or "")
+  local ticket, answer, err = idempotency.begin(req.actor.user or "operator", key, crypto.hex(crypto.sha256(text)))
   if err then return error_answer(http, err) end
   if answer then
     local headers = answer.headers or {}
@@ -117,7 +121,7 @@ local function call_once(route, req, key, text)
     return error_answer(http, berr)
   end
   req.actor.idempotent = ticket
-  local ok, status, body, headers = xpcall(call, debug.traceback, route, req)
+  local ok, status, body, headers = xpcall(perform, debug.traceback, route, req)
   ticket:finish(ok and status ~= true and status or nil, body, headers)
   if not ok then error(status, 0) end
   return status, body, headers
@@ -154,26 +158,33 @@ local function admit(http, options)
   return actor, headers
 end
 
+-- Finds the object that the path names and calls the handler. -> status, body (text), headers | true
+local function perform(route, req)
+  local kind = route.options.object
+  if kind then
+    local id, text = object_of(req.actor, kind, req.id)
+    if not id then return error_answer(req.http, text) end
+    req.id, req.text = id, text
+  end
+  return call(route, req)
+end
+
 local function handle(http, method, route, actor, first, second)
   local options = route.options
-  local id, text, body, said = first, nil, nil, nil
-  if options.object then
-    id, text = object_of(actor, options.object, first)
-    if not id then return error_answer(http, text) end
-  end
+  local body, said
   if options.body and options.body ~= "raw" then
     body, said = read_body(http, options)
     if not body then return error_answer(http, said) end
   end
-  local req = { http = http, actor = actor, body = body, id = id, text = text, second = second }
+  local req = { http = http, actor = actor, body = body, id = first, second = second }
   if method ~= "GET" then
     local expects, err = M.if_match(http)
     if expects == false then return error_answer(http, err) end
     if actor then req.actor = setmetatable({ expects = expects }, { __index = actor }) end
   end
   local key = actor and method == "POST" and http:header("idempotency-key")
-  if key then return call_once(route, req, key, said) end
-  return call(route, req)
+  if key then return once(http, route, req, key, said, perform) end
+  return perform(route, req)
 end
 
 local function joined(headers, more)

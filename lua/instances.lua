@@ -303,6 +303,7 @@ function M.patch(actor, key, change)
   return edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "changed") end
     for k, v in pairs(change) do rec[k] = v end
+    if not record.differs(old, rec) then return end
     local taken = rec.name ~= old.name and name_taken(tx, rec)
     if taken then return nil, taken end
     record.save(tx, old, rec, "changed", by(actor))

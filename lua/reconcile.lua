@@ -178,13 +178,14 @@ end
 
 -- ---- one sweep
 
+local LISTED_MS = 60000
 local good = {} -- [provider] = when it was last listed, RFC 3339
 
 -- Its machines' records were true at the last good list; before this process had one, when the provider's record says.
 local function lost(name, err)
   M.counters.failures = M.counters.failures + 1
   local known = store.get("provider", name)
-  local since = good[name] or known and known.since or now_text()
+  local since = good[name] or known and (known.listed_at or known.since) or now_text()
   if not freshness.since(name) then
     log.error("reconcile", "the provider's machines cannot be listed", { provider = name, error = tostring(err), since = since })
   end
@@ -196,12 +197,25 @@ local function lost(name, err)
   end)
 end
 
+-- When it was last listed, for a process that begins while it cannot be; now and then, and not as an event: nothing has
+-- changed.
+local function note_listed(name, known)
+  if known.listed_at and time.now() - time.parse(known.listed_at) < LISTED_MS then return end
+  store.update(function(tx)
+    local rec = tx:get("provider", name)
+    if not rec then return true end
+    rec.listed_at = good[name]
+    tx:put("provider", name, rec)
+    return true
+  end)
+end
+
 local function found(name)
   if freshness.since(name) then log.info("reconcile", "the provider can be listed again", { provider = name }) end
   freshness.found(name)
   good[name] = now_text()
   local known = store.get("provider", name)
-  if known and known.ok then return end
+  if known and known.ok then return note_listed(name, known) end
   update_provider(name, function(rec, tx)
     if not known then return tx:put("provider", name, rec) and nil end -- the first time: nothing has changed
     rec.ok, rec.error, rec.since = true, nil, good[name]

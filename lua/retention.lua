@@ -73,14 +73,38 @@ local function remember(walk, seq)
   end)
 end
 
+-- The time of an entry. One that is later than now was written while a clock was ahead; it must not stand in the way of
+-- all that follow until that time has come, so it counts as old as the next one that can be believed.
+local function clock(now)
+  local known, at = 0, 0 -- of the entries up to `known`
+  return function(e)
+    if e.at <= now then return e.at end
+    if e.seq <= known then return at end
+    known, at = e.seq, now
+    local page
+    repeat
+      page = assert(store.log { after = known, limit = PAGE })
+      for _, x in ipairs(page) do
+        known = x.seq
+        if x.at <= now then
+          at = x.at
+          return at
+        end
+      end
+    until #page < PAGE
+    return at
+  end
+end
+
 -- Gives each page of entries not later than `horizon` to fn(entries) -> true, or a sequence to stop before, or nil, err.
 -- How far it came is remembered under `walk`. -> true | nil, err
-local function each_page(walk, horizon, fn)
+local function each_page(walk, now, horizon, fn)
   local after = progress()[walk]
+  local time_of = clock(now)
   while true do
     local entries = {}
     for _, e in ipairs(assert(store.log { after = after, limit = PAGE })) do
-      if e.at > horizon then break end
+      if time_of(e) > horizon then break end
       entries[#entries + 1] = e
     end
     if #entries == 0 then return true end
@@ -118,8 +142,8 @@ local function purge(tx, entries)
   return n, true
 end
 
-local function purge_machines(horizon, counts)
-  return each_page("tombstones", horizon, function(entries)
+local function purge_machines(now, horizon, counts)
+  return each_page("tombstones", now, horizon, function(entries)
     local deleted = only(entries, says_deleted)
     if #deleted == 0 then return true end
     local n, stop = store.update(function(tx) return purge(tx, deleted) end)
@@ -210,8 +234,8 @@ local function trim_page(entries, counts)
   return true
 end
 
-local function trim_log(horizon, counts)
-  return each_page("log", horizon, function(entries) return trim_page(entries, counts) end)
+local function trim_log(now, horizon, counts)
+  return each_page("log", now, horizon, function(entries) return trim_page(entries, counts) end)
 end
 
 -- ---- all of it
@@ -223,14 +247,14 @@ function M.run(now)
   local s = M.settings
   local counts, err = { purged = 0, trimmed = 0 }
   local ok
-  ok, err = purge_machines(now - s.tombstone_days * DAY, counts)
+  ok, err = purge_machines(now, now - s.tombstone_days * DAY, counts)
   if not ok then return nil, err end
   counts.operations, err = remove_old("operation", function(op) return older(op.finished_at, now - s.operation_days * DAY) end)
   if not counts.operations then return nil, err end
   counts.answers, err = remove_old("idempotency", function(a) return older(a.at, now - idempotency.HOURS * HOUR) end)
   if not counts.answers then return nil, err end
   if s.log_days > 0 then
-    ok, err = trim_log(now - s.log_days * DAY, counts)
+    ok, err = trim_log(now, now - s.log_days * DAY, counts)
     if not ok then return nil, err end
   end
   return counts

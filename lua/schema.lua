@@ -108,7 +108,10 @@ function M.check(spec, value, prefix)
     return bad(prefix == "" and "body" or prefix:sub(1, -2), "an object expected, not " .. a(kind_of(value)))
   end
   for _, name in ipairs(sorted_names(value)) do
-    if not spec[name] then return bad(prefix .. name, "unknown field; expected: " .. table.concat(sorted_names(spec), ", ")) end
+    if not spec[name] then
+      local names = sorted_names(spec)
+      return bad(prefix .. name, "unknown field; " .. (names[1] and "expected: " .. table.concat(names, ", ") or "none expected"))
+    end
   end
   for _, name in ipairs(sorted_names(spec)) do
     local f, v = spec[name], value[name]

@@ -51,10 +51,9 @@ function M.setup(secrets)
   good, n_good = {}, 0
 end
 
--- A signed token. claims: user_id, email, purpose, jti. expires_ms: unix ms.
-function M.sign(claims, expires_ms)
-  local now = math.floor(time.now() / 1000)
-  claims.iat, claims.exp = now, math.floor(expires_ms / 1000)
+-- A signed token. claims: user_id, email, purpose, jti. Both times in unix ms.
+function M.sign(claims, issued_ms, expires_ms)
+  claims.iat, claims.exp = math.floor(issued_ms / 1000), math.floor(expires_ms / 1000)
   return signer:sign(claims)
 end
 

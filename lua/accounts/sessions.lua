@@ -24,14 +24,15 @@ M.signup = "open" -- or "closed": only those who have an account are sent links
 -- A link's token for an address (as users.address gives it). -> token | nil, err
 function M.link(address)
   local jti = crypto.token(16)
-  local ends = time.now() + credentials.link_minutes * 60000
+  local now = time.now()
+  local ends = now + credentials.link_minutes * 60000
   local ok, err = store.update(function(tx)
     expiring.put(tx, "magic_link", jti, { email = address, expires_at = time.rfc3339(ends) })
     return true
   end)
   if not ok then return nil, err end
   local user = users.resolve(address)
-  return credentials.sign({ user_id = user or "", email = address, purpose = "magic_link", jti = jti }, ends)
+  return credentials.sign({ user_id = user or "", email = address, purpose = "magic_link", jti = jti }, now, ends)
 end
 
 -- Whether a link would be sent to this address.
@@ -72,7 +73,7 @@ end
 
 local function answer(session, user)
   local token = credentials.sign({ user_id = user.id, email = user.email, purpose = "session", jti = session.id },
-    time.parse(session.expires_at))
+    time.parse(session.created_at), time.parse(session.expires_at))
   return { token = token, expires_at = session.expires_at, user = user }
 end
 

@@ -7,6 +7,7 @@ local instances = require "instances"
 local json = require "json"
 local rights = require "rights"
 local store = require "store"
+local sys = require "sys"
 local time = require "time"
 
 local M = {}
@@ -144,6 +145,20 @@ local function verify()
   return true
 end
 
+local HERE = "CCHOST_VERIFY_HERE"
+
+-- The engine trusts the pages of its file: some kinds of damage end whoever reads them. So another process reads.
+local function verify_apart(argv)
+  local line = { "/proc/self/exe", "log", env = { [HERE] = "1" }, timeout = 86400 }
+  for _, word in ipairs(argv) do line[#line + 1] = word end
+  local r = command.must(sys.run(line))
+  sys.stdout(r.stdout)
+  io.stderr:write(r.stderr)
+  if r.exit >= 0 and r.exit <= 2 then return r.exit end
+  command.fail("the store's file is damaged in its structure: reading it ended the reader (%d). What is left: the newest good "
+    .. "backup (cchost restore)", r.exit)
+end
+
 function M.run(argv)
   local options, _, settings = command.read(argv, {
     usage = USAGE,
@@ -154,6 +169,7 @@ function M.run(argv)
   })
   if options.verify and next(options, next(options)) then command.usage("--verify goes alone") end
   if options.after and options.since then command.usage("either --after or --since") end
+  if options.verify and not sys.env(HERE) then return verify_apart(argv) end
   command.open(settings)
   if options.verify then return command.must(verify()) and 0 end
   local wanted = filter(options)

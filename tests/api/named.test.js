@@ -218,6 +218,29 @@ test('the comparison of many machines would not end with the server', async (t) 
 
 // ---- found by review
 
+test('a repeat with its key was 404 once the machine was gone, and 422 with another wait', async (t) => {
+  const s = await serve(t);
+  const m = await create(s, { name: 'a' });
+  await reaches(s, m, 'RUNNING');
+  const again = (key, where) => s.call('POST', where, undefined, { 'Idempotency-Key': key });
+  const first = await again('k1', '/instances/a/stop?wait=30');
+  assert.strictEqual(first.status, 200);
+  assert.strictEqual((await again('k1', '/instances/a/stop?wait=0')).text, first.text);
+  await remove(s, m);
+  const late = await again('k1', '/instances/a/stop');
+  assert.deepStrictEqual([late.status, late.text, late.headers['idempotency-replayed']], [200, first.text, 'true']);
+});
+
+test('a change that changes nothing made a new version', async (t) => {
+  const s = await serve(t);
+  const m = await create(s, { name: 'same', labels: { a: 'b' } });
+  await reaches(s, m, 'RUNNING');
+  const before = await read(s, m);
+  for (const body of [{}, { labels: { a: 'b' } }, { name: 'same' }]) {
+    assert.strictEqual((await s.call('PATCH', `/instances/${m.id}`, body)).body.version, before.version);
+  }
+});
+
 test('a start of a machine that runs, and that fails or is cancelled, stopped it', async (t) => {
   const s = await serve(t, 'start={fail=1,code="invalid"}', { sweep_seconds: 1 });
   const m = await create(s, { name: 'up' });

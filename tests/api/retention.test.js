@@ -78,3 +78,26 @@ test('deleted machines, finished work and old data go; the chain, the bill and t
   const proof = spawnSync(binary, ['log', '--verify', `--data-dir=${dir}`], { encoding: 'utf8' });
   assert.deepStrictEqual([proof.status, /^the log is whole: /.test(proof.stdout)], [0, true], proof.stderr);
 });
+
+test('an entry of a clock that was years ahead held up all forgetting until that time', async (t) => {
+  const dir = temp();
+  const clock = new BadIo(dir);
+  const s = await Server.start({ provider: 'mock' }, dir, { env: clock.env });
+  t.after(async () => {
+    await s.stop();
+    clock.close();
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+  const live_at = async (days) => {
+    await s.stop();
+    clock.clock(days * DAY);
+    await s.launch();
+  };
+  await live_at(3650);
+  await s.running((await s.call('POST', '/instances', { name: 'ahead' })).body.id);
+  await live_at(0);
+  const { body: gone } = await s.call('POST', '/instances?wait=30', { name: 'gone' });
+  await s.call('DELETE', `/instances/${gone.id}`);
+  await live_at(60);
+  await until(async () => (await s.call('GET', `/instances/${gone.id}`)).status === 404, 'the deleted machine is forgotten');
+});

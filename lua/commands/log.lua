@@ -30,7 +30,8 @@ Prints one line per entry, oldest first: sequence, time, kind, id, type, who, wh
   --json           one JSON object a line, as GET /events gives them
 
   --verify         proves that every entry is the one that was written, and that none is missing; the first that is
-                   not is named, and the exit code is 1
+                   not is named, and the exit code is 1. Another process reads, as some damage ends who does:
+  --verify-here    the same in this one
 ]]
 
 local PAGE = 500
@@ -145,12 +146,10 @@ local function verify()
   return true
 end
 
-local HERE = "CCHOST_VERIFY_HERE"
-
 -- The engine trusts the pages of its file: some kinds of damage end whoever reads them. So another process reads.
 local function verify_apart(argv)
-  local line = { "/proc/self/exe", "log", env = { [HERE] = "1" }, timeout = 86400 }
-  for _, word in ipairs(argv) do line[#line + 1] = word end
+  local line = { "/proc/self/exe", "log", timeout = 86400 }
+  for _, word in ipairs(argv) do line[#line + 1] = word == "--verify" and "--verify-here" or word end
   local r = command.must(sys.run(line))
   sys.stdout(r.stdout)
   io.stderr:write(r.stderr)
@@ -163,15 +162,15 @@ function M.run(argv)
   local options, _, settings = command.read(argv, {
     usage = USAGE,
     options = {
-      follow = "flag", verify = "flag", json = "flag", after = "sequence", since = "time", type = "text", kind = "text",
-      instance = "text", limit = "count",
+      follow = "flag", verify = "flag", ["verify-here"] = "flag", json = "flag", after = "sequence", since = "time",
+      type = "text", kind = "text", instance = "text", limit = "count",
     },
   })
-  if options.verify and next(options, next(options)) then command.usage("--verify goes alone") end
+  if (options.verify or options["verify-here"]) and next(options, next(options)) then command.usage("--verify goes alone") end
   if options.after and options.since then command.usage("either --after or --since") end
-  if options.verify and not sys.env(HERE) then return verify_apart(argv) end
+  if options.verify then return verify_apart(argv) end
   command.open(settings)
-  if options.verify then return command.must(verify()) and 0 end
+  if options["verify-here"] then return command.must(verify()) and 0 end
   local wanted = filter(options)
   local after = print_behind(beginning(options, wanted), options.limit, wanted, options.json)
   if options.follow then follow(after, wanted, options.json) end

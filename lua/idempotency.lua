@@ -8,6 +8,7 @@
 --   ticket:begin_effect(outside)        before anything is done
 --   ticket.secret = true                the answer holds a secret: it is kept sealed
 --   ticket:claim(tx, rec, op, status)   in the update; without `op` (or with a status) the answer is the record itself
+--   ticket:answered(tx, status, body, headers)   in the update: the answer, where it is known already; body is its text
 --   ticket.claimed                      {machine =, operation =} of an earlier life, or nil
 --   ticket:finish(status, body, headers)   [yields] keeps the answer, lets the next one in; a second call does nothing
 --
@@ -110,17 +111,25 @@ end
 -- have taken place, be told that nobody knows).
 local function lasting(status) return status < 500 and status ~= 401 and status ~= 429 end
 
+-- An answer as it is kept.
+local function kept(self, answer)
+  if not self.secret then return answer end
+  return { status = answer.status, headers = answer.headers, sealed = vault.seal(answer.body, "idempotency/" .. self.id) }
+end
+
+function Ticket:answered(tx, status, body, headers)
+  local answer = kept(self, { status = status, body = body, headers = headers })
+  self.kept = body
+  tx:put("idempotency", self.id, { fingerprint = self.fingerprint, at = time.rfc3339(time.now()), answer = answer }, self.who)
+end
+
 local function keep(self, answer)
   local _, err = store.update(function(tx)
     local value = tx:get("idempotency", self.id)
     if not value or value.fingerprint ~= self.fingerprint then
       value = { fingerprint = self.fingerprint, at = time.rfc3339(time.now()) }
     end
-    value.answer = answer
-    if self.secret then
-      local sealed = vault.seal(answer.body, "idempotency/" .. self.id)
-      value.answer = { status = answer.status, headers = answer.headers, sealed = sealed }
-    end
+    value.answer = kept(self, answer)
     tx:put("idempotency", self.id, value, self.who)
     return true
   end)

@@ -33,7 +33,7 @@ local function view(token)
   }
 end
 
--- machine: the uuid of the one that it is for, or nil. -> the token's view with `token`, its text | nil, err
+-- machine: the uuid of the one that it is for, or nil. -> JSON text of the token's view with `token`, its text | nil, err
 function M.create(actor, spec, machine)
   if #spec.scopes == 0 then
     return errors.fail("invalid", "scopes: at least one of " .. table.concat(rights.scope_names, ", ") .. " expected",
@@ -50,7 +50,8 @@ function M.create(actor, spec, machine)
     return errors.fail("quota", ("%d tokens are all that you may have; revoke one first"):format(MAX_TOKENS))
   end
   local id, secret = crypto.token(8), crypto.token(32)
-  local token, terr = store.update(function(tx)
+  local text
+  local ok, terr = store.update(function(tx)
     local now = tx:now()
     local token = {
       id = id, user = actor.user, name = spec.name, hash = crypto.hex(crypto.sha256(secret)), scopes = json.array(spec.scopes),
@@ -60,12 +61,14 @@ function M.create(actor, spec, machine)
     expiring.put(tx, "token", id, token, actor.user)
     users.note(tx, actor.user, "token_created", { token = id, name = spec.name, scopes = token.scopes, instance = machine },
       users.by(actor))
-    return token
+    local out = view(token)
+    out.token = ("cct_%s_%s"):format(id, secret)
+    text = json.encode(out)
+    if actor.idempotent then actor.idempotent:answered(tx, 201, text) end
+    return true
   end)
-  if not token then return nil, terr end
-  local out = view(token)
-  out.token = ("cct_%s_%s"):format(id, secret)
-  return out
+  if not ok then return nil, terr end
+  return text
 end
 
 function M.list(user)

@@ -211,7 +211,7 @@ end
 
 -- ---- SSH keys
 
--- -> key {id, name, type, fingerprint, text, created_at} | nil, err
+-- -> JSON text of the key {id, name, type, fingerprint, key, created_at} | nil, err
 function M.add_key(actor, id, spec)
   local parsed, err = ssh_keys.parse(spec.key)
   if not parsed then return errors.fail("invalid", "key: " .. err.message, { field = "key" }) end
@@ -219,8 +219,9 @@ function M.add_key(actor, id, spec)
     id = crypto.token(6), name = spec.name or (parsed.comment ~= "" and parsed.comment:sub(1, 100) or parsed.type),
     type = parsed.type, fingerprint = parsed.fingerprint, key = parsed.text, created_at = time.rfc3339(time.now()),
   }
+  local text = json.encode(key)
   local changed
-  changed, err = edit(actor, id, "ssh_key_added", function(user)
+  changed, err = edit(actor, id, "ssh_key_added", function(user, tx)
     if #user.ssh_keys >= MAX_KEYS then
       return errors.fail("quota", ("an account has at most %d SSH keys"):format(MAX_KEYS))
     end
@@ -233,10 +234,11 @@ function M.add_key(actor, id, spec)
     end
     keys[#keys + 1] = key
     user.ssh_keys = keys
+    if actor.idempotent then actor.idempotent:answered(tx, 201, text) end
     return true
   end)
   if not changed then return nil, err end
-  return key
+  return text
 end
 
 function M.remove_key(actor, id, key_id)

@@ -37,10 +37,17 @@ app.post("/users", { scope = "operator", admin = true, body = create_fields }, f
   local address, err = users.address(req.body.email)
   if not address then return nil, err end
   req.body.email = address
-  local user
-  user, err = store.update(function(tx) return users.create(tx, req.body, users.by(req.actor)) end)
-  if not user then return nil, err end
-  return 201, user, { Location = "/users/" .. user.id, ETag = ('"%d"'):format(user.version) }
+  local text, headers
+  local ok
+  ok, err = store.update(function(tx)
+    local user, why = users.create(tx, req.body, users.by(req.actor))
+    if not user then return nil, why end
+    text, headers = json.encode(user), { Location = "/users/" .. user.id, ETag = ('"%d"'):format(user.version) }
+    if req.actor.idempotent then req.actor.idempotent:answered(tx, 201, text, headers) end
+    return true
+  end)
+  if not ok then return nil, err end
+  return 201, text, headers
 end)
 
 app.get("/users/{id}", { scope = "operator", admin = true, object = "user" }, function(req)

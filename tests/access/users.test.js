@@ -4,7 +4,7 @@ const test = require('node:test');
 const assert = require('node:assert');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
-const { until, binary } = require('../lib/cchost.js');
+const { until, binary, temp } = require('../lib/cchost.js');
 const { start, as, bearer, person, admin, apiToken } = require('./people.js');
 
 test('an account is found by its uuid, its number and its address; numbers are never given twice', async (t) => {
@@ -161,4 +161,28 @@ test('the command for accounts does what the API does', async (t) => {
   await until(async () => (await ann.call('GET', '/auth/me')).status === 401, 'and of this');
   assert.strictEqual(run('nonsense', '1').status, 2);
   assert.strictEqual(run().stdout, '');
+});
+
+test('a repeat with its key has one effect and one answer, also when the server was killed before it could keep it', async (t) => {
+  const dir = temp();
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  let s = await start({}, dir);
+  const p = await person(s, 'p@example.org');
+  spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', `${dir}/k`]);
+  const key = fs.readFileSync(`${dir}/k.pub`, 'utf8');
+  const asks = [
+    () => s.call('POST', '/users', { email: 'new@example.org' }, { 'Idempotency-Key': 'u' }),
+    () => as(s, { ...bearer(p.token), 'Idempotency-Key': 't' }, 'POST', '/auth/tokens', { name: 'x', scopes: ['billing'] }),
+    () => as(s, { ...bearer(p.token), 'Idempotency-Key': 'k' }, 'POST', '/auth/ssh-keys', { key }),
+  ];
+  const first = [];
+  for (const ask of asks) first.push(await ask());
+  assert.deepStrictEqual(first.map((r) => r.status), [201, 201, 201], first.map((r) => r.text).join());
+  await s.kill();
+  s = await start({}, dir);
+  for (const [i, ask] of asks.entries()) {
+    const r = await ask();
+    assert.deepStrictEqual([r.status, r.text, r.headers['idempotency-replayed']], [201, first[i].text, 'true']);
+  }
+  await s.stop();
 });

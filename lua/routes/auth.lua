@@ -214,14 +214,19 @@ app.post("/auth/logout", { scope = "any", user = true, body = {} }, function(req
   return 204, "", { ["Set-Cookie"] = app.no_cookie }
 end)
 
--- ---- sessions
-
-function rights.find.session(actor, id)
-  local text, owner
-  if #id <= 64 then text, owner = store.raw("session", id) end
-  if text and owner == actor.user then return id, text end
-  return errors.fail("not_found", "no such session")
+-- What is one's own and nobody else's, not an admin's either.
+local function personal(kind)
+  return function(actor, id)
+    local text, owner
+    if #id <= 64 then text, owner = store.raw(kind, id) end
+    if text and owner == actor.user then return id, text end
+    return errors.fail("not_found", "no such " .. kind)
+  end
 end
+
+rights.find.session, rights.find.token = personal "session", personal "token"
+
+-- ---- sessions
 
 local function current(actor) return actor.credential.kind == "session" and actor.credential.id or nil end
 
@@ -246,13 +251,6 @@ app.delete("/auth/sessions", { scope = "account:write", user = true }, function(
 end)
 
 -- ---- API tokens: made in a session alone, so that a token cannot breed
-
-function rights.find.token(actor, id)
-  local text, owner
-  if #id <= 64 then text, owner = store.raw("token", id) end
-  if text and owner == actor.user then return id, text end
-  return errors.fail("not_found", "no such token")
-end
 
 app.get("/auth/tokens", { scope = "account:read", user = true }, function(req)
   local list, err = tokens.list(req.actor.user)

@@ -10,22 +10,28 @@ const { Stream } = require('../lib/events.js');
 
 const DAY = 86400e3;
 
-test('deleted machines, finished work and old data go; the chain, the bill and time travel stay', async (t) => {
+// A server whose clock is so many days from now, and live_at(days), which begins it anew at another time: it looks at once
+// for what is old.
+async function life(t, days) {
   const dir = temp();
   const clock = new BadIo(dir);
-  clock.clock(-400 * DAY);
+  clock.clock(days * DAY);
   const s = await Server.start({ provider: 'mock' }, dir, { env: clock.env });
   t.after(async () => {
     await s.stop();
     clock.close();
     fs.rmSync(dir, { recursive: true, force: true });
   });
-  // A server that begins so many days from now looks at once for what is old.
-  const live_at = async (days) => {
+  const live_at = async (other) => {
     await s.stop();
-    clock.clock(days * DAY);
+    clock.clock(other * DAY);
     await s.launch();
   };
+  return { s, dir, live_at };
+}
+
+test('deleted machines, finished work and old data go; the chain, the bill and time travel stay', async (t) => {
+  const { s, dir, live_at } = await life(t, -400);
   const made = async (name) => {
     const r = await s.call('POST', '/instances', { name });
     await s.running(r.body.id);
@@ -80,20 +86,7 @@ test('deleted machines, finished work and old data go; the chain, the bill and t
 });
 
 test('an entry of a clock that was years ahead held up all forgetting until that time', async (t) => {
-  const dir = temp();
-  const clock = new BadIo(dir);
-  const s = await Server.start({ provider: 'mock' }, dir, { env: clock.env });
-  t.after(async () => {
-    await s.stop();
-    clock.close();
-    fs.rmSync(dir, { recursive: true, force: true });
-  });
-  const live_at = async (days) => {
-    await s.stop();
-    clock.clock(days * DAY);
-    await s.launch();
-  };
-  await live_at(3650);
+  const { s, live_at } = await life(t, 3650);
   await s.running((await s.call('POST', '/instances', { name: 'ahead' })).body.id);
   await live_at(0);
   const { body: gone } = await s.call('POST', '/instances?wait=30', { name: 'gone' });

@@ -57,6 +57,10 @@ end)
 app.get("/instances", { scope = "instances:read" }, function(req)
   local limit, after = app.page(req.http)
   if not limit then return nil, after end
+  if app.query(req.http, "at") then
+    return errors.fail("invalid", "at: one machine is expected (GET /instances/{id}?at=); all: cchost at TIME instances",
+      { field = "at" })
+  end
   local page = instances.list(req.actor, after, limit)
   local headers
   if page.after then

@@ -104,11 +104,21 @@ local function asked(text)
   return (("&" .. text):gsub("&wait=[^&]*", ""))
 end
 
+-- Whose keys these are: whoever may see less must not be given the answer to one who could see more.
+local function key_owner(actor)
+  return (actor.user or "operator") .. (actor.machine and "/" .. actor.machine or "") .. (actor.admin and "/admin" or "")
+end
+
 -- Runs perform(req) for a request that carries an Idempotency-Key, unless that was done already. `said`: its body.
 local function once(http, route, req, key, said, perform)
   local text = ("%s %s?%s\n%s"):format(http:method(), http:path(), asked(http:query()), said or "")
-  local ticket, answer, err = idempotency.begin(req.actor.user or "operator", key, crypto.hex(crypto.sha256(text)))
+  local ticket, answer, err = idempotency.begin(key_owner(req.actor), key, crypto.hex(crypto.sha256(text)))
   if err then return error_answer(http, err) end
+  local stands, serr = credentials.check(req.actor)
+  if not stands then
+    if ticket then ticket:finish() end
+    return error_answer(http, serr)
+  end
   if answer then
     local headers = answer.headers or {}
     headers["Idempotency-Replayed"] = "true"
@@ -175,6 +185,8 @@ local function handle(http, method, route, actor, first, second)
   if options.body and options.body ~= "raw" then
     body, said = read_body(http, options)
     if not body then return error_answer(http, said) end
+    local stands, serr = credentials.check(actor)
+    if not stands then return error_answer(http, serr) end
   end
   local req = { http = http, actor = actor, body = body, id = first, second = second }
   if method ~= "GET" then

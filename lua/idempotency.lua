@@ -4,7 +4,7 @@
 -- in the very commit that has the effect; the answer is kept when it is known. After a crash in between, the repeat
 -- finds the claim and waits for the operation that it names instead of asking again.
 --
---   ticket, answer, err = idempotency.begin(who, key, fingerprint)     exactly one of the three
+--   ticket, answer, err = idempotency.begin(who, key, fingerprint)     exactly one of the three; who: USER[/more]
 --   ticket:begin_effect(outside)        before anything is done
 --   ticket.secret = true                the answer holds a secret: it is kept sealed
 --   ticket:claim(tx, rec, op, status)   in the update; without `op` (or with a status) the answer is the record itself
@@ -80,7 +80,7 @@ function M.begin(who, key, fingerprint)
   if value and value.fingerprint ~= fingerprint then return nil, nil, mismatch() end
   if value and value.answer then return opened(id, value.answer) end
   inside[id] = { signal = task.signal(), fingerprint = fingerprint }
-  return setmetatable({ id = id, who = who, fingerprint = fingerprint, claimed = value }, Ticket)
+  return setmetatable({ id = id, who = who:match("^[^/]+"), fingerprint = fingerprint, claimed = value }, Ticket)
 end
 
 -- Before the handler runs. `outside`: its effect is in no commit, so the key is claimed ahead of it; a repeat after a

@@ -7,6 +7,8 @@ local events = require "events"
 local history = require "history"
 local instances = require "instances"
 local json = require "json"
+local log = require "log"
+local record = require "machines.record"
 local sessions = require "accounts.sessions"
 local settings = require "accounts.settings"
 local store = require "store"
@@ -54,21 +56,75 @@ local function forget_personal_data(id)
   return true
 end
 
-local function mark_deleted(actor, id)
+-- The commit that ends it. What is left to do then is in the index "user_closing" until it is done, whoever does it.
+local function mark_deleted(actor, id, with_machines)
   return store.update(function(tx)
+    local stands, why = credentials.check_in(tx, actor)
+    if not stands then return nil, why end
     local old = tx:get("user", id)
     if not old or old.status == "deleted" then return errors.fail("not_found", "no such user") end
+    local n = record.counted(tx, id)
+    if n > 0 and not with_machines then
+      return errors.fail("state", ("the account has %d machines: delete them first, or say ?machines=delete"):format(n))
+    end
     settings.forget(tx, id)
     local user = {
       id = id, number = old.number, email = json.null, name = json.null, plan = old.plan, role = "user", status = "deleted",
       ssh_keys = json.array {}, created_at = old.created_at, last_sign_in_at = json.null, deleted_at = time.rfc3339(tx:now()),
     }
     users.save(tx, old, user, "deleted", users.by(actor))
+    tx:index("user_closing", id, users.by(actor))
     return user
   end)
 end
 
--- Deletes an account. with_machines: his machines, too; without it one who has any is not deleted.
+-- Asks for the deletion of what he has. -> {operation id...} | nil, err
+local function delete_machines(id)
+  local operations = json.array {}
+  for _, m in ipairs(machines_of(id)) do
+    local rec, done, op = instances.move(instances.operator, m.id, "delete", 0)
+    if not rec then return nil, done end
+    if op then operations[#operations + 1] = op end
+  end
+  return operations
+end
+
+-- Everything that follows the end of an account; may be done again. -> {operation id...} | nil, err
+local function finish(id, by)
+  credentials.revoke(id .. "/", "the account was deleted")
+  local operations
+  for _, step in ipairs {
+    function() return credentials.end_sessions(id, by) end,
+    function() return tokens.revoke_all(id, by) end,
+    function()
+      local err
+      operations, err = delete_machines(id)
+      return operations, err
+    end,
+    function() return forget_personal_data(id) end,
+    function()
+      return store.update(function(tx)
+        tx:unindex("user_closing", id)
+        return true
+      end)
+    end,
+  } do
+    local ok, err = step()
+    if not ok then return nil, err end
+  end
+  return operations
+end
+
+-- Goes on with what a crash, or a failure, has left of deletions. serve calls it at its start and every minute.
+function M.resume()
+  for _, row in ipairs(store.scan("user_closing", { limit = 100 }) or {}) do
+    local ok, err = finish(row.key, row.value)
+    if not ok then log.warn("closing", "the end of an account goes on later", { user = row.key, error = tostring(err) }) end
+  end
+end
+
+-- Deletes an account. with_machines: his machines, too; without it one who has any is not deleted. Once it is marked, the rest
+-- goes on by itself whatever happens; the export is in this answer alone, so whoever needs it asks for it first.
 -- -> {export =, operations = {id...}} | nil, err
 function M.delete(actor, key, with_machines)
   local user, err = users.find(key)
@@ -78,27 +134,12 @@ function M.delete(actor, key, with_machines)
   local export
   export, err = M.export(user)
   if not export then return nil, err end
-  if #export.machines > 0 and not with_machines then
-    return errors.fail("state",
-      ("the account has %d machines: delete them first, or say ?machines=delete"):format(#export.machines))
-  end
   local ok
-  ok, err = mark_deleted(actor, user.id) -- from here on he makes no new ones
+  ok, err = mark_deleted(actor, user.id, with_machines) -- from here on he makes no new machines
   if not ok then return nil, err end
-  credentials.revoke(user.id .. "/", "the account was deleted")
-  for _, step in ipairs {
-    function() return credentials.end_sessions(user.id, users.by(actor)) end,
-    function() return tokens.revoke_all(user.id, users.by(actor)) end,
-    function() return forget_personal_data(user.id) end,
-  } do
-    ok, err = step()
-    if not ok then return nil, err end
-  end
-  local operations = json.array {}
-  for _, m in ipairs(machines_of(user.id)) do
-    local _, done, op = instances.move(instances.operator, m.id, "delete", 0)
-    if op then operations[#operations + 1] = op elseif done == nil then return nil, op end
-  end
+  local operations
+  operations, err = finish(user.id, users.by(actor))
+  if not operations then return nil, err end
   return { export = export, operations = operations }
 end
 

@@ -206,6 +206,8 @@ function M.make_ticket(actor, machine)
     expires_at = time.rfc3339(time.now() + ticket_seconds * 1000),
   }
   local ok, err = store.update(function(tx)
+    local stands_yet, why = M.check_in(tx, actor)
+    if not stands_yet then return nil, why end
     expiring.put(tx, "ticket", crypto.hex(crypto.sha256(secret)), value, actor.user)
     return true
   end)
@@ -232,7 +234,27 @@ local function ticket(secret)
   if not value or not stands(value.who) then return bad("invalid token") end
   local credential = { kind = "ticket", who = value.who }
   given[credential] = true
-  return { admin = value.admin == true, user = value.user, machine = value.machine, credential = credential }
+  local admin = value.admin == true and (value.user == nil or account(value.user).role == "admin")
+  return { admin = admin, user = value.user, machine = value.machine, credential = credential }
+end
+
+-- ---- whether it is still so
+
+-- After a wait: may the actor go on? What ends a credential marks it. -> true | nil, err
+function M.check(actor)
+  if actor and actor.credential and actor.credential.revoked then return bad("invalid token") end
+  return true
+end
+
+-- In an update that gives rights or keeps secrets: the account and the credential are read in it, so that their end and this
+-- cannot both be committed. -> true | nil, err
+function M.check_in(tx, actor)
+  if not actor.user then return true end
+  local user = tx:get("user", actor.user)
+  if not user or user.status ~= "active" or actor.admin and user.role ~= "admin" then return bad("invalid token") end
+  local c = actor.credential
+  if c and (c.kind == "session" or c.kind == "token") and not tx:get(c.kind, c.id) then return bad("invalid token") end
+  return true
 end
 
 -- ---- all that a request shows

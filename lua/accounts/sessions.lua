@@ -1,6 +1,7 @@
 -- Signing in by a link that is sent, and the sessions that come of it.
 --
--- A magic link is a token of purpose "magic_link" and the record "magic_link" of its jti, {email, expires_at}: whoever
+-- A magic link is a token of purpose "magic_link" and the record "magic_link" of its jti, {email, user (the account's id, if
+-- there was one), expires_at}: whoever
 -- brings it takes the record away in the same commit that makes the session (and the account, if there was none), so it is
 -- good once. A session is a token of purpose "session" and the record "session" of its jti, {user, created_at, expires_at,
 -- address, agent}: without the record the token is worth nothing.
@@ -24,14 +25,14 @@ M.signup = "open" -- or "closed": only those who have an account are sent links
 -- A link's token for an address (as users.address gives it). -> token | nil, err
 function M.link(address)
   local jti = crypto.token(16)
+  local user = users.resolve(address)
   local now = time.now()
   local ends = now + credentials.link_minutes * 60000
   local ok, err = store.update(function(tx)
-    expiring.put(tx, "magic_link", jti, { email = address, expires_at = time.rfc3339(ends) })
+    expiring.put(tx, "magic_link", jti, { email = address, user = user, expires_at = time.rfc3339(ends) })
     return true
   end)
   if not ok then return nil, err end
-  local user = users.resolve(address)
   return credentials.sign({ user_id = user or "", email = address, purpose = "magic_link", jti = jti }, now, ends)
 end
 
@@ -100,8 +101,16 @@ function M.redeem(token, about)
   local address, jti = M.peek(token)
   if not address then return nil, jti end
   return sign_in(function(tx)
-    if not expiring.drop(tx, "magic_link", jti) then return errors.fail("unauthorized", "invalid or expired token") end
-    return users.find_or_create(tx, address)
+    local link = expiring.drop(tx, "magic_link", jti)
+    if not link then return errors.fail("unauthorized", "invalid or expired token") end
+    if not link.user then -- nobody had the address then
+      local welcome = M.signup == "open" or address == users.admin_email or tx:lookup("user_email", address)
+      if welcome then return users.find_or_create(tx, address) end
+      return errors.fail("unauthorized", "invalid or expired token")
+    end
+    local user = tx:get("user", link.user)
+    if user and user.status ~= "deleted" and user.email == address then return user end
+    return errors.fail("unauthorized", "invalid or expired token")
   end, about)
 end
 

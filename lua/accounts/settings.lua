@@ -1,6 +1,7 @@
 -- A user's own credentials for what runs on his machines: an Anthropic key, or an OAuth token, which counts more when both are
 -- there. Kept in the vault; read back masked.
 
+local credentials = require "accounts.credentials"
 local secrets = require "secrets"
 local store = require "store"
 local users = require "accounts.users"
@@ -42,6 +43,8 @@ function M.get(user, name) return vault.get(place(user, name)) end
 -- -> true | nil, err
 function M.put(actor, values)
   return store.update(function(tx)
+    local stands, why = credentials.check_in(tx, actor)
+    if not stands then return nil, why end
     local changed = {}
     for _, name in ipairs(names) do
       local text = values[name]

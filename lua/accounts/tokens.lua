@@ -52,6 +52,8 @@ function M.create(actor, spec, machine)
   local id, secret = crypto.token(8), crypto.token(32)
   local text
   local ok, terr = store.update(function(tx)
+    local stands, why = credentials.check_in(tx, actor)
+    if not stands then return nil, why end
     local now = tx:now()
     local token = {
       id = id, user = actor.user, name = spec.name, hash = crypto.hex(crypto.sha256(secret)), scopes = json.array(spec.scopes),

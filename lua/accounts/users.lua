@@ -140,6 +140,8 @@ end
 local function edit(actor, key, type, change, note)
   local id = M.resolve(key)
   return store.update(function(tx)
+    local stands, refusal = credentials.check_in(tx, actor)
+    if not stands then return nil, refusal end
     local old = id and tx:get("user", id)
     if not old or old.status == "deleted" then return errors.fail("not_found", "no such user") end
     if actor.expects and actor.expects ~= old.version then
@@ -195,10 +197,10 @@ function M.suspend(actor, key)
     return true
   end)
   if not user then return nil, err end
+  credentials.revoke(user.id .. "/", "the account is suspended")
   local ok
   ok, err = credentials.end_sessions(user.id, M.by(actor))
   if not ok then return nil, err end
-  credentials.revoke(user.id .. "/", "the account is suspended")
   return user
 end
 

@@ -2,6 +2,7 @@
 
 local accounts = require "accounts.setup"
 local certificates = require "certificates"
+local closing = require "accounts.closing"
 local config = require "config"
 local expiring = require "accounts.expiring"
 local log = require "log"
@@ -145,6 +146,7 @@ local function look_after(settings)
     runner.resume()
   end)
   every(60, expiring.sweep)
+  every(60, closing.resume)
   revocations.follow()
   every(3600, runner.tidy)
   every(3600, function() retention.tidy(steady.now()) end)

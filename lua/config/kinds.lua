@@ -81,7 +81,8 @@ function M.url(d, text)
   end
   path = path:gsub("/+$", "")
   if path ~= "" and not (d.path and path:match("^/[%w._~/-]*$")) then return nil, what end
-  return scheme .. "://" .. host:lower() .. path
+  host = host:lower():gsub(scheme == "https" and ":443$" or ":80$", "") -- as browsers write an origin
+  return scheme .. "://" .. host .. path
 end
 
 function M.file(_, text)

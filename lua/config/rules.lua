@@ -1,6 +1,7 @@
 -- What settings must be together. Each rule gets the settings and says what is wrong, or nothing; `names` are those that it is
 -- about. Asked by `serve` and `check`: other commands need only what they use.
 
+local keys = require "secrets"
 local mail = require "mail"
 
 local M = {}
@@ -12,6 +13,12 @@ M.is_loopback = is_loopback
 
 local function production(s) return s.ENVIRONMENT == "production" end
 local function is_https(url) return url ~= nil and url:match("^https:") ~= nil end
+
+-- Whether a URL leads to this host from others.
+local function is_public(url)
+  local host = url and url:match("^https?://(%[?[^/:]+)")
+  return host ~= nil and not (host == "localhost" or host:match("^127%.") or url:match("^https?://%[::1%]"))
+end
 
 local function needs(name, why)
   return { names = { name }, check = function(s)
@@ -27,8 +34,10 @@ local known = { ["dev-api-key"] = true, ["dev-jwt-secret-change-in-production"] 
 
 local function is_poor(text)
   if known[text] then return "it is a default that everybody knows" end
-  local first = text:sub(1, 1)
-  if text == first:rep(#text) then return "it is one letter, repeated" end
+  for n = 1, math.min(16, #text / 2) do
+    if #text % n == 0 and text == text:sub(1, n):rep(#text / n) then return ("it is %d letters, repeated"):format(n) end
+  end
+  if text:lower():find("change.?me") then return "it says itself that it is to be changed" end
 end
 
 local function used_twice(s)
@@ -51,6 +60,20 @@ end
 M.list = {
   needs("API_KEY"), needs("JWT_SECRET"), needs("BASE_URL"), needs("SMTP_HOST", "who signs in is sent a link by mail"),
   poor_secret "API_KEY", poor_secret "JWT_SECRET", poor_secret "MASTER_KEY", poor_secret "JWT_SECRET_PREVIOUS",
+  { names = { "MASTER_KEY_FILE" }, check = function(s)
+    local f = s.MASTER_KEY_FILE and io.open(s.MASTER_KEY_FILE)
+    local text = f and (f:read(4096) or ""):match("^%s*(%S*)%s*$")
+    if f then f:close() end
+    if not text then return end
+    if not keys.parse_key(text) then return "64 hexadecimal digits, or base64 of 32 bytes, expected in the file" end
+    local why = production(s) and is_poor(text)
+    if why then return "production needs a secret: " .. why end
+  end },
+  { names = { "TRUSTED_PROXIES" }, check = function(s)
+    for _, range in ipairs(production(s) and s.TRUSTED_PROXIES or {}) do
+      if range:match("/0$") then return "the networks of your proxies expected, not everybody's (" .. range .. ")" end
+    end
+  end },
   { names = { "MASTER_KEY" }, check = function(s)
     if production(s) and not s.MASTER_KEY and not s.MASTER_KEY_FILE then
       return "production needs one that you set (or MASTER_KEY_FILE): 64 hexadecimal digits, or base64 of 32 bytes"
@@ -89,6 +112,7 @@ M.list = {
   { names = { "DEV_LOGIN" }, check = function(s)
     if s.DEV_LOGIN ~= "on" then return end
     if production(s) then return "production has no sign-in without proof; 'off' expected" end
+    if is_public(s.BASE_URL) then return "others reach this server at BASE_URL; 'off' expected" end
     if not is_loopback(s.LISTEN_ADDR) then
       return "others than this host can reach LISTEN_ADDR; 'off', or a loopback address, expected"
     end
@@ -119,7 +143,8 @@ M.list = {
 -- Settings that depend on others, once all are sound.
 function M.derive(s)
   if s.DEV_LOGIN == nil then
-    local on = s.ENVIRONMENT == "development" and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST
+    local on = s.ENVIRONMENT == "development" and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST and not is_public(s.BASE_URL)
+      and #s.TRUSTED_PROXIES == 0
     s.DEV_LOGIN = on and "on" or "off"
   end
   if not s.ADMIN_EMAIL and s.ENVIRONMENT == "development" then s.ADMIN_EMAIL = "admin@localhost" end

@@ -1,5 +1,6 @@
 -- Using a machine that runs: commands, logs, activity, and where its terminal is. Starts again what was found dead.
 
+local credentials = require "accounts.credentials"
 local errors = require "errors"
 local instances = require "instances"
 local json = require "json"
@@ -18,6 +19,8 @@ function M.running(actor, key, seconds)
     runner.drive("instance", rec.id)
     runner.wait(rec.operation, seconds or 30)
     rec = store.get("instance", rec.id)
+    local stands, why = credentials.check(actor)
+    if not stands then return nil, why end
   end
   if rec.status ~= "RUNNING" then
     return errors.fail("state", "the machine is " .. rec.status .. ", not RUNNING", { status_now = rec.status })

@@ -112,7 +112,10 @@ app.post("/auth/login", { open = true, rate = "auth", body = { email = { "string
     return 200, { message = "magic link sent" }
   end)
 
-local function wants_json(http) return (http:header("accept") or ""):lower():find("application/json", 1, true) ~= nil end
+-- A HEAD uses nothing up, whatever it accepts.
+local function wants_json(http)
+  return http:method() ~= "HEAD" and (http:header("accept") or ""):lower():find("application/json", 1, true) ~= nil
+end
 
 local function redeem_for_program(http, token)
   local session, err = sessions.redeem(token, about(http))

@@ -26,7 +26,7 @@ local function asked_for(http)
   if not ok then return nil, err end
   local user_id = app.query(http, "user_id")
   if not user_id then return actor end
-  if not actor.admin then return errors.fail("denied", "user_id is for the admin key alone") end
+  if actor.credential.kind ~= "key" then return errors.fail("denied", "user_id is for the admin key alone") end
   local user = users.find(user_id)
   if not user then return errors.fail("invalid", "invalid user_id parameter") end
   return actor, user.id

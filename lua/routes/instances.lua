@@ -168,7 +168,10 @@ app.get("/instances/{id}/terminal", connect { upgrade = true }, function(req)
   local at, err = p:endpoint(rec.provider_id)
   if not at then return nil, err end
   local ok, perr = req.http:proxy { unix = at.unix, path = "/ws", id = rec.id, who = req.actor.credential.who }
-  if ok then return true end
+  if ok then
+    if req.actor.credential.revoked then host_http.close_streams_of(req.actor.credential.who, 1008, "signed out") end
+    return true
+  end
   if perr.code == "invalid" or perr.code == "unsupported" then
     return errors.fail("invalid", perr.message, {
       http_status = 426, headers = { Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13" },

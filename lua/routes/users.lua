@@ -1,6 +1,7 @@
 -- /users: accounts, as an admin sees and changes them. {id} is a uuid, a number or an email address.
 
 local app = require "app"
+local credentials = require "accounts.credentials"
 local closing = require "accounts.closing"
 local errors = require "errors"
 local json = require "json"
@@ -40,6 +41,8 @@ app.post("/users", { scope = "operator", admin = true, body = create_fields }, f
   local text, headers
   local ok
   ok, err = store.update(function(tx)
+    local stands, refusal = credentials.check_in(tx, req.actor)
+    if not stands then return nil, refusal end
     local user, why = users.create(tx, req.body, users.by(req.actor))
     if not user then return nil, why end
     text, headers = json.encode(user), { Location = "/users/" .. user.id, ETag = ('"%d"'):format(user.version) }

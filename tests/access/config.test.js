@@ -20,7 +20,7 @@ const run = (args, env = {}, file) => {
 // What production needs, whole.
 const production = {
   ENVIRONMENT: 'production', LISTEN_ADDR: '0.0.0.0:443', BASE_URL: 'https://api.example.org', TRUSTED_PROXIES: '10.0.0.0/8',
-  API_KEY: 'operator-key-0123456789abcdef', JWT_SECRET: 'jwt-secret-0123456789abcdef0123456789', MASTER_KEY: '5a4b3c2d'.repeat(8),
+  API_KEY: 'operator-key-0123456789abcdef', JWT_SECRET: 'jwt-secret-0123456789abcdef0123456789', MASTER_KEY: '5a4b3c2d1e0f6978a1b2c3d4e5f60718293a4b5c6d7e8f900a1b2c3d4e5f6071',
   SMTP_HOST: 'mail.example.org', SMTP_USERNAME: 'me', SMTP_PASSWORD: 'mail-password-0123',
 };
 
@@ -32,11 +32,13 @@ test('production with all that it needs is sound', () => {
 // [change, the fault]
 const rules = [
   [{ API_KEY: undefined }, /^API_KEY: production needs/], [{ API_KEY: 'dev-api-key-0123456' }, /^API_KEY \(environment\): .*24 characters/],
-  [{ API_KEY: 'k'.repeat(30) }, /^API_KEY.*one letter/], [{ API_KEY: 'short' }, /^API_KEY \(environment\): at least 16/],
+  [{ API_KEY: 'k'.repeat(30) }, /^API_KEY.*1 letters, repeated/], [{ API_KEY: 'short' }, /^API_KEY \(environment\): at least 16/],
   [{ JWT_SECRET: undefined }, /^JWT_SECRET: production needs/], [{ JWT_SECRET: 'short' }, /^JWT_SECRET \(environment\): at least 32/],
   [{ JWT_SECRET: 'dev-jwt-secret-change-in-production' }, /^JWT_SECRET.*default that everybody knows/],
   [{ MASTER_KEY: undefined }, /^MASTER_KEY: production needs/], [{ MASTER_KEY: 'abc' }, /^MASTER_KEY \(environment\): 64 hexadecimal/],
-  [{ MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY.*only one of them/],
+  [{ MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY .*only one of them/], [{ MASTER_KEY: undefined, MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY_FILE.*expected in the file/],
+  [{ TRUSTED_PROXIES: '0.0.0.0/0' }, /^TRUSTED_PROXIES.*networks of your proxies expected/], [{ JWT_SECRET: 'change-me-'.repeat(4) }, /^JWT_SECRET.*repeated|changed/],
+  [{ MASTER_KEY: '0'.repeat(64) }, /^MASTER_KEY.*repeated/],
   [{ BASE_URL: undefined }, /^BASE_URL: production needs/], [{ BASE_URL: 'http://api.example.org' }, /^BASE_URL.*https/],
   [{ BASE_URL: 'https://user@api.example.org' }, /^BASE_URL \(environment\): a URL like/], [{ BASE_URL: 'https://api.example.org/x' }, /^BASE_URL/],
   [{ TRUSTED_PROXIES: undefined }, /^TLS_CERT: missing behind an https BASE_URL/], [{ TLS_CERT: '/etc/hostname' }, /^TLS_CERT.*1 certificates and 0 keys/],
@@ -95,7 +97,7 @@ test('the command line is over the environment, the environment over the file, t
   assert.deepStrictEqual(at('TRUSTED_PROXIES'), ['10.0.0.0/8,unix', 'TRUSTED_PROXIES (cchost.lua:1)']);
   assert.deepStrictEqual(at('IDLE_THRESHOLD'), ['5400', 'IDLE_THRESHOLD (environment)']);
   assert.deepStrictEqual(at('BASE_URL')[0], 'https://a.example.org');
-  assert.deepStrictEqual(at('DEV_LOGIN'), ['on', 'derived']);
+  assert.deepStrictEqual(at('DEV_LOGIN'), ['off', 'derived']); // others reach it at BASE_URL
   assert.strictEqual(at('STATUS_SECONDS')[0], '{"STARTING":9}');
 });
 
@@ -123,8 +125,10 @@ test('slips in the environment are warned of', () => {
 test('development needs nothing, and its sign-in is for loopback alone', () => {
   assert.strictEqual(run(['check']).status, 0);
   const dev = (env) => /^DEV_LOGIN +(\w+)/m.exec(run(['config'], env).stdout)?.[1];
-  assert.deepStrictEqual([dev({}), dev({ LISTEN_ADDR: ':8080' }), dev({ LISTEN_ADDR: 'unix:/tmp/x' }), dev({ SMTP_HOST: 'x', SMTP_FROM: 'a@b.c' })],
-    ['on', 'off', 'on', 'off']);
+  assert.deepStrictEqual([dev({}), dev({ LISTEN_ADDR: ':8080' }), dev({ LISTEN_ADDR: 'unix:/tmp/x' }), dev({ SMTP_HOST: 'x', SMTP_FROM: 'a@b.c' }),
+    dev({ BASE_URL: 'https://cc.example.org' }), dev({ BASE_URL: 'http://localhost:9' }), dev({ TRUSTED_PROXIES: '127.0.0.1' })],
+  ['on', 'off', 'on', 'off', 'off', 'on', 'off']);
+  assert.match(run(['check'], { BASE_URL: 'https://cc.example.org', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others reach this server/);
   assert.match(run(['check'], { LISTEN_ADDR: ':8080', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others than this host/);
 });
 

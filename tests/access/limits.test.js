@@ -26,7 +26,7 @@ test('signing in: five a minute, by address, over however many connections', asy
 });
 
 test('the API: by account, whatever the address and the credential', async (t) => {
-  const s = await start({ rate_limit_api: 10, trusted_proxies: '127.0.0.1' });
+  const s = await start({ rate_limit_api: 10, trusted_proxies: '127.0.0.1', dev_login: 'on' });
   t.after(() => s.stop());
   const [p, q] = [await person(s, 'p@example.org'), await person(s, 'q@example.org')];
   const again = await person(s, 'p@example.org');

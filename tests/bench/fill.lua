@@ -22,7 +22,8 @@ for u = 1, 1000 do
     local session = { id = crypto.token(16), user = user.id, created_at = user.created_at, expires_at = time.rfc3339(ends) }
     expiring.put(tx, "session", session.id, session, user.id)
     owners[u] = user.id
-    tokens[u] = credentials.sign({ user_id = user.id, email = user.email, purpose = "session", jti = session.id }, ends - 86400000, ends)
+    local claims = { user_id = user.id, email = user.email, purpose = "session", jti = session.id }
+    tokens[u] = credentials.sign(claims, ends - 86400000, ends)
     return true
   end))
 end

@@ -13,7 +13,7 @@ $b ip link set lo up
 $b ip link set eth0 up
 $b ip addr add 10.0.2.15/24 dev eth0
 $b ip route add default via 10.0.2.2
-export PATH=/bin DATA_DIR=/data/store PROVIDER=mock API_KEY=a-key-of-the-guest SWEEP_SECONDS=2 STATUS_SECONDS='{STARTING=60,STOPPING=60,DELETING=60}'
+export RATE_LIMIT_API=0 PATH=/bin DATA_DIR=/data/store PROVIDER=mock API_KEY=a-key-of-the-guest SWEEP_SECONDS=2 STATUS_SECONDS='{STARTING=60,STOPPING=60,DELETING=60}'
 export MOCK='{latency_ms=1,latency_max_ms=30,create={chance={fail=0.05,after=0.05,half=0.05}},stop={chance={after=0.05}},destroy={chance={fail=0.05}}}'
 cd /data || exit 1
 if [ -e store ]; then

@@ -2,6 +2,7 @@
  *
  *   sys.env(name) -> string | nil      sys.environ() -> {NAME = value}
  *   sys.pid()  sys.uid()  sys.cpus()  sys.isatty(fd)  sys.arch()
+ *   sys.cpu_ms() -> CPU time of this thread so far, ms with fractions: for measuring and for budgets
  *   sys.signal("TERM"|"INT"|"HUP"|"USR1"|"USR2"|"WINCH", fn)   fn runs in a task each time; nil takes it back
  *   sys.kill(pid, "TERM"|"KILL"|0)     -> true | nil, err
  *   sys.run{argv..., input=, timeout=seconds, dir=, env={NAME=value}, max=bytes}   [yields]
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 int luaopen_cc_sys(lua_State *L);
@@ -62,6 +64,15 @@ static int l_uid(lua_State *L)
     lua_pushinteger(L, geteuid());
     return 1;
 }
+static int l_cpu_ms(lua_State *L)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    lua_pushnumber(L, (lua_Number)t.tv_sec * 1e3 + (lua_Number)t.tv_nsec / 1e6);
+    return 1;
+}
+
 static int l_cpus(lua_State *L)
 {
     lua_pushinteger(L, sysconf(_SC_NPROCESSORS_ONLN));
@@ -393,7 +404,7 @@ static int l_run(lua_State *L)
 }
 
 static const luaL_Reg sys_lib[] = { { "env", l_env },   { "environ", l_environ }, { "pid", l_pid },
-                                    { "uid", l_uid },   { "cpus", l_cpus },       { "isatty", l_isatty },
+                                    { "uid", l_uid },   { "cpus", l_cpus }, { "cpu_ms", l_cpu_ms },       { "isatty", l_isatty },
                                     { "arch", l_arch }, { "signal", l_signal },   { "kill", l_kill },
                                     { "run", l_run },   { "stdout", l_stdout },   { "carried", l_carried },
                                     { NULL, NULL } };

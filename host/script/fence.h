@@ -1,0 +1,94 @@
+/* fence.h - a Lua state for code that may do nothing but compute.
+ *
+ * Policies are pure functions of plain data, written by operators who make
+ * mistakes.  A fence is a state of its own: no compiler, an allow-list of
+ * functions (fence_lib.c), capped memory, and budgets of instructions and CPU
+ * time for every call that nothing inside can swallow.  Arguments and results
+ * are copied: nothing is shared with the outside.  It holds mistakes, not
+ * attackers: what strangers write needs a process of its own.
+ *
+ * After a budget or memory error the state is spent (cc_fence_spent): free it
+ * and make another.  An ordinary error of the code leaves it good.
+ * Plain data: nil, booleans, numbers, strings, and tables of those without
+ * metatables, at most CC_FENCE_DEPTH deep.
+ * Thread: one at a time.  Ownership: the fence owns its state and copies.
+ */
+#ifndef CC_SCRIPT_FENCE_H
+#define CC_SCRIPT_FENCE_H
+
+#include "host/sys/err.h"
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CC_FENCE_DEPTH = 16,
+    CC_FENCE_RESULTS = 8,
+    CC_FENCE_VALUES = 2000,         /* values in what one call returns */
+    CC_FENCE_RESULT_BYTES = 65536,  /* bytes of strings in it */
+    CC_FENCE_SOURCE_MAX = 1 << 20,
+    CC_FENCE_PINS = 256
+};
+
+struct cc_fence_limits {
+    size_t memory;      /* bytes alive; 0: 4 MiB. Less than 1 MiB cannot hold a runaway recursion */
+    size_t allocated;   /* bytes taken during one call, dead or alive; 0: 64 MiB */
+    uint64_t steps;     /* instructions of one call, in thousands of accuracy; 0: 10 million */
+    uint32_t cpu_ms;    /* of one call; 0: 5 */
+    uint32_t load_ms;   /* of loading one source; 0: 100 */
+};
+
+struct cc_fence_stats {
+    size_t memory; /* bytes alive */
+    uint64_t calls, errors;
+};
+
+struct cc_fence;
+
+struct cc_fence *cc_fence_new(const struct cc_fence_limits *limits); /* NULL members: defaults */
+void cc_fence_free(struct cc_fence *f);
+bool cc_fence_spent(const struct cc_fence *f);
+void cc_fence_stats(const struct cc_fence *f, struct cc_fence_stats *out);
+
+/* Strings that are handed over often (names of fields, verdicts) are kept on both sides and found by their address: twice
+ * as fast. `outer`'s string at `index` must stay alive as long as the fence: the caller anchors it. The first
+ * CC_FENCE_PINS are kept, others are ignored. */
+void cc_fence_pin(struct cc_fence *f, lua_State *outer, int index);
+
+/* Runs a source, text only, which must return a table, under `name` (as in "policies/idle.lua": what errors say).
+ * 0, or CC_E_INVALID, CC_E_LIMIT (a budget) with err->message "NAME:LINE: why". */
+int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size_t len, struct cc_err *err);
+
+/* A function of a loaded source's table: a number above 0 for cc_fence_call, or 0 when there is none. `field` may have dots. */
+int cc_fence_function(struct cc_fence *f, const char *name, const char *field);
+
+/* Copies the plain value under `field` ("" : the whole table, functions left out) of a loaded source onto `outer`.
+ * 0 and one value pushed (nil when there is none), or an error and nothing pushed. */
+int cc_fence_value(struct cc_fence *f, const char *name, const char *field, lua_State *outer, struct cc_err *err);
+
+/* Calls a function with the `n` values from `first` on outer's stack, which stay there. -> how many results were pushed
+ * onto `outer` (CC_FENCE_RESULTS at most), or negative: CC_E_INVALID (the code raised, or gave back what is no plain
+ * data), CC_E_LIMIT (a budget). `message` gets the whole text of the error, "FILE:LINE: why", NUL-ended, when not NULL. */
+int cc_fence_call(struct cc_fence *f, int function, lua_State *outer, int first, int n, char *message, size_t size);
+
+/* The same, and what ran: the lines of the function's own source, each once, in the order in which they were first reached,
+ * in lines[0..*n_lines-1]; *last: the line that was reached last, from which it returned or raised. Slower. */
+struct cc_fence_trace {
+    int lines[256];
+    int n_lines;
+    int last;
+};
+int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int first, int n,
+                         struct cc_fence_trace *trace, char *message, size_t size);
+
+/* Calls function(input, now) for now = from, from + step, ... n times, until its first result is not the string `quiet`.
+ * `tied`: fields of input that are `now` at every call (the arrays of lua strings are on outer's stack: see bind_fence.c).
+ * *done: how many were quiet. -> results of the one that was not, pushed onto outer (0 when all were quiet), or an error
+ * as above; it is then the fault of call *done. The budget is for each call. A function that changes its input is found
+ * out and given a fresh one each time. */
+int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet, double from,
+                   double step, int64_t n, int64_t *done, char *message, size_t size);
+
+#endif

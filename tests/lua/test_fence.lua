@@ -1,0 +1,220 @@
+-- The fence: hostile policies end, the next decision is right; what goes in and out is what was meant.
+local t = require "t"
+local fence = require "fence"
+local json = require "json"
+
+package.path = package.path .. ";tests/lib/?.lua"
+local hostile = require "hostile"
+
+local good = "local P = {}\nfunction P.decide(m, now) return now - m.at >= 60 and 'stop' or 'keep', 'idle ' .. now - m.at end\nreturn P\n"
+
+local function fenced(source, limits)
+  local f = fence.new(limits or {})
+  local ok, err = f:load("policies/p.lua", source)
+  if not ok then return nil, err end
+  return f, f:find("policies/p.lua", "decide")
+end
+
+local input = { at = 100, status = "RUNNING", labels = { team = "blue" }, list = { 1, 2, 3 } }
+
+for _, case in ipairs(hostile) do
+  t.test("hostile: " .. case.name, function()
+    local f, decide = fenced(case.source)
+    local fault
+    if case.load then
+      t.eq(f, nil, "loaded")
+      fault = decide
+    else
+      local ok
+      ok, fault = f:call(decide, input, 200)
+      if case.expects == "ok" then
+        t.eq(ok, true, tostring(fault))
+        fault = nil
+      else
+        t.eq(ok, nil)
+      end
+      -- the next decision is right: of the same state, or of a new one when this one is spent
+      t.eq(f:spent(), case.expects == "limit")
+      if f:spent() then
+        t.eq(select(2, f:call(decide, input, 200)).code, "state")
+        f:close()
+        f = fence.new {}
+      end
+      t.ok(f:load("policies/good.lua", good))
+      local yes, verdict, reason = f:call(f:find("policies/good.lua", "decide"), input, 200)
+      t.eq(yes, true)
+      t.eq(verdict .. " " .. reason, "stop idle 100")
+      f:close()
+    end
+    t.eq(fault and fault.code, case.expects ~= "ok" and case.expects or nil, tostring(fault))
+    t.eq(input.status, "RUNNING")
+    t.eq(input.labels.team, "blue")
+  end)
+end
+
+t.test("errors say file and line", function()
+  local f, decide = fenced("local P = {}\n\nfunction P.decide(m)\n  return m.nothing.more\nend\nreturn P\n")
+  local _, err = f:call(decide, {})
+  t.match(err.message, "^policies/p%.lua:4: attempt to index field 'nothing'")
+  local _, lerr = fence.new {}:load("policies/q.lua", "local x =\n= 1\n")
+  t.match(lerr.message, "^policies/q%.lua:2: ")
+  local _, uerr = fence.new {}:load("policies/q.lua", "\nreturn { a = strng.format('x') }\n")
+  t.match(uerr.message, "^policies/q%.lua:2: undefined name 'strng'")
+end)
+
+t.test("plain data goes both ways", function()
+  local f = fence.new {}
+  assert(f:load("p", "return { same = function(...) return ... end }"))
+  local n = f:find("p", "same")
+  local value = { a = 1, b = "x", c = true, d = false, e = { 1, 2, { deep = "yes" } }, [7] = "seven", ["\0z"] = "\0" }
+  local _, back = f:call(n, value)
+  t.eq(back.e[3].deep, "yes")
+  t.eq(back[7], "seven")
+  t.eq(back["\0z"], "\0")
+  t.eq(back.d, false)
+  t.ok(back ~= value)
+  t.eq(select("#", f:call(n, nil, 2, nil)), 4)
+  local _, nothing = f:call(n, json.null)
+  t.eq(nothing, nil)
+  t.match(tostring(select(2, f:call(n, print))), "no plain data")
+  t.match(tostring(select(2, f:call(n, { x = print }))), "no plain data")
+end)
+
+t.test("what was pinned is the same text", function()
+  local f = fence.new {}
+  f:pin { "status", "keep", "stop", "at" }
+  assert(f:load("p", good))
+  local n = f:find("p", "decide")
+  for i = 1, 200 do
+    local _, verdict = f:call(n, { at = 0, status = "keep" }, i)
+    t.eq(verdict, i >= 60 and "stop" or "keep")
+  end
+  collectgarbage()
+  t.eq(select(2, f:call(n, { at = 0 }, 60)), "stop")
+end)
+
+t.test("one source does not see what another breaks", function()
+  local f = fence.new {}
+  assert(f:load("a", "string.rep = nil math.floor = nil return { f = function() return string.rep end }"))
+  assert(f:load("b", "return { f = function() return string.rep('x', 3) .. ('y'):rep(2) .. math.floor(1.5) end }"))
+  t.eq(select(2, f:call(f:find("b", "f"))), "xxxyy1")
+end)
+
+t.test("pairs goes in the order of the keys; tables have no address", function()
+  local f = fence.new {}
+  assert(f:load("p", [[
+    local P = {}
+    function P.order(t) local s = "" for k, v in pairs(t) do s = s .. k .. "=" .. tostring(v) .. " " end return s end
+    function P.text(t) return tostring(t) .. ("%s"):format(t) .. tostring(nil) end
+    return P]]))
+  t.eq(select(2, f:call(f:find("p", "order"), { zeta = 1, alpha = true, mid = "m", [3] = "c", [1] = "a" })),
+    "1=a 3=c alpha=true mid=m zeta=1 ")
+  t.eq(select(2, f:call(f:find("p", "text"), {})), "tabletablenil")
+end)
+
+t.test("string functions are LuaJIT's", function()
+  local texts = { "", "a", "hello world", "key = value; k2=v2", "((a)(b))", "x\0y\0", "  trim me  ", "aaa", "f(a,b)[c]", "ÄÖ 12.5e3" }
+  local patterns = {
+    "", ".", "a", "^a", "a$", "^$", "%a+", "%w*", "(%w+)", "(%w+)%s*=%s*(%w+)", "()%s()", "%b()", "[%a_][%w_]*", "[^%s]+", "a-b",
+    "^%s*(.-)%s*$", "%f[%w]%w+", "(a)%1", "%d+%.?%d*", "[a-c]", "[%-x]", "[]]", "[^]]", "%z", ".-", "(.)(.)", "%(", "a?", "a*", "l+",
+    "%p", "%x%x", "%u", "%S", "$", "a$b", "^", "[a%]]", "%%",
+  }
+  local f = fence.new {}
+  assert(f:load("p", [[
+    local P = {}
+    function P.find(s, p, i) return s:find(p, i) end
+    function P.match(s, p, i) return s:match(p, i) end
+    function P.gsub(s, p, r) return s:gsub(p, r) end
+    function P.count(s, p) return s:gsub(p, function(a) return a and "<" .. a .. ">" end) end
+    function P.all(s, p) local out = {} for a, b in s:gmatch(p) do out[#out + 1] = tostring(a) .. "," .. tostring(b) end return table.concat(out, ";") end
+    return P]]))
+  local own = {
+    find = function(s, p, i) return s:find(p, i) end, match = function(s, p, i) return s:match(p, i) end,
+    gsub = function(s, p, r) return s:gsub(p, r) end,
+    count = function(s, p) return s:gsub(p, function(a) return a and "<" .. a .. ">" end) end,
+    all = function(s, p)
+      local out = {}
+      for a, b in s:gmatch(p) do out[#out + 1] = tostring(a) .. "," .. tostring(b) end
+      return table.concat(out, ";")
+    end,
+  }
+  local number = {}
+  for name in pairs(own) do number[name] = f:find("p", name) end
+  local function same(name, ...)
+    local got, want = { f:call(number[name], ...) }, { pcall(own[name], ...) }
+    local what = name .. " " .. json.encode { json.text((...)), json.text((select(2, ...))) }
+    t.eq(got[1] or false, want[1], what)
+    if want[1] then t.eq(json.encode(json.array(got)), json.encode(json.array(want)), what) end
+  end
+  for _, s in ipairs(texts) do
+    for _, p in ipairs(patterns) do
+      if not (s .. p):find("[%z\128-\255]") then
+        for _, i in ipairs { 1, 2, -1, 100, -100 } do
+          same("find", s, p, i)
+          same("match", s, p, i)
+        end
+        same("gsub", s, p, "<%0>")
+        same("gsub", s, p, "%1")
+        same("count", s, p)
+        if p:sub(1, 1) ~= "^" then same("all", s, p) end
+      end
+    end
+  end
+  f:close()
+end)
+
+t.test("trace: the lines that ran, and the last", function()
+  local f, decide = fenced("local P = {}\nfunction P.decide(m)\n  if m.a then\n    return 'a'\n  end\n  return 'b'\nend\nreturn P\n")
+  local ok, trace, verdict = f:trace(decide, { a = true })
+  t.eq(ok, true)
+  t.eq(verdict, "a")
+  t.eq(table.concat(trace.lines, " "), "3 4")
+  t.eq(trace.last, 4)
+  local _, second, other = f:trace(decide, {})
+  t.eq(other, "b")
+  t.eq(second.last, 6)
+  t.eq(select(2, f:call(decide, {})), "b")
+end)
+
+t.test("sweep: until the verdict changes", function()
+  local f, decide = fenced(good)
+  local k, verdict, reason = f:sweep(decide, { at = 0 }, "keep", 0, 10, 1000)
+  t.eq(k, 6)
+  t.eq(verdict, "stop")
+  t.eq(reason, "idle 60")
+  t.eq(f:sweep(decide, { at = 0 }, "keep", 0, 10, 6), 6)
+  t.eq(select("#", f:sweep(decide, { at = 0 }, "keep", 0, 10, 6)), 1)
+  t.eq(f:sweep(decide, { at = 0 }, "keep", 0, 10, 0), 0)
+  t.eq((f:sweep(decide, { at = 0 }, "keep", 0, 10, 1000, { "at" })), 1000) -- its time goes along
+end)
+
+t.test("sweep: a policy that changes its input gets a fresh one each time", function()
+  local f, decide = fenced([[
+    local P = {}
+    function P.decide(m, now)
+      m.count = (m.count or 0) + 1
+      m.list[#m.list + 1] = 1
+      return m.count > 1 and "stop" or now >= 50 and "late" or "keep", #m.list
+    end
+    return P]])
+  local k, verdict, n = f:sweep(decide, { list = {} }, "keep", 0, 10, 100)
+  t.eq(k, 5)
+  t.eq(verdict, "late")
+  t.eq(n, 1)
+end)
+
+t.test("sweep: a fault says at which call", function()
+  local f, decide = fenced("local P = {}\nfunction P.decide(m, now)\n  if now == 30 then error('at thirty') end\n  return 'keep'\nend\nreturn P\n")
+  local k, err, at = f:sweep(decide, {}, "keep", 0, 10, 100)
+  t.eq(k, nil)
+  t.match(err.message, "policies/p.lua:3: at thirty")
+  t.eq(at, 3)
+end)
+
+t.test("garbage of many calls does not fill the fence", function()
+  local f, decide = fenced("local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\nreturn 'keep', #t end\nreturn P\n")
+  for _ = 1, 300 do t.eq(f:call(decide), true) end
+  t.ok(f:stats().memory < 4194304)
+end)
+
+return t.done()

@@ -2,13 +2,18 @@
  *
  *   f = fence.new{ memory=, allocated=, steps=, cpu_ms=, load_ms= }        bytes, bytes, instructions, ms, ms
  *   f:pin{ "text", ... }                    strings that are often handed over; the first 256 count
- *   true | nil, err = f:load(name, source)  err.code "invalid" or "limit", its message "FILE:LINE: why"
+ *   true | nil, err = f:load(name, source [, host])   err.code "invalid" or "limit", its message "FILE:LINE: why";
+ *       host: names of functions that suspend a task, as in {"instances.get"}
  *   n | nil = f:find(name, field)           a function of that source: what call wants
  *   value | nil, err = f:value(name, field) plain data of that source; functions in it are left out
  *   true, ... | nil, err = f:call(n, ...)   its results, 8 at most, behind true
  *   true, trace, ... | nil, err, trace = f:trace(n, ...)     trace = {lines = {...}, last = line}
  *   k, ... | nil, err, k = f:sweep(n, input, quiet, from, step, times [, tied])
  *       calls n(input, now) until its first result is not `quiet`; k: how many were, then the results of the one that was not
+ *   task | nil, err = f:begin(n)            for code that waits
+ *   called, ... | nil, err = f:resume(task, ...)      called true: the name of a host function and its arguments follow, and
+ *       its answer is what the next resume hands over; false: the results, and the task is over. Over it is after an error, too
+ *   f:finish(task)                          gives up one that waits
  *   true | false = f:spent()                after "limit" nothing runs in it any more
  *   {memory=, calls=, errors=} = f:stats()
  *   f:close()                               at once, and not when it is collected
@@ -22,7 +27,7 @@
 #include <string.h>
 
 #define FENCE_META "cchost.fence"
-enum { TEXT = 1024 };
+enum { TEXT = 1024, HOST_MAX = 64 };
 
 static struct cc_fence *to_fence(lua_State *L)
 {
@@ -99,9 +104,22 @@ static int l_load(lua_State *L)
     const char *name = luaL_checkstring(L, 2);
     size_t len;
     const char *source = luaL_checklstring(L, 3, &len);
+    const char *host[HOST_MAX + 1];
+    int i = 0;
     struct cc_err err;
 
-    if (cc_fence_load(f, name, source, len, &err) != CC_OK)
+    if (!lua_isnoneornil(L, 4)) {
+        luaL_checktype(L, 4, LUA_TTABLE);
+        luaL_argcheck(L, lua_objlen(L, 4) <= HOST_MAX, 4, "at most 64 names expected");
+        for (; i < (int)lua_objlen(L, 4); i++) {
+            lua_rawgeti(L, 4, i + 1);
+            host[i] = lua_tostring(L, -1); /* the table anchors it */
+            luaL_argcheck(L, host[i], 4, "a list of names expected");
+            lua_pop(L, 1);
+        }
+    }
+    host[i] = NULL;
+    if (cc_fence_load(f, name, source, len, host, &err) != CC_OK)
         return cc_push_err(L, &err);
     lua_pushboolean(L, 1);
     return 1;
@@ -217,6 +235,49 @@ static int l_sweep(lua_State *L)
     return rc + 1;
 }
 
+static int l_begin(lua_State *L)
+{
+    char text[TEXT];
+    int task = cc_fence_begin(to_fence(L), check_function(L), text, sizeof(text));
+
+    if (task < 0)
+        return push_fault(L, task, text);
+    lua_pushinteger(L, task);
+    return 1;
+}
+
+static int check_task(lua_State *L)
+{
+    lua_Integer task = luaL_checkinteger(L, 2);
+
+    luaL_argcheck(L, task >= 0 && task < CC_FENCE_TASKS, 2, "a task that f:begin gave expected");
+    return (int)task;
+}
+
+static int l_resume(lua_State *L)
+{
+    struct cc_fence *f = to_fence(L);
+    int task = check_task(L), n = lua_gettop(L) - 2, rc;
+    char text[TEXT];
+    bool called;
+
+    luaL_argcheck(L, cc_fence_waits(f, task), 2, "a task that is not over expected");
+    luaL_checkstack(L, CC_FENCE_RESULTS + 8, "fence:resume");
+    lua_pushnil(L);
+    rc = cc_fence_resume(f, task, L, 3, n, &called, text, sizeof(text));
+    if (rc < 0)
+        return push_fault(L, rc, text);
+    lua_pushboolean(L, called);
+    lua_replace(L, -rc - 2);
+    return rc + 1;
+}
+
+static int l_finish(lua_State *L)
+{
+    cc_fence_end(to_fence(L), check_task(L));
+    return 0;
+}
+
 static int l_spent(lua_State *L)
 {
     lua_pushboolean(L, cc_fence_spent(to_fence(L)));
@@ -240,7 +301,7 @@ static int l_stats(lua_State *L)
 
 static const luaL_Reg methods[] = {
     { "pin", l_pin },     { "load", l_load },   { "find", l_find },   { "value", l_value }, { "call", l_call },
-    { "trace", l_trace }, { "sweep", l_sweep }, { "spent", l_spent }, { "stats", l_stats }, { "close", l_close },
+    { "trace", l_trace }, { "sweep", l_sweep }, { "begin", l_begin }, { "resume", l_resume }, { "finish", l_finish }, { "spent", l_spent }, { "stats", l_stats }, { "close", l_close },
     { "__gc", l_close },  { NULL, NULL },
 };
 

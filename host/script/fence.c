@@ -39,6 +39,10 @@ struct cc_fence {
     struct pin pin[CC_FENCE_PINS];
     uint16_t by_outer[CC_FENCE_PINS * 4], by_inner[CC_FENCE_PINS * 4]; /* index + 1; open addressing */
     unsigned n_pins;
+    struct {
+        lua_State *co; /* NULL: free */
+        int ref;
+    } task[CC_FENCE_TASKS];
     uint64_t calls, errors;
 };
 
@@ -282,7 +286,10 @@ struct job {
     lua_State *outer;
     int function, first, n;
     const char *name, *source;
+    const char *const *host;
     size_t len;
+    int task;
+    bool called;
     struct cc_fence_trace *trace;
     /* sweep */
     int tied;
@@ -375,10 +382,32 @@ static void push_function(lua_State *L, const struct job *j)
 
 /* ---- state */
 
+static int source_ref(const struct cc_fence *f, const char *name);
+
+/* use(name): "plans" is policies/plans.lua, as the loading of sources names it; else the whole name. Upvalue: the fence. */
+static int l_use(lua_State *L)
+{
+    const struct cc_fence *f = lua_touserdata(L, lua_upvalueindex(1));
+    const char *name = luaL_checkstring(L, 1);
+    char path[SOURCE_NAME];
+    int ref;
+
+    snprintf(path, sizeof(path), "policies/%s.lua", name);
+    ref = source_ref(f, path);
+    if (ref == LUA_NOREF)
+        ref = source_ref(f, name);
+    if (ref == LUA_NOREF)
+        return luaL_error(L, "use: there is no '%s', or it is loaded after this file", name);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    return 1;
+}
+
 static int open_body(lua_State *L, struct job *j)
 {
-    (void)j;
     cc_fence_open_libs(L);
+    lua_pushlightuserdata(L, j->f);
+    lua_pushcclosure(L, l_use, 1);
+    lua_setglobal(L, "use");
     return 0;
 }
 
@@ -474,7 +503,7 @@ static int load_body(lua_State *L, struct job *j)
     rc = luaL_loadbufferx(L, j->source, j->len, chunk, "t");
     if (rc != 0)
         return lua_error(L);
-    cc_fence_push_env(L);
+    cc_fence_push_env(L, j->host);
     lua_setfenv(L, -2);
     lua_call(L, 0, 1);
     if (!lua_istable(L, -1))
@@ -483,9 +512,10 @@ static int load_body(lua_State *L, struct job *j)
     return 0;
 }
 
-int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size_t len, struct cc_err *err)
+int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size_t len, const char *const *host,
+                  struct cc_err *err)
 {
-    struct job j = { .f = f, .body = load_body, .name = name, .source = source, .len = len };
+    struct job j = { .f = f, .body = load_body, .name = name, .source = source, .len = len, .host = host };
     char message[512];
     int rc;
 
@@ -601,6 +631,94 @@ int cc_fence_call(struct cc_fence *f, int function, lua_State *outer, int first,
     rc = run(f, &j, message, size);
     if (rc == CC_OK)
         rc = carry_out(f, outer, message, size);
+    tidy(f);
+    return rc;
+}
+
+/* ---- tasks */
+
+static int begin_body(lua_State *L, struct job *j)
+{
+    lua_State *co = lua_newthread(L);
+
+    push_function(L, j);
+    lua_xmove(L, co, 1);
+    j->f->task[j->task].ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    j->f->task[j->task].co = co;
+    return 0;
+}
+
+int cc_fence_begin(struct cc_fence *f, int function, char *message, size_t size)
+{
+    struct job j = { .f = f, .body = begin_body, .function = function };
+    int rc;
+
+    assert(function > 0 && function <= f->n_functions);
+    while (j.task < CC_FENCE_TASKS && f->task[j.task].co)
+        j.task++;
+    if (j.task == CC_FENCE_TASKS) {
+        if (message)
+            snprintf(message, size, "%d tasks are under way already", CC_FENCE_TASKS);
+        return CC_E_LIMIT;
+    }
+    begin_call(f, f->box.limits.cpu_ms);
+    rc = run(f, &j, message, size);
+    return rc == CC_OK ? j.task : rc;
+}
+
+bool cc_fence_waits(const struct cc_fence *f, int task)
+{
+    return task >= 0 && task < CC_FENCE_TASKS && f->task[task].co != NULL;
+}
+
+void cc_fence_end(struct cc_fence *f, int task)
+{
+    assert(task >= 0 && task < CC_FENCE_TASKS);
+    if (!f->task[task].co)
+        return;
+    luaL_unref(f->L, LUA_REGISTRYINDEX, f->task[task].ref);
+    f->task[task].co = NULL;
+}
+
+/* The arguments are copied on L, where an error is caught, and moved over. An error of the task is raised again. */
+static int resume_body(lua_State *L, struct job *j)
+{
+    lua_State *co = j->f->task[j->task].co;
+    int i, rc, n;
+
+    luaL_checkstack(L, j->n + 8, "too many arguments");
+    luaL_checkstack(co, j->n + 8, "too many arguments");
+    for (i = 0; i < j->n; i++)
+        copy_in(L, j, j->first + i);
+    lua_xmove(L, co, j->n);
+    rc = lua_resume(co, j->n);
+    if (rc != 0 && rc != LUA_YIELD) {
+        if (rc == LUA_ERRMEM)
+            j->f->box.mem = true;
+        lua_xmove(co, L, 1);
+        return lua_error(L);
+    }
+    j->called = rc == LUA_YIELD;
+    n = lua_gettop(co);
+    luaL_checkstack(L, n + 1, "too many results");
+    lua_xmove(co, L, n);
+    return n;
+}
+
+int cc_fence_resume(struct cc_fence *f, int task, lua_State *outer, int first, int n, bool *called, char *message,
+                    size_t size)
+{
+    struct job j = { .f = f, .body = resume_body, .outer = outer, .first = first, .n = n, .task = task };
+    int rc;
+
+    assert(task >= 0 && task < CC_FENCE_TASKS && f->task[task].co);
+    begin_call(f, f->box.limits.cpu_ms);
+    rc = run(f, &j, message, size);
+    if (rc == CC_OK)
+        rc = carry_out(f, outer, message, size);
+    *called = j.called && rc >= 0;
+    if (!*called)
+        cc_fence_end(f, task);
     tidy(f);
     return rc;
 }

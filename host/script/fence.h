@@ -58,8 +58,11 @@ void cc_fence_stats(const struct cc_fence *f, struct cc_fence_stats *out);
 void cc_fence_pin(struct cc_fence *f, lua_State *outer, int index);
 
 /* Runs a source, text only, which must return a table, under `name` (as in "policies/idle.lua": what errors say).
+ * Beside the library it sees `use(name)`, the table of a source loaded before, and as functions what `host` names, as in
+ * "instances.get", ended by NULL (or NULL): each suspends a task (cc_fence_resume) and is answered from outside.
  * 0, or CC_E_INVALID, CC_E_LIMIT (a budget) with err->message "NAME:LINE: why". */
-int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size_t len, struct cc_err *err);
+int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size_t len, const char *const *host,
+                  struct cc_err *err);
 
 /* A function of a loaded source's table: a number above 0 for cc_fence_call, or 0 when there is none. `field` may have dots. */
 int cc_fence_function(struct cc_fence *f, const char *name, const char *field);
@@ -82,6 +85,18 @@ struct cc_fence_trace {
 };
 int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int first, int n,
                          struct cc_fence_trace *trace, char *message, size_t size);
+
+/* Code that waits: a function begun as a task, which runs until it calls one of its host functions or ends.
+ * cc_fence_begin gives its number, or negative. cc_fence_resume hands it the `n` values from `first` (the first time: the
+ * function's arguments; then what the host function answers) and gives, pushed onto outer, what it says next: *called true:
+ * the name of a host function and its arguments; false: its results, and it is over. As it is after any error.
+ * The budgets are for what runs between two waits. At most CC_FENCE_TASKS are under way. */
+enum { CC_FENCE_TASKS = 64 };
+int cc_fence_begin(struct cc_fence *f, int function, char *message, size_t size);
+int cc_fence_resume(struct cc_fence *f, int task, lua_State *outer, int first, int n, bool *called, char *message,
+                    size_t size);
+bool cc_fence_waits(const struct cc_fence *f, int task); /* begun, and not over */
+void cc_fence_end(struct cc_fence *f, int task);         /* gives up one that waits */
 
 /* Calls function(input, now) for now = from, from + step, ... n times, until its first result is not the string `quiet`.
  * `tied`: fields of input that are `now` at every call (the arrays of lua strings are on outer's stack: see bind_fence.c).

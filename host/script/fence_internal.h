@@ -31,8 +31,9 @@ uint64_t cc_box_left(lua_State *L);
 
 /* Opens what policies may use. [raises] */
 void cc_fence_open_libs(lua_State *L);
-/* Pushes an environment for one source: copies of its own. -> 1 [raises] */
-int cc_fence_push_env(lua_State *L);
+/* Pushes an environment for one source: copies of its own, and functions that suspend for the names in `host` (may be
+ * NULL). [raises] */
+void cc_fence_push_env(lua_State *L, const char *const *host);
 /* Replaces string's functions that have no bound. Stack: the string library on top. */
 void cc_fence_bound_strings(lua_State *L);
 int cc_fence_tostring(lua_State *L); /* tostring(v): tables have no address */

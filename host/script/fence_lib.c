@@ -10,6 +10,7 @@
 
 #include <lualib.h>
 #include <math.h>
+#include <string.h>
 
 enum { SORT_MAX = 10000 };
 
@@ -179,10 +180,48 @@ static void copy_library(lua_State *L, const char *name)
     lua_setfield(L, -2, name);
 }
 
-int cc_fence_push_env(lua_State *L)
+/* A host function: its name and its arguments leave the task. Upvalue: the name. */
+static int l_host(lua_State *L)
+{
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    if (lua_pushthread(L))
+        return luaL_error(L, "%s: it would have to wait, and nothing can wait here", lua_tostring(L, 1));
+    lua_pop(L, 1);
+    return lua_yield(L, lua_gettop(L));
+}
+
+/* env[a][b] = function for "a.b", env[a] for "a" */
+static void add_host(lua_State *L, const char *name)
+{
+    const char *dot = strchr(name, '.');
+
+    lua_pushvalue(L, -1);
+    if (dot) {
+        lua_pushlstring(L, name, (size_t)(dot - name));
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (!lua_istable(L, -1)) {
+            lua_pop(L, 1);
+            lua_newtable(L);
+            lua_pushvalue(L, -2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, -5);
+        }
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+    }
+    lua_pushstring(L, dot ? dot + 1 : name);
+    lua_pushstring(L, name);
+    lua_pushcclosure(L, l_host, 1);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+void cc_fence_push_env(lua_State *L, const char *const *host)
 {
     static const char *const functions[] = {
-        "assert", "error", "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack", NULL,
+        "assert", "error", "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack", "use", NULL,
     };
     static const char *const libraries[] = { "string", "table", "math", "bit", NULL };
     int i;
@@ -194,11 +233,12 @@ int cc_fence_push_env(lua_State *L)
     }
     for (i = 0; libraries[i]; i++)
         copy_library(L, libraries[i]);
+    for (; host && *host; host++)
+        add_host(L, *host);
     lua_createtable(L, 0, 2);
     lua_pushcfunction(L, l_undefined);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_no_global);
     lua_setfield(L, -2, "__newindex");
     lua_setmetatable(L, -2);
-    return 1;
 }

@@ -338,6 +338,20 @@ int cc_mock_record(struct cc_mock *m, const struct cc_mock_effect *e, struct cc_
 
 /* ---------------------------------------------------------------- open and close */
 
+/* A kill can cut a write off where a page ends: what has no newline is no line. */
+static int cut_half_line(struct cc_mock *m, struct cc_err *err)
+{
+    char text[4096];
+    off_t size = lseek(m->ledger_fd, 0, SEEK_END), from = size > (off_t)sizeof(text) ? size - (off_t)sizeof(text) : 0;
+    ssize_t n = pread(m->ledger_fd, text, sizeof(text), from), keep = n;
+
+    while (keep > 0 && text[keep - 1] != '\n')
+        keep--;
+    if (keep < n && ftruncate(m->ledger_fd, from + keep) != 0)
+        return cc_err_sys(err, errno, "mock: cannot mend %s", m->ledger_path);
+    return 0;
+}
+
 /* The number of the ledger's last line; 0 when it is empty. */
 static uint64_t last_in_ledger(const struct cc_mock *m)
 {
@@ -406,7 +420,7 @@ static int begin_life(struct cc_mock *m, struct cc_err *err)
 
     if (r != 0)
         return r;
-    if (m->ledger_fd >= 0)
+    if (m->ledger_fd >= 0 && (r = cut_half_line(m, err)) == 0)
         r = mend_ledger(m, last, err);
     free(last);
     m->life = ++m->lives;

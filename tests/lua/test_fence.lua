@@ -211,6 +211,59 @@ t.test("sweep: a fault says at which call", function()
   t.eq(at, 3)
 end)
 
+t.test("a task calls the host and goes on with its answer", function()
+  local f = fence.new {}
+  assert(f:load("policies/r.lua", [[
+    local R = {}
+    function R.handle(id)
+      local m, err = instances.get(id)
+      if not m then return 404, err.message end
+      for _, name in pairs(m.names) do log("saw " .. name) end
+      return 200, m
+    end
+    function R.bad() return nothing.here end
+    return R]], { "instances.get", "instances.stop", "log" }))
+  local handle = f:find("policies/r.lua", "handle")
+  local task = assert(f:begin(handle))
+  local called, name, id = f:resume(task, "m1")
+  t.eq(called, true)
+  t.eq(name .. " " .. id, "instances.get m1")
+  local other = assert(f:begin(handle)) -- a second one at the same time
+  t.eq(f:resume(other, "m2"), true)
+  called, name = f:resume(task, { names = { "a", "b" } })
+  t.eq(name, "log")
+  local c2, status, text = f:resume(other, nil, { message = "gone" })
+  t.eq(c2, false)
+  t.eq(status .. text, "404gone")
+  t.eq(f:resume(task), true)
+  called, status = f:resume(task)
+  t.eq(called, false)
+  t.eq(status, 200)
+  t.raises(function() f:resume(task) end, "not over")
+  t.match(f:call(handle, "x") == nil and tostring(select(2, f:call(handle, "x"))), "nothing can wait here")
+  local bad = assert(f:begin(f:find("policies/r.lua", "bad")))
+  t.match(select(2, f:resume(bad)).message, "^policies/r.lua:8: undefined name 'nothing'")
+end)
+
+t.test("a task has its budget between two waits", function()
+  local f = fence.new { cpu_ms = 5 }
+  assert(f:load("p", "return { f = function() wait() while true do end end }", { "wait" }))
+  local task = f:begin(f:find("p", "f"))
+  t.eq(f:resume(task), true)
+  local _, err = f:resume(task)
+  t.eq(err.code, "limit")
+  t.eq(f:spent(), true)
+end)
+
+t.test("use gives the table of another source", function()
+  local f = fence.new {}
+  assert(f:load("policies/plans.lua", "return { free = 2 }"))
+  assert(f:load("policies/idle.lua", "local plans = use 'plans' return { f = function() return plans.free end }"))
+  t.eq(select(2, f:call(f:find("policies/idle.lua", "f"))), 2)
+  local _, err = f:load("policies/x.lua", "return { y = use 'z' }")
+  t.match(err.message, "x.lua:1: use: there is no 'z'")
+end)
+
 t.test("garbage of many calls does not fill the fence", function()
   local f, decide = fenced("local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\nreturn 'keep', #t end\nreturn P\n")
   for _ = 1, 300 do t.eq(f:call(decide), true) end

@@ -854,6 +854,24 @@ static void test_a_line_that_was_cut_off_is_no_effect(void **state)
     drop_paths(p);
 }
 
+static void test_a_ledger_line_that_was_cut_off_is_written_anew(void **state)
+{
+    struct paths *p = temp_paths();
+    const struct cc_pair v[] = { { "state", p->state }, { "ledger", p->ledger } };
+    struct world *o = open_world(v, 2);
+    struct cc_machine_spec s = a_machine(13), t = a_machine(14);
+
+    (void)state;
+    assert_int_equal(call_on(o, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(o, CC_OP_CREATE, &t), 0);
+    close_world(o);
+    assert_int_equal(truncate(p->ledger, size_of(p->ledger) - 30), 0); /* killed in the middle of a write */
+    o = open_world(v, 2);
+    assert_int_equal(changes_of(p, "create"), 2);
+    close_world(o);
+    drop_paths(p);
+}
+
 static void test_closing_with_answers_held(void **state)
 {
     const struct cc_pair v[] = { { "latency_ms", "1000" } };
@@ -903,6 +921,7 @@ int main(void)
         cmocka_unit_test(test_the_ledger_counts_effects),
         cmocka_unit_test(test_a_kill_leaves_the_last_effect_whole_or_absent),
         cmocka_unit_test(test_a_line_that_was_cut_off_is_no_effect),
+        cmocka_unit_test(test_a_ledger_line_that_was_cut_off_is_written_anew),
         cmocka_unit_test(test_closing_with_answers_held),
     };
 

@@ -1,13 +1,28 @@
--- Who may ask how often.
+-- Who may come in, and how often somebody may ask.
 --
--- limit(r) -> requests a minute, burst (default: the same), reason
---   r.class   "auth" (signing in) or "api" (everything else)
---   r.base    what the settings RATE_LIMIT_AUTH and RATE_LIMIT_API say
---   r.who     "user" (counted by account), "operator" (his key) or "nobody" (both counted by client address)
---   r.plan    the user's plan
--- Pure: plain data in, plain data out.
+-- signup(r) -> "allow" | "deny", reason       may an address that is not known make an account?
+-- create(r) -> "allow" | "deny", reason       may this account have one more machine?
+-- wake(r)   -> "allow" | "deny", reason       may this machine be started?
+-- limit(r)  -> requests a minute, burst, reason
+-- The reason of a refusal is what the client reads.
 
 local P = { kind = "access", name = "default", version = 1 }
+
+function P.signup(r)
+  if r.setting == "closed" then return "deny", "no new accounts are made here; ask the operator" end
+  return "allow", "anybody may sign up"
+end
+
+function P.create(r)
+  if r.most > 0 and r.machines >= r.most then
+    return "deny", r.most .. (r.most == 1 and " machine is" or " machines are") .. " all that you may have; delete one first"
+  end
+  return "allow", "within the plan"
+end
+
+function P.wake()
+  return "allow", "its account is in order"
+end
 
 function P.limit(r)
   return r.base, r.base, "the setting"
@@ -15,6 +30,9 @@ end
 
 function P.selftest(is)
   is(P.limit { class = "api", base = 60, who = "user", plan = "free" }, 60)
+  is(P.signup { email = "a@b.c", domain = "b.c", setting = "closed", accounts = 0 }, "deny")
+  is(P.create { machines = 1, most = 1, owner = "u", plan = "free", type = "small", provider = "local" }, "deny")
+  is(P.create { machines = 5, most = 0, owner = "u", plan = "pro", type = "small", provider = "local" }, "allow")
 end
 
 return P

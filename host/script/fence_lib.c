@@ -95,6 +95,47 @@ static const char pairs_source[] =
     "  end\n"
     "end\n";
 
+/* ---- words: times as people read them. UTC, and no date where the minute is meant. */
+
+static const char words_source[] =
+    "local floor, format, type, error = ...\n"
+    "local function number(v, name)\n"
+    "  if type(v) ~= 'number' or v ~= v or v < -1e15 or v > 1e15 then error(name .. ': seconds expected, not ' .. type(v), 3) end\n"
+    "  return floor(v)\n"
+    "end\n"
+    "local function clock(t)\n"
+    "  t = number(t, 'clock')\n"
+    "  return format('%02d:%02d UTC', floor(t / 3600) % 24, floor(t / 60) % 60)\n"
+    "end\n"
+    "local duration\n"
+    "function duration(s)\n"
+    "  s = number(s, 'duration')\n"
+    "  if s < 0 then return '-' .. duration(-s) end\n"
+    "  if s < 60 then return format('%d s', s) end\n"
+    "  if s < 3600 then return format('%d min', floor(s / 60)) end\n"
+    "  local h, m = floor(s / 3600), floor(s / 60) % 60\n"
+    "  if m > 0 then return format('%d h %d min', h, m) end\n"
+    "  return format('%d h', h)\n"
+    "end\n"
+    "return clock, duration\n";
+
+static void make_words(lua_State *L)
+{
+    if (luaL_loadbufferx(L, words_source, sizeof(words_source) - 1, "=words", "t") != 0)
+        lua_error(L);
+    lua_getglobal(L, "math");
+    lua_getfield(L, -1, "floor");
+    lua_remove(L, -2);
+    lua_getglobal(L, "string");
+    lua_getfield(L, -1, "format");
+    lua_remove(L, -2);
+    lua_getglobal(L, "type");
+    lua_getglobal(L, "error");
+    lua_call(L, 4, 2);
+    lua_setglobal(L, "duration");
+    lua_setglobal(L, "clock");
+}
+
 static void make_pairs(lua_State *L)
 {
     if (luaL_loadbufferx(L, pairs_source, sizeof(pairs_source) - 1, "=pairs", "t") != 0)
@@ -139,6 +180,7 @@ void cc_fence_open_libs(lua_State *L)
     lua_getglobal(L, "string");
     cc_fence_bound_strings(L);
     lua_pop(L, 1);
+    make_words(L);
     make_pairs(L); /* with the library's own sort */
     lua_getglobal(L, "table");
     wrap(L, "insert", l_move);
@@ -221,7 +263,7 @@ static void add_host(lua_State *L, const char *name)
 void cc_fence_push_env(lua_State *L, const char *const *host)
 {
     static const char *const functions[] = {
-        "assert", "error", "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack", "use", NULL,
+        "assert", "clock", "duration", "error", "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack", "use", NULL,
     };
     static const char *const libraries[] = { "string", "table", "math", "bit", NULL };
     int i;

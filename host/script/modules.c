@@ -19,6 +19,7 @@ const luaL_Reg cc_modules[] = {
     { "http", luaopen_cc_http },
     { "provider", luaopen_cc_provider },
     { "fence", luaopen_cc_fence },
+    { "watch", luaopen_cc_watch },
     { NULL, NULL },
 };
 /* clang-format on */

@@ -1,0 +1,277 @@
+-- What policies there are: the file of each kind, its functions, what goes into them and what may come out.
+--
+-- Everything else reads this table: the loader (is a file whole, is a verdict one that there is?), explain and fuzz (what
+-- could an input have been?), the docs, the annotations for editors.
+--
+-- A kind: {file =, doc =, host = names of the host functions that its code may call (only code that waits), functions =}
+-- A function: {input = fields, now = whether its second argument is the time, verdicts = what its first result may be,
+--   fault(...) -> why its results cannot be, or nil (in place of verdicts), safe(input, why) -> what is done when it fails}
+-- A field: {type, doc =, optional = may be absent, ...}; explain changes a field by the points of its grid (policy/grid.lua):
+--   "time"    unix seconds                               "count"  a whole number from 0 to `max`
+--   "number"  from `min` to `max`, in steps of `step`    "flag"   true or false
+--   "enum"    one of `of`                                "text", "map"   no grid: explain leaves them as they are
+
+local M = {}
+
+local function text(doc, optional) return { "text", doc = doc, optional = optional } end
+local function moment(doc, optional) return { "time", doc = doc, optional = optional } end
+local function count(doc, max) return { "count", max = max, doc = doc } end
+
+-- What is known of a user, as every kind sees it.
+local user = {
+  owner = text "the account that has it; \"operator\" for the operator's own",
+  plan = { "enum", of = { "free", "starter", "pro" }, open = true, doc = "the account's plan" },
+}
+
+local function with(fields)
+  for name, field in pairs(user) do fields[name] = fields[name] or field end
+  return fields
+end
+
+local function keep(_, why) return "keep", why end
+local function deny(_, why) return "deny", why end
+
+-- ---- idle
+
+M.idle = {
+  file = "idle.lua", doc = "when a machine that runs is idle, and is warned or stopped",
+  functions = {
+    decide = {
+      now = true, verdicts = { "keep", "warn", "stop" }, safe = keep, recorded = true,
+      input = with {
+        id = text "the machine's uuid", name = text "its name", type = text "its machine type",
+        provider = text "where it is", labels = { "map", doc = "its labels" },
+        created_at = moment "when it was made", started_at = moment "when it began to run",
+        threshold = { "number", min = 60, max = 31536000, step = 60, doc = "seconds unused: its plan's, else IDLE_THRESHOLD" },
+        input_at = moment("the last bytes typed, or command run, by its user; now, while the last are at most a minute old", true),
+        connections = count("terminals and other streams that are open through us", 1000),
+        disconnected_at = moment("when the last of them ended", true),
+        report_at = moment("when the machine's agent last told of itself; what follows is of then", true),
+        load = { "number", min = 0, max = 64, step = 0.05, optional = true, doc = "processors in use, on average" },
+        foreground = text("the program in the foreground of its newest terminal, when that is no shell", true),
+        busy_at = moment("when the agent last saw a program in the foreground, or a load of 0.5 and more", true),
+        turn = { "flag", optional = true, doc = "a turn of Claude is under way" },
+        ssh_sessions = { "count", max = 1000, optional = true, doc = "logins over ssh" },
+        lease_until = moment("until when a busy lease is held", true),
+        lease_reason = text("what its holder said", true),
+        last_activity_at = moment "the latest of started_at, input_at, and the end of the last lease",
+      },
+    },
+  },
+}
+
+-- ---- plans
+
+local function positive(v) return type(v) == "number" and v > 0 and v < 1e15 end
+
+local function plan_fault(name, plan)
+  if type(name) ~= "string" or not name:match("^[%w_-]+$") then return "plans: a name of letters, digits, _ and - expected" end
+  if type(plan) ~= "table" then return ("plans.%s: a table expected"):format(name) end
+  if type(plan.machines) ~= "number" or plan.machines < 0 or plan.machines % 1 ~= 0 then
+    return ("plans.%s.machines: a whole number expected (0: any number)"):format(name)
+  end
+  if plan.idle ~= nil and not positive(plan.idle) then return ("plans.%s.idle: seconds expected"):format(name) end
+end
+
+-- Pure data: M.plans = {name = {machines =, idle =, ...}}
+local function plans_fault(P)
+  if type(P.plans) ~= "table" or next(P.plans) == nil then return "plans: a table of plans expected" end
+  local names = {}
+  for name in pairs(P.plans) do names[#names + 1] = tostring(name) end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local why = plan_fault(name, P.plans[name])
+    if why then return why end
+  end
+  if not P.plans[P.default] then return "default: the name of one of the plans expected" end
+end
+
+M.plans = {
+  file = "plans.lua", doc = "what plans there are: how many machines, how long they may idle",
+  data = plans_fault, functions = {},
+}
+
+-- ---- placement
+
+local function place_fault(place, reason)
+  if type(place) ~= "table" then return "a table {provider =, type =, location =} and a reason expected" end
+  for _, name in ipairs { "provider", "type" } do
+    if type(place[name]) ~= "string" then return name .. ": a text expected" end
+  end
+  if place.location ~= nil and type(place.location) ~= "string" then return "location: a text or nothing expected" end
+  if place.fallbacks ~= nil and type(place.fallbacks) ~= "table" then return "fallbacks: a list of such tables expected" end
+  for i, other in ipairs(place.fallbacks or {}) do
+    local why = type(other) ~= "table" and "a table expected" or other.fallbacks and "no fallbacks of a fallback expected"
+      or place_fault(other, "")
+    if why then return ("fallbacks[%d]: %s"):format(i, why) end
+  end
+  if type(reason) ~= "string" then return "a reason expected behind the place" end
+end
+
+M.placement = {
+  file = "placement.lua", doc = "where a new machine is made, and where else when that fails",
+  functions = {
+    place = {
+      fault = place_fault,
+      safe = function(r, why) return { provider = r.provider or r.default, type = r.type, location = r.location }, why end,
+      input = with {
+        provider = text("the provider that the request names", true), type = text "the machine type asked for, or the default",
+        location = text("the location that the request names", true), default = text "the setting PROVIDER",
+        labels = { "map", doc = "the request's labels" }, image = text "the image asked for",
+      },
+    },
+  },
+}
+
+-- ---- access
+
+local function limit_fault(rate, burst, reason)
+  if type(rate) ~= "number" or rate < 0 or rate > 1e6 or rate % 1 ~= 0 then
+    return "requests a minute expected, a whole number to 1000000 (0: no limit)"
+  end
+  if burst ~= nil and (type(burst) ~= "number" or burst < 1 or burst > 1e6 or burst % 1 ~= 0) and rate > 0 then
+    return "a burst from 1 to 1000000 expected behind the rate"
+  end
+  if type(reason) ~= "string" then return "a reason expected as the third result" end
+end
+
+local asking = {
+  machines = count("machines that the account has", 100000),
+  most = count("how many its plan allows; 0: any number", 100000),
+}
+
+M.access = {
+  file = "access.lua", doc = "who may sign up, make a machine, wake one; how often somebody may ask",
+  functions = {
+    limit = {
+      fault = limit_fault, safe = function(r, why) return r.base, r.base, why end,
+      input = {
+        class = { "enum", of = { "api", "auth" }, doc = "\"auth\": signing in; \"api\": everything else" },
+        base = count("what RATE_LIMIT_AUTH and RATE_LIMIT_API say, a minute", 1000000),
+        who = { "enum", of = { "user", "operator", "nobody" },
+          doc = "counted by account (user), or by client address (the operator's key; nobody)" },
+        plan = { "enum", of = { "free", "starter", "pro" }, open = true, optional = true, doc = "the user's plan" },
+      },
+    },
+    signup = {
+      verdicts = { "allow", "deny" }, safe = deny,
+      input = {
+        email = text "the address", domain = text "what is behind its @",
+        setting = { "enum", of = { "open", "closed" }, doc = "the setting SIGNUP" },
+        accounts = count("accounts that there are", 1e9),
+      },
+    },
+    create = {
+      verdicts = { "allow", "deny" }, safe = deny,
+      input = with {
+        machines = asking.machines, most = asking.most, type = text "the machine type", provider = text "where it would be made",
+      },
+    },
+    wake = {
+      verdicts = { "allow", "deny" }, safe = deny,
+      input = with {
+        machines = asking.machines, most = asking.most, type = text "the machine type",
+        running = count("machines of the account that run now", 100000),
+      },
+    },
+  },
+}
+
+-- ---- expiry
+
+M.expiry = {
+  file = "expiry.lua", doc = "what becomes of a machine whose hours are over: warned, stopped, kept for a while, deleted",
+  functions = {
+    decide = {
+      now = true, verdicts = { "keep", "warn", "stop", "delete" }, safe = keep, recorded = true,
+      input = with {
+        id = text "the machine's uuid", name = text "its name", type = text "its machine type",
+        labels = { "map", doc = "its labels" },
+        status = { "enum", of = { "RUNNING", "STOPPED", "ERROR" }, doc = "its status" },
+        created_at = moment "when it was made", expires_at = moment "when its hours are over",
+      },
+    },
+  },
+}
+
+-- ---- orphans
+
+M.orphans = {
+  file = "orphans.lua", doc = "what becomes of a machine at a provider that carries our label and that no record knows",
+  functions = {
+    decide = {
+      now = true, verdicts = { "report", "delete" }, safe = function(_, why) return "report", why end, recorded = true,
+      input = {
+        provider = text "where it is", short = text "its name there, without cc-",
+        since = moment "when a sweep first saw it",
+        setting = { "enum", of = { "report", "delete" }, doc = "the setting ORPHANS" },
+        grace = { "number", min = 0, max = 2592000, step = 60, doc = "the setting ORPHAN_GRACE_SECONDS" },
+      },
+    },
+  },
+}
+
+-- ---- reading the table
+
+M.list = { "plans", "access", "expiry", "idle", "orphans", "placement" } -- in the order in which they are loaded
+
+local by_file = {}
+for _, name in ipairs(M.list) do
+  M[name].name = name
+  by_file[M[name].file] = M[name]
+end
+
+-- The kind of a file's name, or nil.
+function M.of_file(file) return by_file[file] end
+
+-- "idle.decide" -> its function, its kind
+function M.find(name)
+  local kind, fn = name:match("^(%w+)%.(%w+)$")
+  return M[kind] and M[kind].functions[fn], M[kind]
+end
+
+-- Names of all functions of decisions, sorted.
+function M.functions()
+  local out = {}
+  for _, kind in ipairs(M.list) do
+    for fn in pairs(M[kind].functions) do out[#out + 1] = kind .. "." .. fn end
+  end
+  table.sort(out)
+  return out
+end
+
+-- Why these cannot be the results of a function, or nil.
+function M.fault(spec, ...)
+  if spec.fault then return spec.fault(...) end
+  local verdict, reason = ...
+  local known = false
+  for _, v in ipairs(spec.verdicts) do known = known or v == verdict end
+  if not known then
+    return ("one of %s expected, not %s"):format(table.concat(spec.verdicts, ", "),
+      type(verdict) == "string" and "'" .. verdict:sub(1, 40) .. "'" or type(verdict))
+  end
+  if type(reason) ~= "string" or reason == "" then return "a reason expected behind the verdict '" .. verdict .. "'" end
+end
+
+-- Every name that is handed over often: fields, verdicts, choices.
+function M.pins()
+  local out, seen = {}, {}
+  local function add(s)
+    if not seen[s] then
+      seen[s] = true
+      out[#out + 1] = s
+    end
+  end
+  for _, name in ipairs(M.functions()) do
+    local spec = M.find(name)
+    for field, f in pairs(spec.input) do
+      add(field)
+      for _, v in ipairs(f.of or {}) do add(v) end
+    end
+    for _, v in ipairs(spec.verdicts or {}) do add(v) end
+  end
+  return out
+end
+
+
+return M

@@ -1,0 +1,34 @@
+-- Stop a machine that nobody and nothing has used for its threshold (two hours, unless its plan says otherwise).
+--
+-- decide(m, now) -> "keep" | "warn" | "stop", reason
+-- What counts as use: what its user typed or ran, a busy lease, a turn of Claude, half a processor's work. What does not: an
+-- open terminal, or a program that waits in it.
+
+local P = { kind = "idle", name = "unused", version = 1 }
+
+local WARN = 15 * 60 -- seconds before the stop
+
+function P.decide(m, now)
+  if m.labels.idle == "never" then return "keep", "its label idle says never" end
+  if m.lease_until and m.lease_until > now then
+    return "keep", "busy until " .. clock(m.lease_until) .. ": " .. (m.lease_reason or "a lease")
+  end
+  if m.turn then return "keep", "Claude is working" end
+
+  local used, what = m.last_activity_at, "no input since "
+  if m.busy_at and m.busy_at > used then used, what = m.busy_at, "no work since " end
+  local idle = now - used
+  if idle >= m.threshold then return "stop", what .. clock(used) end
+  if idle >= m.threshold - WARN then return "warn", what .. clock(used) end
+  if idle < 120 then return "keep", "in use" end
+  return "keep", what .. clock(used)
+end
+
+function P.selftest(is)
+  local m = { labels = {}, threshold = 7200, last_activity_at = 0 }
+  is(P.decide(m, 6299), "keep")
+  is(P.decide(m, 6300), "warn")
+  is(P.decide(m, 7200), "stop")
+end
+
+return P

@@ -20,11 +20,11 @@ MAKEFLAGS += --no-builtin-rules
 # ---------------------------------------------------------------- what must be installed
 # BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta.
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
-              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev
+              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check
 RUN_PKGS   := passt
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd \
               busybox-static original-awk bsdutils
-CHECK_PKGS := clang-tidy clang-format cppcheck lua-check shellcheck
+CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
 
@@ -83,6 +83,10 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llh
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
 SCRIPT_SRC := $(wildcard lua/scripts/*.sh)
+# luacheck's parser and flow analysis, for lua/policy/lint.lua: what it needs of the package, and nothing else.
+LUACHECK_SRC := $(addprefix /usr/share/lua/5.1/luacheck/,$(addsuffix .lua,check_state decoder lexer parser unicode \
+           unicode_printability_boundaries utils $(addprefix stages/,parse unwrap_parens linearize resolve_locals \
+           detect_unused_locals detect_unreachable_code)))
 
 .PHONY: all run test asan check bench install clean fuzz format deps-fuzz
 all: deps-build
@@ -111,9 +115,9 @@ $(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h)
 	@echo "  LINK $@"; $(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
 
 # Everything that the binary carries: Lua by module name, programs by file name (host/script/carried.h).
-$(O)/carried.S: $(LUA_SRC) $(SCRIPT_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
+$(O)/carried.S: $(LUA_SRC) $(LUACHECK_SRC) $(SCRIPT_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
 	@mkdir -p $(@D)
-	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) $(SCRIPT_SRC) > $@
+	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) $(LUACHECK_SRC) $(SCRIPT_SRC) > $@
 $(O)/carried.o: $(O)/carried.S
 	@$(CC) -fPIE -c -o $@ $<
 

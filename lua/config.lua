@@ -10,46 +10,23 @@
 local fs = require "fs"
 local kinds = require "config.kinds"
 local rules = require "config.rules"
+local spelling = require "spelling"
 local sys = require "sys"
 
 local M = { declared = require "config.settings" }
 
 M.by_name = {}
-for _, d in ipairs(M.declared) do
+local known = {}
+for i, d in ipairs(M.declared) do
   d.name, d.kind, d.default = d[1], d[2], d[3]
-  M.by_name[d.name] = d
+  M.by_name[d.name], known[i] = d, d.name
 end
 local by_name = M.by_name
 
 -- ---- names that are nearly right
 
--- Edits between two words: letters put in, left out, changed, or two changed over.
-local function distance(a, b)
-  local rows = { [0] = {} }
-  for j = 0, #b do rows[0][j] = j end
-  for i = 1, #a do
-    rows[i] = { [0] = i }
-    for j = 1, #b do
-      local same = a:byte(i) == b:byte(j)
-      local best = math.min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, rows[i - 1][j - 1] + (same and 0 or 1))
-      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
-        best = math.min(best, rows[i - 2][j - 2] + 1)
-      end
-      rows[i][j] = best
-    end
-  end
-  return rows[#a][#b]
-end
-
 -- The declared name that is nearest, at most `most` edits away, or nil.
-local function nearest(name, most)
-  local best, found = most + 1, nil
-  for _, d in ipairs(M.declared) do
-    local n = math.abs(#d.name - #name) < best and distance(name, d.name) or best
-    if n < best then best, found = n, d.name end
-  end
-  return found
-end
+local function nearest(name, most) return spelling.nearest(name, known, most) end
 
 local function option_of(name) return "--" .. name:lower():gsub("_", "-") end
 

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # carry.sh FILE...: assembler text on stdout that puts the files into the binary, with the table
-# cc_carried[] (carried.h) over them. lua/a/b.lua is named "lua:a.b", policies/p.lua "lua:policies.p", any other file by
-# its base name: lua/scripts/s.sh is "s.sh".
+# cc_carried[] (carried.h) over them. lua/a/b.lua is named "lua:a.b", policies/p.lua "lua:policies.p", a library's
+# module .../share/lua/5.1/l/m.lua "lua:l.m", any other file by its base name: lua/scripts/s.sh is "s.sh".
 set -euo pipefail
 echo '.section .rodata'
 i=0 table=
 for f in "$@"; do
   case $f in
     lua/*.lua) n=${f#lua/}; n=lua:${n%.lua}; n=${n//\//.} ;;
+    */share/lua/5.1/*.lua) n=${f#*/share/lua/5.1/}; n=lua:${n%.lua}; n=${n//\//.} ;;
     policies/*.lua) n=lua:${f%.lua}; n=${n//\//.} ;;
     *) n=${f##*/} ;;
   esac

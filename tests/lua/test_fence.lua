@@ -264,6 +264,22 @@ t.test("use gives the table of another source", function()
   t.match(err.message, "x.lua:1: use: there is no 'z'")
 end)
 
+t.test("what the linter allows is there", function()
+  local f = fence.new {}
+  local lines = { "local here = {" }
+  for _, name in ipairs(require("policy.allowed").decision) do lines[#lines + 1] = ("[%q] = %s ~= nil,"):format(name, name) end
+  lines[#lines + 1] = "} return here"
+  assert(f:load("p", table.concat(lines, "\n")))
+  for name, here in pairs(f:value("p", "")) do t.eq(here, true, name) end
+end)
+
+t.test("clock and duration", function()
+  local f = fence.new {}
+  assert(f:load("p", "return { c = clock(1700000000), d = duration(7505), e = duration(59), g = duration(7200), h = duration(-120) }"))
+  local v = f:value("p", "")
+  t.eq(v.c .. "|" .. v.d .. "|" .. v.e .. "|" .. v.g .. "|" .. v.h, "22:13 UTC|2 h 5 min|59 s|2 h|-2 min")
+end)
+
 t.test("garbage of many calls does not fill the fence", function()
   local f, decide = fenced("local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\nreturn 'keep', #t end\nreturn P\n")
   for _ = 1, 300 do t.eq(f:call(decide), true) end

@@ -1,27 +1,13 @@
 -- What is said of policy files before they run: each case is a file, and the faults expected, as "line: text".
 local t = require "t"
+local allowed = require "policy.allowed"
 local fs = require "fs"
 local lint = require "policy.lint"
 local spelling = require "spelling"
 local sys = require "sys"
 local time = require "time"
 
-local function list(prefix, members)
-  local out = {}
-  for name in members:gmatch("%S+") do out[#out + 1] = prefix .. name end
-  return out
-end
-
-local decision = { globals = { "bit" }, effects = false }
-for _, more in ipairs {
-  list("", "assert error ipairs next pairs select tonumber tostring type unpack"),
-  list("math.", "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min modf pi pow rad "
-    .. "sin sinh sqrt tan tanh"),
-  list("string.", "byte char find format gmatch gsub len lower match rep reverse sub upper"),
-  list("table.", "concat insert remove sort maxn"),
-} do
-  for _, name in ipairs(more) do table.insert(decision.globals, name) end
-end
+local decision = allowed.of(nil)
 
 local workflow = { globals = { "error", "ipairs", "pairs", "string", "store", "time.now", "log" }, effects = true }
 

@@ -12,6 +12,7 @@ local freshness = require "machines.freshness"
 local history = require "history"
 local ids = require "ids"
 local json = require "json"
+local policy = require "policy"
 local providers = require "providers"
 local record = require "machines.record"
 local rights = require "rights"
@@ -165,10 +166,48 @@ local function name_taken(tx, rec)
   end
 end
 
-local function over_quota(tx, owner)
-  local quota = M.settings.quota
-  if owner == "operator" or quota == 0 or record.counted(tx, owner) < quota then return end
-  return errors.new("quota", ("%d machines are all that you may have; delete one first"):format(quota))
+-- How many machines an account of this plan may have; 0: any number.
+local function most_of(plan)
+  local known = policy.data("plans").plans[plan]
+  local most, quota = known and known.machines or 0, M.settings.quota
+  if most == 0 or quota == 0 then return math.max(most, quota) end
+  return math.min(most, quota)
+end
+
+local function plan_of(tx, owner)
+  local account = tx:get("user", owner)
+  return account and account.plan or policy.data("plans").default
+end
+
+-- Why the policy does not let its owner have one more machine, or nil.
+local function over_quota(tx, rec)
+  if rec.owner == "operator" then return end
+  local plan = plan_of(tx, rec.owner)
+  local verdict, reason = policy.ask("access.create", {
+    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(plan), type = rec.type,
+    provider = rec.provider,
+  })
+  if verdict ~= "allow" then return errors.new("quota", reason) end
+end
+
+local function running_of(owner)
+  local n = 0
+  for _, row in ipairs(store.scan("instance_owner", { prefix = owner .. "/" })) do
+    local rec = store.get("instance", row.key:sub(#owner + 2))
+    if rec and (rec.status == "RUNNING" or rec.status == "STARTING") then n = n + 1 end
+  end
+  return n
+end
+
+-- Why the policy does not let a machine be started, or nil.
+local function not_woken(tx, rec)
+  if rec.owner == "operator" then return end
+  local plan = plan_of(tx, rec.owner)
+  local verdict, reason = policy.ask("access.wake", {
+    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(plan), type = rec.type,
+    running = running_of(rec.owner),
+  })
+  if verdict ~= "allow" then return errors.new("denied", reason) end
 end
 
 local function check_create(actor, spec)
@@ -209,7 +248,7 @@ function M.create(actor, spec)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
     local rec = fields.new_record(spec, owner, M.settings.provider)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
-    local why = name_taken(tx, rec) or over_quota(tx, owner)
+    local why = name_taken(tx, rec) or over_quota(tx, rec)
     if why then return nil, why end
     workflow.ask(tx, "instance", rec, "create", nil, by(actor))
     record.save(tx, nil, rec, "created", by(actor))
@@ -259,8 +298,9 @@ local function ask(tx, actor, old, rec, form)
   if verb ~= "delete" and #rec.queue >= MAX_QUEUE then
     return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
   end
-  local again = rec.desired == "DELETED" and over_quota(tx, rec.owner) -- it counts again
-  if again and verb ~= "delete" then return nil, again end
+  local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec) -- it counts again
+  local denied = again or verb == "start" and not actor.admin and not_woken(tx, rec)
+  if denied then return nil, denied end
   rec.desired = wish[verb]
   local op = workflow.ask(tx, "instance", rec, verb, { was = old.status }, by(actor))
   record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb })

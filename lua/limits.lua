@@ -1,6 +1,6 @@
 -- How often somebody may ask: token buckets by account, else by client address, in a fixed amount of memory.
 --
--- How much is the policy's decision (policies/access.lua). Every answer that was counted says how it stands, in RateLimit-Limit,
+-- How much is the policy's decision (policies/access.lua), of the generation that Policy-Generation names. Every answer that was counted says how it stands, in RateLimit-Limit,
 -- RateLimit-Remaining and RateLimit-Reset (seconds until all is there again); one that is refused has Retry-After.
 --
 --   limits.setup{api =, auth =}                       requests a minute, 0: no limit
@@ -9,7 +9,7 @@
 
 local errors = require "errors"
 local limiter = require "limiter"
-local policy = require "policies.access"
+local policy = require "policy"
 
 local M = {}
 
@@ -25,24 +25,25 @@ local function too_many(seconds)
   return errors.new("too_many", "rate limit exceeded", { retryable = true, retry_after = seconds })
 end
 
--- -> per minute, burst; 0: no limit
+-- -> per minute, burst, generation; 0: no limit
 local function allowed(actor, class)
-  local per_minute, burst = policy.limit({
+  local gen = policy.live()
+  local per_minute, burst = policy.ask_of(gen, "access.limit", {
     class = class, base = settings[class], who = not actor and "nobody" or actor.user and "user" or "operator",
     plan = actor and actor.plan or nil,
   })
-  return per_minute, burst or per_minute
+  return per_minute, burst or per_minute, gen.number
 end
 
 function M.take(http, actor, class)
   if not class or settings[class] == 0 or not buckets then return nil end
-  local per_minute, burst = allowed(actor, class)
+  local per_minute, burst, generation = allowed(actor, class)
   if per_minute == 0 then return nil end
   local who = actor and actor.user or limiter.address_key(http:remote() or "")
   local ok, remaining, reset, retry = buckets:take(class .. ":" .. who, per_minute, burst)
   local headers = {
     ["RateLimit-Limit"] = ("%d"):format(per_minute), ["RateLimit-Remaining"] = ("%d"):format(remaining),
-    ["RateLimit-Reset"] = ("%d"):format(reset),
+    ["RateLimit-Reset"] = ("%d"):format(reset), ["Policy-Generation"] = ("%d"):format(generation),
   }
   return headers, not ok and too_many(retry) or nil
 end

@@ -9,6 +9,7 @@ local fs = require "fs"
 local instances = require "instances"
 local log = require "log"
 local migrations = require "migrations"
+local policy = require "policy"
 local providers = require "providers"
 local reconcile = require "reconcile"
 local retention = require "retention"
@@ -65,6 +66,7 @@ function M.open(settings, options)
     function() return runner.setup(settings.DATA_DIR) end,
     migrations.run,
     function() return share_clock(options.serve) end,
+    function() return policy.open(settings, options) end,
   } do
     ok, err = step()
     if not ok then return nil, err end

@@ -5,7 +5,7 @@
  *                      whole or not at all: a new file, fsync, rename; exclusive: err "exists" if there is one
  *   true | nil, err  = fs.mkdir(path [, mode])            [yields] with its parents; one that exists is fine
  *   names | nil, err = fs.list(path)                      [yields] sorted, without . and ..
- *   info | nil, err  = fs.stat(path [, follow])           [yields] {type=, size=, mtime=ms, ctime=ms, inode=, mode=};
+ *   info | nil, err  = fs.stat(path [, follow])           [yields] {type=, size=, mtime=ms, ctime=ms, inode=, mode=, owner=name};
  *                      of a link itself unless `follow`
  *   true | nil, err  = fs.remove(path)                    [yields] a file or an empty folder
  *   bytes | nil, err = fs.usage(path)                     [yields] disk use of a tree, in bytes
@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <lauxlib.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ struct fs_job {
     char **names;
     size_t count;
     struct stat st;
+    char owner[64]; /* of what was looked at: a name, or the number of one that has none */
     uint64_t bytes;
     int lock; /* a file that is locked, -1: none */
     bool held;
@@ -315,8 +317,16 @@ static void push_names(lua_State *L, struct fs_job *j)
 static int run_stat(struct fs_job *j)
 {
     int rc = j->follow ? stat(j->path, &j->st) : lstat(j->path, &j->st);
+    struct passwd pw, *found = NULL;
+    char text[2048];
 
-    return rc == 0 ? 0 : cc_err_sys(&j->err, errno, "cannot stat %s", j->path);
+    if (rc != 0)
+        return cc_err_sys(&j->err, errno, "cannot stat %s", j->path);
+    if (getpwuid_r(j->st.st_uid, &pw, text, sizeof(text), &found) == 0 && found)
+        snprintf(j->owner, sizeof(j->owner), "%s", pw.pw_name);
+    else
+        snprintf(j->owner, sizeof(j->owner), "%u", (unsigned)j->st.st_uid);
+    return 0;
 }
 
 static const char *type_name(mode_t m)
@@ -333,7 +343,7 @@ static lua_Number ms_of(const struct timespec *t)
 
 static void push_stat(lua_State *L, struct fs_job *j)
 {
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
     lua_pushstring(L, type_name(j->st.st_mode));
     lua_setfield(L, -2, "type");
     lua_pushnumber(L, (lua_Number)j->st.st_size);
@@ -346,6 +356,8 @@ static void push_stat(lua_State *L, struct fs_job *j)
     lua_setfield(L, -2, "inode");
     lua_pushinteger(L, (lua_Integer)(j->st.st_mode & 07777));
     lua_setfield(L, -2, "mode");
+    lua_pushstring(L, j->owner);
+    lua_setfield(L, -2, "owner");
 }
 
 static _Thread_local uint64_t usage_sum;

@@ -1,0 +1,220 @@
+-- The policies in force: what the rest of the application asks, and how another set takes their place.
+--
+--   policy.open(settings, {serve =}) -> true | nil, err    [yields] after store.open. serve: from POLICIES_DIR, else from the
+--       store's last good set; a script: the set that is in force. With no store and no folder: the shipped files
+--   policy.ask("idle.decide", input [, now]) -> verdict, reason [, more]    never fails: what goes wrong in a policy is
+--       logged and counted, and the kind's safe answer is given. `now`: unix seconds
+--   policy.live() -> the generation in force (policy/generation.lua, with .number): whoever decides several things for one
+--       request takes it once and asks it, so that all come from one set. [yields] the first time in a script: call it before
+--       an update that asks
+--   policy.data("plans") -> the table of a file that is data
+--   policy.try(sources, author, note) -> set | nil, faults    [yields] builds a set and puts it in force when it is good
+--   policy.status() -> what /healthz?verbose and `cchost policy status` show
+--   policy.on_change(fn)    fn(gen) after another set is in force
+--   policy.counts() -> {[name] = {[verdict] = n, failed = n}}
+-- A set that was replaced is closed when the last that holds it lets go (garbage collection); work in flight ends on its own.
+
+local errors = require "errors"
+local fs = require "fs"
+local generation = require "policy.generation"
+local history = require "policy.history"
+local kinds = require "policy.kinds"
+local log = require "log"
+local samples = require "policy.samples"
+local store = require "store"
+local sys = require "sys"
+local task = require "task"
+local time = require "time"
+
+local M = {}
+
+local live                -- the generation in force
+local state = { faults = {}, counts = {} }
+local listeners = {}
+
+M.folder = nil -- POLICIES_DIR
+
+-- ---- sources
+
+-- The file of a name as the binary carries it, or nil.
+local function shipped(name) return sys.carried("lua:policies." .. name:gsub("%.lua$", ""):gsub("/", ".")) end
+
+-- {name = text} of what is shipped, without its tests: those belong to the shipped files alone.
+local function defaults()
+  local out = {}
+  for _, name in ipairs(kinds.list) do
+    local file = kinds[name].file
+    out[file] = assert(shipped(file), file)
+  end
+  return out
+end
+
+local function read_folder(folder, prefix, out)
+  local names, err = fs.list(folder)
+  if not names then return nil, err end
+  for _, name in ipairs(names) do
+    if name:match("^[%w_][%w_-]*%.lua$") then
+      local text, rerr = fs.read(folder .. "/" .. name, 1048576)
+      if not text then return nil, rerr end
+      out[prefix .. name] = text
+    end
+  end
+  return true
+end
+
+-- The set that a folder makes: its files, and the shipped one of each kind that it does not have. -> sources | nil, err
+function M.read(folder)
+  local out = {}
+  local ok, err = read_folder(folder, "", out)
+  if not ok then return nil, err end
+  ok, err = read_folder(folder .. "/tests", "tests/", out)
+  if not ok and err.code ~= "not_found" then return nil, err end
+  for file, text in pairs(defaults()) do out[file] = out[file] or text end
+  return out
+end
+
+-- ---- in force
+
+local function enforce(gen, number)
+  gen.number = number
+  live = gen
+  for _, fn in ipairs(listeners) do fn(gen) end
+end
+
+function M.on_change(fn) listeners[#listeners + 1] = fn end
+
+local fall_back
+
+function M.live()
+  if not live then assert(fall_back()) end
+  return live
+end
+
+function M.data(kind) return M.live():data(kind) end
+
+local function tell_faults(faults, what)
+  for _, f in ipairs(faults) do
+    log.error("policy", what, { at = ("%s:%d"):format(f.file, f.line or 1), why = f.text })
+  end
+end
+
+local function try(sources, author, note)
+  local hash = generation.hash(sources)
+  if live and live.hash == hash then
+    state.faults, state.refused_at = {}, nil
+    return history.live()
+  end
+  local gen, faults = generation.build(sources, samples.all())
+  if not gen then
+    state.faults, state.refused_at = faults, time.rfc3339(time.now())
+    tell_faults(faults, live and "the edit is refused; the last good policies stay" or "the policies cannot be used")
+    return nil, faults
+  end
+  local set, err = history.add(gen, author, note)
+  if not set then
+    gen:close()
+    return nil, { { file = "store", line = 1, text = tostring(err) } }
+  end
+  state.faults, state.refused_at = {}, nil
+  enforce(gen, set.generation)
+  log.info("policy", "in force", {
+    generation = set.generation, changed = table.concat(set.changed, " "), by = author, decided_otherwise = #gen.changes,
+  })
+  return set
+end
+
+local trying -- a signal while a set is being built
+
+-- One at a time: who comes meanwhile waits.
+function M.try(sources, author, note)
+  while trying do trying:wait(60) end
+  trying = task.signal()
+  local ok, set, faults = xpcall(try, debug.traceback, sources, author, note)
+  local done = trying
+  trying = nil
+  done:fire()
+  if not ok then error(set, 0) end
+  return set, faults
+end
+
+-- The store's last good set, or the shipped files when there is none. -> true | nil, err
+function fall_back()
+  local set = store.stats() and history.live()
+  local sources = set and history.sources(set)
+  local gen, faults = generation.build(sources or defaults())
+  if not gen then return errors.fail("invalid", "policies: " .. generation.text(faults[1])) end
+  enforce(gen, set and sources and set.generation or 0)
+  return true
+end
+
+function M.open(settings, options)
+  M.folder = settings.POLICIES_DIR
+  live, state.faults = nil, {}
+  if not options.serve then return true end -- a script builds them when it asks
+  samples.load()
+  local sources, err = nil, nil
+  if M.folder then sources, err = M.read(M.folder) end
+  if err and err.code ~= "not_found" then return nil, err end
+  if M.try(sources or defaults(), "start") then return true end
+  return fall_back()
+end
+
+-- ---- asking
+
+local function count(name, verdict)
+  local c = state.counts[name]
+  if not c then
+    c = { failed = 0 }
+    state.counts[name] = c
+  end
+  verdict = type(verdict) == "string" and verdict or "answered"
+  c[verdict] = (c[verdict] or 0) + 1
+end
+
+local told, n_told = {}, 0 -- [name .. why] = when
+
+-- A fault is told once a minute, and counted each time.
+local function failed(gen, name, why)
+  state.counts[name] = state.counts[name] or { failed = 0 }
+  state.counts[name].failed = state.counts[name].failed + 1
+  local key, now = name .. why, time.mono()
+  if told[key] and now - told[key] < 60000 then return end
+  if n_told == 1000 then told, n_told = {}, 0 end
+  if not told[key] then n_told = n_told + 1 end
+  told[key] = now
+  log.error("policy", "a decision failed; the safe answer is given", { decision = name, why = why, generation = gen.number })
+end
+
+-- What a generation answers, or the safe answer. -> results...
+function M.ask_of(gen, name, input, now)
+  local ok, a, b, c = gen:ask(name, input, now)
+  if ok then
+    count(name, a)
+    return a, b, c
+  end
+  failed(gen, name, a)
+  return kinds.find(name).safe(input, "the policy failed: " .. a)
+end
+
+function M.ask(name, input, now)
+  local gen = M.live()
+  local a, b, c = M.ask_of(gen, name, input, now)
+  samples.note(name, input, now, a, b)
+  return a, b, c
+end
+
+-- ---- telling
+
+function M.status()
+  local gen, set = M.live(), history.live()
+  local faults, warnings = {}, {}
+  for i, f in ipairs(state.faults) do faults[i] = { file = f.file, line = f.line, text = f.text } end
+  for i, f in ipairs(gen.warnings) do warnings[i] = { file = f.file, line = f.line, text = f.text } end
+  return {
+    generation = gen.number, hash = gen.hash, files = gen.files, folder = M.folder,
+    since = set and set.at, author = set and set.author, tests = gen.tests,
+    faults = faults, refused_at = state.refused_at, warnings = warnings, decisions = state.counts,
+  }
+end
+
+return M

@@ -1,0 +1,96 @@
+-- Sees what operators save in POLICIES_DIR, and puts it in force when it is good.
+--
+-- A burst of changes is one edit: it is over when nothing has changed for 100 ms, or 300 ms after it began. Then the whole
+-- folder is read and tried (policy.try). A slow look every few seconds finds what no event told: a folder that is made or
+-- put in another's place later, a file system that tells nothing.
+--
+--   reload.follow()      [a task of serve's]
+
+local fs = require "fs"
+local generation = require "policy.generation"
+local log = require "log"
+local policy = require "policy"
+local sys = require "sys"
+local task = require "task"
+local time = require "time"
+local watch = require "watch"
+
+local M = {}
+
+local QUIET, LONGEST = 0.1, 300 -- seconds; ms
+local LOOK_SECONDS = 5
+
+local changed = task.signal()
+local last_change = 0
+local watches = {}   -- [folder] = {inode =, w =}
+local seen           -- the hash that was tried last
+
+local function on_change()
+  last_change = time.mono()
+  changed:fire()
+end
+
+-- Watches a folder as it is now; one that was replaced is watched anew.
+local function keep_watch(folder)
+  local info = fs.stat(folder, true)
+  local known = watches[folder]
+  if known and not (info and info.inode == known.inode) then
+    known.w:close()
+    watches[folder], known = nil, nil
+  end
+  if info and not known then
+    local w = watch.folder(folder, on_change)
+    if w then watches[folder] = { inode = info.inode, w = w } end
+  end
+end
+
+local function settle()
+  local began = time.mono()
+  repeat
+    local before = last_change
+    task.sleep(QUIET)
+  until last_change == before or time.mono() - began >= LONGEST
+end
+
+-- Who owns the newest file of the folder: who saved it, as far as can be told.
+local function author(folder)
+  local newest, owner = -1, nil
+  for _, dir in ipairs { folder, folder .. "/tests" } do
+    for _, name in ipairs(fs.list(dir) or {}) do
+      local info = name:match("%.lua$") and fs.stat(dir .. "/" .. name, true)
+      if info and info.mtime > newest then newest, owner = info.mtime, info.owner end
+    end
+  end
+  return owner and "file of " .. owner or "file"
+end
+
+-- Reads the folder and tries what is new. Also called by hand: SIGHUP.
+function M.look()
+  local folder = policy.folder
+  local sources, err = policy.read(folder)
+  if not sources then
+    if err.code ~= "not_found" then log.error("policy", "the folder cannot be read", { folder = folder, error = tostring(err) }) end
+    return
+  end
+  local hash = generation.hash(sources)
+  if hash == seen then return end
+  seen = hash
+  policy.try(sources, author(folder))
+end
+
+function M.follow()
+  local folder = policy.folder
+  if not folder then return end
+  sys.signal("HUP", on_change)
+  while true do
+    keep_watch(folder)
+    keep_watch(folder .. "/tests")
+    M.look()
+    local before = last_change
+    local told, err = changed:wait(LOOK_SECONDS)
+    if not told and err.code ~= "timeout" then return end
+    if last_change ~= before then settle() end
+  end
+end
+
+return M

@@ -18,11 +18,11 @@ SHELL   := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # ---------------------------------------------------------------- what must be installed
-# BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta.
+# BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta, schedules need tzdata.
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check
-RUN_PKGS   := passt
-TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3-aiosmtpd \
+RUN_PKGS   := passt tzdata
+TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
@@ -37,7 +37,7 @@ if [ -n "$$missing" ]; then \
   if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; \
   else echo "These Debian packages are missing. As root, run:"; echo "  apt-get update && $$cmd"; exit 1; fi; \
   echo "installing:$$missing"; \
-  { $$as apt-get -qq -o DPkg::Lock::Timeout=200 update && DEBIAN_FRONTEND=noninteractive $$as $$cmd; } >build/install.log 2>&1 || \
+  { $$as apt-get -qq -o DPkg::Lock::Timeout=200 update && $$as env DEBIAN_FRONTEND=noninteractive $$cmd; } >build/install.log 2>&1 || \
     { tail -n 20 build/install.log; exit 1; }; \
 fi
 endef

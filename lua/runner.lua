@@ -42,9 +42,11 @@ function M.setup(dir)
   return M.lock and true, err
 end
 
+-- Whether another process, of which this is the token, lives.   [yields]
 local function alive(token)
   return token ~= workflow.me and token ~= "none" and fs.locked(folder .. "/" .. token)
 end
+M.alive = alive
 
 -- Removes the files of processes that have ended; with their locks held, for one may be just about to begin.
 function M.tidy()

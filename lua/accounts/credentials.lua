@@ -78,28 +78,49 @@ end
 
 local function begins(text, prefix) return text:sub(1, #prefix) == prefix end
 
--- Looks anew at credentials whose `who` begins so ("USER/", "USER/session:ID").
-function M.forget(prefix)
+-- Looks anew at the credentials of which is(who) says so.
+local function forget(is)
   for text, g in pairs(good) do
-    if begins(g.actor.credential.who, prefix) then
+    if is(g.actor.credential.who) then
       good[text] = nil
       n_good = n_good - 1
     end
   end
 end
 
+-- They are good no more, for requests under way neither.
+local function mark(is)
+  forget(is)
+  for credential in pairs(given) do
+    if is(credential.who) then credential.revoked = true end
+  end
+end
+
+-- Looks anew at credentials whose `who` begins so ("USER/", "USER/session:ID").
+function M.forget(prefix)
+  forget(function(who) return begins(who, prefix) end)
+end
+
 -- They are good no more: forgotten, and what they hold open is closed.
 function M.revoke(prefix, reason)
-  M.forget(prefix)
-  for credential in pairs(given) do
-    if begins(credential.who, prefix) then credential.revoked = true end
-  end
+  mark(function(who) return begins(who, prefix) end)
   host_http.close_streams_of(prefix, 1008, reason)
   M.on_revoked()
 end
 
 -- Called after a revocation: whoever holds something open for a credential looks at credential.revoked.
 function M.on_revoked() end
+
+local over_reasons = { session = "the session has expired", token = "the token has expired" }
+
+-- Time ends them as a revocation does. However many they are, what is remembered is walked once.
+function expiring.on_over(list)
+  local over = {}
+  for _, o in ipairs(list) do over[("%s/%s:%s"):format(o.user, o.kind, o.id)] = over_reasons[o.kind] end
+  mark(function(who) return over[who] ~= nil end)
+  for who, reason in pairs(over) do host_http.close_streams_of(who, 1008, reason) end
+  M.on_revoked()
+end
 
 -- ---- one credential
 

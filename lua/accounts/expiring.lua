@@ -6,6 +6,7 @@
 --   expiring.drop(tx, kind, id) -> value or nil  in an update: takes it away before its time; nil: it was not there
 --   value = expiring.live(value)                 nil when its time is over
 --   expiring.sweep() -> how many went | nil, err [yields]
+--   expiring.on_over({{kind =, id =, user =}...})        a hook: those that are listed and are over, before they go
 
 local store = require "store"
 local time = require "time"
@@ -13,6 +14,7 @@ local time = require "time"
 local M = {}
 
 local PAGE = 500
+local KEY = "^%d+/([a-z_]+)/(.+)$"
 local listed = { session = true, token = true }
 
 local function key_of(kind, id, value) return ("%015d/%s/%s"):format(time.parse(value.expires_at), kind, id) end
@@ -41,6 +43,19 @@ function M.live(value)
   if value and time.parse(value.expires_at) > time.now() then return value end
 end
 
+function M.on_over() end
+
+-- Whoever still holds something open by them is told first: that must not wait for a disk that is full.
+local function tell(due)
+  local over = {}
+  for _, key in ipairs(due) do
+    local kind, id = key:match(KEY)
+    local value = listed[kind] and store.get(kind, id)
+    if value then over[#over + 1] = { kind = kind, id = id, user = value.user } end
+  end
+  if over[1] then M.on_over(over) end
+end
+
 function M.sweep()
   local gone, page = 0
   repeat
@@ -53,10 +68,11 @@ function M.sweep()
       due[#due + 1] = row.key
     end
     if #due == 0 then return gone end
+    tell(due)
     local ok
     ok, err = store.update(function(tx)
       for _, key in ipairs(due) do
-        local kind, id = key:match("^%d+/([a-z_]+)/(.+)$")
+        local kind, id = key:match(KEY)
         take(tx, kind, id, key, tx:get(kind, id))
       end
       return true

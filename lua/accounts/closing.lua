@@ -4,6 +4,7 @@
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local events = require "events"
+local expiring = require "accounts.expiring"
 local history = require "history"
 local instances = require "instances"
 local json = require "json"
@@ -104,6 +105,7 @@ local function finish(id, by)
     function() return forget_personal_data(id) end,
     function()
       return store.update(function(tx)
+        expiring.forget(tx, id)
         tx:unindex("user_closing", id)
         return true
       end)

@@ -331,17 +331,22 @@ function M.end_sessions(user, by, except)
   return n
 end
 
+-- In an update; M.session_ended follows it. -> whether there was one
+function M.drop_session(tx, user, id, by)
+  local session = tx:get("session", id)
+  if not session or session.user ~= user then return false end
+  expiring.drop(tx, "session", id)
+  tx:log("user", user, "session_ended", { session = id }, by)
+  return true
+end
+
+function M.session_ended(user, id) M.revoke(("%s/session:%s"):format(user, id), "signed out") end
+
 -- -> true, or false when there is none | nil, err
 function M.end_session(user, id, by)
-  local ended, err = store.update(function(tx)
-    local session = tx:get("session", id)
-    if not session or session.user ~= user then return false end
-    expiring.drop(tx, "session", id)
-    tx:log("user", user, "session_ended", { session = id }, by)
-    return true
-  end)
+  local ended, err = store.update(function(tx) return M.drop_session(tx, user, id, by) end)
   if ended == nil then return nil, err end
-  if ended then M.revoke(("%s/session:%s"):format(user, id), "signed out") end
+  if ended then M.session_ended(user, id) end
   return ended
 end
 

@@ -222,11 +222,3 @@ test('an admin is who has the address of the admin, or whom another admin makes 
   const other = await admin(s);
   assert.strictEqual((await other.call('GET', '/users/1')).body.email, 'boss@example.org');
 });
-
-test('what ended or expired is swept away', async (t) => {
-  const s = await start();
-  t.after(() => s.stop());
-  const p = await person(s, 'a@example.org');
-  assert.strictEqual((await p.call('POST', '/auth/logout')).status, 204);
-  await until(async () => (await as(s, bearer(p.token), 'GET', '/auth/me')).status === 401, 'it ended');
-});

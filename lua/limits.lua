@@ -5,7 +5,7 @@
 --
 --   limits.setup{api =, auth =}                       requests a minute, 0: no limit
 --   limits.take(http, actor, class) -> headers, err   class "api", "auth", or false: not counted. err: too many
---   limits.also(what, class) -> err or nil            a second bucket for the same request: an address that mail is sent to
+--   limits.mail(address) -> err or nil                what one address is sent: by class "auth", and by the hour
 
 local errors = require "errors"
 local limiter = require "limiter"
@@ -47,12 +47,26 @@ function M.take(http, actor, class)
   return headers, not ok and too_many(retry) or nil
 end
 
-function M.also(what, class)
-  if settings[class] == 0 or not buckets then return nil end
-  local per_minute, burst = allowed(nil, class)
+local function mail_a_minute(address)
+  if settings.auth == 0 then return nil end
+  local per_minute, burst = allowed(nil, "auth")
   if per_minute == 0 then return nil end
-  local ok, _, _, retry = buckets:take(class .. ":" .. what, per_minute, burst)
+  local ok, _, _, retry = buckets:take("auth:mail:" .. address, per_minute, burst)
   if not ok then return too_many(retry) end
+end
+
+-- Buckets fill by the minute: a mail costs as many tokens as an hour has minutes.
+local function mail_an_hour(address)
+  local per_hour = policy.mails {}
+  if per_hour == 0 then return nil end
+  local ok, _, _, retry = buckets:take("mail:" .. address, per_hour, per_hour * 60, 60)
+  if not ok then return too_many(retry) end
+end
+
+-- Whoever's address it is did not ask for them: so it counts however many different clients do.
+function M.mail(address)
+  if not buckets then return nil end
+  return mail_a_minute(address) or mail_an_hour(address)
 end
 
 return M

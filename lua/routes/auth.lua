@@ -104,7 +104,7 @@ app.post("/auth/login", { open = true, rate = "auth", body = { email = { "string
     if not address then return nil, err end
     if may_sign_in_at_once(req.http) then return sign_in_at_once(req.http, address) end
     if not mailer.configured() then return errors.fail("unavailable", "signing in by mail is not set up here (SMTP_HOST)") end
-    local too_many = limits.also("mail:" .. address, "auth")
+    local too_many = limits.mail(address)
     if too_many then return nil, too_many end
     local ok
     ok, err = mail_link(address)

@@ -2,6 +2,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
+const { MailServer } = require('../lib/smtp.js');
 const { start, as, bearer, person } = require('./people.js');
 
 const statuses = async (n, call) => {
@@ -60,4 +61,21 @@ test('60 a minute by default, and 0 is no limit', async (t) => {
   t.after(() => free.stop());
   assert.strictEqual(refused(await statuses(100, () => free.call('GET', '/types'))), 0);
   assert.strictEqual((await free.call('GET', '/types')).headers['ratelimit-limit'], undefined);
+});
+
+test('mail to one address had no bound but five a minute: 20 an hour, whoever asks', async (t) => {
+  const mail = await MailServer.start({ user: 'me', password: 'another' });
+  const s = await start({
+    smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: mail.ca, smtp_from: 'a@example.org', trusted_proxies: '127.0.0.1',
+  }, null, { env: { SMTP_PASSWORD: 'another' } });
+  t.after(async () => {
+    await s.stop();
+    await mail.stop();
+  });
+  const ask = (email, i) => as(s, { 'X-Forwarded-For': `203.0.113.${i}` }, 'POST', '/auth/login', { email });
+  assert.deepStrictEqual(await statuses(22, (i) => ask('victim@example.org', i)), [...Array(20).fill(200), 429, 429]);
+  const retry = Number((await ask('VICTIM@example.org', 99)).headers['retry-after']);
+  assert.ok(retry > 120 && retry <= 180, `one more in three minutes: ${retry}`);
+  assert.strictEqual((await ask('other@example.org', 99)).status, 200);
+  assert.strictEqual(mail.messages, 21);
 });

@@ -4,7 +4,7 @@ const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const { MailServer } = require('../lib/smtp.js');
-const { until, temp } = require('../lib/cchost.js');
+const { temp } = require('../lib/cchost.js');
 const { start, sign, claimsOf, as, bearer, person, admin } = require('./people.js');
 
 const html = { Accept: 'text/html,application/xhtml+xml' };

@@ -199,12 +199,14 @@ local function handle(http, method, route, actor, first, second)
   return perform(route, req)
 end
 
+-- Both; of two of one name the first, but an answer varies with all that either says.
 local function joined(headers, more)
   if not more then return headers end
   if not headers then return more end
   local out = {}
   for k, v in pairs(more) do out[k] = v end
   for k, v in pairs(headers) do out[k] = v end
+  if headers.Vary and more.Vary then out.Vary = headers.Vary .. ", " .. more.Vary end
   return out
 end
 

@@ -90,6 +90,14 @@ test('CORS is for exactly the frontend, on errors too', async (t) => {
   assert.strictEqual((await as(s, {}, 'OPTIONS', '/instances')).status, 401, 'no preflight, no exception');
 });
 
+test('an answer that varies with Accept did not say that it varies with Origin, too', async (t) => {
+  const s = await start({ frontend_url: 'https://app.example.org' });
+  t.after(() => s.stop());
+  for (const Origin of [undefined, 'https://app.example.org']) {
+    assert.strictEqual((await s.call('GET', '/events', undefined, { Origin })).headers.vary, 'Accept, Origin');
+  }
+});
+
 test('without a frontend of its own there is no CORS', async (t) => {
   const s = await start();
   t.after(() => s.stop());

@@ -26,6 +26,7 @@ M.default_headers = {
   ["Referrer-Policy"] = "strict-origin-when-cross-origin",
   ["X-XSS-Protection"] = "0",
   ["Permissions-Policy"] = "camera=(), microphone=()",
+  ["Cache-Control"] = "private, no-cache", -- a cookie tells no cache between that an answer is for one person alone
 }
 
 -- app.get("/path", options, handler) and so on. options, of which one of the first two must be there:

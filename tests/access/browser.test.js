@@ -40,6 +40,15 @@ test('the headers are on every answer: good ones, errors, 404s, and what is refu
   }
 });
 
+test('what was answered to a cookie could be kept by a cache between', async (t) => {
+  const s = await start();
+  t.after(() => s.stop());
+  const p = await person(s, 'p@example.org');
+  const asked = async (where) => (await as(s, { Cookie: `session=${p.token}` }, 'GET', where)).headers['cache-control'];
+  for (const where of ['/auth/me', '/auth/settings', '/instances', '/nowhere']) assert.strictEqual(await asked(where), 'private, no-cache', where);
+  assert.strictEqual(await asked('/events'), 'no-store', 'its own counts');
+});
+
 test('a page has a policy that lets nothing run', async (t) => {
   const s = await start();
   t.after(() => s.stop());

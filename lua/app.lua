@@ -177,7 +177,12 @@ local function perform(route, req)
     if not id then return error_answer(req.http, text) end
     req.id, req.text = id, text
   end
-  return call(route, req)
+  local status, body, headers = call(route, req)
+  if route.method == "GET" and status ~= true then -- it may have waited for minutes
+    local stands, err = credentials.check(req.actor)
+    if not stands then return error_answer(req.http, err) end
+  end
+  return status, body, headers
 end
 
 local function handle(http, method, route, actor, first, second)

@@ -63,6 +63,15 @@ test('60 a minute by default, and 0 is no limit', async (t) => {
   assert.strictEqual((await free.call('GET', '/types')).headers['ratelimit-limit'], undefined);
 });
 
+test('what is answered without a credential is limited, too: scripts, and what there is not', async (t) => {
+  for (const where of ['/connect.sh?user_id=1', '/install.sh', '/cli/claude-cloud', '/nowhere']) {
+    const s = await start({ rate_limit_api: 3 });
+    t.after(() => s.stop());
+    const all = await statuses(5, (i) => as(s, { Connection: 'close' }, 'GET', `${where}${where.includes('?') ? i : ''}`));
+    assert.strictEqual(refused(all), 2, `${where}: ${all}`);
+  }
+});
+
 test('mail to one address had no bound but five a minute: 20 an hour, whoever asks', async (t) => {
   const mail = await MailServer.start({ user: 'me', password: 'another' });
   const s = await start({

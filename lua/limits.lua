@@ -38,7 +38,7 @@ function M.take(http, actor, class)
   if not class or settings[class] == 0 or not buckets then return nil end
   local per_minute, burst = allowed(actor, class)
   if per_minute == 0 then return nil end
-  local who = actor and actor.user or limiter.address_key(http:remote() or "")
+  local who = actor and actor.user or (actor and "operator/" or "") .. limiter.address_key(http:remote() or "")
   local ok, remaining, reset, retry = buckets:take(class .. ":" .. who, per_minute, burst)
   local headers = {
     ["RateLimit-Limit"] = ("%d"):format(per_minute), ["RateLimit-Remaining"] = ("%d"):format(remaining),

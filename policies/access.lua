@@ -3,7 +3,7 @@
 -- limit(r) -> requests a minute, burst (default: the same), reason
 --   r.class   "auth" (signing in) or "api" (everything else)
 --   r.base    what the settings RATE_LIMIT_AUTH and RATE_LIMIT_API say
---   r.who     "user" (counted by account), "operator" (his key) or "nobody" (both counted by client address)
+--   r.who     "user" (counted by account), "operator" (his key) or "nobody" (both by client address, each on his own)
 --   r.plan    the user's plan
 -- mails(r) -> links to sign in that one address is sent in an hour (0: no limit), reason
 --   Nobody is locked out by others asking in his name: each link that they make him get is good, and is his.

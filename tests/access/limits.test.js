@@ -63,6 +63,13 @@ test('60 a minute by default, and 0 is no limit', async (t) => {
   assert.strictEqual((await free.call('GET', '/types')).headers['ratelimit-limit'], undefined);
 });
 
+test("strangers at the operator's address used up what his key may ask", async (t) => {
+  const s = await start({ rate_limit_api: 3 });
+  t.after(() => s.stop());
+  assert.strictEqual(refused(await statuses(5, () => as(s, {}, 'GET', '/types'))), 2);
+  assert.strictEqual((await s.call('GET', '/types')).headers['ratelimit-remaining'], '2');
+});
+
 test('what is answered without a credential is limited, too: scripts, and what there is not', async (t) => {
   for (const where of ['/connect.sh?user_id=1', '/install.sh', '/cli/claude-cloud', '/nowhere']) {
     const s = await start({ rate_limit_api: 3 });

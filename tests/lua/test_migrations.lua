@@ -24,7 +24,8 @@ local function old_machine(n, status, owner, volume)
   local rec = {
     id = id, short = id:sub(-12), name = "m" .. n, owner = owner, provider = "mock", image = "x", type = "small",
     resources = { vcpu = 1, memory_mib = 2048, disk_gib = 20 }, ports = json.array {}, env = {}, cmd = json.array {},
-    volumes = json.array { volume and { id = volume, path = "/data" } }, labels = {}, ssh_keys = json.array {}, network = "nat", status = status,
+    volumes = json.array { volume and { id = volume, path = "/data" } }, labels = {}, ssh_keys = json.array {},
+    network = "nat", status = status,
     desired = status == "STOPPING" and "STOPPED" or status == "DELETING" and "DELETED" or "RUNNING",
     created_at = "2026-01-01T00:00:00.000Z", updated_at = "2026-01-01T00:00:00.000Z", version = 3, operation = op,
     last_activity_at = "2026-01-01T00:00:00.000Z", expires_at = json.null,
@@ -64,7 +65,8 @@ t.test("a migration that fails leaves everything as it was", function()
   local step = #migrations.steps + 1
   migrations.steps[step] = function() error("a fault in a step") end
   local ok, err = migrations.run()
-  t.eq(ok, nil); t.match(err.message, ("from version 1 to %d failed and nothing was changed: .*a fault in a step"):format(step + 1))
+  t.eq(ok, nil)
+  t.match(err.message, ("from version 1 to %d failed and nothing was changed: .*a fault in a step"):format(step + 1))
   t.eq(snapshot(), before)
   migrations.steps[step] = nil
 end)

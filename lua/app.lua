@@ -26,6 +26,7 @@ M.default_headers = {
   ["Referrer-Policy"] = "strict-origin-when-cross-origin",
   ["X-XSS-Protection"] = "0",
   ["Permissions-Policy"] = "camera=(), microphone=()",
+  ["Cache-Control"] = "private, no-cache", -- a cookie tells no cache between that an answer is for one person alone
 }
 
 -- app.get("/path", options, handler) and so on. options, of which one of the first two must be there:
@@ -176,7 +177,12 @@ local function perform(route, req)
     if not id then return error_answer(req.http, text) end
     req.id, req.text = id, text
   end
-  return call(route, req)
+  local status, body, headers = call(route, req)
+  if route.method == "GET" and status ~= true then -- it may have waited for minutes
+    local stands, err = credentials.check(req.actor)
+    if not stands then return error_answer(req.http, err) end
+  end
+  return status, body, headers
 end
 
 local function handle(http, method, route, actor, first, second)
@@ -199,12 +205,14 @@ local function handle(http, method, route, actor, first, second)
   return perform(route, req)
 end
 
+-- Both; of two of one name the first, but an answer varies with all that either says.
 local function joined(headers, more)
   if not more then return headers end
   if not headers then return more end
   local out = {}
   for k, v in pairs(more) do out[k] = v end
   for k, v in pairs(headers) do out[k] = v end
+  if headers.Vary and more.Vary then out.Vary = headers.Vary .. ", " .. more.Vary end
   return out
 end
 

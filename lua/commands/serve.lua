@@ -18,6 +18,7 @@ local time = require "time"
 local users = require "accounts.users"
 local watch = require "machines.watch"
 
+local EXPIRE_SECONDS = 2 -- what is held open by a session or token is closed so soon after its end, or a little later
 local WATCH_SECONDS = 2 -- between two looks for what is past its deadline, or has lost its runner
 
 local M = {}
@@ -145,7 +146,7 @@ local function look_after(settings)
     watch.expire()
     runner.resume()
   end)
-  every(60, expiring.sweep)
+  every(EXPIRE_SECONDS, expiring.sweep)
   every(60, closing.resume)
   revocations.follow()
   every(3600, runner.tidy)

@@ -1,9 +1,12 @@
 -- What a setting may be: kinds[name](declaration, text) -> value | nil, what would be right.
 
+local limiter = require "limiter"
 local mail = require "mail"
 local secrets = require "secrets"
 
 local M = {}
+
+local MAX_NETWORKS = 64 -- as the server has room for
 
 function M.string(d, text)
   if d.least and #text < d.least then return nil, ("at least %d characters expected"):format(d.least) end
@@ -48,26 +51,16 @@ function M.address(_, text)
   return { host = host == "" and "0.0.0.0" or host, port = port }
 end
 
-local function is_cidr(text)
-  local v4, bits = text:match("^(%d+%.%d+%.%d+%.%d+)/?(%d*)$")
-  if v4 then
-    for n in v4:gmatch("%d+") do
-      if tonumber(n) > 255 then return false end
-    end
-    return bits == "" or tonumber(bits) <= 32
-  end
-  local v6
-  v6, bits = text:match("^(%x*:[%x:.]*)/?(%d*)$")
-  return v6 ~= nil and not v6:find(":::", 1, true) and (bits == "" or tonumber(bits) <= 128)
-end
-
 -- addresses and networks, with commas or spaces between them; "unix": the clients of a unix socket
 function M.cidrs(_, text)
   local out = {}
   for item in text:gmatch("[^,%s]+") do
-    if item ~= "unix" and not is_cidr(item) then return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected" end
+    if item ~= "unix" and not limiter.is_network(item) then
+      return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected (nothing set behind the prefix)"
+    end
     out[#out + 1] = item
   end
+  if #out > MAX_NETWORKS then return nil, ("at most %d addresses or networks expected"):format(MAX_NETWORKS) end
   return out
 end
 

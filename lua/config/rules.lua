@@ -143,8 +143,9 @@ M.list = {
 -- Settings that depend on others, once all are sound.
 function M.derive(s)
   if s.DEV_LOGIN == nil then
-    local on = s.ENVIRONMENT == "development" and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST and not is_public(s.BASE_URL)
-      and #s.TRUSTED_PROXIES == 0
+    -- a unix socket is mostly a proxy's way to us
+    local on = s.ENVIRONMENT == "development" and not s.LISTEN_ADDR.unix and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST
+      and not is_public(s.BASE_URL) and #s.TRUSTED_PROXIES == 0
     s.DEV_LOGIN = on and "on" or "off"
   end
   if not s.ADMIN_EMAIL and s.ENVIRONMENT == "development" then s.ADMIN_EMAIL = "admin@localhost" end

@@ -26,7 +26,7 @@ return {
   { "MASTER_KEY_PREVIOUS", "key", nil, secret = true, doc = "one that still opens what it sealed (cchost rekey)" },
   { "SIGNUP", "enum", "open", one_of = { "open", "closed" }, doc = "whether an unknown address makes an account" },
   { "DEV_LOGIN", "enum", nil, one_of = { "on", "off" },
-    doc = "whoever is on this host signs in as anybody; on in development, where nobody else reaches us and no mail is set up" },
+    doc = "whoever is on this host signs in as anybody; on in development, by TCP, where none else reach us and without mail" },
   { "SESSION_HOURS", "int", 24, min = 1, max = 8760, unit = "hours", doc = "how long a session lasts" },
   { "MAGIC_LINK_MINUTES", "int", 15, min = 1, max = 1440, unit = "minutes", doc = "how long a link to sign in is good" },
   { "RATE_LIMIT_API", "int", 60, min = 0, max = 1000000, unit = "a minute", doc = "requests per caller; 0: no limit" },

@@ -9,6 +9,7 @@ local record = require "machines.record"
 local statuses = require "statuses"
 local time = require "time"
 local types = require "types"
+local volumes = require "machines.volumes"
 local workflow = require "workflow"
 
 workflow.subject("instance", record)
@@ -22,7 +23,7 @@ local function spec_of(rec)
   return {
     id = rec.id, short = rec.short, name = rec.name, image = rec.image, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
-    network = rec.network, volumes = rec.volumes, labels = rec.labels,
+    network = rec.network, volumes = volumes.mounts(rec), labels = rec.labels,
   }
 end
 
@@ -30,7 +31,17 @@ end
 local function with(x, fn)
   local p, err = providers.get(x.rec.provider)
   if not p then return nil, err end
-  return fn(p, at_provider(x.rec), { deadline = x.seconds })
+  local value
+  value, err = fn(p, at_provider(x.rec), { deadline = x.seconds })
+  if value == nil and err then return nil, volumes.plain(x.rec.owner, err) end
+  return value, err
+end
+
+-- A volume that is not there is made. -> true | nil, err
+local function make_volume(p, x, v, options)
+  local made, err = p:volume_create({ id = volumes.there(x.rec.owner, v.id), size_gib = x.rec.resources.disk_gib }, options)
+  if not made and err.code ~= "exists" then return nil, err end
+  return true
 end
 
 -- ---- effects
@@ -38,8 +49,8 @@ end
 local function make_volumes(x)
   return with(x, function(p, _, options)
     for _, v in ipairs(x.rec.volumes) do
-      local made, err = p:volume_create({ id = v.id, size_gib = x.rec.resources.disk_gib }, options)
-      if not made and err.code ~= "exists" then return nil, err end
+      local ok, err = make_volume(p, x, v, options)
+      if not ok then return nil, err end
     end
     return true
   end)
@@ -236,15 +247,15 @@ end
 local function attach_volume(x)
   local v = x.op.input.volume
   return with(x, function(p, name, options)
-    local made, err = p:volume_create({ id = v.id, size_gib = x.rec.resources.disk_gib }, options)
-    if not made and err.code ~= "exists" then return nil, err end
-    return p:attach(name, v, options)
+    local ok, err = make_volume(p, x, v, options)
+    if not ok then return nil, err end
+    return p:attach(name, { id = volumes.there(x.rec.owner, v.id), path = v.path }, options)
   end)
 end
 
 local function detach_volume(x)
   return with(x, function(p, name, options)
-    local ok, err = p:detach(name, x.op.input.volume.id, options)
+    local ok, err = p:detach(name, volumes.there(x.rec.owner, x.op.input.volume.id), options)
     if not ok and err.code ~= "not_found" then return nil, err end
     return true
   end)

@@ -153,6 +153,14 @@ M.access = {
         plan = { "enum", of = { "free", "starter", "pro" }, open = true, optional = true, doc = "the user's plan" },
       },
     },
+    mails = {
+      fault = function(n, reason)
+        if type(n) ~= "number" or n < 0 or n > 10000 or n % 1 ~= 0 then return "mails an hour expected, a whole number to 10000" end
+        if type(reason) ~= "string" then return "a reason expected as the second result" end
+      end,
+      safe = function(_, why) return 20, why end,
+      input = { domain = text "what is behind the @ of the address" },
+    },
     signup = {
       verdicts = { "allow", "deny" }, safe = deny,
       input = {

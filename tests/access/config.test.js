@@ -38,6 +38,9 @@ const rules = [
   [{ MASTER_KEY: undefined }, /^MASTER_KEY: production needs/], [{ MASTER_KEY: 'abc' }, /^MASTER_KEY \(environment\): 64 hexadecimal/],
   [{ MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY .*only one of them/], [{ MASTER_KEY: undefined, MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY_FILE.*expected in the file/],
   [{ TRUSTED_PROXIES: '0.0.0.0/0' }, /^TRUSTED_PROXIES.*networks of your proxies expected/], [{ JWT_SECRET: 'change-me-'.repeat(4) }, /^JWT_SECRET.*repeated|changed/],
+  // these passed the check and raised in the server
+  [{ TRUSTED_PROXIES: '10.0.0.5/8' }, /^TRUSTED_PROXIES.*nothing set behind the prefix/], [{ TRUSTED_PROXIES: '1:2' }, /^TRUSTED_PROXIES.*expected/],
+  [{ TRUSTED_PROXIES: Array.from({ length: 65 }, (_, i) => `10.0.0.${i}`).join() }, /^TRUSTED_PROXIES.*at most 64/],
   [{ MASTER_KEY: '0'.repeat(64) }, /^MASTER_KEY.*repeated/],
   [{ BASE_URL: undefined }, /^BASE_URL: production needs/], [{ BASE_URL: 'http://api.example.org' }, /^BASE_URL.*https/],
   [{ BASE_URL: 'https://user@api.example.org' }, /^BASE_URL \(environment\): a URL like/], [{ BASE_URL: 'https://api.example.org/x' }, /^BASE_URL/],
@@ -127,7 +130,7 @@ test('development needs nothing, and its sign-in is for loopback alone', () => {
   const dev = (env) => /^DEV_LOGIN +(\w+)/m.exec(run(['config'], env).stdout)?.[1];
   assert.deepStrictEqual([dev({}), dev({ LISTEN_ADDR: ':8080' }), dev({ LISTEN_ADDR: 'unix:/tmp/x' }), dev({ SMTP_HOST: 'x', SMTP_FROM: 'a@b.c' }),
     dev({ BASE_URL: 'https://cc.example.org' }), dev({ BASE_URL: 'http://localhost:9' }), dev({ TRUSTED_PROXIES: '127.0.0.1' })],
-  ['on', 'off', 'on', 'off', 'off', 'on', 'off']);
+  ['on', 'off', 'off', 'off', 'off', 'on', 'off']);
   assert.match(run(['check'], { BASE_URL: 'https://cc.example.org', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others reach this server/);
   assert.match(run(['check'], { LISTEN_ADDR: ':8080', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others than this host/);
 });

@@ -51,7 +51,7 @@ function M.run(argv)
     for _, fault in ipairs(words) do io.stderr:write("cchost: ", fault, "\n") end
     return 1
   end
-  if #words > 0 then command.usage("config takes no arguments: %s", words[1]) end
+  if #words > 0 then command.usage("config takes no arguments, only settings, written --name=value") end
   for _, d in ipairs(config.declared) do
     local value = settings[d.name]
     local text = d.secret and (value ~= nil and "(set)" or "") or flat(value)

@@ -191,12 +191,13 @@ local function view(rule, settings)
 end
 
 -- A rule has nothing to say where a setting of it is at fault already, as what it should be is not known.
-local function judge(settings, faulty, origin, faults)
+local function judge(settings, faulty, origin, faults, warnings)
   for _, rule in ipairs(rules.list) do
-    local skip, why, name = false, nil, nil
+    local skip, why, name, doubts = false, nil, nil, nil
     for _, n in ipairs(rule.names) do skip = skip or faulty[n] and not rule.of_any end
-    if not skip then why, name = rule.check(view(rule, settings)) end
+    if not skip then why, name, doubts = rule.check(view(rule, settings)) end
     name = name or rule.names[1]
+    for _, doubt in ipairs(doubts or {}) do warnings[#warnings + 1] = (origin[name] or name) .. ": " .. doubt end
     if why then faults[#faults + 1] = (origin[name] or name) .. ": " .. why end
   end
 end
@@ -223,7 +224,7 @@ function M.load(args, serve)
       warnings[#warnings + 1] = option_of(d.name) .. ": whoever is on this host can read it in the list of processes"
     end
   end
-  if serve then judge(settings, faulty, origin, faults) end
+  if serve then judge(settings, faulty, origin, faults, warnings) end
   if #faults > 0 then return nil, faults end
   rules.derive(settings)
   if serve then

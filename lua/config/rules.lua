@@ -1,7 +1,8 @@
 -- What settings must be together. Each rule gets the settings that it names, and ENVIRONMENT, and says what is wrong with the
--- first of them (or with another: sentence, name), or nothing. It is not asked when one of them is at fault in itself, unless
+-- first of them (or with another: sentence, name), or nothing, and third what is only doubtful. It is not asked when one of them is at fault in itself, unless
 -- `of_any`: then that one is absent. Asked by `serve`, `check` and `config`: other commands need only what they use.
 
+local certificates = require "certificates"
 local keys = require "secrets"
 local mail = require "mail"
 
@@ -111,6 +112,14 @@ M.list = {
     if #(s.TLS_CERT or {}) ~= #(s.TLS_KEY or {}) then
       return ("%d certificates and %d keys (TLS_KEY); as many expected"):format(#(s.TLS_CERT or {}), #(s.TLS_KEY or {}))
     end
+  end },
+  { names = { "TLS_CERT", "TLS_KEY", "BASE_URL" }, check = function(s)
+    local n = #(s.TLS_CERT or {})
+    if n > 64 then return "at most 64 certificates expected" end
+    if n == 0 or n ~= #(s.TLS_KEY or {}) then return end
+    local doubts, err = certificates.check(s)
+    if not doubts then return err.message end
+    return nil, nil, doubts
   end },
   { names = { "TLS_CERT", "LISTEN_ADDR" }, check = function(s)
     if s.TLS_CERT and s.LISTEN_ADDR.unix then return "TLS needs a TCP address in LISTEN_ADDR" end

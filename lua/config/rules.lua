@@ -1,6 +1,7 @@
 -- What settings must be together. Each rule gets the settings that it names, and ENVIRONMENT, and says what is wrong with the
--- first of them (or with another: sentence, name), or nothing, and third what is only doubtful. It is not asked when one of them is at fault in itself, unless
--- `of_any`: then that one is absent. Asked by `serve`, `check` and `config`: other commands need only what they use.
+-- first of them (or with another: sentence, name), or nothing, and third what is only doubtful: a list of sentences. It is not
+-- asked when one of them is at fault in itself, unless `of_any`: then that one is absent. Asked by `serve`, `check` and
+-- `config`: other commands need only what they use.
 
 local certificates = require "certificates"
 local keys = require "secrets"

@@ -134,24 +134,24 @@ local function look_at_environment(warnings)
   end
 end
 
--- Files with secrets in them that others on this host can read or change: {path, what it is}.
-local function look_at_files(settings, file, path, warnings)
-  local list = { { settings.MASTER_KEY_FILE, "MASTER_KEY_FILE" } }
+-- Files that others on this host can change, or read although secrets are in them: {path, what it is, it may be read}.
+local function look_at_files(settings, file, config, warnings)
+  local list, secret = { { settings.MASTER_KEY_FILE, "MASTER_KEY_FILE" } }, false
   for _, key in ipairs(settings.TLS_KEY or {}) do list[#list + 1] = { key, "TLS_KEY" } end
   for name, value in pairs(file) do
-    if by_name[name].secret and value ~= "" then
-      list[#list + 1] = { path, "it holds secrets" }
-      break
-    end
+    secret = secret or by_name[name].secret and value ~= ""
   end
+  list[#list + 1] = { config, secret and "it holds secrets" or "the settings", not secret }
   for _, name in ipairs { "api_key", "jwt_secret", "master_key" } do
     list[#list + 1] = { settings.DATA_DIR .. "/" .. name, "it holds a secret" }
   end
-  for _, item in pairs(list) do
-    local st = item[1] and fs.stat(item[1], true)
-    if st and bit.band(st.mode, tonumber("006", 8)) ~= 0 then
-      warnings[#warnings + 1] = ("%s (%s): everybody on this host can %s it; chmod 600 expected")
-        :format(item[1], item[2], bit.band(st.mode, 2) ~= 0 and "change" or "read")
+  for _, item in pairs(list) do -- the first may be absent
+    local path, what, open = unpack(item, 1, 3)
+    local st = path and fs.stat(path, true)
+    local can = st and (bit.band(st.mode, 2) ~= 0 and "change" or not open and bit.band(st.mode, 4) ~= 0 and "read")
+    if can then
+      warnings[#warnings + 1] = ("%s (%s): everybody on this host can %s it; chmod %s expected")
+        :format(path, what, can, open and "o-w" or "600")
     end
   end
 end

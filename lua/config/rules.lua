@@ -146,9 +146,11 @@ M.list = {
   { names = { "SMTP_TLS", "SMTP_HOST", "SMTP_USERNAME" }, check = function(s)
     local host = s.SMTP_HOST or ""
     local near = host == "localhost" or host == "::1" or host:match("^127%.")
-    if s.SMTP_TLS == "none" and s.SMTP_USERNAME and not near then
+    if s.SMTP_TLS ~= "none" or not s.SMTP_HOST or near then return end
+    if s.SMTP_USERNAME then
       return "without TLS the password would cross the network in the open; starttls or tls expected"
     end
+    return nil, nil, { "without TLS the links that sign people in cross the network in the open" }
   end },
   { names = { "SMTP_PASSWORD", "SMTP_USERNAME" }, check = function(s)
     if s.SMTP_USERNAME and not s.SMTP_PASSWORD then return "missing, and SMTP_USERNAME is set" end

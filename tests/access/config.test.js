@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { temp, binary, root } = require('../lib/cchost.js');
+const { make } = require('../tls/certs.js');
 
 const clean = Object.fromEntries(['PATH', 'HOME', 'ASAN_OPTIONS', 'UBSAN_OPTIONS'].filter((k) => process.env[k]).map((k) => [k, process.env[k]]));
 let dir;
@@ -225,18 +226,32 @@ test('the master key in a file is no other secret again, however it is written',
 
 test('files with secrets that others can read or change are warned of', () => {
   const put = (name, mode) => { fs.writeFileSync(`${dir}/${name}`, `${production.MASTER_KEY}\n`); fs.chmodSync(`${dir}/${name}`, mode); return `${dir}/${name}`; };
-  const env = { DATA_DIR: dir, MASTER_KEY_FILE: put('m', 0o644), TLS_CERT: `${put('k1', 0o600)},${put('k2', 0o640)},${put('k3', 0o602)}` };
+  const pairs = [['k1', 0o600], ['k2', 0o640], ['k3', 0o602]].map(([name, mode]) => {
+    const p = make(dir, name);
+    fs.chmodSync(p.key, mode);
+    return p;
+  });
   put('api_key', 0o604);
-  const r = run(['check'], { ...env, TLS_KEY: env.TLS_CERT }, 'return { JWT_SECRET = "a-secret-of-more-than-32-characters" }');
+  const env = { DATA_DIR: dir, MASTER_KEY_FILE: put('m', 0o644), TLS_CERT: pairs.map((p) => p.cert).join(), TLS_KEY: pairs.map((p) => p.key).join() };
+  const r = run(['check'], env, 'return { JWT_SECRET = "a-secret-of-more-than-32-characters" }');
   assert.strictEqual(r.status, 0, r.stderr);
   assert.deepStrictEqual(r.faults, [
     `warning: ${dir}/m (MASTER_KEY_FILE): everybody on this host can read it; chmod 600 expected`,
-    `warning: ${dir}/k3 (TLS_KEY): everybody on this host can change it; chmod 600 expected`,
+    `warning: ${dir}/k3.key (TLS_KEY): everybody on this host can change it; chmod 600 expected`,
     'warning: cchost.lua (it holds secrets): everybody on this host can read it; chmod 600 expected',
     `warning: ${dir}/api_key (it holds a secret): everybody on this host can read it; chmod 600 expected`,
   ]);
   fs.rmSync(`${dir}/api_key`);
   assert.strictEqual(run(['check'], {}, 'return { LOG_DAYS = 3 }').stderr, '');
+  fs.chmodSync(`${dir}/cchost.lua`, 0o666);
+  assert.strictEqual(run(['check'], {}, 'return { LOG_DAYS = 3 }').stderr,
+    'cchost: warning: cchost.lua (the settings): everybody on this host can change it; chmod o-w expected\n');
+});
+
+test('mail without TLS to another host is warned of, as its links sign people in', () => {
+  const env = { ...production, SMTP_TLS: 'none', SMTP_USERNAME: undefined, SMTP_PASSWORD: undefined };
+  assert.match(run(['check'], env).stderr, /^cchost: warning: SMTP_TLS \(environment\): without TLS the links .*in the open$/m);
+  assert.strictEqual(run(['check'], { ...env, SMTP_HOST: '127.0.0.1' }).stderr, '');
 });
 
 test('a URL has a host, and a port from 1 to 65535', () => {

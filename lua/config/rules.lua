@@ -6,6 +6,7 @@
 local certificates = require "certificates"
 local keys = require "secrets"
 local mail = require "mail"
+local statuses = require "statuses"
 
 local M = {}
 
@@ -141,6 +142,18 @@ M.list = {
   { names = { "PROVIDER" }, check = function(s)
     if production(s) and s.PROVIDER == "mock" then
       return "production needs a provider that makes machines; mock only plays them"
+    end
+  end },
+  { names = { "STATUS_SECONDS" }, check = function(s)
+    local passing = {}
+    for _, status in ipairs(statuses.list()) do
+      if not status.settled then passing[#passing + 1] = status.name end
+    end
+    local names = " " .. table.concat(passing, " ") .. " "
+    for name in pairs(s.STATUS_SECONDS or {}) do
+      if not names:find(" " .. name .. " ", 1, true) then
+        return ("statuses that pass expected: %s"):format(table.concat(passing, ", "))
+      end
     end
   end },
   { names = { "SMTP_TLS", "SMTP_HOST", "SMTP_USERNAME" }, check = function(s)

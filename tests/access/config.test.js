@@ -268,3 +268,15 @@ test('a key file is no pipe: it is read more than once', () => {
   const r = run(['check'], { MASTER_KEY_FILE: pipe });
   assert.match(r.stderr, /^cchost: MASTER_KEY_FILE \(environment\): a file that can be read expected \(it is no file\)$/m);
 });
+
+test('STATUS_SECONDS names statuses that pass, and is told with all other faults', () => {
+  const r = run(['check'], { STATUS_SECONDS: '{FOO=3}', LOG_DAYS: 'x' });
+  assert.strictEqual(r.faults.length, 2, r.stderr);
+  assert.match(r.stderr, /^cchost: STATUS_SECONDS \(environment\): statuses that pass expected: .*STARTING/m);
+  assert.match(run(['check'], { STATUS_SECONDS: '{RUNNING=3}' }).stderr, /STATUS_SECONDS/);
+  assert.strictEqual(run(['check'], { STATUS_SECONDS: '{STARTING=3,DELETING=9}' }).stderr, '');
+});
+
+test('a value with a newline in it stays in its line', () => {
+  assert.match(run(['config'], { TERMINAL_COMMAND: 'a\nb' }).stdout, /^TERMINAL_COMMAND +a\?b +TERMINAL_COMMAND/m);
+});

@@ -10,6 +10,7 @@ local M = {}
 
 M.word = setmetatable({}, { __tostring = function() return "a word without quotes" end })
 
+local OUTSIDE = "this is set outside of the table that the file returns: return { NAME = value, ... }"
 local UNQUOTED = "a word without quotes; text is written \"like this\", and there are no variables or functions"
 
 function M.has_word(value, seen)
@@ -30,13 +31,19 @@ local function unparsed(why)
   return { line = tonumber(line), why = "this is no Lua" .. (sentence and ": " .. sentence or "") }
 end
 
--- An environment in which every name is a fault, which is put into `faults`.
+-- An environment in which to use a name or to set one is a fault, which is put into `faults`, one a line.
 local function no_names(faults)
-  return setmetatable({}, { __index = function()
-    local line = debug.getinfo(2, "l").currentline
-    if #faults == 0 or faults[#faults].line ~= line then faults[#faults + 1] = { line = line, why = UNQUOTED } end
-    return M.word
-  end })
+  local function fault(why)
+    local line = debug.getinfo(3, "l").currentline
+    if #faults == 0 or faults[#faults].line ~= line then faults[#faults + 1] = { line = line, why = why } end
+  end
+  return setmetatable({}, {
+    __index = function()
+      fault(UNQUOTED)
+      return M.word
+    end,
+    __newindex = function() fault(OUTSIDE) end,
+  })
 end
 
 function M.evaluate(text)

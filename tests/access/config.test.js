@@ -195,6 +195,7 @@ test('every word without quotes in cchost.lua is a fault with its line, and the 
   assert.deepStrictEqual(r.faults, unquoted(r)); // no "API_KEY: production needs", no "TLS_CERT: missing behind"
   assert.deepStrictEqual(run(['check'], {}, 'return {\n  API_KEY = os.getenv("KEY"),\n}').faults, [`cchost.lua:2: ${why}`]);
   assert.deepStrictEqual(run(['check'], { ...production, API_KEY: undefined }, 'return {').faults.length, 1); // what it holds is not known
+  assert.match(run(['check'], {}, 'LOG_DAYS = 3\nreturn {}').stderr, /^cchost: cchost\.lua:1: this is set outside of the table that the file returns/);
   assert.match(run(['check'], { MOCK: '{create = {latency_ms = fifty}}' }).stderr, /MOCK \(environment\): a Lua table like/);
   assert.match(run(['check'], {}, 'return {\n  LOG_DAYS = function() end }').stderr, /LOG_DAYS \(cchost\.lua:2\): one value expected, in quotes/);
   assert.match(run(['check'], {}, 'return {\n-- LOG_DAYS = 1\n  LOG_DAYS = "x" }').stderr, /LOG_DAYS \(cchost\.lua:3\)/);

@@ -58,8 +58,11 @@ local function option_of(name) return "--" .. name:lower():gsub("_", "-") end
 -- A name as it may be shown: what is none may be anything.
 local function shown_name(name) return #name <= 40 and name:match("^[%w_-]+$") and name or "(not a name)" end
 
+-- The setting that is meant by a name with a slip or two in it, or nil: of a short word too little would be left.
+local function meant(name) return nearest(name:upper():gsub("-", "_"), math.min(3, math.floor(#name / 3))) end
+
 local function unknown(name, written)
-  local near = nearest(name:upper():gsub("-", "_"), 3)
+  local near = meant(name)
   local right = near and (written:match("^%-") and option_of(near) or near)
   local help = right and "; did you mean " .. right .. "?" or "; cchost config lists them"
   return "unknown setting " .. shown_name(written) .. help
@@ -100,7 +103,7 @@ local function misread(a)
     return given ~= "" and by_name[name] and ("%s is no argument; did you mean %s=...?"):format(word, option_of(name)) or nil
   end
   if given == "" and by_name[name] then return ("%s: a value expected, like %s=..."):format(option_of(name), option_of(name)) end
-  if given == "" and not nearest(name, 3) then return "an option is no setting; cchost config lists them" .. HOW end
+  if given == "" and not meant(word) then return "an option is no setting; cchost config lists them" .. HOW end
   return unknown(name, dashes .. word) .. HOW
 end
 

@@ -151,6 +151,7 @@ const unread = [
   [['--api-key', leak], {}, undefined, [/^--api-key: a value expected/]],
   [[`--api-key${leak}`], {}, undefined, [/^an option is no setting/]],
   [[`--api-key:${leak}=`], {}, undefined, [/^unknown setting \(not a name\)/]],
+  [['-pHu2'], {}, undefined, [/^an option is no setting/]],
   [[leak], {}, undefined, [/takes no arguments, only settings/]],
   [[], {}, `return {\n  API_KEY = "${leak},\n}`, [/^cchost\.lua:2: this is no Lua: unfinished string$/]],
   [[], {}, `return {\n  API_KEY = "a"${leak},\n}`, [/^cchost\.lua:2: this is no Lua: '}' expected \(to close '{' at line 1\)$/]],

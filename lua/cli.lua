@@ -95,7 +95,8 @@ function M.main(argv)
   for i = 2, #argv do rest[#rest + 1] = argv[i] end
   if name:match("%.lua$") then return run_script(name, rest) end
   if not is_command(name) then
-    io.stderr:write("cchost: unknown command '", name, "'; see cchost --help\n")
+    local word = name:match("^[%w_]+$") -- what is no command's name may be a setting with a secret in it
+    io.stderr:write("cchost: ", word and "unknown command '" .. word .. "'" or "a command comes first", "; see cchost --help\n")
     return 2
   end
   local command = require("commands." .. name)

@@ -403,6 +403,7 @@ static const luaL_Reg http_lib[] = { { "serve", l_serve },
                                      { "close_streams", cc_lua_close_streams },
                                      { "close_streams_of", cc_lua_close_streams_of },
                                      { "streams", cc_lua_streams },
+                                     { "tls_check", cc_lua_tls_check },
                                      { NULL, NULL } };
 
 int luaopen_cc_http(lua_State *L)

@@ -156,7 +156,7 @@ end
 function M.run(args)
   local settings, rest, told = config.load(args, "serve")
   if not settings then return complain(rest) end
-  if #rest > 0 then return complain { "serve takes no arguments, only settings: " .. rest[1] } end
+  if #rest > 0 then return complain { "serve takes no arguments, only settings, written --name=value" } end
   log.setup { level = settings.LOG_LEVEL, json = settings.ENVIRONMENT == "production" }
   for _, w in ipairs(told.warnings) do log.warn("config", w, {}) end
   local server, place = start(settings)

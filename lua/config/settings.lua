@@ -1,5 +1,6 @@
 -- Every setting that there is: its name (the environment's; --listen-addr and cchost.lua's LISTEN_ADDR are the same), its kind
 -- (config/kinds.lua), its default, and what it means. `unit`: of a plain number. `secret`: its value is shown nowhere.
+-- `holds_secret`: a file that has one in it; no fault quotes the value, for it may be what belongs into the file.
 -- `later`: declared and checked, and nothing reads it yet.
 
 local day = 86400
@@ -22,7 +23,7 @@ return {
     doc = "signs sessions; made once into DATA_DIR/jwt_secret when absent" },
   { "JWT_SECRET_PREVIOUS", "string", nil, secret = true, least = 32, doc = "one whose sessions are still good" },
   { "MASTER_KEY", "key", nil, secret = true, doc = "seals secrets at rest; made once into DATA_DIR/master_key when absent" },
-  { "MASTER_KEY_FILE", "file", nil, doc = "a file that holds it instead" },
+  { "MASTER_KEY_FILE", "file", nil, holds_secret = true, doc = "a file that holds it instead" },
   { "MASTER_KEY_PREVIOUS", "key", nil, secret = true, doc = "one that still opens what it sealed (cchost rekey)" },
   { "SIGNUP", "enum", "open", one_of = { "open", "closed" }, doc = "whether an unknown address makes an account" },
   { "DEV_LOGIN", "enum", nil, one_of = { "on", "off" },
@@ -35,7 +36,7 @@ return {
 
   -- TLS
   { "TLS_CERT", "files", nil, doc = "PEM files with a certificate and its chain each; the first is the default" },
-  { "TLS_KEY", "files", nil, doc = "PEM files with their keys, in the same order" },
+  { "TLS_KEY", "files", nil, holds_secret = true, doc = "PEM files with their keys, in the same order" },
 
   -- mail
   { "SMTP_HOST", "string", nil, doc = "the mail server" },

@@ -14,6 +14,7 @@ local errors = require "errors"
 local expiring = require "accounts.expiring"
 local json = require "json"
 local log = require "log"
+local policy = require "policy"
 local store = require "store"
 local time = require "time"
 local users = require "accounts.users"
@@ -22,7 +23,16 @@ local M = {}
 
 local MAX_SESSIONS = 50 -- of an account; with one more the oldest ends
 
-M.signup = "open" -- or "closed": only those who have an account are sent links
+M.signup = "open" -- the setting SIGNUP, which policies/access.lua is told
+
+-- Whether this address may make an account.
+function M.open_to(address)
+  if address == users.admin_email then return true end
+  local counter = store.get("counter", "user")
+  return policy.ask("access.signup", {
+    email = address, domain = address:match("@(.*)$") or "", setting = M.signup, accounts = counter and counter.last or 0,
+  }) == "allow"
+end
 
 -- A link's token for an address (as users.address gives it). -> token | nil, err
 function M.link(address)
@@ -38,14 +48,13 @@ function M.link(address)
   return credentials.sign({ user_id = user or "", email = address, purpose = "magic_link", jti = jti }, now, ends)
 end
 
--- Whether a link is sent to this address. Where everybody may sign up, to every one: that it is suspended is told to whoever
--- brings the link back, and to nobody else.
+-- Whether a link is sent to this address. To every one that may sign up: that it is suspended is told to whoever brings the
+-- link back, and to nobody else.
 function M.invited(address)
-  if M.signup == "open" then return true end
+  if M.open_to(address) then return true end
   local id = users.resolve(address)
   local user = id and users.get(id)
-  if user then return user.status == "active" end
-  return address == users.admin_email
+  return user ~= nil and user.status == "active"
 end
 
 -- The address that a link is for, when it is still good; it stays so. -> address | nil, err
@@ -120,7 +129,7 @@ function M.redeem(token, about)
     local link = expiring.drop(tx, "magic_link", jti)
     if not link then return errors.fail("unauthorized", "invalid or expired token") end
     if not link.user then -- nobody had the address then
-      local welcome = M.signup == "open" or address == users.admin_email or tx:lookup("user_email", address)
+      local welcome = M.open_to(address) or tx:lookup("user_email", address)
       if welcome then return users.find_or_create(tx, address) end
       return errors.fail("unauthorized", "invalid or expired token")
     end

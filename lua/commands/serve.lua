@@ -7,9 +7,11 @@ local config = require "config"
 local expiring = require "accounts.expiring"
 local log = require "log"
 local reconcile = require "reconcile"
+local reload = require "policy.reload"
 local runner = require "runner"
 local retention = require "retention"
 local revocations = require "accounts.revocations"
+local samples = require "policy.samples"
 local setup = require "setup"
 local steady = require "steady"
 local sys = require "sys"
@@ -149,6 +151,8 @@ local function look_after(settings)
   every(EXPIRE_SECONDS, expiring.sweep)
   every(60, closing.resume)
   revocations.follow()
+  task.spawn(reload.follow)
+  every(600, samples.save)
   every(3600, runner.tidy)
   every(3600, function() retention.tidy(steady.now()) end)
 end

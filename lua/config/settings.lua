@@ -12,7 +12,7 @@ return {
   { "BASE_URL", "url", nil, doc = "where clients reach this server; the listener's own address when absent" },
   { "FRONTEND_URL", "url", nil, doc = "where the dashboard is when it is not here: the one page that CORS lets in" },
   { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
-  { "POLICIES_DIR", "string", "./policies", later = true, doc = "the policies that operators edit" },
+  { "POLICIES_DIR", "string", "./policies", doc = "the policies that operators edit; the shipped ones for what is not there" },
   { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
 
   -- who may come in

@@ -10,6 +10,7 @@
 --   "time"    unix seconds                               "count"  a whole number from 0 to `max`
 --   "number"  from `min` to `max`, in steps of `step`    "flag"   true or false
 --   "enum"    one of `of`                                "text", "map"   no grid: explain leaves them as they are
+--   personal: not kept among the samples
 
 local M = {}
 
@@ -164,7 +165,7 @@ M.access = {
     signup = {
       verdicts = { "allow", "deny" }, safe = deny,
       input = {
-        email = text "the address", domain = text "what is behind its @",
+        email = { "text", personal = true, doc = "the address" }, domain = text "what is behind its @",
         setting = { "enum", of = { "open", "closed" }, doc = "the setting SIGNUP" },
         accounts = count("accounts that there are", 1e9),
       },

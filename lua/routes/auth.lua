@@ -83,10 +83,10 @@ local function send_link(address)
   return mailer.send_link(address, url, credentials.link_minutes)
 end
 
--- Where everybody may sign up the answer waits for the mail server; where not, it must not tell who has an account, not
+-- Where an address may sign up the answer waits for the mail server; where not, it must not tell who has an account, not
 -- even by how long it takes.
 local function mail_link(address)
-  if sessions.signup == "open" then
+  if sessions.open_to(address) then
     local ok, err = send_link(address)
     if ok then return true end
     log.warn("auth", "a magic link could not be sent", { code = err.code, error = err.message })

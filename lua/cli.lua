@@ -60,7 +60,7 @@ local function run(fn)
   local ok, code = xpcall(fn, function(fault)
     return type(fault) == "table" and fault.exit_code and fault or debug.traceback(tostring(fault), 2)
   end)
-  require("script").end_progress()
+  if package.loaded.script then package.loaded.script.end_progress() end
   if not ok then
     if type(code) == "table" then return code.exit_code end
     io.stderr:write("cchost: ", code, "\n")

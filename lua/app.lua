@@ -87,7 +87,7 @@ end
 function M.if_match(http)
   local match = http:header("if-match")
   if match == nil or match == "*" then return nil end
-  local version = tonumber(match:match('^"(%d+)"$'))
+  local version = tonumber(match:match('^"(%d+)%.?%w*"$'))
   if version then return version end
   return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
 end
@@ -272,10 +272,12 @@ function M.wait(http)
 end
 
 -- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record
--- has none: it is not what its version says.
+-- has none: it is not what its version says. Where a decision is told beside the record the tag is "VERSION.WORD".
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
   if not version then return 200, text end
+  local decided = text:match(',"idle":(%b{})}$')
+  if decided then version = version .. "." .. crypto.hex(crypto.sha256(decided)):sub(1, 8) end
   local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end
   return 200, text, { ETag = tag }

@@ -60,5 +60,7 @@ void cc_lua_ws_open(lua_State *L);      /* makes the metatable */
 int cc_lua_close_streams(lua_State *L); /* bind_proxy.c */
 int cc_lua_close_streams_of(lua_State *L);
 int cc_lua_streams(lua_State *L);
+int cc_lua_stream_counts(lua_State *L);
+int cc_lua_typed(lua_State *L);
 
 #endif

@@ -5,6 +5,7 @@ local certificates = require "certificates"
 local closing = require "accounts.closing"
 local config = require "config"
 local expiring = require "accounts.expiring"
+local idle = require "idle"
 local log = require "log"
 local reconcile = require "reconcile"
 local reload = require "policy.reload"
@@ -152,6 +153,7 @@ local function look_after(settings)
   every(60, closing.resume)
   revocations.follow()
   task.spawn(reload.follow)
+  idle.serve(settings)
   every(600, samples.save)
   every(3600, runner.tidy)
   every(3600, function() retention.tidy(steady.now()) end)
@@ -186,6 +188,8 @@ function M.run(args)
     log.warn("serve", "requests were cut", { error = tostring(err) })
     server:close()
   end
+  idle.finish()
+  samples.save()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

@@ -72,10 +72,10 @@ return {
   { "STATUS_SECONDS", "table", nil, numbers = true,
     doc = "how long a status may last, as a table: {STARTING=900, STOPPING=600, DELETING=1800}" },
   { "QUOTA_INSTANCES", "int", 10, min = 0, max = 1000000, doc = "machines that a user may have; 0: any number" },
-  { "ACTIVITY_CHECK_INTERVAL", "duration", "5m", min = 1, max = day, unit = "seconds", later = true,
+  { "ACTIVITY_CHECK_INTERVAL", "duration", "5m", min = 1, max = day, unit = "seconds",
     doc = "between two looks for idle machines" },
-  { "IDLE_THRESHOLD", "duration", "2h", min = 60, max = 365 * day, unit = "seconds", later = true,
-    doc = "after which an unused machine is stopped" },
+  { "IDLE_THRESHOLD", "duration", "2h", min = 60, max = 365 * day, unit = "seconds",
+    doc = "after which an unused machine is stopped, where its plan does not say" },
   { "MOCK", "table", nil, doc = "the mock provider's faults and latencies, as a table" },
 
   -- what is kept

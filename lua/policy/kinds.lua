@@ -37,6 +37,17 @@ local function deny(_, why) return "deny", why end
 M.idle = {
   file = "idle.lua", doc = "when a machine that runs is idle, and is warned or stopped",
   functions = {
+    lease = {
+      fault = function(n, reason)
+        if type(n) ~= "number" or n < 0 or n > 30 * 86400 or n % 1 ~= 0 then return "seconds expected, whole, to 2592000 (0: refused)" end
+        if type(reason) ~= "string" then return "a reason expected as the second result" end
+      end,
+      safe = function(r, why) return math.min(r.ttl, 3600), why end,
+      input = with {
+        ttl = count("seconds asked for", 2592000), held = count("seconds that it has been held already", 1e9),
+        reason = text "what its holder says",
+      },
+    },
     decide = {
       now = true, verdicts = { "keep", "warn", "stop" }, safe = keep, recorded = true,
       input = with {

@@ -184,10 +184,12 @@ end
 
 -- ---- verdicts
 
-local function sentence(stops_at, reason)
+-- reason: why it stops then; is: why not now. The two differ while something else than time keeps it.
+local function sentence(stops_at, reason, is)
   if not stops_at then return reason end
   local at = os.date("!%H:%M UTC", stops_at / 1000)
   if stops_at - time.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
+  if is and is ~= reason then return ("%s; if nothing else happens it stops at %s"):format(is, at) end
   return ("stops at %s: %s"):format(at, reason)
 end
 
@@ -284,10 +286,10 @@ function instances.as_seen(text)
   if not text:find('"status":"RUNNING"', 1, true) then return text end
   local track = tracker.get(text:match('"id":"([^"]+)"'))
   if not track then return text end
-  local stops_at, reason = pass.forecast(track)
+  local stops_at, reason, is = pass.forecast(track)
   local m = tracker.facts(track, time.now())
   local told = json.encode {
-    verdict = track.verdict or "keep", reason = reason, text = sentence(stops_at, reason),
+    verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
     stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
   }
   text = text:gsub('"last_activity_at":"[^"]*"', '"last_activity_at":"' .. time.rfc3339(m.last_activity_at * 1000) .. '"', 1)

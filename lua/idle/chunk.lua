@@ -27,10 +27,10 @@ local function copy(v)
   return out
 end
 
+M.copy = copy
+
 function M.new(day, state)
-  local s = state and copy(state)
-  if s then s.day_of = nil end
-  return { day = day, i = {}, e = {}, d = {}, s = s }
+  return { day = day, i = {}, e = {}, d = {}, s = copy(state) }
 end
 
 function M.event(c, e)

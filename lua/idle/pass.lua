@@ -9,7 +9,7 @@
 --   pass.add(track)                       a machine that has begun to run
 --   pass.decide(track, ms)                tracker's hook: one decision
 --   pass.tick()                           [yields] all that is due; called again and again
---   pass.forecast(track) -> stops_at (unix seconds) or nil, reason (of then, or of now)
+--   pass.forecast(track) -> stops_at (unix ms) or nil, reason of then (or of now), reason of now
 --   pass.on_verdict(track, verdict, reason, ms, before)   hook: a verdict that is not the one before
 
 local policy = require "policy"
@@ -152,15 +152,14 @@ function M.forecast(track)
   local f, now = track.foreseen, time.now()
   if f and f.version == track.version and f.generation == gen.number and (not f.stops_at or f.stops_at > now)
     and now - f.at < 60000 then
-    return f.stops_at, f.reason
+    return f.stops_at, f.reason, f.is
   end
   local stops_at, reason = look_ahead(gen, track, now)
-  if not stops_at then
-    local _, is = verdict_at(gen, track, now)
-    reason = is
-  end
-  track.foreseen = { version = track.version, generation = gen.number, at = now, stops_at = stops_at, reason = reason }
-  return stops_at, reason
+  local _, is = verdict_at(gen, track, now)
+  track.foreseen = {
+    version = track.version, generation = gen.number, at = now, stops_at = stops_at, reason = stops_at and reason or is, is = is,
+  }
+  return stops_at, track.foreseen.reason, is
 end
 
 return M

@@ -13,9 +13,11 @@
 --   m = timeline.facts(s, static, ms [, m])     what idle.decide is told at ms; static: what the record says. Fills m if given
 --
 -- Input is kept as runs: [first, last] with no gap above a minute. While the last input is at most a minute old it counts as
--- now: so a run says all that its single inputs would have said, and hours of typing are two numbers.
+-- now: so a run says all that its single inputs would have said, and hours of typing are two numbers. A run ends with its day.
 
 local M = {}
+
+local DAY = 86400000
 
 M.RUN = 60000     -- ms
 M.BUSY_LOAD = 0.5 -- processors
@@ -25,7 +27,7 @@ function M.new() return { leases = {} } end
 local apply = {}
 
 function apply.i(s, ms)
-  if s.last and ms - s.last <= M.RUN and not (s.day_of and s.day_of(ms) ~= s.day_of(s.last)) then
+  if s.last and ms - s.last <= M.RUN and math.floor(ms / DAY) == math.floor(s.last / DAY) then
     s.last = ms
     return
   end

@@ -52,12 +52,9 @@ end
 
 -- ---- days
 
-local function day_of(ms) return chunk.day(ms) end
-
 -- The state that a kept day ends with.
 local function state_after(kept)
-  local s = kept.s or timeline.new()
-  s.leases = s.leases or {}
+  local s = chunk.copy(kept.s or timeline.new())
   local events = {}
   for i = 1, #kept.i, 2 do
     events[#events + 1] = { kept.i[i], "i", order = 0 }
@@ -126,7 +123,6 @@ function M.begin(rec)
   local now = time.now()
   local kept = newest(rec.id)
   local s = kept and state_after(kept) or timeline.new()
-  s.day_of = day_of
   s.connections = 0 -- of this process
   local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
   local track = {

@@ -13,6 +13,8 @@ local json = require "json"
 local limits = require "limits"
 local log = require "log"
 local origin = require "origin"
+local own_routes = require "policy.own_routes"
+local policy = require "policy"
 local query = require "query"
 local rights = require "rights"
 local router = require "router"
@@ -219,6 +221,10 @@ end
 local function run(http)
   local method = http:method()
   local route, first, second = M.router:find(method, http:path())
+  if not route then
+    local own, a, b = own_routes.find(policy.live(), method, http:path())
+    if own or not first then route, first, second = own, a, b end
+  end
   if not route and first and method == "OPTIONS" and origin.is_preflight(http) then
     return origin.preflight(http, first)
   end

@@ -6,15 +6,15 @@ local closing = require "accounts.closing"
 local config = require "config"
 local expiring = require "accounts.expiring"
 local idle = require "idle"
+local jobs = require "schedule.jobs"
 local log = require "log"
+local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
 local reload = require "policy.reload"
 local runner = require "runner"
-local retention = require "retention"
 local revocations = require "accounts.revocations"
 local samples = require "policy.samples"
 local setup = require "setup"
-local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -154,9 +154,8 @@ local function look_after(settings)
   revocations.follow()
   task.spawn(reload.follow)
   idle.serve(settings)
+  own_jobs.serve()
   every(600, samples.save)
-  every(3600, runner.tidy)
-  every(3600, function() retention.tidy(steady.now()) end)
 end
 
 function M.run(args)
@@ -188,6 +187,7 @@ function M.run(args)
     log.warn("serve", "requests were cut", { error = tostring(err) })
     server:close()
   end
+  jobs.stop()
   idle.finish()
   samples.save()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))

@@ -3,8 +3,11 @@
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
 
+local host_http = require "http"
 local json = require "json"
+local policy = require "policy"
 local providers = require "providers"
+local provisioning = require "policy.provisioning"
 local record = require "machines.record"
 local statuses = require "statuses"
 local time = require "time"
@@ -87,9 +90,10 @@ end
 
 local function entering(status) return function(rec) record.enter(rec, status) end end
 
--- What the provider told of a machine that runs.
+-- What the provider told of a machine that runs; a result of a policy's own step says nothing of it.
 local function note_info(rec, info)
-  rec.provider_id = info.provider_id or rec.provider_id
+  if not info.provider_id then return end
+  rec.provider_id = info.provider_id
   rec.unenforced = info.unenforced
 end
 
@@ -131,14 +135,38 @@ end
 
 -- ---- to run and to stop
 
-workflow.define("create", {
-  subject = "instance", cancel = true,
-  steps = {
+local creating = {
+  kind = "create", subject = "instance", cancel = true,
+  steps = { -- of operations that began before policies/provision.lua had them
     { name = "volumes", when = function(rec) return #rec.volumes > 0 end, run = make_volumes },
     { name = "create", run = brief(create), done = note_info, undo = destroy },
   },
   finish = is_running, fail = failed_to_start,
-})
+}
+workflow.define("create", creating)
+
+-- A command on the machine that is being made, as its policy asks for it.
+local function exec(x, cmd, seconds)
+  return with(x, function(p, name, options)
+    return p:exec(name, { cmd = cmd, timeout = math.min(seconds or 60, 3600), deadline = options.deadline })
+  end)
+end
+
+-- What policies/provision.lua may ask for.
+local effects = {
+  ["machine.make_volumes"] = make_volumes, ["machine.create"] = brief(create), ["machine.destroy"] = destroy,
+  ["machine.start"] = brief(start), ["machine.stop"] = stop, ["machine.exec"] = exec,
+  ["http.request"] = function(x, spec)
+    spec.timeout = math.min(spec.timeout or 30, x.seconds)
+    return host_http.request(spec)
+  end,
+}
+
+workflow.stamp.create = provisioning.stamp
+function workflow.resolve.create(op)
+  local gen = policy.of(op.generation)
+  return gen and provisioning.definition(gen, creating, effects, note_info)
+end
 
 -- What a start has to take back: nothing where the machine ran before it was asked for.
 local function stop_again(x)

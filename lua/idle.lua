@@ -9,6 +9,7 @@
 -- "stops at 17:42 UTC: no input since 15:42 UTC".
 
 local access = require "machines.access"
+local changes = require "machines.changes"
 local errors = require "errors"
 local host_http = require "http"
 local instances = require "instances"
@@ -66,21 +67,6 @@ local function look_at_all()
     end
     task.sleep(0)
   until #page < 500
-end
-
--- Follows the log, for what this process and others do.
-local function follow(seen)
-  while true do
-    local more, err = store.wait(seen, 10)
-    if err then return end
-    if more then
-      local entries = store.log { after = seen, limit = 500 } or {}
-      for _, e in ipairs(entries) do
-        seen = e.seq
-        if e.kind == "instance" then look(e.id) elseif e.kind == "user" and e.type == "changed" then look_at_those_of(e.id) end
-      end
-    end
-  end
 end
 
 -- ---- signals
@@ -260,9 +246,11 @@ function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
   tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200 }
   pass.setup(settings)
-  local seen = store.stats().log_seq
+  changes.on("instance", look)
+  changes.on("user", function(id, type)
+    if type == "changed" then look_at_those_of(id) end
+  end)
   look_at_all()
-  task.spawn(follow, seen)
   task.spawn(poll)
   forever(1, pass.tick)
   forever(1, see_streams)

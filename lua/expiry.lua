@@ -2,7 +2,8 @@
 -- time. Also what becomes of one that is started again after its end.
 --
 -- Each machine with `expires_at` (the index instance_expires) is decided when it changes and when its verdict does: the
--- second at which it will is looked for beforehand, a day ahead at most. What was last decided stands in the record:
+-- second at which it will is looked for beforehand, a day ahead at most. The clock is that of deadlines (steady.lua): a wall
+-- clock that is set ends nobody's hours. What was last decided stands in the record:
 -- "expiry": {verdict, reason}.
 --
 --   expiry.serve()
@@ -14,6 +15,7 @@ local json = require "json"
 local log = require "log"
 local policy = require "policy"
 local record = require "machines.record"
+local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -88,7 +90,7 @@ local function act(rec, verdict, reason)
   local verb = verdict == "stop" and rec.status == "RUNNING" and "stop" or verdict == "delete" and "delete"
   if not verb then return true end
   return instances.move({ admin = true, by = "policy", reason = reason, decision = {
-    kind = "expiry", verdict = verdict, generation = policy.live().number, at = time.rfc3339(time.now()),
+    kind = "expiry", verdict = verdict, generation = policy.live().number, at = time.rfc3339(steady.now()),
   } }, rec.id, verb, 0)
 end
 
@@ -98,7 +100,7 @@ local function decide(id)
     due[id] = nil
     return
   end
-  local now = math.floor(time.now() / 1000)
+  local now = math.floor(steady.now() / 1000)
   local input = input_of(rec)
   local verdict, reason = policy.ask("expiry.decide", input, now)
   due[id] = next_change(input, now, verdict, reason)
@@ -113,7 +115,7 @@ local function decide(id)
 end
 
 local function look()
-  local now = time.now() / 1000
+  local now = steady.now() / 1000
   for id, at in pairs(due) do
     if at <= now and not working[id] then decide(id) end
   end
@@ -157,7 +159,7 @@ function M.refusal(rec)
   if rec.expires_at == json.null then return nil end
   local input = input_of(rec)
   input.status = "STOPPED"
-  local verdict, reason = policy.ask("expiry.decide", input, math.floor(time.now() / 1000))
+  local verdict, reason = policy.ask("expiry.decide", input, math.floor(steady.now() / 1000))
   if verdict == "stop" or verdict == "delete" then return reason .. "; extend it first" end
 end
 instances.refuses_start = M.refusal

@@ -19,6 +19,7 @@ local log = require "log"
 local pass = require "idle.pass"
 local policy = require "policy"
 local providers = require "providers"
+local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -32,17 +33,17 @@ local settings = { interval = 300 }
 
 -- ---- which machines
 
-local function look(id)
+local function look(id, _, begins)
   local rec = store.get("instance", id)
   local track = tracker.get(id)
   local runs = rec and rec.status == "RUNNING" and rec.provider ~= "foreign"
   if not runs then return track and tracker.drop(id) end
   if not track then
-    track = tracker.begin(rec)
+    track = tracker.begin(rec, begins ~= false)
     for _, lease in ipairs(leases.of(id)) do tracker.event(id, "l", lease.id, time.parse(lease.expires_at), lease.reason) end
     pass.add(track)
   elseif track.record_version ~= rec.version then
-    if track.static.started_at ~= math.floor(time.parse(rec.status_at) / 1000) then track.verdict = nil end
+    if track.status_at ~= rec.status_at then track.verdict = nil end
     tracker.refresh(rec)
   end
 end
@@ -63,7 +64,7 @@ local function look_at_all()
     local page = store.scan("instance_running", { after = after, limit = 500 })
     for _, row in ipairs(page) do
       after = row.key
-      look(row.value)
+      look(row.value, nil, false)
     end
     task.sleep(0)
   until #page < 500
@@ -105,7 +106,7 @@ local function take_report(id, told)
   if not track then return end
   local s = track.s
   local last = (told.last_input_at or 0)
-  if last > 0 and last > (s.last or 0) and last > time.now() - 86400000 then tracker.event(id, "i") end
+  if last > 0 and last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
   for _, lease in ipairs(told.leases or {}) do
     local held = s.leases["agent/" .. lease.id]
     if not held or held.ends ~= lease.until_at then
@@ -174,7 +175,7 @@ end
 local function sentence(stops_at, reason, is)
   if not stops_at then return reason end
   local at = os.date("!%H:%M UTC", stops_at / 1000)
-  if stops_at - time.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
+  if stops_at - steady.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
   if is and is ~= reason then return ("%s; if nothing else happens it stops at %s"):format(is, at) end
   return ("stops at %s: %s"):format(at, reason)
 end
@@ -201,14 +202,14 @@ end
 local function stop(track)
   ask_agent(track.id)
   if tracker.get(track.id) ~= track then return end
-  local now = time.now()
+  local now = steady.now()
   if track.last_at < now - 1000 or track.version ~= track.stop_version then
     track.enforcing = true
     pass.decide(track, math.max(track.last_at + 1, math.floor(now / 1000) * 1000))
     track.enforcing = nil
     if track.verdict ~= "stop" then return end
   end
-  local ok, err = instances.move({ admin = true, user = nil, by = "policy", reason = track.reason, decision = {
+  local ok, err = instances.move({ admin = true, by = "policy", reason = track.reason, decision = {
     kind = "idle", generation = track.generation, at = time.rfc3339(track.last_at),
   } }, track.id, "stop", 0)
   if not ok and err.code ~= "state" and err.code ~= "conflict" then
@@ -275,7 +276,7 @@ function instances.as_seen(text)
   local track = tracker.get(text:match('"id":"([^"]+)"'))
   if not track then return text end
   local stops_at, reason, is = pass.forecast(track)
-  local m = tracker.facts(track, time.now())
+  local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
     stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
@@ -286,7 +287,7 @@ end
 
 function instances.last_used(id)
   local track = tracker.get(id)
-  return track and time.rfc3339(tracker.facts(track, time.now()).last_activity_at * 1000)
+  return track and time.rfc3339(tracker.facts(track, steady.now()).last_activity_at * 1000)
 end
 
 return M

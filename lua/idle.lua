@@ -9,6 +9,7 @@
 -- "stops at 17:42 UTC: no input since 15:42 UTC".
 
 local access = require "machines.access"
+local changes = require "machines.changes"
 local errors = require "errors"
 local host_http = require "http"
 local instances = require "instances"
@@ -18,6 +19,7 @@ local log = require "log"
 local pass = require "idle.pass"
 local policy = require "policy"
 local providers = require "providers"
+local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -31,17 +33,17 @@ local settings = { interval = 300 }
 
 -- ---- which machines
 
-local function look(id)
+local function look(id, _, begins)
   local rec = store.get("instance", id)
   local track = tracker.get(id)
   local runs = rec and rec.status == "RUNNING" and rec.provider ~= "foreign"
   if not runs then return track and tracker.drop(id) end
   if not track then
-    track = tracker.begin(rec)
+    track = tracker.begin(rec, begins ~= false)
     for _, lease in ipairs(leases.of(id)) do tracker.event(id, "l", lease.id, time.parse(lease.expires_at), lease.reason) end
     pass.add(track)
   elseif track.record_version ~= rec.version then
-    if track.static.started_at ~= math.floor(time.parse(rec.status_at) / 1000) then track.verdict = nil end
+    if track.status_at ~= rec.status_at then track.verdict = nil end
     tracker.refresh(rec)
   end
 end
@@ -62,25 +64,10 @@ local function look_at_all()
     local page = store.scan("instance_running", { after = after, limit = 500 })
     for _, row in ipairs(page) do
       after = row.key
-      look(row.value)
+      look(row.value, nil, false)
     end
     task.sleep(0)
   until #page < 500
-end
-
--- Follows the log, for what this process and others do.
-local function follow(seen)
-  while true do
-    local more, err = store.wait(seen, 10)
-    if err then return end
-    if more then
-      local entries = store.log { after = seen, limit = 500 } or {}
-      for _, e in ipairs(entries) do
-        seen = e.seq
-        if e.kind == "instance" then look(e.id) elseif e.kind == "user" and e.type == "changed" then look_at_those_of(e.id) end
-      end
-    end
-  end
 end
 
 -- ---- signals
@@ -119,7 +106,7 @@ local function take_report(id, told)
   if not track then return end
   local s = track.s
   local last = (told.last_input_at or 0)
-  if last > 0 and last > (s.last or 0) and last > time.now() - 86400000 then tracker.event(id, "i") end
+  if last > 0 and last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
   for _, lease in ipairs(told.leases or {}) do
     local held = s.leases["agent/" .. lease.id]
     if not held or held.ends ~= lease.until_at then
@@ -188,7 +175,7 @@ end
 local function sentence(stops_at, reason, is)
   if not stops_at then return reason end
   local at = os.date("!%H:%M UTC", stops_at / 1000)
-  if stops_at - time.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
+  if stops_at - steady.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
   if is and is ~= reason then return ("%s; if nothing else happens it stops at %s"):format(is, at) end
   return ("stops at %s: %s"):format(at, reason)
 end
@@ -215,14 +202,14 @@ end
 local function stop(track)
   ask_agent(track.id)
   if tracker.get(track.id) ~= track then return end
-  local now = time.now()
+  local now = steady.now()
   if track.last_at < now - 1000 or track.version ~= track.stop_version then
     track.enforcing = true
     pass.decide(track, math.max(track.last_at + 1, math.floor(now / 1000) * 1000))
     track.enforcing = nil
     if track.verdict ~= "stop" then return end
   end
-  local ok, err = instances.move({ admin = true, user = nil, by = "policy", reason = track.reason, decision = {
+  local ok, err = instances.move({ admin = true, by = "policy", reason = track.reason, decision = {
     kind = "idle", generation = track.generation, at = time.rfc3339(track.last_at),
   } }, track.id, "stop", 0)
   if not ok and err.code ~= "state" and err.code ~= "conflict" then
@@ -260,9 +247,11 @@ function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
   tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200 }
   pass.setup(settings)
-  local seen = store.stats().log_seq
+  changes.on("instance", look)
+  changes.on("user", function(id, type)
+    if type == "changed" then look_at_those_of(id) end
+  end)
   look_at_all()
-  task.spawn(follow, seen)
   task.spawn(poll)
   forever(1, pass.tick)
   forever(1, see_streams)
@@ -287,7 +276,7 @@ function instances.as_seen(text)
   local track = tracker.get(text:match('"id":"([^"]+)"'))
   if not track then return text end
   local stops_at, reason, is = pass.forecast(track)
-  local m = tracker.facts(track, time.now())
+  local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
     stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
@@ -298,7 +287,7 @@ end
 
 function instances.last_used(id)
   local track = tracker.get(id)
-  return track and time.rfc3339(tracker.facts(track, time.now()).last_activity_at * 1000)
+  return track and time.rfc3339(tracker.facts(track, steady.now()).last_activity_at * 1000)
 end
 
 return M

@@ -41,6 +41,8 @@ function M.on_leaving(id, verb) end -- luacheck: ignore 212
 -- A machine's stored JSON as clients see it; and when it was last used (RFC 3339), or nil. idle.lua knows both.
 function M.as_seen(text) return text end
 function M.last_used(id) end -- luacheck: ignore 212
+-- Why a machine whose hours are over may not be started, or nil (expiry.lua).
+function M.refuses_start(rec) end -- luacheck: ignore 212
 
 local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
 local WAIT_SECONDS = 30
@@ -206,6 +208,8 @@ end
 
 -- Why the policy does not let a machine be started, or nil.
 local function not_woken(tx, rec)
+  local ended = M.refuses_start(rec)
+  if ended then return errors.new("denied", ended) end
   if rec.owner == "operator" then return end
   local plan = plan_of(tx, rec.owner)
   local verdict, reason = policy.ask("access.wake", {
@@ -224,7 +228,24 @@ local function check_create(actor, spec)
   if not actor.admin and (spec.network == "host" or (spec.image or ""):find("/", 1, true)) then
     return errors.fail("denied", "only the operator may use the host's network, or a path of the host as an image")
   end
-  return providers.get(spec.provider or M.settings.provider)
+  return true
+end
+
+-- Where the policy wants a new machine; what it names must be there. -> place | nil, err
+local function place_for(owner, spec)
+  local account = owner ~= "operator" and users.find(owner)
+  local place, reason = policy.ask("placement.place", {
+    owner = owner, plan = account and account.plan or policy.data("plans").default, provider = spec.provider,
+    type = spec.type or types.default, location = spec.location, default = M.settings.provider, labels = spec.labels or {},
+    image = spec.image or "host",
+  })
+  local p, err = providers.get(place.provider)
+  if not p then return nil, err end
+  if not types.get(place.type) then
+    return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type), { field = "type" })
+  end
+  place.reason = reason
+  return place
 end
 
 -- Whose a new machine is: the actor's, or that of an account which an admin names. -> owner | nil, err
@@ -248,15 +269,19 @@ function M.create(actor, spec)
   if not ok then return nil, err end
   local owner, oerr = owner_for(actor, spec.user_id)
   if not owner then return nil, oerr end
+  local place, perr = place_for(owner, spec)
+  if not place then return nil, perr end
+  local generation = policy.live().number
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
-    local rec = fields.new_record(spec, owner, M.settings.provider)
+    local rec = fields.new_record(spec, owner, place)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
     local why = name_taken(tx, rec) or over_quota(tx, rec)
     if why then return nil, why end
-    workflow.ask(tx, "instance", rec, "create", nil, by(actor))
-    record.save(tx, nil, rec, "created", by(actor))
+    workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
+    record.save(tx, nil, rec, "created", by(actor),
+      { decision = { kind = "placement", reason = place.reason, generation = generation } })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)
@@ -304,7 +329,7 @@ local function ask(tx, actor, old, rec, form)
     return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
   end
   local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec) -- it counts again
-  local denied = again or verb == "start" and not actor.admin and not_woken(tx, rec)
+  local denied = again or verb == "start" and not_woken(tx, rec)
   if denied then return nil, denied end
   rec.desired = wish[verb]
   rec.reason = actor.reason

@@ -66,7 +66,15 @@ local function to_3(tx)
 end
 
 -- M.steps[n] brings version n to n + 1, in an update.
-M.steps = { to_2, to_3 }
+-- ---- 3 -> 4: machines whose hours end are in an index (expiry.lua)
+
+local function to_4(tx)
+  each("instance", function(id, rec)
+    if rec.expires_at ~= json.null and rec.status ~= "DELETED" then tx:index("instance_expires", id, "") end
+  end)
+end
+
+M.steps = { to_2, to_3, to_4 }
 
 -- ----
 

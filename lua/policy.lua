@@ -7,6 +7,7 @@
 --   policy.live() -> the generation in force (policy/generation.lua, with .number): whoever decides several things for one
 --       request takes it once and asks it, so that all come from one set. [yields] the first time in a script: call it before
 --       an update that asks
+--   policy.number() -> that one's number, or nil when none was built yet: waits for nothing
 --   policy.data("plans") -> the table of a file that is data
 --   policy.of(number) -> the generation of that number, also one that was replaced | nil, err    waits for nothing
 --   policy.try(sources, author, note) -> set | nil, faults    [yields] builds a set and puts it in force when it is good
@@ -63,13 +64,20 @@ local function read_folder(folder, prefix, out)
   return true
 end
 
--- The set that a folder makes: its files, and the shipped one of each kind that it does not have. -> sources | nil, err
-function M.read(folder)
+-- The files of a folder alone. -> sources | nil, err
+function M.read_own(folder)
   local out = {}
   local ok, err = read_folder(folder, "", out)
   if not ok then return nil, err end
   ok, err = read_folder(folder .. "/tests", "tests/", out)
   if not ok and err.code ~= "not_found" then return nil, err end
+  return out
+end
+
+-- The set that a folder makes: its files, and the shipped one of each kind that it does not have. -> sources | nil, err
+function M.read(folder)
+  local out, err = M.read_own(folder)
+  if not out then return nil, err end
   for file, text in pairs(defaults()) do out[file] = out[file] or text end
   return out
 end
@@ -90,6 +98,9 @@ function M.live()
   if not live then assert(fall_back()) end
   return live
 end
+
+-- The number of the generation in force, or nil when none was built yet.
+function M.number() return live and live.number end
 
 function M.data(kind) return M.live():data(kind) end
 

@@ -19,6 +19,7 @@
 local freshness = require "machines.freshness"
 local json = require "json"
 local log = require "log"
+local policy = require "policy"
 local providers = require "providers"
 local record = require "machines.record"
 local runner = require "runner"
@@ -292,14 +293,23 @@ local function compare(name, states)
   return candidates, orphans
 end
 
--- What the list of orphans becomes, with those that are new, and those whose end is due now. Pure but for the clock.
-local function next_orphans(was, shorts)
+-- Whether the policy says that an orphan is to go. Its age is measured on the clock of deadlines.
+local function ripe_now(name, short, known)
+  local now = math.floor(time.now() / 1000)
+  return policy.ask("orphans.decide", {
+    provider = name, short = short, since = now + math.ceil(steady.left(known.since)), setting = M.settings.orphans,
+    grace = M.settings.grace_seconds,
+  }, now) == "delete"
+end
+
+-- What the list of orphans becomes, with those that are new, and those whose end is due now.
+local function next_orphans(name, was, shorts)
   local is, fresh, ripe = {}, {}, {}
   for _, short in ipairs(shorts) do
     local known = was[short]
     if not known then fresh[#fresh + 1] = short end
     known = known or { since = steady.after(0) }
-    if M.settings.orphans == "delete" and -steady.left(known.since) >= M.settings.grace_seconds then
+    if ripe_now(name, short, known) then
       local tried = next_try(known.count and { work = "destroy", count = known.count, next_at = known.next_at }, "destroy")
       if tried then
         ripe[#ripe + 1] = short
@@ -323,7 +333,7 @@ local function keep_orphans(name, shorts)
     fresh, ripe = {}, {}
     if workflow.current(tx, rec) then return end -- some are being destroyed: the next sweep sees what is left
     local was = rec.orphans
-    rec.orphans, fresh, ripe = next_orphans(was, shorts)
+    rec.orphans, fresh, ripe = next_orphans(name, was, shorts)
     for _, short in ipairs(ripe) do
       workflow.ask(tx, "provider", rec, "destroy_orphan", { short = short }, "system")
     end

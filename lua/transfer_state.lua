@@ -17,6 +17,7 @@ local record = require "machines.record"
 local schema = require "schema"
 local store = require "store"
 local time = require "time"
+local types = require "types"
 
 local M = {}
 
@@ -57,7 +58,7 @@ end
 local function utc(text) return time.rfc3339(time.parse(text)) end
 
 local function to_record(entry)
-  local rec = fields.new_record({}, entry.email, "foreign")
+  local rec = fields.new_record({}, entry.email, { provider = "foreign", type = types.default })
   local short = entry.instanceId:lower()
   rec.id, rec.short, rec.name, rec.provider_id = uuid_of(short), short, entry.serverName, entry.serverName
   rec.type, rec.resources = entry.serverType, sizes[entry.serverType] or {}

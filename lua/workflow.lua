@@ -19,6 +19,8 @@
 --       undo = function(x) -> true | nil, err       [yields] takes the effect back, also a half one
 --       undoing, undone = function(rec, op) } },    the record while that goes on, and after it
 --     finish = function(rec, op)       the record when all is done
+--     instead = function(rec, op) -> input or nil   what failed and was undone is tried anew with this input: as another
+--                                      operation, which op.next names; the record may be changed for it
 --     fail = function(rec, op, err, undone) })      and when it is not; undone: all effects were taken back
 -- run and undo must be idempotent: what was cut off is done again.  `rec` is a flat copy to be changed.
 --
@@ -235,6 +237,19 @@ local function undo_step(tx, rec, op, name)
   put(tx, op, rec.owner)
 end
 
+-- Another run takes the place of one that failed and left nothing; what waits goes on waiting.
+local function begin_instead(tx, rec, op, input)
+  op.state, op.finished_at, op.next_at = op.outcome or "failed", now_text(), json.null
+  local other = {
+    id = crypto.uuid(), kind = op.kind, subject = op.subject, machine = rec.id, state = "queued", step = json.null, attempts = 0,
+    next_at = json.null, deadline_at = json.null, input = input, results = {}, created_at = now_text(), by = op.by,
+    version = 0, generation = op.generation, instead_of = op.id,
+  }
+  op.next = other.id
+  put(tx, op, rec.owner)
+  begin(tx, rec, other)
+end
+
 -- Ends what cannot be done: by undoing it, this step's own half effect first, if there is something to undo.
 local function give_up(tx, rec, op, err, state)
   local def = def_of(op)
@@ -250,6 +265,8 @@ end
 -- The whole has failed, or was cancelled; `undone`: nothing of it is left.
 function M.ended(tx, rec, op, undone)
   local def = def_of(op)
+  local input = undone and op.outcome ~= "cancelled" and def.instead and def.instead(rec, op)
+  if input then return begin_instead(tx, rec, op, input) end
   def.fail(rec, op, op.error, undone)
   finish(tx, rec, op, op.outcome or "failed")
 end

@@ -2,9 +2,11 @@
 
 local accounts = require "accounts.setup"
 local certificates = require "certificates"
+local changes = require "machines.changes"
 local closing = require "accounts.closing"
 local config = require "config"
 local expiring = require "accounts.expiring"
+local expiry = require "expiry"
 local idle = require "idle"
 local jobs = require "schedule.jobs"
 local log = require "log"
@@ -153,7 +155,9 @@ local function look_after(settings)
   every(60, closing.resume)
   revocations.follow()
   task.spawn(reload.follow)
+  changes.follow()
   idle.serve(settings)
+  expiry.serve()
   own_jobs.serve()
   every(600, samples.save)
 end

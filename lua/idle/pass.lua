@@ -14,9 +14,9 @@
 
 local policy = require "policy"
 local samples = require "policy.samples"
+local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
-local time = require "time"
 local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 
@@ -50,7 +50,7 @@ end
 
 function M.add(track)
   track.phase = phase(track.id)
-  put(track, next_turn(track, time.now()))
+  put(track, next_turn(track, math.floor(steady.now())))
 end
 
 -- ---- one decision
@@ -107,7 +107,7 @@ end
 
 -- -> true | nil, err when the task is cancelled
 function M.tick()
-  local now = time.now()
+  local now = math.floor(steady.now())
   local second = math.floor(now / 1000)
   hand = hand or second
   if second - hand > 100000 or second < hand - 60 then hand = second end -- the clock was set
@@ -149,7 +149,7 @@ end
 
 function M.forecast(track)
   local gen = policy.live()
-  local f, now = track.foreseen, time.now()
+  local f, now = track.foreseen, math.floor(steady.now())
   if f and f.version == track.version and f.generation == gen.number and (not f.stops_at or f.stops_at > now)
     and now - f.at < 60000 then
     return f.stops_at, f.reason, f.is

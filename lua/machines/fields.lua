@@ -115,15 +115,15 @@ function M.record_fault(rec)
   if (rec.deadline_at == json.null) ~= statuses.settled(rec.status) then return "deadline_at" end
 end
 
--- The record of a machine that was just asked for; work on it has not begun.
-function M.new_record(spec, owner, default_provider)
+-- The record of a machine that was just asked for; work on it has not begun. place: {provider =, type =, location =}
+function M.new_record(spec, owner, place)
   local id, now = crypto.uuid(), time.now()
-  local kind = types.get(spec.type or types.default)
+  local kind = types.get(place.type)
   local rec = {
     id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner = owner,
-    provider = spec.provider or default_provider, provider_id = json.null, image = spec.image or "host", type = kind.name,
+    provider = place.provider, provider_id = json.null, image = spec.image or "host", type = kind.name,
     resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
-    location = spec.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
+    location = place.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
     cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,
     subnet_id = spec.subnet_id or json.null, ssh_keys = json.array(spec.ssh_keys or {}), labels = spec.labels or {},
     plan = spec.plan or json.null, network = spec.network or "nat", desired = "RUNNING",

@@ -9,7 +9,7 @@
 --
 -- Indexes (all made here, from the record alone):
 --   instance_name owner/name -> id     instance_short short -> id       instance_live id, instance_owner owner/id: not DELETED
---   instance_running provider/short -> id: to be found running
+--   instance_running provider/short -> id: to be found running      instance_expires id: its hours end, and it is not DELETED
 --   instance_purged id -> when: its record is gone (retention.lua)
 --   instance_undeleted likewise: its deletion has failed                instance_due deadline/id -> id: transient until then
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
@@ -73,6 +73,7 @@ function M.entries(rec)
     out.instance_name = { [rec.owner .. "/" .. rec.name] = rec.id }
     out.instance_live = { [rec.id] = "" }
     out.instance_owner = { [rec.owner .. "/" .. rec.id] = "" }
+    if rec.expires_at ~= json.null then out.instance_expires = { [rec.id] = "" } end
   end
   if rec.status == "RUNNING" then out.instance_running = { [rec.provider .. "/" .. rec.short] = rec.id } end
   if rec.status == "ERROR" and rec.desired == "DELETED" then

@@ -135,8 +135,27 @@ end
 
 -- ---- to run and to stop
 
+local function set_type(rec, name)
+  local kind = types.get(name)
+  rec.type = kind.name
+  rec.resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib }
+end
+
+local elsewhere = { limit = true, unavailable = true, full = true, unsupported = true, timeout = true, failed = true }
+
+-- A place that cannot make it now: the next one of the policy, if it has one (policies/placement.lua).
+local function in_another_place(rec, op)
+  local list = op.input.fallbacks
+  local place = list and list[1]
+  if not place or not elsewhere[op.error.code] or not types.get(place.type) or #rec.queue > 0 then return nil end
+  rec.provider, rec.location, rec.provider_id = place.provider, place.location or json.null, json.null
+  set_type(rec, place.type)
+  record.enter(rec, "STARTING")
+  return { fallbacks = json.array { unpack(list, 2) } }
+end
+
 local creating = {
-  kind = "create", subject = "instance", cancel = true,
+  kind = "create", subject = "instance", cancel = true, instead = in_another_place,
   steps = { -- of operations that began before policies/provision.lua had them
     { name = "volumes", when = function(rec) return #rec.volumes > 0 end, run = make_volumes },
     { name = "create", run = brief(create), done = note_info, undo = destroy },
@@ -240,12 +259,6 @@ end
 
 local function back_or_failed(rec, op, err, undone)
   if not undone then return failed(rec, op, err) end
-end
-
-local function set_type(rec, name)
-  local kind = types.get(name)
-  rec.type = kind.name
-  rec.resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib }
 end
 
 workflow.define("resize", {

@@ -21,7 +21,7 @@ local function edit(id, type, fn)
 end
 
 local function machine()
-  local rec = fields.new_record({}, "operator", "mock")
+  local rec = fields.new_record({}, "operator", { provider = "mock", type = "small" })
   assert(store.update(function(tx) record.save(tx, nil, rec, "created", "bench") return true end))
   edit(rec.id, "running", function(r) record.enter(r, "RUNNING") end)
   for n = 1, 3 do edit(rec.id, "changed", function(r) r.labels = { n = tostring(n) } end) end

@@ -202,7 +202,7 @@ t.test("faults of instances.json name entry and field, and nothing is imported",
 end)
 
 t.test("a machine without an end of its time comes out with one that no script takes for past", function()
-  local rec = fields.new_record({}, "operator", "mock")
+  local rec = fields.new_record({}, "operator", { provider = "mock", type = "small" })
   assert(store.update(function(tx)
     record.enter(rec, "RUNNING")
     record.save(tx, nil, rec, "created", "operator")

@@ -1,0 +1,274 @@
+-- cchost policy: which policies are in force, what they were, and another set in their place.
+
+local command = require "command"
+local diff = require "policy.diff"
+local fs = require "fs"
+local generation = require "policy.generation"
+local history = require "policy.history"
+local json = require "json"
+local policy = require "policy"
+local store = require "store"
+local sys = require "sys"
+local task = require "task"
+local time = require "time"
+local watch = require "watch"
+
+local M = {}
+
+M.help = [=[
+usage: cchost policy status [--json]
+       cchost policy test [DIR] [--watch]
+       cchost policy apply DIR [--note=TEXT] [--author=NAME]
+       cchost policy log [--limit=N]
+       cchost policy show [GENERATION [FILE]]
+       cchost policy diff [GENERATION [GENERATION]]
+       cchost policy rollback [GENERATION] [--note=TEXT]
+
+The policies in force, and how they came to be. A running server takes what is saved in POLICIES_DIR by itself when it
+is good; DIR is another folder of policies, of which the shipped files are the rest.
+
+  status     the generation in force, its files, and what is wrong with what was saved last
+  test       compiles, lints and tests a folder (POLICIES_DIR) without using it; --watch: after every save
+  apply      tests DIR and puts its files into POLICIES_DIR, all of them as one edit; a running server says when they
+             are in force
+  log        who changed what, newest first
+  show       a generation's files (the one in force), or one of them
+  diff       what changed in a generation; between two; without any: from what is in force to what lies in POLICIES_DIR
+  rollback   puts the files of an earlier generation (the one before) into POLICIES_DIR
+]=]
+
+local spec = {
+  usage = "cchost policy status|test|apply|log|show|diff|rollback ...; see cchost policy --help", words = { 1, 3 },
+  options = { json = "flag", watch = "flag", note = "text", author = "text", limit = "count" },
+}
+
+local function sorted(map)
+  local out = {}
+  for name in pairs(map) do out[#out + 1] = name end
+  table.sort(out)
+  return out
+end
+
+local function number(word)
+  if not word then return nil end
+  local n = word:match("^%d+$") and tonumber(word)
+  if not n then command.usage("a generation is a number, not '%s'", word) end
+  return n
+end
+
+local function set_of(n)
+  local set = n and history.get(n) or not n and history.live()
+  if not set then command.fail(n and "there is no generation %d" or "no policies were in force yet: start the server once", n) end
+  return set
+end
+
+local function sources_of(set) return command.must(history.sources(set)) end
+
+-- ---- building
+
+local function say_faults(faults)
+  for _, f in ipairs(faults) do io.stderr:write("cchost: ", generation.text(f), "\n") end
+end
+
+local function read(folder)
+  local sources, err = policy.read(folder)
+  if not sources then command.fail("%s: %s", folder, err.message) end
+  return sources
+end
+
+-- -> generation, or nil after its faults were told
+local function build(sources)
+  local samples = require "policy.samples"
+  if store.stats() then samples.load() end
+  local gen, faults = generation.build(sources, samples.all())
+  if not gen then
+    say_faults(faults)
+    return nil
+  end
+  for _, w in ipairs(gen.warnings) do io.stderr:write("cchost: warning: ", generation.text(w), "\n") end
+  return gen
+end
+
+local function test_once(folder)
+  local begun = time.mono()
+  local gen = build(read(folder))
+  if not gen then return 1 end
+  command.out("%s: good: %d tests, %d of the recorded decisions would be others (%d ms)", folder, gen.tests, #gen.changes,
+    time.mono() - begun)
+  for i, change in ipairs(gen.changes) do
+    if i > 10 then break end
+    command.out("  %s: %s -> %s (%s)", change.name, tostring(change.was[1]), tostring(change.is[1]), tostring(change.is[2]))
+  end
+  gen:close()
+  return 0
+end
+
+local function test_again_and_again(folder)
+  local changed = task.signal()
+  for _, dir in ipairs { folder, folder .. "/tests" } do watch.folder(dir, function() changed:fire() end) end
+  while true do
+    test_once(folder)
+    repeat local told = changed:wait(3600) until told
+    task.sleep(0.1)
+  end
+end
+
+-- ---- putting files into POLICIES_DIR
+
+-- The server takes what lies there as one edit when nothing has changed for a moment: so all are written at once.
+local function install(folder, sources, keep)
+  command.must(fs.mkdir(folder))
+  for _, name in ipairs(sorted(sources)) do
+    if name:match("^tests/") then command.must(fs.mkdir(folder .. "/tests")) end
+  end
+  for _, name in ipairs(sorted(sources)) do
+    local path = folder .. "/" .. name
+    if fs.read(path, 1048576) ~= sources[name] then command.must(fs.write(path, sources[name], { mode = tonumber("644", 8) })) end
+  end
+  if keep then return end
+  for _, dir in ipairs { "", "tests/" } do
+    for _, name in ipairs(fs.list(folder .. "/" .. dir) or {}) do
+      if name:match("%.lua$") and not sources[dir .. name] then command.must(fs.remove(folder .. "/" .. dir .. name)) end
+    end
+  end
+end
+
+local function served(settings)
+  local held = fs.locked(settings.DATA_DIR .. "/serve.lock")
+  return held == true
+end
+
+-- Waits until the set is in force, or refused. -> exit code
+local function wait_for(hash)
+  local ends = time.mono() + 10000
+  repeat
+    local live = history.live()
+    if live and live.hash == hash then
+      command.out("generation %d is in force", live.generation)
+      return 0
+    end
+    task.sleep(0.05)
+  until time.mono() > ends
+  command.fail("the server has not taken it in 10 s: see its log and cchost policy status")
+end
+
+local function put(settings, sources, note, author, keep)
+  local folder = settings.POLICIES_DIR
+  local gen = build(sources)
+  if not gen then return 1 end
+  command.must(history.propose(gen.hash, author or sys.env("SUDO_USER") or sys.env("USER") or "operator", note))
+  install(folder, sources, keep)
+  if served(settings) then return wait_for(gen.hash) end
+  local set = command.must(history.add(gen, "cchost policy"))
+  command.out("generation %d is in force when the server starts", set.generation)
+  return 0
+end
+
+-- ---- actions
+
+local actions = {}
+
+function actions.status(_, options, settings)
+  local set = set_of()
+  local sources, err = policy.read(settings.POLICIES_DIR)
+  local saved = sources and generation.hash(sources)
+  local pending = saved and saved ~= set.hash
+  local faults = {}
+  if pending then
+    local gen, why = generation.build(sources)
+    faults = gen and {} or why
+  end
+  if options.json then
+    for i, f in ipairs(faults) do faults[i] = { file = f.file, line = f.line, text = f.text } end
+    return command.out("%s", json.encode {
+      generation = set.generation, hash = set.hash, at = set.at, author = set.author, note = set.note, files = set.files,
+      folder = settings.POLICIES_DIR, saved = saved, pending = pending or false, faults = json.array(faults),
+    })
+  end
+  command.out("generation %d  %s  by %s%s", set.generation, set.at, set.author, set.note and ": " .. set.note or "")
+  for _, name in ipairs(sorted(set.files)) do command.out("  %s  %s", set.files[name]:sub(1, 12), name) end
+  if not sources and err.code ~= "not_found" then command.out("%s cannot be read: %s", settings.POLICIES_DIR, err.message) end
+  if not pending then return command.out("%s: as it is in force", settings.POLICIES_DIR) end
+  if #faults == 0 then return command.out("%s: differs, and is good; a running server takes it", settings.POLICIES_DIR) end
+  command.out("%s: differs, and is refused:", settings.POLICIES_DIR)
+  for _, f in ipairs(faults) do command.out("  %s", generation.text(f)) end
+  return 1
+end
+
+function actions.test(words, options, settings)
+  local folder = words[2] or settings.POLICIES_DIR
+  if options.watch then return test_again_and_again(folder) end
+  return test_once(folder)
+end
+
+function actions.apply(words, options, settings)
+  if not words[2] then command.usage("cchost policy apply DIR: which folder?") end
+  local own, err = policy.read_own(words[2])
+  if not own then command.fail("%s: %s", words[2], err.message) end
+  local all = policy.read(settings.POLICIES_DIR) or policy.read(words[2])
+  for name, text in pairs(own) do all[name] = text end
+  return put(settings, all, options.note, options.author, true)
+end
+
+function actions.log(_, options)
+  for _, set in ipairs(history.list(nil, options.limit or 50)) do
+    command.out("%4d  %s  %-20s %s%s", set.generation, set.at, set.author or "", table.concat(set.changed or {}, " "),
+      set.note and "  (" .. set.note .. ")" or "")
+  end
+end
+
+function actions.show(words)
+  local set = set_of(number(words[2]))
+  local sources = sources_of(set)
+  if words[3] then
+    local text = sources[words[3]]
+    if not text then command.fail("generation %d has no %s", set.generation, words[3]) end
+    return command.must(sys.stdout(text))
+  end
+  command.out("generation %d  %s  by %s", set.generation, set.at, set.author)
+  for _, name in ipairs(sorted(sources)) do
+    command.out("\n-- %s", name)
+    command.must(sys.stdout(sources[name]))
+  end
+end
+
+function actions.diff(words, _, settings)
+  local a, b = number(words[2]), number(words[3])
+  local was, is
+  if not a then
+    was, is = sources_of(set_of()), read(settings.POLICIES_DIR)
+  elseif b then
+    was, is = sources_of(set_of(a)), sources_of(set_of(b))
+  else
+    was, is = a > 1 and sources_of(set_of(a - 1)) or {}, sources_of(set_of(a))
+  end
+  local names = {}
+  for name in pairs(was) do names[name] = true end
+  for name in pairs(is) do names[name] = true end
+  for _, name in ipairs(sorted(names)) do
+    local text = diff.unified(name, was[name] or "", is[name] or "")
+    if text ~= "" then command.must(sys.stdout(text)) end
+  end
+end
+
+function actions.rollback(words, options, settings)
+  local live = set_of()
+  local to = number(words[2]) or live.generation - 1
+  local set = set_of(to)
+  return put(settings, sources_of(set), options.note or "back to generation " .. to, options.author, false)
+end
+
+function M.run(argv)
+  local options, words, settings = command.read(argv, spec)
+  local action = actions[words[1]]
+  if not action then command.usage("usage: %s", spec.usage) end
+  if words[1] ~= "test" or fs.stat(settings.DATA_DIR .. "/store/data.mdb") then
+    command.open(settings, words[1] == "apply")
+  end
+  require "routes" -- a route of a policy must not be a built-in one
+  require "policy.own_jobs"
+  policy.folder = settings.POLICIES_DIR
+  return action(words, options, settings)
+end
+
+return M

@@ -1,0 +1,167 @@
+-- Machines whose hours end: warned, stopped, kept for a while, deleted, as policies/expiry.lua decides, within a second of the
+-- time. Also what becomes of one that is started again after its end.
+--
+-- Each machine with `expires_at` (the index instance_expires) is decided when it changes and when its verdict does: the
+-- second at which it will is looked for beforehand, a day ahead at most. The clock is that of deadlines (steady.lua): a wall
+-- clock that is set ends nobody's hours. What was last decided stands in the record:
+-- "expiry": {verdict, reason}.
+--
+--   expiry.serve()
+--   expiry.refusal(rec) -> why it may not be started now, or nil
+
+local changes = require "machines.changes"
+local instances = require "instances"
+local json = require "json"
+local log = require "log"
+local policy = require "policy"
+local record = require "machines.record"
+local steady = require "steady"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+
+local M = {}
+
+local AHEAD, STEP = 86400, 900 -- seconds
+local due = {}                 -- [id] = unix seconds of the next decision
+local working = {}             -- [id] = true while a verdict is carried out
+local watched = { RUNNING = true, STOPPED = true, ERROR = true }
+
+function M.on_warning() end -- hook: (record, sentence)
+
+local function input_of(rec)
+  local user = rec.owner ~= "operator" and store.get("user", rec.owner)
+  return {
+    id = rec.id, name = rec.name, type = rec.type, labels = rec.labels, owner = rec.owner,
+    plan = user and user.plan or policy.data("plans").default, status = rec.status,
+    created_at = math.floor(time.parse(rec.created_at) / 1000), expires_at = math.floor(time.parse(rec.expires_at) / 1000),
+  }
+end
+
+local function expires(rec) return rec and rec.expires_at ~= json.null and watched[rec.status] and rec.provider ~= "foreign" end
+
+-- The first second behind `now` at which the policy says something else, a day ahead at most.
+local function next_change(input, now, verdict, reason)
+  local gen = policy.live()
+  local function differs(at)
+    local ok, v, r = gen:ask("expiry.decide", input, at)
+    return not ok or v ~= verdict or r ~= reason
+  end
+  local before = now
+  for at = now + STEP, now + AHEAD, STEP do
+    if differs(at) then
+      local low, high = before, at
+      while high - low > 1 do
+        local middle = math.floor((low + high) / 2)
+        if differs(middle) then high = middle else low = middle end
+      end
+      return high
+    end
+    before = at
+  end
+  return now + AHEAD
+end
+
+local function note(id, verdict, reason)
+  return store.update(function(tx)
+    local old = record.get(tx, id)
+    if not old then return true end
+    local rec = record.edit(old)
+    rec.expiry = { verdict = verdict, reason = reason, generation = policy.live().number }
+    if verdict == "keep" then
+      record.save(tx, old, rec, "expiry_changed", "policy")
+    else
+      record.save(tx, old, rec, verdict == "warn" and "expiry_warning" or "expiry", "policy", {
+        reason = reason, decision = { kind = "expiry", verdict = verdict, generation = rec.expiry.generation },
+      })
+    end
+    return true
+  end)
+end
+
+local function act(rec, verdict, reason)
+  local known = rec.expiry
+  if not known and verdict == "keep" then return true end
+  if not known or known.verdict ~= verdict or known.reason ~= reason then
+    local ok, err = note(rec.id, verdict, reason)
+    if not ok then return nil, err end
+    if verdict == "warn" then M.on_warning(rec, reason) end
+  end
+  local verb = verdict == "stop" and rec.status == "RUNNING" and "stop" or verdict == "delete" and "delete"
+  if not verb then return true end
+  return instances.move({ admin = true, by = "policy", reason = reason, decision = {
+    kind = "expiry", verdict = verdict, generation = policy.live().number, at = time.rfc3339(steady.now()),
+  } }, rec.id, verb, 0)
+end
+
+local function decide(id)
+  local rec = store.get("instance", id)
+  if not expires(rec) then
+    due[id] = nil
+    return
+  end
+  local now = math.floor(steady.now() / 1000)
+  local input = input_of(rec)
+  local verdict, reason = policy.ask("expiry.decide", input, now)
+  due[id] = next_change(input, now, verdict, reason)
+  working[id] = true
+  task.spawn(function()
+    local ok, done, err = xpcall(act, debug.traceback, rec, verdict, reason)
+    working[id] = nil
+    if ok and done ~= nil then return end
+    log.warn("expiry", "a verdict was not carried out; tried again", { machine = id, verdict = verdict, error = tostring(ok and err or done) })
+    due[id] = math.min(due[id] or math.huge, now + 30)
+  end)
+end
+
+local function look()
+  local now = steady.now() / 1000
+  for id, at in pairs(due) do
+    if at <= now and not working[id] then decide(id) end
+  end
+end
+
+-- A machine that changed is decided anew, at once: it may have been extended.
+local function on_change(id, type)
+  if type == "expiry_warning" or type == "expiry" or type == "expiry_changed" then return end
+  local rec = store.get("instance", id)
+  if expires(rec) then due[id] = 0 else due[id] = nil end
+end
+
+local function all()
+  local after
+  repeat
+    local page = store.scan("instance_expires", { after = after, limit = 500 })
+    for _, row in ipairs(page) do
+      after = row.key
+      due[row.key] = 0
+    end
+    task.sleep(0)
+  until #page < 500
+end
+
+function M.serve()
+  due = {}
+  changes.on("instance", on_change)
+  policy.on_change(function()
+    for id in pairs(due) do due[id] = 0 end
+  end)
+  all()
+  task.spawn(function()
+    repeat
+      local ok, why = xpcall(look, debug.traceback)
+      if not ok then log.error("expiry", "looking for what is due raised", { traceback = why }) end
+    until not task.sleep(0.2)
+  end)
+end
+
+function M.refusal(rec)
+  if rec.expires_at == json.null then return nil end
+  local input = input_of(rec)
+  input.status = "STOPPED"
+  local verdict, reason = policy.ask("expiry.decide", input, math.floor(steady.now() / 1000))
+  if verdict == "stop" or verdict == "delete" then return reason .. "; extend it first" end
+end
+instances.refuses_start = M.refusal
+
+return M

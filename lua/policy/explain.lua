@@ -3,6 +3,7 @@
 --
 --   explain.flips(gen, name, input, now) -> {flip...}, the smallest first; {}: no single change does    [yields]
 --       flip: {field =, from =, to = (nil: absent), rank =, verdict =, reason =, text =}
+--   explain.ask(gen, name, input, now) -> verdict, reason [, why it failed]     what is done: the policy's answer, or the safe one
 --   explain.decision(gen, name, input, now) -> all that is known of it    [yields]
 --       {verdict =, reason =, failed = why the policy had none, generation =, file =, line =, lines =, source = the line's text,
 --       reads = {names}, flips =, text = one sentence}
@@ -54,12 +55,13 @@ local function judged(spec, input, ...)
   return verdict, reason, why
 end
 
-local function ask(gen, name, spec, input, now)
+function M.ask(gen, name, input, now)
   local ok, a, b, c = gen:ask(name, input, now)
   if ok then return a, b, nil, { a, b, c } end
-  local verdict, reason = spec.safe(input, "the policy failed: " .. a)
+  local verdict, reason = kinds.find(name).safe(input, "the policy failed: " .. a)
   return verdict, reason, a
 end
+local ask = M.ask
 
 -- ---- one field
 
@@ -132,7 +134,7 @@ local function next_other(q, block, names, from)
   M.stats.asked = M.stats.asked + at - from
   if at > block.n then return nil end
   local input = input_at(q, block, names, at)
-  if failed or not q.results then return at, ask(q.gen, q.name, q.spec, input, q.told) end
+  if failed or not q.results then return at, ask(q.gen, q.name, input, q.told) end
   return at, judged(q.spec, input, a, b, c)
 end
 
@@ -199,7 +201,7 @@ local function question(gen, name, input, now)
   for k, v in pairs(input) do q.work[k] = v end
   local t, ok = trace(gen, name, input, q.told)
   q.trace, q.read = t, read_of(spec, t, ok)
-  q.verdict, q.reason, q.failed, q.results = ask(gen, name, spec, input, q.told)
+  q.verdict, q.reason, q.failed, q.results = ask(gen, name, input, q.told)
   return q
 end
 

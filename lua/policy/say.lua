@@ -9,7 +9,7 @@ local json = require "json"
 
 local M = {}
 
-local MOST = 4 -- changes named for one verdict
+local MOST = 3 -- changes named for one verdict, and one of something that was not there
 
 function M.duration(s)
   local out = {}
@@ -90,7 +90,9 @@ function M.flips(spec, verdict, flips)
       groups[phrase] = group
       order[#order + 1] = phrase
     end
-    if #group < MOST then group[#group + 1] = flip.text end
+    local new = flip.from == nil and not group.new
+    if #group < MOST or new then group[#group + 1] = flip.text end
+    group.new = group.new or new
   end
   for i, phrase in ipairs(order) do order[i] = ("would have %s with %s"):format(phrase, joined(groups[phrase])) end
   return table.concat(order, "; ")

@@ -96,9 +96,10 @@ local function take(q, points, field, names, most)
     if w[field] == value and other then
       local n = block.n
       for i, name in ipairs(names) do
-        local v = w[name]
-        block.values[n * #names + i] = v == nil and false or v
-        block.absent[n * #names + i] = v == nil
+        local v, at = w[name], n * #names + i
+        block.absent[at] = v == nil
+        if v == nil then v = false end
+        block.values[at] = v
       end
       block.n = n + 1
       block.to[n + 1], block.rank[n + 1] = value == nil and grid.ABSENT or value, rank
@@ -162,7 +163,7 @@ local function flip_of(q, field)
         local to = block.to[at]
         if to == grid.ABSENT then to = nil end
         return { field = field, from = q.input[field], to = to, rank = block.rank[at], verdict = verdict, reason = reason,
-          text = say.change(field, f, q.input[field], to, q.now) }
+          text = say.change(field, f, q.input[field], to, q.now), new = q.input[field] == nil and f.say and f.say.given or nil }
       end
     until not at or at == block.n
     most = math.min(most * 4, BLOCK)

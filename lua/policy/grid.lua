@@ -122,7 +122,21 @@ function points.number(f, was)
   end
   local list = steps(math.ceil((f.max - f.min) / f.step))
   local near, rank = around(was or f.min, list, f.min, f.max, was ~= nil, value_of, MOST)
-  return near, was ~= f.max and one(f.max, rank) or none, was ~= f.min and one(f.min, rank) or none
+  local seen = { [was or false] = true } -- of the two ends
+  local function noted()
+    local v, r = near()
+    if v == f.min or v == f.max then seen[v] = true end
+    return v, r
+  end
+  local function last()
+    for _, v in ipairs { f.max, f.min } do
+      if not seen[v] then
+        seen[v] = true
+        return v, rank
+      end
+    end
+  end
+  return noted, last
 end
 
 local function listed(list, was)

@@ -108,7 +108,7 @@ M.idle = {
         lease_reason = { "text", optional = true, doc = "what its holder said", from = { "lease_until" },
           derived = function(m) return m.lease_until and (m.lease_reason or "work") end },
         lease_ended_at = past("when the last busy lease that is over ended", true,
-          { moved = "the end of the last busy lease", given = "a busy lease that ended", gone = "no busy lease before" }),
+          { moved = "the end of the last busy lease" }),
         last_activity_at = { "time", past = true, from = { "started_at", "input_at", "lease_ended_at" }, derived = last_activity_at,
           doc = "the latest of started_at, input_at, and the end of the last lease" },
       },

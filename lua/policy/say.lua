@@ -90,7 +90,7 @@ function M.flips(spec, verdict, flips)
       groups[phrase] = group
       order[#order + 1] = phrase
     end
-    local new = flip.from == nil and not group.new
+    local new = flip.new and not group.new -- "or a busy lease"
     if #group < MOST or new then group[#group + 1] = flip.text end
     group.new = group.new or new
   end

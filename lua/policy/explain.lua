@@ -22,8 +22,9 @@ local task = require "task"
 
 local M = {}
 
-local BLOCK = 2048  -- points asked at once, at most
-local SLICE_MS = 2  -- then others run
+local BLOCK = 2048    -- points asked at once, at most
+local LOOKED = 4096   -- points looked at for them
+local SLICE_MS = 2    -- then others run
 
 M.stats = { asked = 0 } -- points that the policy was asked about
 
@@ -77,14 +78,16 @@ local function matters(q, names)
   return false
 end
 
--- The next points of a field that could flip it, `most` at most, as fence:vary wants them. -> block | nil
+-- The next points of a field that could flip it, `most` at most, as fence:vary wants them. -> block; block.over: all were looked at
 local function take(q, points, field, names, most)
   local fields, input = q.spec.input, q.input
   local w, read = q.work, q.read
   local block = { n = 0, values = {}, absent = {}, to = {}, rank = {} }
-  while block.n < most do
+  for _ = 1, LOOKED do
+    if block.n == most then break end
     local value, rank = points()
-    if value == nil then break end
+    block.over = value == nil
+    if block.over then break end
     if value == grid.ABSENT then value = nil end
     w[field] = value
     for _, name in ipairs(names) do
@@ -106,7 +109,7 @@ local function take(q, points, field, names, most)
     end
     for _, name in ipairs(names) do w[name] = input[name] end
   end
-  return block.n > 0 and block or nil
+  return block
 end
 
 local function input_at(q, block, names, i)
@@ -154,9 +157,8 @@ local function flip_of(q, field)
   local most = 32
   while true do
     local block = take(q, points, field, names, most)
-    if not block then return nil end
     local at = 0
-    repeat
+    while at and at < block.n do
       local verdict, reason
       at, verdict, reason = next_other(q, block, names, at)
       if at and not same(verdict, q.verdict) then
@@ -165,7 +167,8 @@ local function flip_of(q, field)
         return { field = field, from = q.input[field], to = to, rank = block.rank[at], verdict = verdict, reason = reason,
           text = say.change(field, f, q.input[field], to, q.now), new = q.input[field] == nil and f.say and f.say.given or nil }
       end
-    until not at or at == block.n
+    end
+    if block.over then return nil end
     most = math.min(most * 4, BLOCK)
     pause(q)
   end

@@ -7,7 +7,7 @@
 --   grid.change(fields, input, name, value) -> a copy with that value, settled | nil: the others do not let it be so
 --   grid.with(fields, name) -> the names of what may change with it, sorted: itself, and what is derived of it
 --
---   time     each second to 2 h away, each minute to a day, each hour to 30 days, then now itself
+--   time     each second to 2 h away, each minute to a day, each hour to 30 days, and the last that it could be
 --   count    0 to 100, and its most          number   1,000 of its steps, then ten times as large ones for 900, and so on
 --   flag, enum   the others                  text, map   none
 -- That something is there which was not, or the other way round, is farther than any change of what is there.
@@ -46,13 +46,19 @@ local function steps(n)
 end
 
 -- Values around `origin` within [low, high], nearest first. `there`: the field is there, so that the origin is no point.
-local function around(origin, list, low, high, there, value_of, most)
+-- edge: a value above it that is a point, too; what is beyond it is none.
+local function around(origin, list, low, high, there, value_of, most, edge)
   local k, up, n = there and 1 or 0, true, 0
   local far = there and 0 or FAR + 1
+  local before = origin
   return function()
     while k <= #list and n < most do
       local d, rank = list[k] or 0, far + k
       local v = value_of(origin, up and d or -d)
+      if up and edge then
+        if v > edge and before < edge then v = edge end
+        before = v
+      end
       if up and d > 0 then
         up = false
       else
@@ -88,7 +94,7 @@ function points.time(f, was, input, now)
   if f.past then high = now end
   if f.least and input[f.least] then low = math.max(low, input[f.least]) end
   if f.most and input[f.most] then high = math.min(high, input[f.most]) end
-  local near, rank = around(was or now, seconds, low, high, was ~= nil, plus, math.huge)
+  local near, rank = around(was or now, seconds, low, high, was ~= nil, plus, math.huge, f.past and was and high)
   local last = f.past and was and high > was + seconds[#seconds] and one(high, rank) or none
   return near, last
 end

@@ -8,7 +8,6 @@ local kinds = require "policy.kinds"
 local policy = require "policy"
 local random = require "policy.random"
 local sys = require "sys"
-local time = require "time"
 
 local DECISIONS = tonumber(sys.env("EXPLAIN_DECISIONS") or "500")
 local NOW = 1700000000
@@ -35,7 +34,7 @@ end
 -- ---- an independent search: no reads, no blocks, each point asked by itself
 
 -- The grid as the schema words it, told again: a set of values, unordered.
-local function values_of(f, was, now)
+local function values_of(f, was, now, input)
   local out = {}
   if f[1] == "flag" then out = { true, false }
   elseif f[1] == "enum" then
@@ -52,7 +51,7 @@ local function values_of(f, was, now)
         out[#out + 1] = origin - d
       end
     end
-    out[#out + 1] = f.past and now or nil
+    if f.past and was then out[#out + 1] = math.min(now, f.most and input[f.most] or now) end
   elseif f[1] == "number" then
     for v in grid.each(f, was, {}, now) do
       if v ~= grid.ABSENT then out[#out + 1] = v end
@@ -61,7 +60,7 @@ local function values_of(f, was, now)
   return out
 end
 
-local function distance(f, was, v)
+local function distance(was, v)
   if type(v) == "number" and type(was) == "number" then return math.abs(v - was) end
   return 0
 end
@@ -91,8 +90,8 @@ local function brute(g, name, input, now, field, verdict)
     end
     return m[field] == v and not same(verdict_of(g, name, m, told), verdict)
   end
-  for _, v in ipairs(values_of(f, was, now)) do
-    local d = distance(f, was, v)
+  for _, v in ipairs(values_of(f, was, now, input)) do
+    local d = distance(was, v)
     if v ~= was and (not nearest or d < nearest) and possible(fields, input, field, v, now) and flips(v) then nearest = d end
   end
   local gone = f.optional and was ~= nil and f[1] ~= "text" and f[1] ~= "map" and flips(nil)
@@ -137,7 +136,7 @@ local function check(g, name, input, now, searched, flips)
     elseif flip.to == nil then
       t.eq(nearest, nil, what .. ": something nearer than being absent"); t.ok(gone, what)
     else
-      t.eq(distance(spec.input[field], input[field], flip.to), nearest, what)
+      t.eq(distance(input[field], flip.to), nearest, what)
     end
   end
   return flips
@@ -173,7 +172,7 @@ t.test(DECISIONS .. " random decisions of the shipped policies", function()
   for i = 1, DECISIONS do
     local name = i % 2 == 0 and "idle.decide" or names[(i - 1) / 2 % #names + 1]
     local input, now = decision(r, name)
-    local search = i % math.max(1, math.floor(DECISIONS / 20)) < 2 -- the search takes a hundred times as long
+    local search = i % 50 < 2 -- the search takes a hundred times as long
     local before = sys.cpu_ms()
     local flips = explain.flips(gen, name, input, now)
     times = times + sys.cpu_ms() - before
@@ -251,17 +250,17 @@ end)
 
 t.test("the loop goes on meanwhile: an explanation sleeps between its slices", function()
   local task = require "task"
-  local worst, last, over = 0, time.mono(), false
+  local worst, last, over = 0, sys.cpu_ms(), false
   local h = task.spawn(function()
     while not over do
       task.sleep(0)
-      worst, last = math.max(worst, time.mono() - last), time.mono()
+      worst, last = math.max(worst, sys.cpu_ms() - last), sys.cpu_ms()
     end
   end)
   for _ = 1, 10 do explain.flips(gen, "idle.decide", machine(), NOW) end
   over = true
   t.wait_until(function() return h:done() end, "the other")
-  t.ok(worst < 200, worst) -- a busy machine; what is meant is no second
+  t.ok(worst < 50, worst)
 end)
 
 return t.done()

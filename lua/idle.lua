@@ -127,8 +127,8 @@ local function take_report(id, told)
   end
 end
 
--- Asks a machine's agent what it does. -> true | nil, err
-local function ask_agent(id)
+-- Asks a machine's agent what it does, and takes in what it tells. -> true | nil, err
+function M.ask_agent(id)
   local rec = store.get("instance", id)
   local p, err = nil, nil
   if rec then p, err = providers.get(rec.provider) end
@@ -156,7 +156,7 @@ local function poll()
       end
       polling = polling + 1
       task.spawn(function()
-        pcall(ask_agent, id)
+        pcall(M.ask_agent, id)
         polling = polling - 1
       end)
       local ahead = begun + i * pause * 1000 - time.mono()
@@ -200,7 +200,7 @@ end
 
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.
 local function stop(track)
-  ask_agent(track.id)
+  M.ask_agent(track.id)
   if tracker.get(track.id) ~= track then return end
   local now = steady.now()
   if track.last_at < now - 1000 or track.version ~= track.stop_version then
@@ -245,7 +245,7 @@ end
 
 function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
-  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200 }
+  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200, keep_days = new.LOG_DAYS }
   pass.setup(settings)
   changes.on("instance", look)
   changes.on("user", function(id, type)

@@ -382,6 +382,8 @@ static void push_function(lua_State *L, const struct job *j)
 
 /* ---- state */
 
+static const char found_key = 'f'; /* registry: {[source, field] = number of the function} */
+
 static int source_ref(const struct cc_fence *f, const char *name);
 
 /* use(name): "plans" is policies/plans.lua, as the loading of sources names it; else the whole name. Upvalue: the fence. */
@@ -408,6 +410,9 @@ static int open_body(lua_State *L, struct job *j)
     lua_pushlightuserdata(L, j->f);
     lua_pushcclosure(L, l_use, 1);
     lua_setglobal(L, "use");
+    lua_pushlightuserdata(L, (void *)&found_key);
+    lua_newtable(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
@@ -576,12 +581,25 @@ static void push_field(lua_State *L, const struct job *j)
     }
 }
 
+/* Leaves j->done at the number that the function has already, or j->function at a new reference. */
 static int function_body(lua_State *L, struct job *j)
 {
+    lua_pushlightuserdata(L, (void *)&found_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushfstring(L, "%s\n%s", j->name, j->source);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, 1);
+    if (lua_isnumber(L, -1)) {
+        j->done = lua_tointeger(L, -1);
+        return 0;
+    }
     push_field(L, j);
-    if (!lua_isfunction(L, -1) || lua_iscfunction(L, -1))
+    if (!lua_isfunction(L, -1) || lua_iscfunction(L, -1) || j->f->n_functions == FUNCTIONS_MAX)
         return 0;
     j->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, 2);
+    lua_pushinteger(L, j->f->n_functions + 1);
+    lua_rawset(L, 1);
     return 0;
 }
 
@@ -589,10 +607,14 @@ int cc_fence_function(struct cc_fence *f, const char *name, const char *field)
 {
     struct job j = { .f = f, .body = function_body, .name = name, .source = field, .function = LUA_NOREF };
 
-    if (source_ref(f, name) == LUA_NOREF || f->n_functions == FUNCTIONS_MAX)
+    if (source_ref(f, name) == LUA_NOREF)
         return 0;
     begin_call(f, f->box.limits.load_ms);
-    if (run(f, &j, NULL, 0) != CC_OK || j.function == LUA_NOREF)
+    if (run(f, &j, NULL, 0) != CC_OK)
+        return 0;
+    if (j.done > 0)
+        return (int)j.done;
+    if (j.function == LUA_NOREF)
         return 0;
     f->functions[f->n_functions] = j.function;
     return ++f->n_functions;

@@ -5,7 +5,7 @@
 -- stamped later than the last decision. So whoever reads a day sees at each decision what the decision saw. All times are
 -- on the clock of deadlines (steady.lua): a wall clock that is set makes nobody idle.
 --
---   tracker.setup{decide = fn(track, ms), threshold = seconds}     decide is called for each time that is due
+--   tracker.setup{decide = fn(track, ms), threshold = seconds, keep_days = LOG_DAYS}     decide is called for each time that is due
 --   tracker.begin(rec, begins), tracker.refresh(rec), tracker.drop(id)      a machine runs (begins: since now); its record changed; it does no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
@@ -181,6 +181,9 @@ local function write(list, from)
   return store.update(function(tx)
     for i = from, math.min(from + BATCH - 1, #list) do
       local d = list[i]
+      if options.keep_days and options.keep_days > 0 then -- each new day takes the place of one that is too old
+        tx:del("activity", chunk.key(d.track.id, d.chunk.day - options.keep_days))
+      end
       tx:put("activity", chunk.key(d.track.id, d.chunk.day), d.chunk, d.track.owner)
     end
     return true

@@ -255,6 +255,17 @@ t.test("a task has its budget between two waits", function()
   t.eq(f:spent(), true)
 end)
 
+-- Bug: each look-up of a function took a place for ever, and after 256 there was none.
+t.test("a function is found as often as it is looked for", function()
+  local f = fence.new {}
+  assert(f:load("p", "return { f = function() return 1 end, g = function() return 2 end }"))
+  local n, m = f:find("p", "f"), f:find("p", "g")
+  for _ = 1, 1000 do
+    t.eq(f:find("p", "f"), n)
+    t.eq(f:find("p", "g"), m)
+  end
+end)
+
 t.test("use gives the table of another source", function()
   local f = fence.new {}
   assert(f:load("policies/plans.lua", "return { free = 2 }"))

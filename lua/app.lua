@@ -13,6 +13,8 @@ local json = require "json"
 local limits = require "limits"
 local log = require "log"
 local origin = require "origin"
+local own_routes = require "policy.own_routes"
+local policy = require "policy"
 local query = require "query"
 local rights = require "rights"
 local router = require "router"
@@ -26,6 +28,7 @@ M.default_headers = {
   ["Referrer-Policy"] = "strict-origin-when-cross-origin",
   ["X-XSS-Protection"] = "0",
   ["Permissions-Policy"] = "camera=(), microphone=()",
+  ["Cache-Control"] = "private, no-cache", -- a cookie tells no cache between that an answer is for one person alone
 }
 
 -- app.get("/path", options, handler) and so on. options, of which one of the first two must be there:
@@ -86,7 +89,7 @@ end
 function M.if_match(http)
   local match = http:header("if-match")
   if match == nil or match == "*" then return nil end
-  local version = tonumber(match:match('^"(%d+)"$'))
+  local version = tonumber(match:match('^"(%d+)%.?%w*"$'))
   if version then return version end
   return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
 end
@@ -176,7 +179,12 @@ local function perform(route, req)
     if not id then return error_answer(req.http, text) end
     req.id, req.text = id, text
   end
-  return call(route, req)
+  local status, body, headers = call(route, req)
+  if route.method == "GET" and status ~= true then -- it may have waited for minutes
+    local stands, err = credentials.check(req.actor)
+    if not stands then return error_answer(req.http, err) end
+  end
+  return status, body, headers
 end
 
 local function handle(http, method, route, actor, first, second)
@@ -199,18 +207,24 @@ local function handle(http, method, route, actor, first, second)
   return perform(route, req)
 end
 
+-- Both; of two of one name the first, but an answer varies with all that either says.
 local function joined(headers, more)
   if not more then return headers end
   if not headers then return more end
   local out = {}
   for k, v in pairs(more) do out[k] = v end
   for k, v in pairs(headers) do out[k] = v end
+  if headers.Vary and more.Vary then out.Vary = headers.Vary .. ", " .. more.Vary end
   return out
 end
 
 local function run(http)
   local method = http:method()
   local route, first, second = M.router:find(method, http:path())
+  if not route then
+    local own, a, b = own_routes.find(policy.live(), method, http:path())
+    if own or not first then route, first, second = own, a, b end
+  end
   if not route and first and method == "OPTIONS" and origin.is_preflight(http) then
     return origin.preflight(http, first)
   end
@@ -264,10 +278,12 @@ function M.wait(http)
 end
 
 -- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record
--- has none: it is not what its version says.
+-- has none: it is not what its version says. Where a decision is told beside the record the tag is "VERSION.WORD".
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
   if not version then return 200, text end
+  local decided = text:match(',"idle":(%b{})}$')
+  if decided then version = version .. "." .. crypto.hex(crypto.sha256(decided)):sub(1, 8) end
   local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end
   return 200, text, { ETag = tag }

@@ -1,6 +1,7 @@
 -- The certificates of a server: which files, and when they have changed.
 --
 -- certificates.list(settings) -> {{cert = path, key = path}, ...} | nil: no TLS
+-- certificates.check(settings) -> {doubt, ...} | nil, err: what a server would say to them   [yields]
 -- certificates.state(list) -> what the files are now, to be asked before a server is made with them   [yields]
 -- certificates.keep(server, list, state)   looks every few seconds and on SIGHUP, and loads what has changed.
 --
@@ -8,6 +9,7 @@
 -- fit: that is said once, the old pair stays, and the next change is another try.
 
 local fs = require "fs"
+local http = require "http"
 local log = require "log"
 local sys = require "sys"
 local task = require "task"
@@ -21,6 +23,14 @@ function M.list(settings)
   local out = {}
   for i, cert in ipairs(settings.TLS_CERT or {}) do out[i] = { cert = cert, key = settings.TLS_KEY[i] } end
   return #out > 0 and out or nil
+end
+
+-- Names alone are compared: an address as BASE_URL's host is not.
+function M.check(settings)
+  local list = M.list(settings)
+  if not list then return {} end
+  local host = settings.BASE_URL and settings.BASE_URL:match("^https://([^:/%[]+)")
+  return http.tls_check(list, host and not host:match("^[%d.]+$") and host or nil)
 end
 
 -- What tells one state of the files from another; a file that is not there is a state too.

@@ -60,7 +60,7 @@ local function run(fn)
   local ok, code = xpcall(fn, function(fault)
     return type(fault) == "table" and fault.exit_code and fault or debug.traceback(tostring(fault), 2)
   end)
-  require("script").end_progress()
+  if package.loaded.script then package.loaded.script.end_progress() end
   if not ok then
     if type(code) == "table" then return code.exit_code end
     io.stderr:write("cchost: ", code, "\n")
@@ -95,7 +95,8 @@ function M.main(argv)
   for i = 2, #argv do rest[#rest + 1] = argv[i] end
   if name:match("%.lua$") then return run_script(name, rest) end
   if not is_command(name) then
-    io.stderr:write("cchost: unknown command '", name, "'; see cchost --help\n")
+    local word = name:match("^[%w_]+$") -- what is no command's name may be a setting with a secret in it
+    io.stderr:write("cchost: ", word and "unknown command '" .. word .. "'" or "a command comes first", "; see cchost --help\n")
     return 2
   end
   local command = require("commands." .. name)

@@ -2,6 +2,7 @@
 --
 -- An `actor` (accounts/credentials.lua) is {admin = true} (the operator) or {user = id}, or both; every function that takes
 -- one answers "not_found" for what is not the actor's. Functions return a value, or nil, err.
+-- A decision of a policy acts as {admin = true, by = "policy", reason = sentence, decision = {...}}.
 -- For one request an actor may also carry `expects`, the version that the record must have, and `idempotent`
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
 -- only waits for its end.
@@ -37,6 +38,10 @@ M.settings = { provider = "local", quota = 0 }
 -- Called when a machine is about to stop or to be deleted: whoever holds connections to it may end them with a reason.
 function M.on_leaving(id, verb) end -- luacheck: ignore 212
 
+-- A machine's stored JSON as clients see it; and when it was last used (RFC 3339), or nil. idle.lua knows both.
+function M.as_seen(text) return text end
+function M.last_used(id) end -- luacheck: ignore 212
+
 local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
 local WAIT_SECONDS = 30
 local MAX_QUEUE = 16
@@ -70,7 +75,7 @@ function M.find(actor, key)
     id = M.resolve(actor, key)
     if id then text, owner = store.raw("instance", id) end
   end
-  if text and rights.owns(actor, owner) then return id, freshness.mark(text) end
+  if text and rights.owns(actor, owner) then return id, M.as_seen(freshness.mark(text)) end
   return not_found()
 end
 rights.find.instance = M.find
@@ -116,7 +121,7 @@ function M.list(actor, after, limit)
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
     local text = store.raw("instance", after)
-    if text then texts[#texts + 1] = freshness.mark(text) end
+    if text then texts[#texts + 1] = M.as_seen(freshness.mark(text)) end
   end
   return { texts = texts, after = #page > limit and after or nil }
 end
@@ -302,8 +307,11 @@ local function ask(tx, actor, old, rec, form)
   local denied = again or verb == "start" and not actor.admin and not_woken(tx, rec)
   if denied then return nil, denied end
   rec.desired = wish[verb]
+  rec.reason = actor.reason
+  local used = verb ~= "start" and M.last_used(rec.id)
+  if used then rec.last_activity_at = used end
   local op = workflow.ask(tx, "instance", rec, verb, { was = old.status }, by(actor))
-  record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb })
+  record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb, reason = actor.reason, decision = actor.decision })
   return op
 end
 

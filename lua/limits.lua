@@ -1,11 +1,12 @@
 -- How often somebody may ask: token buckets by account, else by client address, in a fixed amount of memory.
 --
--- How much is the policy's decision (policies/access.lua), of the generation that Policy-Generation names. Every answer that was counted says how it stands, in RateLimit-Limit,
--- RateLimit-Remaining and RateLimit-Reset (seconds until all is there again); one that is refused has Retry-After.
+-- How much is the policy's decision (policies/access.lua), of the generation that Policy-Generation names. Every answer
+-- that was counted says how it stands, in RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset (seconds until all is
+-- there again); one that is refused has Retry-After.
 --
 --   limits.setup{api =, auth =}                       requests a minute, 0: no limit
 --   limits.take(http, actor, class) -> headers, err   class "api", "auth", or false: not counted. err: too many
---   limits.also(what, class) -> err or nil            a second bucket for the same request: an address that mail is sent to
+--   limits.mail(address) -> err or nil                what one address is sent: by class "auth", and by the hour
 
 local errors = require "errors"
 local limiter = require "limiter"
@@ -39,7 +40,7 @@ function M.take(http, actor, class)
   if not class or settings[class] == 0 or not buckets then return nil end
   local per_minute, burst, generation = allowed(actor, class)
   if per_minute == 0 then return nil end
-  local who = actor and actor.user or limiter.address_key(http:remote() or "")
+  local who = actor and actor.user or (actor and "operator/" or "") .. limiter.address_key(http:remote() or "")
   local ok, remaining, reset, retry = buckets:take(class .. ":" .. who, per_minute, burst)
   local headers = {
     ["RateLimit-Limit"] = ("%d"):format(per_minute), ["RateLimit-Remaining"] = ("%d"):format(remaining),
@@ -48,12 +49,26 @@ function M.take(http, actor, class)
   return headers, not ok and too_many(retry) or nil
 end
 
-function M.also(what, class)
-  if settings[class] == 0 or not buckets then return nil end
-  local per_minute, burst = allowed(nil, class)
+local function mail_a_minute(address)
+  if settings.auth == 0 then return nil end
+  local per_minute, burst = allowed(nil, "auth")
   if per_minute == 0 then return nil end
-  local ok, _, _, retry = buckets:take(class .. ":" .. what, per_minute, burst)
+  local ok, _, _, retry = buckets:take("auth:mail:" .. address, per_minute, burst)
   if not ok then return too_many(retry) end
+end
+
+-- Buckets fill by the minute: a mail costs as many tokens as an hour has minutes.
+local function mail_an_hour(address)
+  local per_hour = policy.ask("access.mails", { domain = address:match("@(.*)$") or "" })
+  if per_hour == 0 then return nil end
+  local ok, _, _, retry = buckets:take("mail:" .. address, per_hour, per_hour * 60, 60)
+  if not ok then return too_many(retry) end
+end
+
+-- Whoever's address it is did not ask for them: so it counts however many different clients do.
+function M.mail(address)
+  if not buckets then return nil end
+  return mail_a_minute(address) or mail_an_hour(address)
 end
 
 return M

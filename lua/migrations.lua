@@ -51,8 +51,22 @@ local function to_2(tx)
   each("instance", function(_, rec) machine_to_2(tx, rec) end)
 end
 
+-- ---- 2 -> 3: a user's volumes have names of his own at providers (machines/volumes.lua); those that machines have keep theirs
+
+local function to_3(tx)
+  local first = {} -- [name] = the machine that was made first with it, if a user's
+  each("instance", function(_, rec)
+    for _, v in ipairs(rec.status ~= "DELETED" and rec.volumes or {}) do
+      if not first[v.id] or rec.created_at < first[v.id].created_at then first[v.id] = rec end
+    end
+  end)
+  for name, rec in pairs(first) do
+    if rec.owner ~= "operator" then tx:put("volume", rec.owner .. "/" .. name, { at = name }, rec.owner) end
+  end
+end
+
 -- M.steps[n] brings version n to n + 1, in an update.
-M.steps = { to_2 }
+M.steps = { to_2, to_3 }
 
 -- ----
 

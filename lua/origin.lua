@@ -62,7 +62,8 @@ function M.cors(http)
   return {
     ["Access-Control-Allow-Origin"] = front, ["Access-Control-Allow-Credentials"] = "true", Vary = "Origin",
     ["Access-Control-Expose-Headers"] =
-      "ETag, Link, Location, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset",
+      "ETag, Idempotency-Replayed, Link, Location, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+        .. "X-Request-Id",
   }
 end
 

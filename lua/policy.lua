@@ -8,6 +8,7 @@
 --       request takes it once and asks it, so that all come from one set. [yields] the first time in a script: call it before
 --       an update that asks
 --   policy.data("plans") -> the table of a file that is data
+--   policy.of(number) -> the generation of that number, also one that was replaced | nil, err    waits for nothing
 --   policy.try(sources, author, note) -> set | nil, faults    [yields] builds a set and puts it in force when it is good
 --   policy.status() -> what /healthz?verbose and `cchost policy status` show
 --   policy.on_change(fn)    fn(gen) after another set is in force
@@ -91,6 +92,23 @@ function M.live()
 end
 
 function M.data(kind) return M.live():data(kind) end
+
+local revived = {} -- [number] = a generation that was replaced and is asked for again
+
+function M.of(number)
+  if live and live.number == number then return live end
+  if revived[number] then return revived[number] end
+  local set = number > 0 and history.get(number)
+  if number > 0 and not set then return errors.fail("not_found", ("generation %d is not kept"):format(number)) end
+  local sources, err = defaults(), nil
+  if set then sources, err = history.sources(set) end
+  if not sources then return nil, err end
+  local gen, faults = generation.revive(sources)
+  if not gen then return errors.fail("invalid", ("generation %d: %s"):format(number, generation.text(faults[1]))) end
+  gen.number = number
+  revived[number] = gen
+  return gen
+end
 
 local function tell_faults(faults, what)
   for _, f in ipairs(faults) do

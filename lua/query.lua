@@ -1,6 +1,7 @@
 -- Query strings and forms (application/x-www-form-urlencoded).
 --
 -- query.value(text, name) -> the first value of that name, decoded, or nil. text: without "?"; may be nil.
+-- query.all(text) -> {name = its first value}
 -- query.decode(text), query.encode(text): one value
 
 local M = {}
@@ -19,6 +20,16 @@ function M.value(text, name)
     local k, v = pair:match("^([^=]*)=?(.*)$")
     if k == name then return M.decode(v) end
   end
+end
+
+function M.all(text)
+  local out = {}
+  for pair in (text or ""):gmatch("[^&]+") do
+    local k, v = pair:match("^([^=]*)=?(.*)$")
+    k = M.decode(k)
+    if out[k] == nil then out[k] = M.decode(v) end
+  end
+  return out
 end
 
 return M

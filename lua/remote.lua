@@ -22,7 +22,7 @@ local function from_url(url)
   if path then return { name = url, base = "http://localhost", unix = path, near = true } end
   local scheme, authority = url:match("^([Hh][Tt][Tt][Pp][Ss]?)://([^/?#@%s%c]+)[^?#@%s%c]*$")
   if not scheme then
-    return errors.fail("invalid", ("http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH expected, not %q"):format(url))
+    return errors.fail("invalid", "the server's URL: http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH expected")
   end
   return { name = url, base = url:gsub("/+$", ""), near = is_near(authority) }
 end

@@ -115,7 +115,7 @@ local function protected(fn, x)
 end
 
 local function try(run, rec, op)
-  local step = workflow.definition(op.kind).steps[op.step]
+  local step = workflow.definition(op).steps[op.step]
   local left = steady.left(op.deadline_at)
   if left <= 0 then return errors.fail("timeout", "its time is over") end
   run.trying = op
@@ -159,7 +159,7 @@ local function settle(subject, rec, op, result, err)
   if result ~= nil then
     return commit(subject, rec.id, op, function(tx, now, o)
       workflow.step_done(tx, now, o, result)
-      local event = workflow.over(o) and workflow.definition(o.kind).event
+      local event = workflow.over(o) and workflow.definition(o).event
       return event or event_of(o, o.state), nil, event ~= nil and event ~= false
     end)
   end

@@ -38,34 +38,53 @@ function M.get(name)
   return ring:unseal(rec.sealed, name)
 end
 
--- Seals one secret anew, if it needs to be. -> true, false | nil, err
-local function reseal(name)
+-- Every record that holds something sealed: [kind] = fn(id, value) -> the table with `sealed` or nil, the context
+local holders = {
+  secret = function(id, value) return value, id end,
+  idempotency = function(id, value) return value.answer and value.answer.sealed and value.answer, "idempotency/" .. id end,
+}
+
+-- Seals anew what one record holds, if it needs to be. -> true, false | nil, err
+local function reseal(kind, id)
   return store.update(function(tx)
-    local rec = tx:get("secret", name)
-    if not rec or ring:is_current(rec.sealed) then return false end
-    local text, err = ring:unseal(rec.sealed, name)
-    if not text then return nil, errors.new(err.code, name .. ": " .. err.message) end
-    rec.sealed = ring:seal(text, name)
-    tx:put("secret", name, rec)
+    local rec = tx:get(kind, id)
+    local box, context
+    if rec then box, context = holders[kind](id, rec) end
+    if not box or ring:is_current(box.sealed) then return false end
+    local text, err = ring:unseal(box.sealed, context)
+    if not text then return nil, errors.new(err.code, kind .. " " .. id .. ": " .. err.message) end
+    box.sealed = ring:seal(text, context)
+    tx:put(kind, id, rec)
     return true
   end)
 end
 
--- One that cannot be opened stops it: no key may be thrown away while it is needed.
-function M.rekey()
+local function rekey(kind)
   local n, after = 0, nil
   repeat
-    local page, err = store.list("secret", { after = after, limit = 200 })
+    local page, err = store.list(kind, { after = after, limit = 200 })
     if not page then return nil, err end
     for _, row in ipairs(page) do
       after = row.id
-      if not ring:is_current(json.decode(row.json).sealed) then
-        local done, rerr = reseal(row.id)
+      local box = holders[kind](row.id, json.decode(row.json))
+      if box and not ring:is_current(box.sealed) then
+        local done, rerr = reseal(kind, row.id)
         if done == nil then return nil, rerr end
         n = n + (done and 1 or 0)
       end
     end
   until #page < 200
+  return n
+end
+
+-- One that cannot be opened stops it: no key may be thrown away while it is needed.
+function M.rekey()
+  local n = 0
+  for kind in pairs(holders) do
+    local more, err = rekey(kind)
+    if not more then return nil, err end
+    n = n + more
+  end
   return n
 end
 

@@ -58,7 +58,16 @@ function M.define(kind, def)
   definitions[kind] = def
 end
 
-function M.definition(kind) return definitions[kind] end
+-- A hook for kinds whose steps a policy has: resolve[kind](op) -> the definition that the operation began under; stamp[kind]()
+-- -> what op.generation says of one that is asked for.
+M.resolve, M.stamp = {}, {}
+
+local function def_of(op)
+  local resolve = op.generation and M.resolve[op.kind]
+  return resolve and resolve(op) or definitions[op.kind]
+end
+
+function M.definition(op) return def_of(op) end
 
 function M.subject(kind, adapter) subjects[kind] = adapter end
 function M.adapter(kind) return subjects[kind] end
@@ -136,7 +145,7 @@ local function succeed(tx, rec, op, def)
 end
 
 local function begin(tx, rec, op)
-  local def = definitions[op.kind]
+  local def = def_of(op)
   op.state, op.started_at, op.runner = "running", now_text(), M.me
   rec.operation = op.id
   if def.begin then def.begin(rec, op) end
@@ -156,7 +165,7 @@ function begin_next(tx, rec, subject)
     local id = rec.queue[1]
     rec.queue = json.array { unpack(rec.queue, 2) }
     local op = tx:get("operation", id)
-    local why = op.state == "queued" and stale(definitions[op.kind], rec, op)
+    local why = op.state == "queued" and stale(def_of(op), rec, op)
     if why then
       op.state, op.finished_at, op.error = "failed", now_text(), { code = "state", message = why }
       put(tx, op, rec.owner)
@@ -184,12 +193,12 @@ end
 -- In an update: asks for a piece of work on `rec` (a flat copy that the caller saves afterwards). It begins in this
 -- commit when nothing else is under way. -> its id
 function M.ask(tx, subject, rec, kind, input, by)
-  local def = definitions[kind]
   local op = {
     id = crypto.uuid(), kind = kind, subject = subject, machine = rec.id, state = "queued", step = json.null, attempts = 0,
     next_at = json.null, deadline_at = json.null, input = input or {}, results = {}, created_at = now_text(), by = by,
-    version = 0,
+    version = 0, generation = M.stamp[kind] and M.stamp[kind]() or nil,
   }
+  local def = def_of(op)
   if def.overtakes then
     if rec.operation ~= json.null then supersede(tx, rec, rec.operation) end
     for _, id in ipairs(rec.queue) do supersede(tx, rec, id) end
@@ -209,7 +218,7 @@ end
 
 -- The step's effect took place.
 function M.step_done(tx, rec, op, result)
-  local def = definitions[op.kind]
+  local def = def_of(op)
   local step = def.steps[op.step]
   op.results[step.name] = result == nil and true or result
   if step.done then step.done(rec, result, op) end
@@ -219,7 +228,7 @@ end
 
 -- Undoing may take all that the status has left.
 local function undo_step(tx, rec, op, name)
-  local step = definitions[op.kind].steps[name]
+  local step = def_of(op).steps[name]
   if step.undoing then step.undoing(rec, op) end
   op.deadline_at = timed(rec) and rec.deadline_at or steady.after(UNTIMED / 2)
   name_step(op, name)
@@ -228,7 +237,7 @@ end
 
 -- Ends what cannot be done: by undoing it, this step's own half effect first, if there is something to undo.
 local function give_up(tx, rec, op, err, state)
-  local def = definitions[op.kind]
+  local def = def_of(op)
   op.outcome = state
   op.error = { code = err.code, message = err.message, step = op.step, attempts = op.attempts }
   local index = index_of(def, op.step)
@@ -240,7 +249,7 @@ end
 
 -- The whole has failed, or was cancelled; `undone`: nothing of it is left.
 function M.ended(tx, rec, op, undone)
-  local def = definitions[op.kind]
+  local def = def_of(op)
   def.fail(rec, op, op.error, undone)
   finish(tx, rec, op, op.outcome or "failed")
 end
@@ -256,7 +265,7 @@ function M.step_again(tx, rec, op, err, seconds)
 end
 
 function M.step_undone(tx, rec, op)
-  local def = definitions[op.kind]
+  local def = def_of(op)
   local step = def.steps[op.step]
   if step.undone then step.undone(rec, op) end
   op.results[step.name] = nil
@@ -268,7 +277,7 @@ end
 -- After a failed try: lets what waits have its turn. The event's name.
 function M.give_way(tx, rec, op)
   local err = op.last_error or { code = "conflict", message = "something else was asked for" }
-  if definitions[op.kind].undone_to_yield then
+  if def_of(op).undone_to_yield then
     give_up(tx, rec, op, err, "superseded")
     return
   end
@@ -298,7 +307,7 @@ end
 
 -- Asks for the end of an operation. -> true | nil, err (code "state" with the reason)
 function M.cancel(tx, rec, op)
-  local def = definitions[op.kind]
+  local def = def_of(op)
   local err = errors.new("cancelled", "cancelled on request")
   if op.state == "queued" then
     local queue = {}

@@ -3,7 +3,8 @@
 -- signup(r) -> "allow" | "deny", reason       may an address that is not known make an account?
 -- create(r) -> "allow" | "deny", reason       may this account have one more machine?
 -- wake(r)   -> "allow" | "deny", reason       may this machine be started?
--- limit(r)  -> requests a minute, burst, reason
+-- limit(r)  -> requests a minute, burst, reason     per account, else per client address
+-- mails(r)  -> links to sign in that one address is sent in an hour (0: no limit), reason
 -- The reason of a refusal is what the client reads.
 
 local P = { kind = "access", name = "default", version = 1 }
@@ -28,7 +29,13 @@ function P.limit(r)
   return r.base, r.base, "the setting"
 end
 
+-- Nobody is locked out by others asking in his name: each link that they make him get is good, and is his.
+function P.mails()
+  return 20, "more is no person who waits for his mail"
+end
+
 function P.selftest(is)
+  is(P.mails {}, 20)
   is(P.limit { class = "api", base = 60, who = "user", plan = "free" }, 60)
   is(P.signup { email = "a@b.c", domain = "b.c", setting = "closed", accounts = 0 }, "deny")
   is(P.create { machines = 1, most = 1, owner = "u", plan = "free", type = "small", provider = "local" }, "deny")

@@ -1,12 +1,15 @@
 -- Stop a machine that nobody and nothing has used for its threshold (two hours, unless its plan says otherwise).
 --
 -- decide(m, now) -> "keep" | "warn" | "stop", reason
+-- lease(r) -> seconds that a busy lease is granted (0: refused), reason
 -- What counts as use: what its user typed or ran, a busy lease, a turn of Claude, half a processor's work. What does not: an
 -- open terminal, or a program that waits in it.
 
 local P = { kind = "idle", name = "unused", version = 1 }
 
-local WARN = 15 * 60 -- seconds before the stop
+local WARN = 15 * 60     -- seconds before the stop
+local LEASE = 4 * 3600   -- a busy lease is granted for so long at a time,
+local HELD = 24 * 3600   -- and may be prolonged until it was held for so long
 
 function P.decide(m, now)
   if m.labels.idle == "never" then return "keep", "its label idle says never" end
@@ -24,7 +27,17 @@ function P.decide(m, now)
   return "keep", what .. clock(used)
 end
 
+function P.lease(r)
+  local left = HELD - r.held
+  if left <= 0 then return 0, "a lease may be held for " .. duration(HELD) .. " at most" end
+  local most = math.min(LEASE, left)
+  return math.min(r.ttl, most), "at most " .. duration(most) .. " are granted now"
+end
+
 function P.selftest(is)
+  is(P.lease { ttl = 60, held = 0 }, 60)
+  is(P.lease { ttl = 90000, held = 0 }, LEASE)
+  is(P.lease { ttl = 60, held = HELD }, 0)
   local m = { labels = {}, threshold = 7200, last_activity_at = 0 }
   is(P.decide(m, 6299), "keep")
   is(P.decide(m, 6300), "warn")

@@ -12,8 +12,8 @@ return {
   kind = "plans", name = "default", version = 1,
   default = "free", -- of a new account
   plans = {
-    free = { machines = 1, idle = 2 * HOUR },
-    starter = { machines = 1, idle = 2 * HOUR },
+    free = { machines = 0, idle = 2 * HOUR },
+    starter = { machines = 0, idle = 2 * HOUR },
     pro = { machines = 0, warn_mail = true },
   },
 }

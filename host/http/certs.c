@@ -30,7 +30,6 @@
 #include <psa/crypto.h>
 #endif
 
-#include "host/observe/log.h"
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
 #include "host/sys/random.h"
@@ -195,12 +194,14 @@ static int check_pair(struct pair *p, const struct cc_cert_files *f, struct cc_e
     return 0;
 }
 
-static void warn_of_dates(const struct pair *p, const char *path)
+const char *cc_certs_doubt(const struct cc_certs *c, unsigned i)
 {
-    if (mbedtls_x509_time_is_past(&p->crt.valid_to))
-        cc_log(CC_LOG_WARN, "tls", "%s: the certificate has expired", path);
-    else if (mbedtls_x509_time_is_future(&p->crt.valid_from))
-        cc_log(CC_LOG_WARN, "tls", "%s: the certificate is not valid yet", path);
+    const mbedtls_x509_crt *crt = &c->pairs[i].crt;
+
+    assert(i < c->n);
+    if (mbedtls_x509_time_is_past(&crt->valid_to))
+        return "the certificate has expired";
+    return mbedtls_x509_time_is_future(&crt->valid_from) ? "the certificate is not valid yet" : NULL;
 }
 
 /* ---------------------------------------------------------------- names */
@@ -257,6 +258,17 @@ static bool has_wildcard(const struct pair *p, const char *name, size_t n)
         if (w[0] == '*' && strlen(w) == rest + 1 && strncasecmp(w + 1, dot, rest) == 0)
             return true;
     }
+    return false;
+}
+
+bool cc_certs_bear(const struct cc_certs *c, const char *name)
+{
+    size_t n = strlen(name);
+    unsigned i;
+
+    for (i = 0; i < c->n; i++)
+        if (has_name(&c->pairs[i], name, n) || has_wildcard(&c->pairs[i], name, n))
+            return true;
     return false;
 }
 
@@ -392,8 +404,6 @@ struct cc_certs *cc_certs_load(const struct cc_cert_files *files, unsigned n, st
         cc_certs_unref(c);
         return NULL;
     }
-    for (i = 0; i < n; i++)
-        warn_of_dates(&c->pairs[i], files[i].cert);
     return c;
 }
 

@@ -12,6 +12,8 @@
 #ifndef CC_HTTP_CERTS_H
 #define CC_HTTP_CERTS_H
 
+#include <stdbool.h>
+
 struct cc_err;
 struct cc_certs;
 struct mbedtls_ssl_config;
@@ -24,12 +26,17 @@ struct cc_cert_files {
 
 /* Reads and checks them: that each key signs what its certificate proves is tried. The first
  * is shown to who asks for no name or an unknown one. NULL: err names the file and what is
- * wrong with it. What is only doubtful (expired, not valid yet) is logged as a warning. One
- * reference is the caller's.  [any thread] [blocks] */
+ * wrong with it. One reference is the caller's.  [any thread] [blocks] */
 struct cc_certs *cc_certs_load(const struct cc_cert_files *files, unsigned n, struct cc_err *err);
 
 struct cc_certs *cc_certs_ref(struct cc_certs *c);
 void cc_certs_unref(struct cc_certs *c); /* NULL is fine */
+
+/* What is only doubtful about the pair of this number (expired, not valid yet), or NULL. */
+const char *cc_certs_doubt(const struct cc_certs *c, unsigned i);
+
+/* Whether one of them bears the DNS name, whatever its case. */
+bool cc_certs_bear(const struct cc_certs *c, const char *name);
 
 const struct mbedtls_ssl_config *cc_certs_config(const struct cc_certs *c);
 

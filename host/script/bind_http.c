@@ -403,6 +403,9 @@ static const luaL_Reg http_lib[] = { { "serve", l_serve },
                                      { "close_streams", cc_lua_close_streams },
                                      { "close_streams_of", cc_lua_close_streams_of },
                                      { "streams", cc_lua_streams },
+                                     { "stream_counts", cc_lua_stream_counts },
+                                     { "typed", cc_lua_typed },
+                                     { "tls_check", cc_lua_tls_check },
                                      { NULL, NULL } };
 
 int luaopen_cc_http(lua_State *L)

@@ -7,6 +7,8 @@
  *   key = limiter.address_key(text)
  *       of a client's address (req:remote()): "203.0.113.7" also when it is mapped into IPv6, "2001:db8:0:7::/64", no
  *       port; "unix" for nil, "" and "unix", "unknown" for what is no address: all those share one bucket
+ *   bool = limiter.is_network(text)
+ *       an address or a network that http.serve takes as `trusted`: "10.0.0.0/8", no bit set behind the prefix
  */
 #include "host/http/addr.h"
 #include "host/sys/limiter.h"
@@ -96,6 +98,16 @@ static int l_address_key(lua_State *L)
     return 1;
 }
 
+static int l_is_network(lua_State *L)
+{
+    struct cc_cidr c;
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+
+    lua_pushboolean(L, cc_cidr_parse(&c, text, len));
+    return 1;
+}
+
 static int l_gc(lua_State *L)
 {
     cc_limiter_free(to_limiter(L));
@@ -103,7 +115,9 @@ static int l_gc(lua_State *L)
 }
 
 static const luaL_Reg methods[] = { { "take", l_take }, { "stats", l_stats }, { "__gc", l_gc }, { NULL, NULL } };
-static const luaL_Reg limiter_lib[] = { { "new", l_new }, { "address_key", l_address_key }, { NULL, NULL } };
+static const luaL_Reg limiter_lib[] = {
+    { "new", l_new }, { "address_key", l_address_key }, { "is_network", l_is_network }, { NULL, NULL }
+};
 
 int luaopen_cc_limiter(lua_State *L)
 {

@@ -5,14 +5,21 @@
  *   n = http.close_streams(id, code, reason)
  *   n = http.close_streams_of(prefix, code, reason)    those whose `who` begins so
  *   { {id=, opened=, typed_at=, from_client=, from_machine=, typed=}, ... } = http.streams()
+ *   {[id] = how many} = http.stream_counts()
+ *   {[id] = unix ms} = http.typed()         those whose user typed since it was last asked, and when last
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/http/splice.h"
 #include "host/http/ws_frame.h"
 #include "host/script/http.h"
+#include "host/script/vm.h"
+#include "host/sys/clock.h"
 #include "host/sys/mem.h"
+
+enum { TYPED_MAX = 65536 };
 
 static void cancel_dial(void *op)
 {
@@ -98,6 +105,76 @@ static int close_streams(lua_State *L, unsigned (*close)(const char *what, int c
 
 int cc_lua_close_streams(lua_State *L) { return close_streams(L, cc_splice_close_id); }
 int cc_lua_close_streams_of(lua_State *L) { return close_streams(L, cc_splice_close_who); }
+
+int cc_lua_stream_counts(lua_State *L)
+{
+    unsigned n = cc_splice_list(NULL, 0), i;
+    struct cc_splice_stats *all = lua_newuserdata(L, (n ? n : 1) * sizeof(*all));
+
+    n = cc_splice_list(all, n);
+    lua_createtable(L, 0, (int)n);
+    for (i = 0; i < n; i++) {
+        lua_getfield(L, -1, all[i].id);
+        lua_pushinteger(L, lua_tointeger(L, -1) + 1);
+        lua_setfield(L, -3, all[i].id);
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+/* Who typed since it was last asked: an entry for each change of hands, the last of an id counts. */
+static struct typed {
+    struct {
+        char id[CC_SPLICE_ID];
+        int64_t at;
+    } * list;
+    unsigned n, room;
+    bool followed;
+} typed;
+
+static void on_typed(void *arg, const char *id, uint64_t bytes)
+{
+    (void)arg;
+    (void)bytes;
+    if (typed.n > 0 && strcmp(typed.list[typed.n - 1].id, id) == 0) {
+        typed.list[typed.n - 1].at = cc_wall_ms();
+        return;
+    }
+    if (typed.n == TYPED_MAX) /* nobody asks: the oldest half goes */
+        memmove(typed.list, typed.list + TYPED_MAX / 2, (typed.n = TYPED_MAX / 2) * sizeof(*typed.list));
+    if (typed.n == typed.room) {
+        typed.room = typed.room ? typed.room * 2 : 64;
+        typed.list = cc_xrealloc(typed.list, typed.room * sizeof(*typed.list));
+    }
+    snprintf(typed.list[typed.n].id, CC_SPLICE_ID, "%s", id);
+    typed.list[typed.n++].at = cc_wall_ms();
+}
+
+static void typed_close(void *arg)
+{
+    (void)arg;
+    cc_splice_on_input(NULL, NULL);
+    free(typed.list);
+    typed = (struct typed){ 0 };
+}
+
+int cc_lua_typed(lua_State *L)
+{
+    unsigned i;
+
+    if (!typed.followed) {
+        typed.followed = true;
+        cc_splice_on_input(on_typed, NULL);
+        cc_vm_at_close(L, typed_close, NULL);
+    }
+    lua_createtable(L, 0, (int)typed.n);
+    for (i = 0; i < typed.n; i++) {
+        lua_pushnumber(L, (lua_Number)typed.list[i].at);
+        lua_setfield(L, -2, typed.list[i].id);
+    }
+    typed.n = 0;
+    return 1;
+}
 
 static void set_number(lua_State *L, const char *name, lua_Number v)
 {

@@ -2,6 +2,8 @@
  *
  *   http.serve{..., tls = {{cert = path, key = path}, ...}}     [blocks while they are read]
  *   true | nil, err = server:tls_reload{{cert = path, key = path}, ...}   [yields]
+ *   doubts | nil, err = http.tls_check({{cert = path, key = path}, ...}, name)   [yields]
+ *       whether a server could take them; doubts: sentences, also when none bears the DNS name, which may be nil
  *
  * The files are read and the keys tried on the general pool; the server takes
  * the new certificates only when all of them are good.
@@ -11,6 +13,7 @@
 
 #include "host/http/certs.h"
 #include "host/http/tls.h"
+#include "host/observe/log.h"
 #include "host/script/http.h"
 #include "host/script/vm.h"
 #include "host/sys/mem.h"
@@ -19,8 +22,9 @@
 struct reload {
     struct cc_job job; /* first: on_work() and on_done() cast */
     struct cc_task *task;
-    struct cc_tls **tls; /* in the server, which the task's stack keeps; NULL there: closed */
+    struct cc_tls **tls; /* in the server, which the task's stack keeps; NULL there: closed. NULL: no server, a check */
     struct cc_certs *certs;
+    char *name; /* that a check looks for, or NULL */
     struct cc_err err;
     unsigned n;
     struct cc_cert_files files[];
@@ -67,11 +71,41 @@ static void on_work(struct cc_job *job)
     r->certs = cc_certs_load(r->files, r->n, &r->err);
 }
 
+static void push_doubts(lua_State *L, const struct reload *r)
+{
+    unsigned i;
+    int n = 0;
+
+    lua_newtable(L);
+    for (i = 0; i < r->n; i++)
+        if (cc_certs_doubt(r->certs, i)) {
+            lua_pushfstring(L, "%s: %s", r->files[i].cert, cc_certs_doubt(r->certs, i));
+            lua_rawseti(L, -2, ++n);
+        }
+    if (r->name && !cc_certs_bear(r->certs, r->name)) {
+        lua_pushfstring(L, "no certificate bears the name %s", r->name);
+        lua_rawseti(L, -2, ++n);
+    }
+}
+
+static void warn_of_doubts(const struct reload *r)
+{
+    unsigned i;
+
+    for (i = 0; i < r->n; i++)
+        if (cc_certs_doubt(r->certs, i))
+            cc_log(CC_LOG_WARN, "tls", "%s: %s", r->files[i].cert, cc_certs_doubt(r->certs, i));
+}
+
 static void answer(struct reload *r)
 {
     lua_State *L = cc_task_stack(r->task);
 
-    if (r->certs && *r->tls) {
+    if (r->certs && !r->tls) {
+        push_doubts(L, r);
+        cc_task_wake(r->task, 1);
+    } else if (r->certs && *r->tls) {
+        warn_of_doubts(r);
         cc_tls_swap(*r->tls, r->certs);
         r->certs = NULL;
         lua_pushboolean(L, 1);
@@ -95,6 +129,7 @@ static void on_done(struct cc_job *job)
         free((char *)r->files[i].cert);
         free((char *)r->files[i].key);
     }
+    free(r->name);
     free(r);
 }
 
@@ -106,18 +141,15 @@ static void on_cancel(void *op)
     cc_pool_cancel(&r->job);
 }
 
-int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls)
+static int start(lua_State *L, struct cc_task *t, struct cc_tls **tls, const char *name, struct cc_cert_files *files,
+                 unsigned n)
 {
-    struct cc_cert_files files[CC_CERTS_MAX];
-    struct cc_task *t = cc_task_need(L, "server:tls_reload");
-    unsigned i, n = cc_lua_cert_files(L, 2, files);
-    struct reload *r;
+    struct reload *r = cc_xcalloc(1, sizeof(*r) + n * sizeof(*files));
+    unsigned i;
 
-    if (!*tls)
-        return cc_lua_fail(L, CC_E_STATE, "the server is closed, or speaks no TLS");
-    r = cc_xcalloc(1, sizeof(*r) + n * sizeof(*files));
     r->task = t;
     r->tls = tls;
+    r->name = name ? cc_xstrdup(name) : NULL;
     r->n = n;
     for (i = 0; i < n; i++) {
         r->files[i].cert = cc_xstrdup(files[i].cert);
@@ -129,4 +161,24 @@ int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls)
     cc_pool_submit(cc_vm_pool(L), &r->job);
     cc_task_park(t, on_cancel, r);
     return lua_yield(L, 0);
+}
+
+int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls)
+{
+    struct cc_cert_files files[CC_CERTS_MAX];
+    struct cc_task *t = cc_task_need(L, "server:tls_reload");
+    unsigned n = cc_lua_cert_files(L, 2, files);
+
+    if (!*tls)
+        return cc_lua_fail(L, CC_E_STATE, "the server is closed, or speaks no TLS");
+    return start(L, t, tls, NULL, files, n);
+}
+
+int cc_lua_tls_check(lua_State *L)
+{
+    struct cc_cert_files files[CC_CERTS_MAX];
+    struct cc_task *t = cc_task_need(L, "http.tls_check");
+    unsigned n = cc_lua_cert_files(L, 1, files);
+
+    return start(L, t, NULL, luaL_optstring(L, 2, NULL), files, n);
 }

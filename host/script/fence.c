@@ -543,6 +543,20 @@ static int source_ref(const struct cc_fence *f, const char *name)
     return LUA_NOREF;
 }
 
+/* What is all digits is an index. */
+static void push_key(lua_State *L, const char *p, size_t len)
+{
+    size_t i;
+    lua_Number n = 0;
+
+    for (i = 0; i < len && len < 10 && p[i] >= '0' && p[i] <= '9'; i++)
+        n = n * 10 + (p[i] - '0');
+    if (len > 0 && i == len)
+        lua_pushnumber(L, n);
+    else
+        lua_pushlstring(L, p, len);
+}
+
 /* Pushes what is under "a.b.c" of the source's table, or nil. */
 static void push_field(lua_State *L, const struct job *j)
 {
@@ -557,7 +571,7 @@ static void push_field(lua_State *L, const struct job *j)
             lua_pushnil(L);
             return;
         }
-        lua_pushlstring(L, p, (size_t)(dot - p));
+        push_key(L, p, (size_t)(dot - p));
         lua_rawget(L, -2);
     }
 }

@@ -64,7 +64,8 @@ void cc_fence_pin(struct cc_fence *f, lua_State *outer, int index);
 int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size_t len, const char *const *host,
                   struct cc_err *err);
 
-/* A function of a loaded source's table: a number above 0 for cc_fence_call, or 0 when there is none. `field` may have dots. */
+/* A function of a loaded source's table: a number above 0 for cc_fence_call, or 0 when there is none. `field` may have dots, and
+ * digits between them, as in "steps.1.run". */
 int cc_fence_function(struct cc_fence *f, const char *name, const char *field);
 
 /* Copies the plain value under `field` ("" : the whole table, functions left out) of a loaded source onto `outer`.

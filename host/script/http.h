@@ -50,6 +50,7 @@ struct cc_tls;
 unsigned cc_lua_cert_files(lua_State *L, int idx, struct cc_cert_files *files);
 /* server:tls_reload(list); *tls NULL: the server is closed. [yields] */
 int cc_lua_tls_reload(lua_State *L, struct cc_tls **tls);
+int cc_lua_tls_check(lua_State *L);
 
 int cc_lua_req_proxy(lua_State *L);     /* bind_proxy.c */
 int cc_lua_req_websocket(lua_State *L); /* bind_ws.c */
@@ -59,5 +60,7 @@ void cc_lua_ws_open(lua_State *L);      /* makes the metatable */
 int cc_lua_close_streams(lua_State *L); /* bind_proxy.c */
 int cc_lua_close_streams_of(lua_State *L);
 int cc_lua_streams(lua_State *L);
+int cc_lua_stream_counts(lua_State *L);
+int cc_lua_typed(lua_State *L);
 
 #endif

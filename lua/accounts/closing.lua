@@ -4,6 +4,7 @@
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local events = require "events"
+local expiring = require "accounts.expiring"
 local history = require "history"
 local instances = require "instances"
 local json = require "json"
@@ -12,46 +13,81 @@ local record = require "machines.record"
 local sessions = require "accounts.sessions"
 local settings = require "accounts.settings"
 local store = require "store"
+local task = require "task"
 local time = require "time"
 local tokens = require "accounts.tokens"
 local users = require "accounts.users"
 
 local M = {}
 
-local function machines_of(user)
-  local list, after = json.array {}, nil
+local PAGE = 200 -- entries of a log between two turns of others
+
+-- Calls fn with the stored JSON text of each of his machines.
+local function each_machine(user, fn)
+  local after
   repeat
     local page = instances.list({ user = user }, after, 1000)
-    for _, text in ipairs(page.texts) do list[#list + 1] = json.decode(text) end
+    for _, text in ipairs(page.texts) do fn(text) end
     after = page.after
   until not after
-  return list
 end
 
--- Oldest first.
-local function events_of(user)
-  local newest_first, list = {}, json.array {}
-  for e in history.backwards("user", user) do newest_first[#newest_first + 1] = e end
-  for i = #newest_first, 1, -1 do list[#list + 1] = json.decode(events.text(newest_first[i])) end
-  return list
-end
-
--- All that is a user's, secrets left out. -> {user, machines, sessions, tokens, events, exported_at} | nil, err
-function M.export(user)
-  local out = { exported_at = time.rfc3339(time.now()), user = user, machines = machines_of(user.id) }
-  local err
-  for name, fn in pairs { sessions = sessions.list, tokens = tokens.list, events = events_of } do
-    out[name], err = fn(user.id)
-    if not out[name] then return nil, err end
+-- Calls fn for each entry of the account's log, newest first. A log is as long as its account's owner has made it, so
+-- others run between two pages. -> true | nil, err
+local function each_event(user, fn)
+  local n = 0
+  for e in history.backwards("user", user) do
+    fn(e)
+    n = n + 1
+    if n % PAGE == 0 then
+      local ok, err = task.sleep(0)
+      if not ok then return nil, err end
+    end
   end
-  return out
+  return true
+end
+
+local function json_list(texts) return "[" .. table.concat(texts, ",") .. "]" end
+
+local function machines_text(user)
+  local texts = {}
+  each_machine(user, function(text) texts[#texts + 1] = text end)
+  return json_list(texts)
+end
+
+-- Oldest first. -> JSON text | nil, err
+local function events_text(user)
+  local texts = {}
+  local ok, err = each_event(user, function(e) texts[#texts + 1] = events.text(e) end)
+  if not ok then return nil, err end
+  local n = #texts
+  for i = 1, math.floor(n / 2) do texts[i], texts[n + 1 - i] = texts[n + 1 - i], texts[i] end
+  return json_list(texts)
+end
+
+local function encoded(list, err) return list and json.encode(list), err end
+
+-- All that is a user's, secrets left out: the JSON text of {user, machines, sessions, tokens, events, exported_at}. What the
+-- store has as text stays text: to decode and encode a long log would hold up everybody. -> text | nil, err
+function M.export(user)
+  local parts = { '"exported_at":' .. json.encode(time.rfc3339(time.now())), '"user":' .. json.encode(user) }
+  for _, part in ipairs {
+    { "machines", machines_text(user.id) }, { "sessions", encoded(sessions.list(user.id)) },
+    { "tokens", encoded(tokens.list(user.id)) }, { "events", events_text(user.id) },
+  } do
+    local name, text, err = part[1], part[2], part[3]
+    if not text then return nil, err end
+    parts[#parts + 1] = ('"%s":'):format(name) .. text
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
 end
 
 local function forget_personal_data(id)
   local seqs = {}
-  for e in history.backwards("user", id) do
+  local ok, err = each_event(id, function(e)
     if e.type ~= "deleted" and not e.trimmed then seqs[#seqs + 1] = e.seq end
-  end
+  end)
+  if not ok then return nil, err end
   if #seqs > 0 then return store.trim(seqs) end
   return true
 end
@@ -81,8 +117,10 @@ end
 -- Asks for the deletion of what he has. -> {operation id...} | nil, err
 local function delete_machines(id)
   local operations = json.array {}
-  for _, m in ipairs(machines_of(id)) do
-    local rec, done, op = instances.move(instances.operator, m.id, "delete", 0)
+  local machines = {}
+  each_machine(id, function(text) machines[#machines + 1] = json.decode(text).id end)
+  for _, machine in ipairs(machines) do
+    local rec, done, op = instances.move(instances.operator, machine, "delete", 0)
     if not rec then return nil, done end
     if op then operations[#operations + 1] = op end
   end
@@ -104,6 +142,7 @@ local function finish(id, by)
     function() return forget_personal_data(id) end,
     function()
       return store.update(function(tx)
+        expiring.forget(tx, id)
         tx:unindex("user_closing", id)
         return true
       end)
@@ -125,7 +164,7 @@ end
 
 -- Deletes an account. with_machines: his machines, too; without it one who has any is not deleted. Once it is marked, the rest
 -- goes on by itself whatever happens; the export is in this answer alone, so whoever needs it asks for it first.
--- -> {export =, operations = {id...}} | nil, err
+-- -> {export = text, operations = {id...}} | nil, err
 function M.delete(actor, key, with_machines)
   local user, err = users.find(key)
   if not user then return nil, err end

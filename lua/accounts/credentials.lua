@@ -78,28 +78,49 @@ end
 
 local function begins(text, prefix) return text:sub(1, #prefix) == prefix end
 
--- Looks anew at credentials whose `who` begins so ("USER/", "USER/session:ID").
-function M.forget(prefix)
+-- Looks anew at the credentials of which is(who) says so.
+local function forget(is)
   for text, g in pairs(good) do
-    if begins(g.actor.credential.who, prefix) then
+    if is(g.actor.credential.who) then
       good[text] = nil
       n_good = n_good - 1
     end
   end
 end
 
+-- They are good no more, for requests under way neither.
+local function mark(is)
+  forget(is)
+  for credential in pairs(given) do
+    if is(credential.who) then credential.revoked = true end
+  end
+end
+
+-- Looks anew at credentials whose `who` begins so ("USER/", "USER/session:ID").
+function M.forget(prefix)
+  forget(function(who) return begins(who, prefix) end)
+end
+
 -- They are good no more: forgotten, and what they hold open is closed.
 function M.revoke(prefix, reason)
-  M.forget(prefix)
-  for credential in pairs(given) do
-    if begins(credential.who, prefix) then credential.revoked = true end
-  end
+  mark(function(who) return begins(who, prefix) end)
   host_http.close_streams_of(prefix, 1008, reason)
   M.on_revoked()
 end
 
 -- Called after a revocation: whoever holds something open for a credential looks at credential.revoked.
 function M.on_revoked() end
+
+local over_reasons = { session = "the session has expired", token = "the token has expired" }
+
+-- Time ends them as a revocation does. However many they are, what is remembered is walked once.
+function expiring.on_over(list)
+  local over = {}
+  for _, o in ipairs(list) do over[("%s/%s:%s"):format(o.user, o.kind, o.id)] = over_reasons[o.kind] end
+  mark(function(who) return over[who] ~= nil end)
+  for who, reason in pairs(over) do host_http.close_streams_of(who, 1008, reason) end
+  M.on_revoked()
+end
 
 -- ---- one credential
 
@@ -310,17 +331,22 @@ function M.end_sessions(user, by, except)
   return n
 end
 
+-- In an update; M.session_ended follows it. -> whether there was one
+function M.drop_session(tx, user, id, by)
+  local session = tx:get("session", id)
+  if not session or session.user ~= user then return false end
+  expiring.drop(tx, "session", id)
+  tx:log("user", user, "session_ended", { session = id }, by)
+  return true
+end
+
+function M.session_ended(user, id) M.revoke(("%s/session:%s"):format(user, id), "signed out") end
+
 -- -> true, or false when there is none | nil, err
 function M.end_session(user, id, by)
-  local ended, err = store.update(function(tx)
-    local session = tx:get("session", id)
-    if not session or session.user ~= user then return false end
-    expiring.drop(tx, "session", id)
-    tx:log("user", user, "session_ended", { session = id }, by)
-    return true
-  end)
+  local ended, err = store.update(function(tx) return M.drop_session(tx, user, id, by) end)
   if ended == nil then return nil, err end
-  if ended then M.revoke(("%s/session:%s"):format(user, id), "signed out") end
+  if ended then M.session_ended(user, id) end
   return ended
 end
 

@@ -14,13 +14,25 @@ local errors = require "errors"
 local expiring = require "accounts.expiring"
 local json = require "json"
 local log = require "log"
+local policy = require "policy"
 local store = require "store"
 local time = require "time"
 local users = require "accounts.users"
 
 local M = {}
 
-M.signup = "open" -- or "closed": only those who have an account are sent links
+local MAX_SESSIONS = 50 -- of an account; with one more the oldest ends
+
+M.signup = "open" -- the setting SIGNUP, which policies/access.lua is told
+
+-- Whether this address may make an account.
+function M.open_to(address)
+  if address == users.admin_email then return true end
+  local counter = store.get("counter", "user")
+  return policy.ask("access.signup", {
+    email = address, domain = address:match("@(.*)$") or "", setting = M.signup, accounts = counter and counter.last or 0,
+  }) == "allow"
+end
 
 -- A link's token for an address (as users.address gives it). -> token | nil, err
 function M.link(address)
@@ -36,12 +48,13 @@ function M.link(address)
   return credentials.sign({ user_id = user or "", email = address, purpose = "magic_link", jti = jti }, now, ends)
 end
 
--- Whether a link would be sent to this address.
+-- Whether a link is sent to this address. To every one that may sign up: that it is suspended is told to whoever brings the
+-- link back, and to nobody else.
 function M.invited(address)
+  if M.open_to(address) then return true end
   local id = users.resolve(address)
   local user = id and users.get(id)
-  if user then return user.status == "active" end
-  return M.signup == "open" or address == users.admin_email
+  return user ~= nil and user.status == "active"
 end
 
 -- The address that a link is for, when it is still good; it stays so. -> address | nil, err
@@ -54,10 +67,21 @@ function M.peek(token)
   return email, jti
 end
 
--- In an update: a new session of an account.
+-- In an update: the oldest sessions end, so that there is room for one. -> ids of those
+local function make_room(tx, user, by)
+  local held, ended = expiring.held(tx, "session", user), {}
+  for i = 1, #held - MAX_SESSIONS + 1 do
+    credentials.drop_session(tx, user, held[i], by)
+    ended[i] = held[i]
+  end
+  return ended
+end
+
+-- In an update: a new session of an account. -> session, user, ids of sessions that ended for it | nil, err
 local function begin(tx, user, about, by)
   if user.status ~= "active" then return errors.fail("denied", "this account is suspended") end
   local now = tx:now()
+  local ended = make_room(tx, user.id, by)
   local session = {
     id = crypto.token(16), user = user.id, created_at = time.rfc3339(now),
     expires_at = time.rfc3339(now + credentials.session_hours * 3600000),
@@ -69,7 +93,7 @@ local function begin(tx, user, about, by)
   signed.last_sign_in_at = session.created_at
   if users.admin_email and user.email == users.admin_email then signed.role = "admin" end
   users.save(tx, user, signed, "signed_in", by, { session = session.id })
-  return session, signed
+  return session, signed, ended
 end
 
 local function answer(session, user)
@@ -80,15 +104,16 @@ end
 
 -- Runs fn(tx) -> user | nil, err and begins a session of that user in the same commit. -> {token, expires_at, user} | nil, err
 local function sign_in(fn, about)
-  local session, user
+  local session, user, ended
   local ok, err = store.update(function(tx)
     local found, why = fn(tx)
     if not found then return nil, why end
-    session, user = begin(tx, found, about, found.id)
+    session, user, ended = begin(tx, found, about, found.id)
     if not session then return nil, user end
     return true
   end)
   if not ok then return nil, err end
+  for _, id in ipairs(ended) do credentials.session_ended(user.id, id) end
   ok, err = users.on_sign_in(user)
   if not ok then
     log.warn("sessions", "what comes with a sign-in was not done; the next one does it", { error = tostring(err) })
@@ -104,7 +129,7 @@ function M.redeem(token, about)
     local link = expiring.drop(tx, "magic_link", jti)
     if not link then return errors.fail("unauthorized", "invalid or expired token") end
     if not link.user then -- nobody had the address then
-      local welcome = M.signup == "open" or address == users.admin_email or tx:lookup("user_email", address)
+      local welcome = M.open_to(address) or tx:lookup("user_email", address)
       if welcome then return users.find_or_create(tx, address) end
       return errors.fail("unauthorized", "invalid or expired token")
     end

@@ -44,16 +44,14 @@ function M.create(actor, spec, machine)
       return errors.fail("denied", ("scopes[%d]: only an admin's token may have 'operator'"):format(i - 1))
     end
   end
-  local have, err = store.scan("token_user", { prefix = actor.user .. "/", limit = MAX_TOKENS })
-  if not have then return nil, err end
-  if #have >= MAX_TOKENS then
-    return errors.fail("quota", ("%d tokens are all that you may have; revoke one first"):format(MAX_TOKENS))
-  end
   local id, secret = crypto.token(8), crypto.token(32)
   local text
   local ok, terr = store.update(function(tx)
     local stands, why = credentials.check_in(tx, actor)
     if not stands then return nil, why end
+    if #expiring.held(tx, "token", actor.user) >= MAX_TOKENS then
+      return errors.fail("quota", ("%d tokens are all that you may have; revoke one first"):format(MAX_TOKENS))
+    end
     local now = tx:now()
     local token = {
       id = id, user = actor.user, name = spec.name, hash = crypto.hex(crypto.sha256(secret)), scopes = json.array(spec.scopes),

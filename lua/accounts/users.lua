@@ -27,7 +27,7 @@ function M.on_sign_in(user) return user ~= nil end
 local MAX_KEYS = 32
 
 -- How the log calls who asks.
-function M.by(actor) return actor.user or "operator" end
+function M.by(actor) return actor.by or actor.user or "operator" end
 
 local function number_key(n) return ("%016d"):format(n) end
 

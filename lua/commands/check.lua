@@ -56,7 +56,7 @@ function M.run(argv)
   end
   local settings, words, told = config.load(rest, "serve")
   if not settings then return refuse(words) end
-  if #words > 0 then command.usage("check takes no arguments: %s", words[1]) end
+  if #words > 0 then command.usage("check takes no arguments, only settings, written --name=value") end
   local ok, err = require("setup").use(settings)
   if not ok then return refuse { err.message } end
   for _, w in ipairs(told.warnings) do io.stderr:write("cchost: warning: ", w, "\n") end

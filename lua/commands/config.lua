@@ -18,7 +18,7 @@ comes from. Faults go to stderr, all of them, and the exit code is 1.
 
 local function flat(value)
   if value == nil then return "" end
-  if type(value) ~= "table" then return tostring(value) end
+  if type(value) ~= "table" then return (tostring(value):gsub("%c", "?")) end
   if value.unix then return "unix:" .. value.unix end
   if value.host then return (value.host:find(":", 1, true) and "[%s]:%d" or "%s:%d"):format(value.host, value.port) end
   if #value > 0 then return table.concat(value, ",") end
@@ -51,7 +51,7 @@ function M.run(argv)
     for _, fault in ipairs(words) do io.stderr:write("cchost: ", fault, "\n") end
     return 1
   end
-  if #words > 0 then command.usage("config takes no arguments: %s", words[1]) end
+  if #words > 0 then command.usage("config takes no arguments, only settings, written --name=value") end
   for _, d in ipairs(config.declared) do
     local value = settings[d.name]
     local text = d.secret and (value ~= nil and "(set)" or "") or flat(value)

@@ -5,19 +5,23 @@ local certificates = require "certificates"
 local closing = require "accounts.closing"
 local config = require "config"
 local expiring = require "accounts.expiring"
+local idle = require "idle"
+local jobs = require "schedule.jobs"
 local log = require "log"
+local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
+local reload = require "policy.reload"
 local runner = require "runner"
-local retention = require "retention"
 local revocations = require "accounts.revocations"
+local samples = require "policy.samples"
 local setup = require "setup"
-local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
 local users = require "accounts.users"
 local watch = require "machines.watch"
 
+local EXPIRE_SECONDS = 2 -- what is held open by a session or token is closed so soon after its end, or a little later
 local WATCH_SECONDS = 2 -- between two looks for what is past its deadline, or has lost its runner
 
 local M = {}
@@ -145,17 +149,19 @@ local function look_after(settings)
     watch.expire()
     runner.resume()
   end)
-  every(60, expiring.sweep)
+  every(EXPIRE_SECONDS, expiring.sweep)
   every(60, closing.resume)
   revocations.follow()
-  every(3600, runner.tidy)
-  every(3600, function() retention.tidy(steady.now()) end)
+  task.spawn(reload.follow)
+  idle.serve(settings)
+  own_jobs.serve()
+  every(600, samples.save)
 end
 
 function M.run(args)
   local settings, rest, told = config.load(args, "serve")
   if not settings then return complain(rest) end
-  if #rest > 0 then return complain { "serve takes no arguments, only settings: " .. rest[1] } end
+  if #rest > 0 then return complain { "serve takes no arguments, only settings, written --name=value" } end
   log.setup { level = settings.LOG_LEVEL, json = settings.ENVIRONMENT == "production" }
   for _, w in ipairs(told.warnings) do log.warn("config", w, {}) end
   local server, place = start(settings)
@@ -181,6 +187,9 @@ function M.run(args)
     log.warn("serve", "requests were cut", { error = tostring(err) })
     server:close()
   end
+  jobs.stop()
+  idle.finish()
+  samples.save()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

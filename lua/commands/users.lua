@@ -39,14 +39,14 @@ local actions = {
   resume = function(key) say(command.must(users.resume(operator, key))) end,
   admin = function(key) say(command.must(users.patch(operator, key, { role = "admin" }))) end,
   user = function(key) say(command.must(users.patch(operator, key, { role = "user" }))) end,
-  export = function(key) command.out("%s", json.encode(command.must(closing.export(command.must(users.find(key)))))) end,
+  export = function(key) command.out("%s", command.must(closing.export(command.must(users.find(key))))) end,
   add = function(email)
     local address = command.must(users.address(email))
     say(command.must(store.update(function(tx) return users.create(tx, { email = address }, "operator") end)))
   end,
   delete = function(key, options)
     local done = command.must(closing.delete(operator, key, options.machines))
-    command.out("%s", json.encode(done.export))
+    command.out("%s", done.export)
   end,
 }
 

@@ -1,9 +1,15 @@
--- What a setting may be: kinds[name](declaration, text) -> value | nil, what would be right.
+-- What a setting may be: kinds[name](declaration, text) -> value | nil, what would be right, which never quotes the text.
+--   kinds.of_many[name]: in cchost.lua it may be a list.
 
+local files = require "config.file"
+local fs = require "fs"
+local limiter = require "limiter"
 local mail = require "mail"
 local secrets = require "secrets"
 
-local M = {}
+local M = { of_many = { cidrs = true, files = true } }
+
+local MAX_NETWORKS = 64 -- as the server has room for
 
 function M.string(d, text)
   if d.least and #text < d.least then return nil, ("at least %d characters expected"):format(d.least) end
@@ -48,49 +54,50 @@ function M.address(_, text)
   return { host = host == "" and "0.0.0.0" or host, port = port }
 end
 
-local function is_cidr(text)
-  local v4, bits = text:match("^(%d+%.%d+%.%d+%.%d+)/?(%d*)$")
-  if v4 then
-    for n in v4:gmatch("%d+") do
-      if tonumber(n) > 255 then return false end
-    end
-    return bits == "" or tonumber(bits) <= 32
-  end
-  local v6
-  v6, bits = text:match("^(%x*:[%x:.]*)/?(%d*)$")
-  return v6 ~= nil and not v6:find(":::", 1, true) and (bits == "" or tonumber(bits) <= 128)
-end
-
 -- addresses and networks, with commas or spaces between them; "unix": the clients of a unix socket
 function M.cidrs(_, text)
   local out = {}
   for item in text:gmatch("[^,%s]+") do
-    if item ~= "unix" and not is_cidr(item) then return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected" end
+    if item ~= "unix" and not limiter.is_network(item) then
+      return nil, "addresses or networks like 10.0.0.0/8 or fd00::/8 expected (nothing set behind the prefix)"
+    end
     out[#out + 1] = item
   end
+  if #out > MAX_NETWORKS then return nil, ("at most %d addresses or networks expected"):format(MAX_NETWORKS) end
   return out
+end
+
+local ports = { http = 80, https = 443 }
+
+-- "host", "host:port", "[v6]", "[v6]:port" -> host, port or nil; nothing when it is none of them
+local function authority(text)
+  local host, rest = text:match("^(%[%x*:[%x:.]+%])(.*)$")
+  if not host then host, rest = text:match("^(%w[%w.-]*)(.*)$") end
+  if not host or rest == "" then return host end
+  local port = tonumber(rest:match("^:(%d+)$"))
+  if port and port >= 1 and port <= 65535 then return host, port end
 end
 
 -- "https://host[:port]" without a last slash; with d.path a path may follow
 function M.url(d, text)
   local scheme, rest = text:match("^(https?)://(.+)$")
-  local host, path = (rest or ""):match("^([^/?#]+)(.*)$")
-  local what = d.path and "a URL like https://host/path expected" or "a URL like https://host or https://host:8443 expected"
-  if not host or not (host:match("^[%w.-]+$") or host:match("^[%w.-]+:%d+$") or host:match("^%[[%x:.]+%]:?%d*$")) then
-    return nil, what
+  local name, path = (rest or ""):match("^([^/?#]+)(.*)$")
+  local host, port = authority(name or "")
+  path = (path or ""):gsub("/+$", "")
+  if not host or path ~= "" and not (d.path and path:match("^/[%w._~/-]*$")) then
+    return nil, d.path and "a URL like https://host/path expected" or "a URL like https://host or https://host:8443 expected"
   end
-  path = path:gsub("/+$", "")
-  if path ~= "" and not (d.path and path:match("^/[%w._~/-]*$")) then return nil, what end
-  host = host:lower():gsub(scheme == "https" and ":443$" or ":80$", "") -- as browsers write an origin
-  return scheme .. "://" .. host .. path
+  local suffix = port and port ~= ports[scheme] and ":" .. port or "" -- as browsers write an origin
+  return scheme .. "://" .. host:lower() .. suffix .. path
 end
 
+-- It is read more than once, so a pipe will not do.
 function M.file(_, text)
-  local f, why = io.open(text, "rb")
+  local st = fs.stat(text, true)
+  local f, why
+  if st and st.type == "file" then f, why = io.open(text, "rb") else why = st and "it is no file" or "there is none" end
   if not f then return nil, "a file that can be read expected (" .. tostring(why):gsub("^.*: ", "") .. ")" end
-  local ok = f:read(0) ~= nil or f:seek("end") == 0
   f:close()
-  if not ok then return nil, "a file that can be read expected" end
   return text
 end
 
@@ -126,10 +133,9 @@ end
 function M.table(d, text)
   local t = text
   if type(t) ~= "table" then
-    local chunk = load("return " .. text, "=setting", "t", {})
-    local ok
-    ok, t = pcall(chunk or error)
-    if not ok or type(t) ~= "table" then return nil, "a Lua table like {create = {latency_ms = 50}} expected" end
+    local faults
+    t, faults = files.evaluate("return " .. text)
+    if #faults > 0 then return nil, "a Lua table like {create = {latency_ms = 50}} expected" end
   end
   for name, value in pairs(d.numbers and t or {}) do
     if type(name) ~= "string" or type(value) ~= "number" or value < 1 then

@@ -1,6 +1,9 @@
--- What settings must be together. Each rule gets the settings and says what is wrong, or nothing; `names` are those that it is
--- about. Asked by `serve` and `check`: other commands need only what they use.
+-- What settings must be together. Each rule gets the settings that it names, and ENVIRONMENT, and says what is wrong with the
+-- first of them (or with another: sentence, name), or nothing, and third what is only doubtful: a list of sentences. It is not
+-- asked when one of them is at fault in itself, unless `of_any`: then that one is absent. Asked by `serve`, `check` and
+-- `config`: other commands need only what they use.
 
+local certificates = require "certificates"
 local keys = require "secrets"
 local mail = require "mail"
 
@@ -26,8 +29,8 @@ local function needs(name, why)
   end }
 end
 
-local secrets = { "API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "MASTER_KEY", "MASTER_KEY_PREVIOUS", "SMTP_PASSWORD",
-  "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "HCLOUD_TOKEN", "NETBIRD_API_TOKEN" }
+local secrets = { "API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "MASTER_KEY", "MASTER_KEY_FILE", "MASTER_KEY_PREVIOUS",
+  "SMTP_PASSWORD", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "HCLOUD_TOKEN", "NETBIRD_API_TOKEN" }
 
 -- What earlier systems and examples have had; no secret if everybody knows it.
 local known = { ["dev-api-key"] = true, ["dev-jwt-secret-change-in-production"] = true, changeme = true, secret = true }
@@ -40,13 +43,25 @@ local function is_poor(text)
   if text:lower():find("change.?me") then return "it says itself that it is to be changed" end
 end
 
+-- The word in MASTER_KEY_FILE, or nil.
+local function master_key_of(s)
+  local f = s.MASTER_KEY_FILE and io.open(s.MASTER_KEY_FILE)
+  local text = f and (f:read(4096) or ""):match("^%s*(%S*)%s*$")
+  if f then f:close() end
+  return text
+end
+
+-- One key may be written in two ways.
 local function used_twice(s)
-  for i, a in ipairs(secrets) do
-    for j = i + 1, #secrets do
-      if s[a] and s[a] == s[secrets[j]] then
-        return ("it is the same as %s; every secret must be one of its own"):format(secrets[j]), a
-      end
+  local first = {}
+  for _, name in ipairs(secrets) do
+    local text = name == "MASTER_KEY_FILE" and master_key_of(s) or name ~= "MASTER_KEY_FILE" and s[name]
+    local bytes = text and (keys.parse_key(text) or text)
+    local other = bytes and first[bytes]
+    if other and not (other == "MASTER_KEY" and name == "MASTER_KEY_FILE") then -- to have both is a fault of its own
+      return ("it is the same as %s; every secret must be one of its own"):format(name), other
     end
+    if bytes and not other then first[bytes] = name end
   end
 end
 
@@ -61,9 +76,7 @@ M.list = {
   needs("API_KEY"), needs("JWT_SECRET"), needs("BASE_URL"), needs("SMTP_HOST", "who signs in is sent a link by mail"),
   poor_secret "API_KEY", poor_secret "JWT_SECRET", poor_secret "MASTER_KEY", poor_secret "JWT_SECRET_PREVIOUS",
   { names = { "MASTER_KEY_FILE" }, check = function(s)
-    local f = s.MASTER_KEY_FILE and io.open(s.MASTER_KEY_FILE)
-    local text = f and (f:read(4096) or ""):match("^%s*(%S*)%s*$")
-    if f then f:close() end
+    local text = master_key_of(s)
     if not text then return end
     if not keys.parse_key(text) then return "64 hexadecimal digits, or base64 of 32 bytes, expected in the file" end
     local why = production(s) and is_poor(text)
@@ -74,7 +87,7 @@ M.list = {
       if range:match("/0$") then return "the networks of your proxies expected, not everybody's (" .. range .. ")" end
     end
   end },
-  { names = { "MASTER_KEY" }, check = function(s)
+  { names = { "MASTER_KEY", "MASTER_KEY_FILE" }, check = function(s)
     if production(s) and not s.MASTER_KEY and not s.MASTER_KEY_FILE then
       return "production needs one that you set (or MASTER_KEY_FILE): 64 hexadecimal digits, or base64 of 32 bytes"
     end
@@ -85,31 +98,39 @@ M.list = {
   { names = { "API_KEY" }, check = function(s)
     if production(s) and s.API_KEY and #s.API_KEY < 24 then return "production needs at least 24 characters" end
   end },
-  { names = secrets, check = used_twice },
-  { names = { "BASE_URL" }, check = function(s)
+  { names = secrets, of_any = true, check = used_twice },
+  { names = { "BASE_URL", "LISTEN_ADDR" }, check = function(s)
     if production(s) and s.BASE_URL and not is_https(s.BASE_URL) and not is_loopback(s.LISTEN_ADDR) then
       return "production needs https where others than this host listen: sessions would cross the network in the open"
     end
   end },
-  { names = { "TLS_CERT" }, check = function(s)
+  { names = { "TLS_CERT", "TLS_KEY", "BASE_URL", "TRUSTED_PROXIES" }, check = function(s)
     if production(s) and is_https(s.BASE_URL) and not s.TLS_CERT and #s.TRUSTED_PROXIES == 0 then
       return "missing behind an https BASE_URL: set TLS_CERT and TLS_KEY, or TRUSTED_PROXIES where a proxy ends TLS"
     end
   end },
-  { names = { "TLS_CERT" }, check = function(s)
+  { names = { "TLS_CERT", "TLS_KEY" }, check = function(s)
     if #(s.TLS_CERT or {}) ~= #(s.TLS_KEY or {}) then
       return ("%d certificates and %d keys (TLS_KEY); as many expected"):format(#(s.TLS_CERT or {}), #(s.TLS_KEY or {}))
     end
   end },
-  { names = { "TLS_CERT" }, check = function(s)
+  { names = { "TLS_CERT", "TLS_KEY", "BASE_URL" }, check = function(s)
+    local n = #(s.TLS_CERT or {})
+    if n > 64 then return "at most 64 certificates expected" end
+    if n == 0 or n ~= #(s.TLS_KEY or {}) then return end
+    local doubts, err = certificates.check(s)
+    if not doubts then return err.message end
+    return nil, nil, doubts
+  end },
+  { names = { "TLS_CERT", "LISTEN_ADDR" }, check = function(s)
     if s.TLS_CERT and s.LISTEN_ADDR.unix then return "TLS needs a TCP address in LISTEN_ADDR" end
   end },
-  { names = { "STRIPE_WEBHOOK_SECRET" }, check = function(s)
+  { names = { "STRIPE_WEBHOOK_SECRET", "STRIPE_SECRET_KEY" }, check = function(s)
     if production(s) and s.STRIPE_SECRET_KEY and not s.STRIPE_WEBHOOK_SECRET then
       return "missing, and billing is on (STRIPE_SECRET_KEY): anybody could say that he has paid"
     end
   end },
-  { names = { "DEV_LOGIN" }, check = function(s)
+  { names = { "DEV_LOGIN", "BASE_URL", "LISTEN_ADDR" }, check = function(s)
     if s.DEV_LOGIN ~= "on" then return end
     if production(s) then return "production has no sign-in without proof; 'off' expected" end
     if is_public(s.BASE_URL) then return "others reach this server at BASE_URL; 'off' expected" end
@@ -122,18 +143,32 @@ M.list = {
       return "production needs a provider that makes machines; mock only plays them"
     end
   end },
-  { names = { "SMTP_TLS" }, check = function(s)
-    local host = s.SMTP_HOST or ""
-    local near = host == "localhost" or host == "::1" or host:match("^127%.")
-    if s.SMTP_TLS == "none" and s.SMTP_USERNAME and not near then
-      return "without TLS the password would cross the network in the open; starttls or tls expected"
+  { names = { "STATUS_SECONDS" }, check = function(s)
+    local passing = {}
+    for _, status in ipairs(require("statuses").list()) do -- here, as it checks its tables when it is loaded
+      if not status.settled then passing[#passing + 1] = status.name end
+    end
+    local names = " " .. table.concat(passing, " ") .. " "
+    for name in pairs(s.STATUS_SECONDS or {}) do
+      if not names:find(" " .. name .. " ", 1, true) then
+        return ("statuses that pass expected: %s"):format(table.concat(passing, ", "))
+      end
     end
   end },
-  { names = { "SMTP_PASSWORD" }, check = function(s)
+  { names = { "SMTP_TLS", "SMTP_HOST", "SMTP_USERNAME" }, check = function(s)
+    local host = s.SMTP_HOST or ""
+    local near = host == "localhost" or host == "::1" or host:match("^127%.")
+    if s.SMTP_TLS ~= "none" or not s.SMTP_HOST or near then return end
+    if s.SMTP_USERNAME then
+      return "without TLS the password would cross the network in the open; starttls or tls expected"
+    end
+    return nil, nil, { "without TLS the links that sign people in cross the network in the open" }
+  end },
+  { names = { "SMTP_PASSWORD", "SMTP_USERNAME" }, check = function(s)
     if s.SMTP_USERNAME and not s.SMTP_PASSWORD then return "missing, and SMTP_USERNAME is set" end
     if s.SMTP_PASSWORD and not s.SMTP_USERNAME then return "it is set, and SMTP_USERNAME is not" end
   end },
-  { names = { "SMTP_FROM" }, check = function(s)
+  { names = { "SMTP_FROM", "SMTP_HOST", "BASE_URL" }, check = function(s)
     if s.SMTP_HOST and not s.SMTP_FROM and not s.BASE_URL then
       return "missing, and there is no BASE_URL to take the host from"
     end
@@ -143,8 +178,9 @@ M.list = {
 -- Settings that depend on others, once all are sound.
 function M.derive(s)
   if s.DEV_LOGIN == nil then
-    local on = s.ENVIRONMENT == "development" and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST and not is_public(s.BASE_URL)
-      and #s.TRUSTED_PROXIES == 0
+    -- a unix socket is mostly a proxy's way to us
+    local on = s.ENVIRONMENT == "development" and not s.LISTEN_ADDR.unix and is_loopback(s.LISTEN_ADDR) and not s.SMTP_HOST
+      and not is_public(s.BASE_URL) and #s.TRUSTED_PROXIES == 0
     s.DEV_LOGIN = on and "on" or "off"
   end
   if not s.ADMIN_EMAIL and s.ENVIRONMENT == "development" then s.ADMIN_EMAIL = "admin@localhost" end

@@ -1,5 +1,6 @@
 -- Every setting that there is: its name (the environment's; --listen-addr and cchost.lua's LISTEN_ADDR are the same), its kind
 -- (config/kinds.lua), its default, and what it means. `unit`: of a plain number. `secret`: its value is shown nowhere.
+-- `holds_secret`: a file that has one in it; no fault quotes the value, for it may be what belongs into the file.
 -- `later`: declared and checked, and nothing reads it yet.
 
 local day = 86400
@@ -11,7 +12,7 @@ return {
   { "BASE_URL", "url", nil, doc = "where clients reach this server; the listener's own address when absent" },
   { "FRONTEND_URL", "url", nil, doc = "where the dashboard is when it is not here: the one page that CORS lets in" },
   { "DATA_DIR", "string", "./data", doc = "everything that must survive" },
-  { "POLICIES_DIR", "string", "./policies", later = true, doc = "the policies that operators edit" },
+  { "POLICIES_DIR", "string", "./policies", doc = "the policies that operators edit; the shipped ones for what is not there" },
   { "LOG_LEVEL", "enum", "info", one_of = { "debug", "info", "warn", "error" }, doc = "least level written" },
 
   -- who may come in
@@ -22,11 +23,11 @@ return {
     doc = "signs sessions; made once into DATA_DIR/jwt_secret when absent" },
   { "JWT_SECRET_PREVIOUS", "string", nil, secret = true, least = 32, doc = "one whose sessions are still good" },
   { "MASTER_KEY", "key", nil, secret = true, doc = "seals secrets at rest; made once into DATA_DIR/master_key when absent" },
-  { "MASTER_KEY_FILE", "file", nil, doc = "a file that holds it instead" },
+  { "MASTER_KEY_FILE", "file", nil, holds_secret = true, doc = "a file that holds it instead" },
   { "MASTER_KEY_PREVIOUS", "key", nil, secret = true, doc = "one that still opens what it sealed (cchost rekey)" },
   { "SIGNUP", "enum", "open", one_of = { "open", "closed" }, doc = "whether an unknown address makes an account" },
   { "DEV_LOGIN", "enum", nil, one_of = { "on", "off" },
-    doc = "whoever is on this host signs in as anybody; on in development, where nobody else reaches us and no mail is set up" },
+    doc = "whoever is on this host signs in as anybody; on in development, by TCP, where none else reach us and without mail" },
   { "SESSION_HOURS", "int", 24, min = 1, max = 8760, unit = "hours", doc = "how long a session lasts" },
   { "MAGIC_LINK_MINUTES", "int", 15, min = 1, max = 1440, unit = "minutes", doc = "how long a link to sign in is good" },
   { "RATE_LIMIT_API", "int", 60, min = 0, max = 1000000, unit = "a minute", doc = "requests per caller; 0: no limit" },
@@ -35,7 +36,7 @@ return {
 
   -- TLS
   { "TLS_CERT", "files", nil, doc = "PEM files with a certificate and its chain each; the first is the default" },
-  { "TLS_KEY", "files", nil, doc = "PEM files with their keys, in the same order" },
+  { "TLS_KEY", "files", nil, holds_secret = true, doc = "PEM files with their keys, in the same order" },
 
   -- mail
   { "SMTP_HOST", "string", nil, doc = "the mail server" },
@@ -71,10 +72,10 @@ return {
   { "STATUS_SECONDS", "table", nil, numbers = true,
     doc = "how long a status may last, as a table: {STARTING=900, STOPPING=600, DELETING=1800}" },
   { "QUOTA_INSTANCES", "int", 10, min = 0, max = 1000000, doc = "machines that a user may have; 0: any number" },
-  { "ACTIVITY_CHECK_INTERVAL", "duration", "5m", min = 1, max = day, unit = "seconds", later = true,
+  { "ACTIVITY_CHECK_INTERVAL", "duration", "5m", min = 1, max = day, unit = "seconds",
     doc = "between two looks for idle machines" },
-  { "IDLE_THRESHOLD", "duration", "2h", min = 60, max = 365 * day, unit = "seconds", later = true,
-    doc = "after which an unused machine is stopped" },
+  { "IDLE_THRESHOLD", "duration", "2h", min = 60, max = 365 * day, unit = "seconds",
+    doc = "after which an unused machine is stopped, where its plan does not say" },
   { "MOCK", "table", nil, doc = "the mock provider's faults and latencies, as a table" },
 
   -- what is kept

@@ -35,6 +35,9 @@ function M.doubt(rec, err)
   if err.code == "state" or err.code == "not_found" or err.code == "unavailable" then reconcile.look(rec) end
 end
 
+-- Called when a command was run on a machine for its user: that is use (idle.lua).
+function M.on_use(id) end -- luacheck: ignore 212
+
 local executing = {} -- [provider name] = commands that run now
 
 -- Runs a command on a machine. At most half of a provider's threads do this, or long commands would keep stop and
@@ -47,8 +50,10 @@ function M.exec(actor, key, cmd, seconds)
     return errors.fail("unavailable", "too many commands run already; try again", { retryable = true, retry_after = 1 })
   end
   executing[name] = (executing[name] or 0) + 1
+  M.on_use(rec.id)
   local result, err = p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60 })
   executing[name] = executing[name] - 1
+  M.on_use(rec.id)
   if not result then
     -- "not_found" may be the program's, not the machine's: the check tells
     M.doubt(rec, err)

@@ -3,12 +3,16 @@
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
 
+local host_http = require "http"
 local json = require "json"
+local policy = require "policy"
 local providers = require "providers"
+local provisioning = require "policy.provisioning"
 local record = require "machines.record"
 local statuses = require "statuses"
 local time = require "time"
 local types = require "types"
+local volumes = require "machines.volumes"
 local workflow = require "workflow"
 
 workflow.subject("instance", record)
@@ -22,7 +26,7 @@ local function spec_of(rec)
   return {
     id = rec.id, short = rec.short, name = rec.name, image = rec.image, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
-    network = rec.network, volumes = rec.volumes, labels = rec.labels,
+    network = rec.network, volumes = volumes.mounts(rec), labels = rec.labels,
   }
 end
 
@@ -30,7 +34,17 @@ end
 local function with(x, fn)
   local p, err = providers.get(x.rec.provider)
   if not p then return nil, err end
-  return fn(p, at_provider(x.rec), { deadline = x.seconds })
+  local value
+  value, err = fn(p, at_provider(x.rec), { deadline = x.seconds })
+  if value == nil and err then return nil, volumes.plain(x.rec.owner, err) end
+  return value, err
+end
+
+-- A volume that is not there is made. -> true | nil, err
+local function make_volume(p, x, v, options)
+  local made, err = p:volume_create({ id = volumes.there(x.rec.owner, v.id), size_gib = x.rec.resources.disk_gib }, options)
+  if not made and err.code ~= "exists" then return nil, err end
+  return true
 end
 
 -- ---- effects
@@ -38,8 +52,8 @@ end
 local function make_volumes(x)
   return with(x, function(p, _, options)
     for _, v in ipairs(x.rec.volumes) do
-      local made, err = p:volume_create({ id = v.id, size_gib = x.rec.resources.disk_gib }, options)
-      if not made and err.code ~= "exists" then return nil, err end
+      local ok, err = make_volume(p, x, v, options)
+      if not ok then return nil, err end
     end
     return true
   end)
@@ -76,9 +90,10 @@ end
 
 local function entering(status) return function(rec) record.enter(rec, status) end end
 
--- What the provider told of a machine that runs.
+-- What the provider told of a machine that runs; a result of a policy's own step says nothing of it.
 local function note_info(rec, info)
-  rec.provider_id = info.provider_id or rec.provider_id
+  if not info.provider_id then return end
+  rec.provider_id = info.provider_id
   rec.unenforced = info.unenforced
 end
 
@@ -120,14 +135,38 @@ end
 
 -- ---- to run and to stop
 
-workflow.define("create", {
-  subject = "instance", cancel = true,
-  steps = {
+local creating = {
+  kind = "create", subject = "instance", cancel = true,
+  steps = { -- of operations that began before policies/provision.lua had them
     { name = "volumes", when = function(rec) return #rec.volumes > 0 end, run = make_volumes },
     { name = "create", run = brief(create), done = note_info, undo = destroy },
   },
   finish = is_running, fail = failed_to_start,
-})
+}
+workflow.define("create", creating)
+
+-- A command on the machine that is being made, as its policy asks for it.
+local function exec(x, cmd, seconds)
+  return with(x, function(p, name, options)
+    return p:exec(name, { cmd = cmd, timeout = math.min(seconds or 60, 3600), deadline = options.deadline })
+  end)
+end
+
+-- What policies/provision.lua may ask for.
+local effects = {
+  ["machine.make_volumes"] = make_volumes, ["machine.create"] = brief(create), ["machine.destroy"] = destroy,
+  ["machine.start"] = brief(start), ["machine.stop"] = stop, ["machine.exec"] = exec,
+  ["http.request"] = function(x, spec)
+    spec.timeout = math.min(spec.timeout or 30, x.seconds)
+    return host_http.request(spec)
+  end,
+}
+
+workflow.stamp.create = provisioning.stamp
+function workflow.resolve.create(op)
+  local gen = policy.of(op.generation)
+  return gen and provisioning.definition(gen, creating, effects, note_info)
+end
 
 -- What a start has to take back: nothing where the machine ran before it was asked for.
 local function stop_again(x)
@@ -236,15 +275,15 @@ end
 local function attach_volume(x)
   local v = x.op.input.volume
   return with(x, function(p, name, options)
-    local made, err = p:volume_create({ id = v.id, size_gib = x.rec.resources.disk_gib }, options)
-    if not made and err.code ~= "exists" then return nil, err end
-    return p:attach(name, v, options)
+    local ok, err = make_volume(p, x, v, options)
+    if not ok then return nil, err end
+    return p:attach(name, { id = volumes.there(x.rec.owner, v.id), path = v.path }, options)
   end)
 end
 
 local function detach_volume(x)
   return with(x, function(p, name, options)
-    local ok, err = p:detach(name, x.op.input.volume.id, options)
+    local ok, err = p:detach(name, volumes.there(x.rec.owner, x.op.input.volume.id), options)
     if not ok and err.code ~= "not_found" then return nil, err end
     return true
   end)

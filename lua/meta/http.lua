@@ -35,6 +35,12 @@ local http = {}
 ---@return http.server|nil, table|nil err   codes: invalid, exists, denied, io, ...
 function http.serve(o) end
 
+---Whether a server could take these certificates; doubts are sentences, one of them that none bears the name. [yields]
+---@param certificates http.certificate[]
+---@param name? string             a DNS name
+---@return string[]|nil doubts, table|nil err
+function http.tls_check(certificates, name) end
+
 ---@class http.server
 local server = {}
 ---@return string host, integer port

@@ -12,20 +12,24 @@
 --   gen.changes      what the recorded inputs' verdicts would have become: {{name =, input =, now =, was =, is =}, ...}
 --   gen:ask(name, input [, now]) -> true, results... | false, why     name as in "idle.decide"
 --   gen:trace(name, input, now)  -> true, trace, results... | false, why, trace
---   gen:data(kind)   the table of a file that is data (plans)
+--   gen:data(kind)   the table of a file that is data (plans), or whose functions wait (routes): without its functions
+--   fence = gen:borrow(), gen:give_back(fence)    one for code that waits (policy/waiting.lua): nobody else's meanwhile
+--   generation.revive(sources) -> gen | nil, faults    a set that was in force once: filled, and not tried again. Waits for nothing
 --   gen:close()
 
 local allowed = require "policy.allowed"
 local crypto = require "crypto"
 local fence = require "fence"
 local kinds = require "policy.kinds"
-local lint = require "policy.lint"
 local random = require "policy.random"
 local task = require "task"
 
 local M = {}
 local Generation = {}
 Generation.__index = Generation
+
+-- What else a set must stand: fn(gen) -> why not, the kind's name | nil. [yields] Filled by those who use a kind.
+M.checks = {}
 
 local LIMITS = {} -- of a fence: those of fence.h
 local TRIES = 200 -- inputs by chance for each function, before a set is taken
@@ -132,6 +136,7 @@ local function unknown_files(sources)
 end
 
 local function lint_all(gen)
+  local lint = require "policy.lint" -- here, for most programs build none
   local faults = unknown_files(gen.sources)
   for _, name in ipairs(order(gen.sources)) do
     local kind = kinds.of_file(name)
@@ -167,13 +172,14 @@ end
 -- The functions and the data of each kind, as the fence has them. -> faults
 local function collect(gen)
   local faults = {}
+  gen.spare = gen.spare or {}
   gen.fn, gen.tables = {}, {}
   for _, name in ipairs(kinds.list) do
     local kind = kinds[name]
     local path = path_of(kind.file)
     if kind.data then
       local value, err = gen.fence:value(path, "")
-      local why = not value and err.message or kind.data(value)
+      local why = not value and err.message or kind.data(value, function(field) return gen.fence:find(path, field) ~= nil end)
       if why then faults[#faults + 1] = { file = kind.file, line = 1, text = why } end
       gen.tables[name] = value
     end
@@ -271,6 +277,15 @@ local function differs(was, is)
   return was ~= is
 end
 
+local function check_uses(gen)
+  local faults = {}
+  for _, check in ipairs(M.checks) do
+    local why, kind = check(gen)
+    if why then faults[#faults + 1] = { file = kinds[kind].file, line = 1, text = why } end
+  end
+  return faults
+end
+
 local function try(gen, samples)
   local faults = {}
   local by_chance = random.new(1)
@@ -304,7 +319,7 @@ function M.build(sources, samples)
   if #faults > 0 then return nil, faults end
   gen.fence, faults = fill(sources)
   if not gen.fence then return nil, faults end
-  for _, step in ipairs { collect, run_tests, try } do
+  for _, step in ipairs { collect, check_uses, run_tests, try } do
     faults = step(gen, samples)
     if #faults > 0 then
       gen:close()
@@ -358,9 +373,35 @@ end
 
 function Generation:data(kind) return self.tables[kind] end
 
+local SPARE = 8 -- fences kept for the next that waits
+
+function Generation:borrow()
+  local n = #self.spare
+  local f = self.spare[n]
+  self.spare[n] = nil
+  return f or assert(fill(self.sources))
+end
+
+function Generation:give_back(f)
+  if f:spent() or #self.spare >= SPARE or not self.fence then return f:close() end
+  self.spare[#self.spare + 1] = f
+end
+
+function M.revive(sources)
+  local gen = setmetatable({ sources = sources, warnings = {}, changes = {} }, Generation)
+  local faults
+  gen.hash, gen.files = hash_of(sources)
+  gen.fence, faults = fill(sources)
+  if not gen.fence then return nil, faults end
+  faults = collect(gen)
+  if #faults > 0 then return nil, faults end
+  return gen
+end
+
 function Generation:close()
   if self.fence then self.fence:close() end
-  self.fence = nil
+  for _, f in ipairs(self.spare or {}) do f:close() end
+  self.fence, self.spare = nil, {}
 end
 
 return M

@@ -3,13 +3,15 @@
 -- Everything else reads this table: the loader (is a file whole, is a verdict one that there is?), explain and fuzz (what
 -- could an input have been?), the docs, the annotations for editors.
 --
--- A kind: {file =, doc =, host = names of the host functions that its code may call (only code that waits), functions =}
+-- A kind: {file =, doc =, host = names of the host functions that its code may call (only code that waits), functions =,
+--   data = fault(table without its functions, has(field) -> whether there is a function) -> why it cannot be, or nil}
 -- A function: {input = fields, now = whether its second argument is the time, verdicts = what its first result may be,
 --   fault(...) -> why its results cannot be, or nil (in place of verdicts), safe(input, why) -> what is done when it fails}
 -- A field: {type, doc =, optional = may be absent, ...}; explain changes a field by the points of its grid (policy/grid.lua):
 --   "time"    unix seconds                               "count"  a whole number from 0 to `max`
 --   "number"  from `min` to `max`, in steps of `step`    "flag"   true or false
 --   "enum"    one of `of`                                "text", "map"   no grid: explain leaves them as they are
+--   personal: not kept among the samples
 
 local M = {}
 
@@ -36,6 +38,17 @@ local function deny(_, why) return "deny", why end
 M.idle = {
   file = "idle.lua", doc = "when a machine that runs is idle, and is warned or stopped",
   functions = {
+    lease = {
+      fault = function(n, reason)
+        if type(n) ~= "number" or n < 0 or n > 30 * 86400 or n % 1 ~= 0 then return "seconds expected, whole, to 2592000 (0: refused)" end
+        if type(reason) ~= "string" then return "a reason expected as the second result" end
+      end,
+      safe = function(r, why) return math.min(r.ttl, 3600), why end,
+      input = with {
+        ttl = count("seconds asked for", 2592000), held = count("seconds that it has been held already", 1e9),
+        reason = text "what its holder says",
+      },
+    },
     decide = {
       now = true, verdicts = { "keep", "warn", "stop" }, safe = keep, recorded = true,
       input = with {
@@ -153,10 +166,18 @@ M.access = {
         plan = { "enum", of = { "free", "starter", "pro" }, open = true, optional = true, doc = "the user's plan" },
       },
     },
+    mails = {
+      fault = function(n, reason)
+        if type(n) ~= "number" or n < 0 or n > 10000 or n % 1 ~= 0 then return "mails an hour expected, a whole number to 10000" end
+        if type(reason) ~= "string" then return "a reason expected as the second result" end
+      end,
+      safe = function(_, why) return 20, why end,
+      input = { domain = text "what is behind the @ of the address" },
+    },
     signup = {
       verdicts = { "allow", "deny" }, safe = deny,
       input = {
-        email = text "the address", domain = text "what is behind its @",
+        email = { "text", personal = true, doc = "the address" }, domain = text "what is behind its @",
         setting = { "enum", of = { "open", "closed" }, doc = "the setting SIGNUP" },
         accounts = count("accounts that there are", 1e9),
       },
@@ -211,9 +232,94 @@ M.orphans = {
   },
 }
 
+-- ---- what waits: its functions run as tasks (policy/waiting.lua), with what `host` names
+
+local function list_fault(list, name, fault, has)
+  if type(list) ~= "table" then return name .. ": a list expected" end
+  local n = 0
+  for _ in pairs(list) do n = n + 1 end
+  if n ~= #list then return name .. ": a list without gaps expected" end
+  for i, item in ipairs(list) do
+    local why = type(item) ~= "table" and "a table expected" or fault(item, ("%s.%d."):format(name, i), has)
+    if why then return ("%s[%d]: %s"):format(name, i, why) end
+  end
+end
+
+local function step_fault(step, at, has)
+  if type(step.name) ~= "string" or not step.name:match("^[%l%d_]+$") then return "name: small letters, digits and _ expected" end
+  if not has(at .. "run") then return "run: a function expected" end
+  if step.needs ~= nil and step.needs ~= "volumes" then return "needs: \"volumes\" or nothing expected" end
+  if not has(at .. "undo") and type(step.no_undo) ~= "string" then
+    return "undo: a function expected, or no_undo = \"why nothing is to be undone\""
+  end
+end
+
+M.provision = {
+  file = "provision.lua", doc = "how a new machine comes to be, step by step, and how each step is undone",
+  host = { "machine.create", "machine.destroy", "machine.start", "machine.stop", "machine.make_volumes", "machine.exec",
+    "http.request", "log.info", "log.warn" },
+  data = function(P, has)
+    local seen = {}
+    return list_fault(P.steps, "steps", function(step, at)
+      local why = step_fault(step, at, has)
+      if not why and seen[step.name] then why = "a second step is called " .. step.name end
+      if not why then seen[step.name] = true end
+      return why
+    end, has)
+  end,
+  functions = {},
+}
+
+local methods = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true }
+
+local function route_fault(route, at, has)
+  if not methods[route.method] then return "method: GET, POST, PUT, PATCH or DELETE expected" end
+  if type(route.path) ~= "string" or not route.path:match("^/[%w/_.{}-]*$") or route.path:find("//", 1, true) then
+    return "path: a path like /reports/{id} expected"
+  end
+  local values = select(2, route.path:gsub("{%w+}", ""))
+  if values > 2 or select(2, route.path:gsub("[{}]", "")) ~= 2 * values then return "path: at most two {names}, each a whole segment" end
+  if route.open == nil and type(route.scope) ~= "string" then return "scope: a scope expected (cchost routes lists them), or open = true" end
+  if values > 0 and not route.open and route.object ~= "instance" and not route.admin then
+    return "object: \"instance\" expected, for {id} is one of the caller's; or admin = true, or open = true"
+  end
+  if route.body ~= nil and type(route.body) ~= "table" then return "body: a schema expected" end
+  if not has(at .. "handle") then return "handle: a function expected" end
+end
+
+M.routes = {
+  file = "routes.lua", doc = "routes of the operator's own, under the caller's rights",
+  host = { "instances.get", "instances.list", "instances.create", "instances.start", "instances.stop", "instances.delete",
+    "instances.patch", "instances.extend", "policy.generation", "log.info", "log.warn", "time.now" },
+  data = function(P, has) return list_fault(P.routes, "routes", route_fault, has) end,
+  functions = {},
+}
+
+local function job_fault(job, at, has)
+  if type(job.name) ~= "string" or not job.name:match("^[%w_.-]+$") then return "name: letters, digits, _ . and - expected" end
+  if (job.every == nil) == (job.at == nil) then return "every = \"30m\" or at = \"30 3 * * mon-fri\" expected, one of them" end
+  if not has(at .. "run") then return "run: a function expected" end
+end
+
+M.schedule = {
+  file = "schedule.lua", doc = "named jobs, each at its interval or its times in a time zone, once however many hosts there are",
+  host = { "housekeeping.forget", "housekeeping.processes", "instances.list", "instances.get", "instances.start",
+    "instances.stop", "instances.delete", "http.request", "log.info", "log.warn", "time.now" },
+  data = function(P, has)
+    local seen = {}
+    return list_fault(P.jobs, "jobs", function(job, at)
+      local why = job_fault(job, at, has)
+      if not why and seen[job.name] then why = "a second job is called " .. job.name end
+      seen[job.name or ""] = true
+      return why
+    end, has)
+  end,
+  functions = {},
+}
+
 -- ---- reading the table
 
-M.list = { "plans", "access", "expiry", "idle", "orphans", "placement" } -- in the order in which they are loaded
+M.list = { "plans", "access", "expiry", "idle", "orphans", "placement", "provision", "routes", "schedule" } -- in the order in which they are loaded
 
 local by_file = {}
 for _, name in ipairs(M.list) do

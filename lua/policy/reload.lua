@@ -10,7 +10,6 @@ local fs = require "fs"
 local generation = require "policy.generation"
 local log = require "log"
 local policy = require "policy"
-local sys = require "sys"
 local task = require "task"
 local time = require "time"
 local watch = require "watch"
@@ -64,7 +63,7 @@ local function author(folder)
   return owner and "file of " .. owner or "file"
 end
 
--- Reads the folder and tries what is new. Also called by hand: SIGHUP.
+-- Reads the folder and tries what is new.
 function M.look()
   local folder = policy.folder
   local sources, err = policy.read(folder)
@@ -81,7 +80,6 @@ end
 function M.follow()
   local folder = policy.folder
   if not folder then return end
-  sys.signal("HUP", on_change)
   while true do
     keep_watch(folder)
     keep_watch(folder .. "/tests")

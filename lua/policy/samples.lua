@@ -5,6 +5,7 @@
 --   samples.load(), samples.save()                     [yields] the record policy_sample of each function
 
 local json = require "json"
+local kinds = require "policy.kinds"
 local store = require "store"
 
 local M = {}
@@ -30,6 +31,15 @@ local function copy(v)
   return out
 end
 
+-- Without what is personal.
+local function copy_input(name, input)
+  local fields, out = kinds.find(name).input, copy(input)
+  for field in pairs(input) do
+    if fields[field] and fields[field].personal then out[field] = "not kept" end
+  end
+  return out
+end
+
 function M.note(name, input, now, verdict, reason)
   local k = of(name)
   k.seen = k.seen + 1
@@ -37,7 +47,7 @@ function M.note(name, input, now, verdict, reason)
   local n = k.verdicts[key] or 0
   if n >= 4 and k.seen % EVERY ~= 0 then return end
   k.verdicts[key] = n + 1
-  k.list[k.at] = { input = copy(input), now = now, results = { copy(verdict), copy(reason) } }
+  k.list[k.at] = { input = copy_input(name, input), now = now, results = { copy(verdict), copy(reason) } }
   k.at = k.at % MOST + 1
   k.dirty = true
 end

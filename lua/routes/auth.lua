@@ -40,10 +40,16 @@ end
 
 local loopback = { localhost = true, ["::1"] = true, ["[::1]"] = true }
 
+local function came_by_proxy(http)
+  for _, name in ipairs { "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via" } do
+    if http:header(name) then return true end
+  end
+end
+
 -- Development's short cut is for this host's own clients: not through a proxy, nor for a page that has made its name
 -- lead here (DNS rebinding).
 local function may_sign_in_at_once(http)
-  if not M.dev_login or http:header("x-forwarded-for") or http:header("forwarded") then return false end
+  if not M.dev_login or came_by_proxy(http) then return false end
   local host = (http:header("host") or ""):lower():gsub(":%d+$", "")
   local remote = http:remote() or ""
   local near = remote == "unix" or loopback[remote] or remote:match("^127%.")
@@ -77,10 +83,10 @@ local function send_link(address)
   return mailer.send_link(address, url, credentials.link_minutes)
 end
 
--- Where everybody may sign up the answer waits for the mail server; where not, it must not tell who has an account, not
+-- Where an address may sign up the answer waits for the mail server; where not, it must not tell who has an account, not
 -- even by how long it takes.
 local function mail_link(address)
-  if sessions.signup == "open" and sessions.invited(address) then
+  if sessions.open_to(address) then
     local ok, err = send_link(address)
     if ok then return true end
     log.warn("auth", "a magic link could not be sent", { code = err.code, error = err.message })
@@ -104,7 +110,7 @@ app.post("/auth/login", { open = true, rate = "auth", body = { email = { "string
     if not address then return nil, err end
     if may_sign_in_at_once(req.http) then return sign_in_at_once(req.http, address) end
     if not mailer.configured() then return errors.fail("unavailable", "signing in by mail is not set up here (SMTP_HOST)") end
-    local too_many = limits.also("mail:" .. address, "auth")
+    local too_many = limits.mail(address)
     if too_many then return nil, too_many end
     local ok
     ok, err = mail_link(address)

@@ -8,6 +8,7 @@ local fields = require "machines.fields"
 local host_http = require "http"
 local instances = require "instances"
 local json = require "json"
+local leases = require "machines.leases"
 local task = require "task"
 local types = require "types"
 
@@ -152,6 +153,21 @@ app.get("/instances/{id}/stats", read, function(req)
   local activity, err = access.activity(req.actor, req.id)
   if not activity then return nil, err end
   return 200, activity
+end)
+
+-- "Busy until T because R": not stopped for idleness meanwhile.
+app.post("/instances/{id}/lease", write(leases.fields), function(req)
+  local lease, err = leases.take(req.actor, req.id, req.body)
+  if not lease then return nil, err end
+  return 201, lease
+end)
+
+app.get("/instances/{id}/leases", read, function(req) return 200, leases.of(req.id) end)
+
+app.delete("/instances/{id}/leases/{lease}", write(), function(req)
+  local ok, err = leases.release(req.actor, req.id, req.second)
+  if not ok then return nil, err end
+  return 200, { message = "released" }
 end)
 
 -- For browsers, which can give a WebSocket no header: good once, for a minute, as ?token= at what is beneath this machine.

@@ -83,5 +83,6 @@ app.delete("/users/{id}", { scope = "operator", admin = true, object = "user" },
   end
   local done, err = closing.delete(req.actor, req.id, machines == "delete")
   if not done then return nil, err end
-  return 200, done, { ["Cache-Control"] = "no-store" }
+  local text = ('{"export":%s,"operations":%s}'):format(done.export, json.encode(done.operations))
+  return 200, text, { ["Cache-Control"] = "no-store" }
 end)

@@ -40,6 +40,15 @@ test('the headers are on every answer: good ones, errors, 404s, and what is refu
   }
 });
 
+test('what was answered to a cookie could be kept by a cache between', async (t) => {
+  const s = await start();
+  t.after(() => s.stop());
+  const p = await person(s, 'p@example.org');
+  const asked = async (where) => (await as(s, { Cookie: `session=${p.token}` }, 'GET', where)).headers['cache-control'];
+  for (const where of ['/auth/me', '/auth/settings', '/instances', '/nowhere']) assert.strictEqual(await asked(where), 'private, no-cache', where);
+  assert.strictEqual(await asked('/events'), 'no-store', 'its own counts');
+});
+
 test('a page has a policy that lets nothing run', async (t) => {
   const s = await start();
   t.after(() => s.stop());
@@ -88,6 +97,14 @@ test('CORS is for exactly the frontend, on errors too', async (t) => {
   const no = await as(s, { Origin: 'https://evil.example', ...ask }, 'OPTIONS', '/instances/x');
   assert.deepStrictEqual([no.status, no.headers['access-control-allow-origin'], no.headers['access-control-allow-methods']], [204, undefined, undefined]);
   assert.strictEqual((await as(s, {}, 'OPTIONS', '/instances')).status, 401, 'no preflight, no exception');
+});
+
+test('an answer that varies with Accept did not say that it varies with Origin, too', async (t) => {
+  const s = await start({ frontend_url: 'https://app.example.org' });
+  t.after(() => s.stop());
+  for (const Origin of [undefined, 'https://app.example.org']) {
+    assert.strictEqual((await s.call('GET', '/events', undefined, { Origin })).headers.vary, 'Accept, Origin');
+  }
 });
 
 test('without a frontend of its own there is no CORS', async (t) => {

@@ -6,6 +6,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { temp, binary, root } = require('../lib/cchost.js');
+const { make } = require('../tls/certs.js');
 
 const clean = Object.fromEntries(['PATH', 'HOME', 'ASAN_OPTIONS', 'UBSAN_OPTIONS'].filter((k) => process.env[k]).map((k) => [k, process.env[k]]));
 let dir;
@@ -38,6 +39,9 @@ const rules = [
   [{ MASTER_KEY: undefined }, /^MASTER_KEY: production needs/], [{ MASTER_KEY: 'abc' }, /^MASTER_KEY \(environment\): 64 hexadecimal/],
   [{ MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY .*only one of them/], [{ MASTER_KEY: undefined, MASTER_KEY_FILE: '/etc/hostname' }, /^MASTER_KEY_FILE.*expected in the file/],
   [{ TRUSTED_PROXIES: '0.0.0.0/0' }, /^TRUSTED_PROXIES.*networks of your proxies expected/], [{ JWT_SECRET: 'change-me-'.repeat(4) }, /^JWT_SECRET.*repeated|changed/],
+  // these passed the check and raised in the server
+  [{ TRUSTED_PROXIES: '10.0.0.5/8' }, /^TRUSTED_PROXIES.*nothing set behind the prefix/], [{ TRUSTED_PROXIES: '1:2' }, /^TRUSTED_PROXIES.*expected/],
+  [{ TRUSTED_PROXIES: Array.from({ length: 65 }, (_, i) => `10.0.0.${i}`).join() }, /^TRUSTED_PROXIES.*at most 64/],
   [{ MASTER_KEY: '0'.repeat(64) }, /^MASTER_KEY.*repeated/],
   [{ BASE_URL: undefined }, /^BASE_URL: production needs/], [{ BASE_URL: 'http://api.example.org' }, /^BASE_URL.*https/],
   [{ BASE_URL: 'https://user@api.example.org' }, /^BASE_URL \(environment\): a URL like/], [{ BASE_URL: 'https://api.example.org/x' }, /^BASE_URL/],
@@ -127,7 +131,7 @@ test('development needs nothing, and its sign-in is for loopback alone', () => {
   const dev = (env) => /^DEV_LOGIN +(\w+)/m.exec(run(['config'], env).stdout)?.[1];
   assert.deepStrictEqual([dev({}), dev({ LISTEN_ADDR: ':8080' }), dev({ LISTEN_ADDR: 'unix:/tmp/x' }), dev({ SMTP_HOST: 'x', SMTP_FROM: 'a@b.c' }),
     dev({ BASE_URL: 'https://cc.example.org' }), dev({ BASE_URL: 'http://localhost:9' }), dev({ TRUSTED_PROXIES: '127.0.0.1' })],
-  ['on', 'off', 'on', 'off', 'off', 'on', 'off']);
+  ['on', 'off', 'off', 'off', 'off', 'on', 'off']);
   assert.match(run(['check'], { BASE_URL: 'https://cc.example.org', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others reach this server/);
   assert.match(run(['check'], { LISTEN_ADDR: ':8080', DEV_LOGIN: 'on' }).stderr, /DEV_LOGIN.*others than this host/);
 });
@@ -139,4 +143,145 @@ test('other commands need only what they use', () => {
 
 test('docs/settings.md is what the program says', () => {
   assert.strictEqual(fs.readFileSync(path.join(root, 'docs/settings.md'), 'utf8'), run(['config', '--markdown']).stdout);
+});
+
+// [arguments, environment, cchost.lua, the faults]: a secret is in each, where it was not understood.
+const leak = 'hunter2hunter2';
+const unread = [
+  [[`-API_KEY=${leak}`], {}, undefined, [/^unknown setting -API_KEY; did you mean --api-key\?/]],
+  [[`--api_key=${leak}`], {}, undefined, [/^unknown setting --api_key; did you mean --api-key\?/]],
+  [[`API_KEY=${leak}`], {}, undefined, [/^API_KEY is no argument; did you mean --api-key=\.\.\.\?$/]],
+  [['--api-key', leak], {}, undefined, [/^--api-key: a value expected/]],
+  [[`--api-key${leak}`], {}, undefined, [/^an option is no setting/]],
+  [[`--api-key:${leak}=`], {}, undefined, [/^unknown setting \(not a name\)/]],
+  [['-pHu2'], {}, undefined, [/^an option is no setting/]],
+  [[leak], {}, undefined, [/takes no arguments, only settings/]],
+  [[], {}, `return {\n  API_KEY = "${leak},\n}`, [/^cchost\.lua:2: this is no Lua: unfinished string$/]],
+  [[], {}, `return {\n  API_KEY = "a"${leak},\n}`, [/^cchost\.lua:2: this is no Lua: '}' expected \(to close '{' at line 1\)$/]],
+  [[], {}, `return { API_KEY = 7${leak} }`, [/^cchost\.lua:1: this is no Lua: malformed number$/]],
+  [[], {}, `goto ${leak}`, [/^cchost\.lua:1: this is no Lua$/]],
+  [[], {}, `return { API_KEY = ("x"):${leak}() }`, [/^cchost\.lua:1: this cannot be evaluated/]],
+  [[], {}, `return { API_KEY = ${leak} }`, [/^cchost\.lua:1: a word without quotes; text is written "like this"/]],
+  [[], {}, `return { ["API KEY (${leak})"] = 1 }`, [/^cchost\.lua: unknown setting \(not a name\)/]],
+  [[], {}, `return { "${leak}" }`, [/^cchost\.lua: unknown setting 1/]],
+  [[], {}, `return "${leak}"`, [/^cchost\.lua: must return a table$/]],
+  [[], {}, `return { API_KEY = { "${leak}", "and-more" } }`, [/^API_KEY \(cchost\.lua:1\): one value expected, in quotes$/]],
+  [[], { TLS_CERT: '/etc/hostname', TLS_KEY: `-----BEGIN PRIVATE KEY-----\n${leak}` }, undefined, [/^TLS_KEY \(environment\): a file that can be read expected \(there is none\)$/]],
+  [[], { MASTER_KEY_FILE: leak }, undefined, [/^MASTER_KEY_FILE \(environment\): a file that can be read expected/]],
+  [[], { NETBIRD_API_URL: `https://me:${leak}@api.netbird.io` }, undefined, [/^NETBIRD_API_URL \(environment\): a URL like/]],
+];
+for (const [args, env, file, faults] of unread) {
+  test(`what was not understood is not quoted: ${JSON.stringify([args, env, file])}`, () => {
+    for (const command of ['check', 'config', 'serve']) {
+      const r = run([command, `--data-dir=${dir}/never`, ...args], env, file);
+      assert.ok(r.status === 1 || r.status === 2, r.stderr);
+      assert.strictEqual(r.faults.length, faults.length, r.stderr);
+      faults.forEach((f, i) => assert.match(r.faults[i], f));
+      assert.ok(!(r.stdout + r.stderr).includes('hunter2'), r.stderr);
+    }
+  });
+}
+
+test('a setting before the command is not quoted, nor the URL of a server', () => {
+  for (const [args, env] of [[[`--api-key=${leak}`, 'serve'], {}], [[`API_KEY=${leak}`], {}], [['attach', 'x', `--url=https://me:${leak}@host`], {}],
+    [['attach', 'x'], { CCHOST_URL: `https://me:${leak}@host` }]]) {
+    const r = run(args, env);
+    assert.deepStrictEqual([r.status, r.stderr.includes('hunter2')], [2, false], r.stderr);
+  }
+});
+
+test('every word without quotes in cchost.lua is a fault with its line, and the only one of its setting', () => {
+  const file = 'return {\n  PROVIDER = mock,\n  LOG_DAYS = 5,\n  TRUSTED_PROXIES = { "10.0.0.1", loopback },\n  MOCK = { create = { latency_ms = fifty } },\n  API_KEY = key,\n}\n';
+  const why = 'a word without quotes; text is written "like this", and there are no variables or functions';
+  const unquoted = (r) => r.faults.filter((f) => f.includes('without quotes'));
+  assert.deepStrictEqual(run(['check'], {}, file).faults, [2, 4, 5, 6].map((n) => `cchost.lua:${n}: ${why}`));
+  const r = run(['check'], { ...production, API_KEY: undefined, TRUSTED_PROXIES: undefined }, file);
+  assert.deepStrictEqual(r.faults, unquoted(r)); // no "API_KEY: production needs", no "TLS_CERT: missing behind"
+  assert.deepStrictEqual(run(['check'], {}, 'return {\n  API_KEY = os.getenv("KEY"),\n}').faults, [`cchost.lua:2: ${why}`]);
+  assert.deepStrictEqual(run(['check'], { ...production, API_KEY: undefined }, 'return {').faults.length, 1); // what it holds is not known
+  assert.match(run(['check'], {}, 'LOG_DAYS = 3\nreturn {}').stderr, /^cchost: cchost\.lua:1: this is set outside of the table that the file returns/);
+  assert.match(run(['check'], { MOCK: '{create = {latency_ms = fifty}}' }).stderr, /MOCK \(environment\): a Lua table like/);
+  assert.match(run(['check'], {}, 'return {\n  LOG_DAYS = function() end }').stderr, /LOG_DAYS \(cchost\.lua:2\): one value expected, in quotes/);
+  assert.match(run(['check'], {}, 'return {\n-- LOG_DAYS = 1\n  LOG_DAYS = "x" }').stderr, /LOG_DAYS \(cchost\.lua:3\)/);
+});
+
+test('a setting at fault has one fault, and those that stand on it none', () => {
+  for (const change of [{ API_KEY: 'short' }, { JWT_SECRET: 'short' }, { MASTER_KEY: 'abc' }, { MASTER_KEY: undefined, MASTER_KEY_FILE: '/no/such' },
+    { BASE_URL: 'nonsense' }, { TRUSTED_PROXIES: 'nonsense' }, { TLS_CERT: '/etc/hostname', TLS_KEY: '/no/such' }, { TLS_KEY: '/no/such' },
+    { LISTEN_ADDR: 'nonsense', DEV_LOGIN: undefined }, { SMTP_TLS: 'x' }, { MASTER_KEY_FILE: '/no/such' }, { SMTP_FROM: 'x' }]) {
+    const r = run(['check'], { ...production, ...change });
+    assert.strictEqual(r.faults.length, 1, r.stderr);
+  }
+});
+
+test('the master key in a file is no other secret again, however it is written', () => {
+  const file = `${dir}/master`;
+  const hex = production.MASTER_KEY;
+  const base64 = Buffer.from(hex, 'hex').toString('base64');
+  fs.writeFileSync(file, `${hex}\n`, { mode: 0o600 });
+  const env = { ...production, MASTER_KEY: undefined, MASTER_KEY_FILE: file };
+  assert.deepStrictEqual(run(['check'], env).stderr, '');
+  for (const [name, text] of [['JWT_SECRET', hex], ['API_KEY', hex], ['MASTER_KEY_PREVIOUS', base64], ['JWT_SECRET', base64], ['SMTP_PASSWORD', hex]]) {
+    const r = run(['check'], { ...env, [name]: text });
+    assert.strictEqual(r.faults.length, 1, r.stderr);
+    assert.match(r.faults[0], /it is the same as .*every secret must be one of its own/);
+    assert.ok(r.faults[0].includes('MASTER_KEY_FILE') && r.faults[0].includes(name) && !r.stderr.includes(hex), r.stderr);
+  }
+});
+
+test('files with secrets that others can read or change are warned of', () => {
+  const put = (name, mode) => { fs.writeFileSync(`${dir}/${name}`, `${production.MASTER_KEY}\n`); fs.chmodSync(`${dir}/${name}`, mode); return `${dir}/${name}`; };
+  const pairs = [['k1', 0o600], ['k2', 0o640], ['k3', 0o602]].map(([name, mode]) => {
+    const p = make(dir, name);
+    fs.chmodSync(p.key, mode);
+    return p;
+  });
+  put('api_key', 0o604);
+  const env = { DATA_DIR: dir, MASTER_KEY_FILE: put('m', 0o644), TLS_CERT: pairs.map((p) => p.cert).join(), TLS_KEY: pairs.map((p) => p.key).join() };
+  const r = run(['check'], env, 'return { JWT_SECRET = "a-secret-of-more-than-32-characters" }');
+  assert.strictEqual(r.status, 0, r.stderr);
+  assert.deepStrictEqual(r.faults, [
+    `warning: ${dir}/m (MASTER_KEY_FILE): everybody on this host can read it; chmod 600 expected`,
+    `warning: ${dir}/k3.key (TLS_KEY): everybody on this host can change it; chmod 600 expected`,
+    'warning: cchost.lua (it holds secrets): everybody on this host can read it; chmod 600 expected',
+    `warning: ${dir}/api_key (it holds a secret): everybody on this host can read it; chmod 600 expected`,
+  ]);
+  fs.rmSync(`${dir}/api_key`);
+  assert.strictEqual(run(['check'], {}, 'return { LOG_DAYS = 3 }').stderr, '');
+  fs.chmodSync(`${dir}/cchost.lua`, 0o666);
+  assert.strictEqual(run(['check'], {}, 'return { LOG_DAYS = 3 }').stderr,
+    'cchost: warning: cchost.lua (the settings): everybody on this host can change it; chmod o-w expected\n');
+});
+
+test('mail without TLS to another host is warned of, as its links sign people in', () => {
+  const env = { ...production, SMTP_TLS: 'none', SMTP_USERNAME: undefined, SMTP_PASSWORD: undefined };
+  assert.match(run(['check'], env).stderr, /^cchost: warning: SMTP_TLS \(environment\): without TLS the links .*in the open$/m);
+  assert.strictEqual(run(['check'], { ...env, SMTP_HOST: '127.0.0.1' }).stderr, '');
+});
+
+test('a URL has a host, and a port from 1 to 65535', () => {
+  const all = (url) => /^BASE_URL +(\S+)/m.exec(run(['config'], { BASE_URL: url }).stdout)?.[1];
+  for (const url of ['http://', 'http://:80', 'http://.', 'http://-:80', 'http://a:0', 'http://a:65536', 'http://a:', 'http://a:99999999999999999999', 'http://[]', 'http://[::1]8080',
+    'http://[::1]:', 'http://[1]', 'http://a:8x', 'http://a b', 'ftp://a']) assert.strictEqual(all(url), undefined, url);
+  for (const [url, is] of [['http://a:65535', 'http://a:65535'], ['https://A:0443/', 'https://a'], ['http://[::1]:080', 'http://[::1]'], ['http://a:443', 'http://a:443'],
+    ['http://[FD00::1]:08080', 'http://[fd00::1]:8080'], ['http://127.0.0.1:1', 'http://127.0.0.1:1']]) assert.strictEqual(all(url), is);
+});
+
+test('a key file is no pipe: it is read more than once', () => {
+  const pipe = `${dir}/pipe`;
+  spawnSync('mkfifo', [pipe]);
+  const r = run(['check'], { MASTER_KEY_FILE: pipe });
+  assert.match(r.stderr, /^cchost: MASTER_KEY_FILE \(environment\): a file that can be read expected \(it is no file\)$/m);
+});
+
+test('STATUS_SECONDS names statuses that pass, and is told with all other faults', () => {
+  const r = run(['check'], { STATUS_SECONDS: '{FOO=3}', LOG_DAYS: 'x' });
+  assert.strictEqual(r.faults.length, 2, r.stderr);
+  assert.match(r.stderr, /^cchost: STATUS_SECONDS \(environment\): statuses that pass expected: .*STARTING/m);
+  assert.match(run(['check'], { STATUS_SECONDS: '{RUNNING=3}' }).stderr, /STATUS_SECONDS/);
+  assert.strictEqual(run(['check'], { STATUS_SECONDS: '{STARTING=3,DELETING=9}' }).stderr, '');
+});
+
+test('a value with a newline in it stays in its line', () => {
+  assert.match(run(['config'], { TERMINAL_COMMAND: 'a\nb' }).stdout, /^TERMINAL_COMMAND +a\?b +TERMINAL_COMMAND/m);
 });

@@ -35,6 +35,18 @@ test('a session that ends while its request is under way made a token that lived
   assert.strictEqual((await owner.call('GET', '/auth/settings')).body.auth_method, 'none');
 });
 
+test('a session that ends while its request waits was told what came of it', async (t) => {
+  const s = await start({ mock: '{create={latency_ms=2000}}' });
+  t.after(() => s.stop());
+  const [thief, owner] = [await person(s, 'p@example.org'), await person(s, 'p@example.org')];
+  const made = await owner.call('POST', '/instances', {});
+  const waits = thief.call('GET', `${made.headers.location}?wait=30`);
+  const same = owner.call('GET', `${made.headers.location}?wait=30`);
+  assert.strictEqual((await thief.call('GET', '/auth/me')).status, 200); // so that the first is there, too
+  assert.strictEqual((await owner.call('DELETE', '/auth/sessions?others=true')).status, 204);
+  assert.deepStrictEqual([(await waits).status, (await same).status], [401, 200]);
+});
+
 test('an admin who is one no more, while his request is under way, made himself one again', async (t) => {
   const s = await start();
   t.after(() => s.stop());

@@ -2,6 +2,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
+const { MailServer } = require('../lib/smtp.js');
 const { start, as, bearer, person } = require('./people.js');
 
 const statuses = async (n, call) => {
@@ -60,4 +61,37 @@ test('60 a minute by default, and 0 is no limit', async (t) => {
   t.after(() => free.stop());
   assert.strictEqual(refused(await statuses(100, () => free.call('GET', '/types'))), 0);
   assert.strictEqual((await free.call('GET', '/types')).headers['ratelimit-limit'], undefined);
+});
+
+test("strangers at the operator's address used up what his key may ask", async (t) => {
+  const s = await start({ rate_limit_api: 3 });
+  t.after(() => s.stop());
+  assert.strictEqual(refused(await statuses(5, () => as(s, {}, 'GET', '/types'))), 2);
+  assert.strictEqual((await s.call('GET', '/types')).headers['ratelimit-remaining'], '2');
+});
+
+test('what is answered without a credential is limited, too: scripts, and what there is not', async (t) => {
+  for (const where of ['/connect.sh?user_id=1', '/install.sh', '/cli/claude-cloud', '/nowhere']) {
+    const s = await start({ rate_limit_api: 3 });
+    t.after(() => s.stop());
+    const all = await statuses(5, (i) => as(s, { Connection: 'close' }, 'GET', `${where}${where.includes('?') ? i : ''}`));
+    assert.strictEqual(refused(all), 2, `${where}: ${all}`);
+  }
+});
+
+test('mail to one address had no bound but five a minute: 20 an hour, whoever asks', async (t) => {
+  const mail = await MailServer.start({ user: 'me', password: 'another' });
+  const s = await start({
+    smtp_host: '127.0.0.1', smtp_port: mail.port, smtp_username: 'me', smtp_ca: mail.ca, smtp_from: 'a@example.org', trusted_proxies: '127.0.0.1',
+  }, null, { env: { SMTP_PASSWORD: 'another' } });
+  t.after(async () => {
+    await s.stop();
+    await mail.stop();
+  });
+  const ask = (email, i) => as(s, { 'X-Forwarded-For': `203.0.113.${i}` }, 'POST', '/auth/login', { email });
+  assert.deepStrictEqual(await statuses(22, (i) => ask('victim@example.org', i)), [...Array(20).fill(200), 429, 429]);
+  const retry = Number((await ask('VICTIM@example.org', 99)).headers['retry-after']);
+  assert.ok(retry > 120 && retry <= 180, `one more in three minutes: ${retry}`);
+  assert.strictEqual((await ask('other@example.org', 99)).status, 200);
+  assert.strictEqual(mail.messages, 21);
 });

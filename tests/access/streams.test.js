@@ -3,13 +3,15 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const { spawnSync } = require('node:child_process');
-const { Server, until, binary } = require('../lib/cchost.js');
+const fs = require('node:fs');
+const { Server, until, temp, binary } = require('../lib/cchost.js');
+const { BadIo } = require('../lib/badio.js');
 const { Terminal } = require('../lib/terminal.js');
 const { Stream } = require('../lib/events.js');
 const { as, bearer, person, apiToken } = require('./people.js');
 
-async function world(t, settings = {}) {
-  const s = await Server.start({ terminal_command: 'exec bash --norc', ...settings });
+async function world(t, settings = {}, ...how) {
+  const s = await Server.start({ terminal_command: 'exec bash --norc', ...settings }, ...how);
   t.after(() => s.stop());
   const p = await person(s, 'p@example.org');
   const m = (await p.call('POST', '/instances?wait=30', { network: 'none' })).body;
@@ -84,4 +86,40 @@ test('what ends a credential ends what it holds open, and nothing else', async (
   byKey.type('echo $((6*7))\r');
   await byKey.sees(/\r42\r\n/);
   await byKey.close();
+});
+
+test('a session or a token that merely expired left its terminals open', async (t) => {
+  const dir = temp();
+  const host = new BadIo(dir);
+  let w;
+  t.after(async () => { // before the server's own end
+    host.heal();
+    if (w) await w.s.deleteAll();
+  });
+  w = await world(t, {}, dir, { env: host.env });
+  t.after(() => {
+    host.close();
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+  const { s, p, where } = w;
+  const token = await apiToken(p, ['instances:connect', 'instances:read'], { days: 1 });
+  const lasting = await apiToken(p, ['instances:connect'], { days: 30 });
+  const open = (headers) => Terminal.open(where, headers);
+  const ticket = (await p.call('POST', `${new URL(where).pathname.replace('terminal', 'ticket')}`)).body.ticket;
+  const byTicket = await Terminal.open(`${where}?token=${ticket}`);
+  const [bySession, byToken, byLasting] = [await open(bearer(p.token)), await open(bearer(token.token)), await open(bearer(lasting.token))];
+  const stream = await Stream.open(s.port, '/events', bearer(token.token));
+  host.fail('ENOSPC'); // their end must not wait for a commit
+  const begun = Date.now();
+  host.clock(24 * 3600e3 + 1000);
+  await ends(bySession, 'the session has expired');
+  await ends(byTicket, 'the session has expired');
+  await ends(byToken, 'the token has expired');
+  await until(() => stream.ended, 'the stream of events ends');
+  assert.ok(Date.now() - begun < 5000, `${Date.now() - begun} ms`);
+  for (const headers of [bearer(p.token), bearer(token.token)]) assert.strictEqual((await as(s, headers, 'GET', '/instances')).status, 401);
+  host.heal();
+  byLasting.type('echo $((6*7))\r');
+  await byLasting.sees(/\r42\r\n/);
+  await byLasting.close();
 });

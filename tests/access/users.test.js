@@ -186,3 +186,30 @@ test('a repeat with its key has one effect and one answer, also when the server 
   }
   await s.stop();
 });
+
+test('the export of an account with a long log held everybody up', async (t) => {
+  const s = await start();
+  t.after(() => s.stop());
+  const p = await person(s, 'p@example.org');
+  let n = 0;
+  await Promise.all(Array.from({ length: 100 }, async () => {
+    while (n < 10000) assert.strictEqual((await p.call('PATCH', '/auth/me', { name: `n${n++}` })).status, 200);
+  }));
+  let going = true, worst = 0;
+  const others = (async () => {
+    while (going) {
+      const at = Date.now();
+      await s.call('GET', '/types');
+      worst = Math.max(worst, Date.now() - at);
+    }
+  })();
+  const begun = Date.now();
+  const { body } = await s.call('DELETE', `/users/${p.id}`);
+  const whole = Date.now() - begun;
+  going = false;
+  await others;
+  assert.ok(body.export.events.length >= 10000);
+  assert.deepStrictEqual([body.export.events[0].type, body.export.events[1].type], ['created', 'signed_in']);
+  assert.ok(worst < whole / 4 + 50, `${worst} ms of ${whole}`); // it was more than a third
+  assert.ok(!(await s.call('GET', '/events?kind=user&limit=1000')).text.includes('p@example.org'));
+});

@@ -85,3 +85,36 @@ test('memory beyond the type\'s limit ends the process, not the host', {
   assert.notStrictEqual(r.stdout.trim(), '800000000', 'it held 800 MB in 512 MiB');
   assert.strictEqual((await sh(id, 'echo alive')).stdout, 'alive\n');
 });
+
+test("a volume of another user was whoever's knew, or guessed, its name", async () => {
+  const as = async (email) => {
+    const { token } = (await s.call('POST', '/auth/login', { email }, { 'X-API-Key': undefined })).body;
+    return (method, where, body) => s.call(method, where, body, { 'X-API-Key': undefined, Authorization: `Bearer ${token}` });
+  };
+  const [a, b] = [await as('a@example.org'), await as('b@example.org')];
+  const machine = async (call, id, path = '/data') => (await call('POST', '/instances?wait=30', { network: 'none', volumes: [{ id, path }] })).body;
+  const run = async (call, m, line) => (await call('POST', `/instances/${m.id}/exec`, { cmd: ['sh', '-c', line] })).body.stdout;
+  const long = `x${'y'.repeat(63)}`;
+  for (const id of ['data', long]) {
+    const one = await machine(a, id);
+    assert.strictEqual(await run(a, one, 'echo secret > /data/x && cat /data/x'), 'secret\n');
+    const two = await machine(b, id); // also while the other has it
+    assert.strictEqual(two.status, 'RUNNING', JSON.stringify(two));
+    assert.strictEqual(await run(b, two, 'cat /data/x 2>/dev/null; echo mine > /data/x'), '');
+    assert.strictEqual((await a('DELETE', `/instances/${one.id}?wait=30`)).body.status, 'DELETED');
+    const later = await machine(a, id, '/elsewhere');
+    assert.strictEqual(await run(a, later, 'cat /elsewhere/x'), 'secret\n', 'his own outlives his machine');
+    // a machine's own volume, which is its home, has a name, too
+    const thief = await machine(b, `cc-${later.short}`);
+    assert.strictEqual(await run(b, thief, 'ls -A /data'), '');
+    // attached and detached
+    assert.deepStrictEqual((await b('DELETE', `/instances/${two.id}/volumes/${id}?wait=30`)).body.volumes, []);
+    const back = await b('POST', `/instances/${two.id}/volumes?wait=30`, { id, path: '/again' });
+    assert.deepStrictEqual(back.body.volumes, [{ id, path: '/again' }], back.text);
+    assert.strictEqual(await run(b, two, 'cat /again/x'), 'mine\n');
+    // what goes wrong calls it as its owner does
+    const second = await machine(b, id);
+    assert.strictEqual(second.status, 'ERROR');
+    if (id === 'data') assert.match(second.error, /volume data is in use/);
+  }
+});

@@ -10,6 +10,7 @@ local record = require "machines.record"
 local runner = require "runner"
 local store = require "store"
 local time = require "time"
+local volumes = require "machines.volumes"
 
 local dir = t.tmpdir()
 assert(store.open { dir = dir, serve = true })
@@ -17,13 +18,14 @@ assert(runner.setup(dir))
 providers.setup { DATA_DIR = dir, STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 5, MOCK = {} }
 
 -- A machine as version 1 wrote it.
-local function old_machine(n, status, owner)
+local function old_machine(n, status, owner, volume)
   local id = ("00000000-0000-4000-8000-%012d"):format(n)
   local op = ("00000000-0000-4000-9000-%012d"):format(n)
   local rec = {
     id = id, short = id:sub(-12), name = "m" .. n, owner = owner, provider = "mock", image = "x", type = "small",
     resources = { vcpu = 1, memory_mib = 2048, disk_gib = 20 }, ports = json.array {}, env = {}, cmd = json.array {},
-    volumes = json.array {}, labels = {}, ssh_keys = json.array {}, network = "nat", status = status,
+    volumes = json.array { volume and { id = volume, path = "/data" } }, labels = {}, ssh_keys = json.array {},
+    network = "nat", status = status,
     desired = status == "STOPPING" and "STOPPED" or status == "DELETING" and "DELETED" or "RUNNING",
     created_at = "2026-01-01T00:00:00.000Z", updated_at = "2026-01-01T00:00:00.000Z", version = 3, operation = op,
     last_activity_at = "2026-01-01T00:00:00.000Z", expires_at = json.null,
@@ -44,12 +46,12 @@ local function old_machine(n, status, owner)
   return id
 end
 
-local ids = { old_machine(1, "RUNNING", "ann"), old_machine(2, "STARTING", "ann"), old_machine(3, "STOPPING", "operator"),
-  old_machine(4, "DELETING", "bob") }
+local ids = { old_machine(1, "RUNNING", "ann", "data"), old_machine(2, "STARTING", "ann"),
+  old_machine(3, "STOPPING", "operator", "mine"), old_machine(4, "DELETING", "bob", "his") }
 
 local function snapshot()
   local out = {}
-  for _, kind in ipairs { "instance", "operation", "meta", "account" } do
+  for _, kind in ipairs { "instance", "operation", "meta", "account", "volume" } do
     for _, row in ipairs(store.list(kind)) do out[#out + 1] = kind .. row.id .. row.json .. row.rev end
   end
   for _, index in ipairs { "work", "instance_name", "instance_due", "instance_running" } do
@@ -60,11 +62,13 @@ end
 
 t.test("a migration that fails leaves everything as it was", function()
   local before = snapshot()
-  migrations.steps[2] = function() error("a fault in a step") end
+  local step = #migrations.steps + 1
+  migrations.steps[step] = function() error("a fault in a step") end
   local ok, err = migrations.run()
-  t.eq(ok, nil); t.match(err.message, "from version 1 to 3 failed and nothing was changed: .*a fault in a step")
+  t.eq(ok, nil)
+  t.match(err.message, ("from version 1 to %d failed and nothing was changed: .*a fault in a step"):format(step + 1))
   t.eq(snapshot(), before)
-  migrations.steps[2] = nil
+  migrations.steps[step] = nil
 end)
 
 t.test("version 1 is brought to the newest", function()
@@ -84,6 +88,11 @@ t.test("version 1 is brought to the newest", function()
   t.eq(store.lookup("work", "instance/" .. ids[2]), "")
   t.eq(store.get("operation", "00000000-0000-4000-9000-000000000002").state, "superseded")
   t.eq(store.get("operation", "00000000-0000-4000-9000-000000000001").state, "done")
+  t.eq(volumes.there("ann", "data"), "data")
+  t.eq(volumes.there("bob", "his"), "his")
+  t.eq(volumes.there("operator", "mine"), "mine")
+  t.match(volumes.there("bob", "data"), "^%x+%.data$")
+  t.match(volumes.there("ann", "mine"), "^%x+%.mine$")
   local again = snapshot()
   assert(migrations.run())
   t.eq(snapshot(), again)

@@ -125,7 +125,7 @@ end)
 t.test("records of another version than the store's are refused", function()
   assert(store.update(function(tx) tx:put("meta", "schema", { version = 1 }) end))
   local done, err = import(lines)
-  t.eq(done, nil); t.match(err.message, "^line 1: its records are of version 2, the store's of 1")
+  t.eq(done, nil); t.match(err.message, "^line 1: its records are of version %d+, the store's of 1")
 end)
 
 local function entry(id, over)

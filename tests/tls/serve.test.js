@@ -183,17 +183,28 @@ const faults = {
   'a certificate for clients': [() => pair({ extra: ['extendedKeyUsage=clientAuth'] }), /not meant for a TLS server/],
   'a certificate that must not sign': [() => pair({ extra: ['keyUsage=keyEncipherment'] }), /not meant for a TLS server/],
   'more certificates than keys': [() => ({ cert: `${pair().cert},${pair().cert}`, key: pair().key }), /2 certificates and 1 keys/],
+  'too many of them': [() => { const p = pair(); return { cert: Array(65).fill(p.cert).join(), key: Array(65).fill(p.key).join() }; }, /at most 64 certificates/],
   'a unix socket': [() => pair(), /TLS needs a TCP address/, `--listen-addr=unix:${dir}/sock`],
 };
 for (const [name, [files, want, listen = '--listen-addr=127.0.0.1:0']] of Object.entries(faults)) {
   test(`does not start with ${name}`, async () => {
     const p = files();
-    const r = await run(binary, ['serve', listen, `--data-dir=${dir}/data`, '--provider=mock', `--tls-cert=${p.cert}`, `--tls-key=${p.key}`]);
-    assert.ok(r.code === 1 || r.code === 2, `exit code ${r.code}: ${r.stderr}`);
-    assert.match(r.stderr, want);
-    assert.ok(!/ready|left open|Sanitizer|runtime error/.test(r.stderr), r.stderr);
+    for (const command of ['check', 'serve']) {
+      const r = await run(binary, [command, listen, `--data-dir=${dir}/data`, '--provider=mock', `--tls-cert=${p.cert}`, `--tls-key=${p.key}`]);
+      assert.ok(r.code === 1 || r.code === 2, `exit code ${r.code}: ${r.stderr}`);
+      assert.match(r.stderr, want);
+      assert.ok(!/ready|left open|Sanitizer|runtime error|traceback/.test(r.stderr), r.stderr);
+      assert.ok(!fs.existsSync(`${dir}/data`), 'nothing was opened');
+    }
   });
 }
+
+test('cchost check warns when no certificate bears the name of BASE_URL', async () => {
+  const p = pair({ names: ['a.test', '*.b.test'] });
+  const check = async (url) => (await run(binary, ['check', '--provider=mock', `--tls-cert=${p.cert}`, `--tls-key=${p.key}`, `--base-url=${url}`])).stderr;
+  for (const url of ['https://A.test', 'https://x.b.test:8443', 'https://127.0.0.1', 'https://[::1]']) assert.strictEqual(await check(url), '');
+  assert.match(await check('https://b.test'), /^cchost: warning: --tls-cert \(command line\): no certificate bears the name b\.test$/m);
+});
 
 test('an expired certificate is shown with a warning', async (t) => {
   const p = pair({ days: 1 });
@@ -202,6 +213,8 @@ test('an expired certificate is shown with a warning', async (t) => {
   const s = await Server.start(settings(p), null, { ca: fs.readFileSync(p.cert) });
   t.after(() => s.child.exitCode === null && s.kill());
   assert.match(s.log, /level=warn.*the certificate has expired/);
+  s.child.kill('SIGHUP');
+  await s.says(/module=tls msg=".*the certificate has expired".*\n.*certificates loaded anew/);
   assert.strictEqual((await run('curl', ['-sk', `${s.url}/healthz`])).code, 0);
   const code = await new Promise((r) => tls.connect({ host: '127.0.0.1', port: s.port, ca: fs.readFileSync(p.cert) }).on('error', (e) => r(e.code)));
   assert.strictEqual(code, 'CERT_HAS_EXPIRED');

@@ -1,0 +1,304 @@
+-- Idleness: who uses which machine, when it is warned and stopped, and what its owner is told. The parts are in lua/idle:
+-- timeline (signals to facts), chunk (a day as it is kept), tracker (what is known now), pass (when is decided).
+--
+--   idle.serve(settings)             [serve's] tracks every machine that runs, and decides
+--   idle.input(id)                   a command was run on it for its user
+--   idle.finish()                    [yields] what is not written yet goes to the store
+--
+-- What a machine's owner reads beside the record, and its last activity as of now: "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
+-- "stops at 17:42 UTC: no input since 15:42 UTC".
+
+local access = require "machines.access"
+local errors = require "errors"
+local host_http = require "http"
+local instances = require "instances"
+local json = require "json"
+local leases = require "machines.leases"
+local log = require "log"
+local pass = require "idle.pass"
+local policy = require "policy"
+local providers = require "providers"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+local tracker = require "idle.tracker"
+
+local M = {}
+
+local POLLS = 16 -- agents asked at the same time
+
+local settings = { interval = 300 }
+
+-- ---- which machines
+
+local function look(id)
+  local rec = store.get("instance", id)
+  local track = tracker.get(id)
+  local runs = rec and rec.status == "RUNNING" and rec.provider ~= "foreign"
+  if not runs then return track and tracker.drop(id) end
+  if not track then
+    track = tracker.begin(rec)
+    for _, lease in ipairs(leases.of(id)) do tracker.event(id, "l", lease.id, time.parse(lease.expires_at), lease.reason) end
+    pass.add(track)
+  elseif track.record_version ~= rec.version then
+    if track.static.started_at ~= math.floor(time.parse(rec.status_at) / 1000) then track.verdict = nil end
+    tracker.refresh(rec)
+  end
+end
+
+-- A user's plan has changed: what his machines' decisions are told has, too.
+local function look_at_those_of(owner)
+  for id, track in pairs(tracker.all()) do
+    if track.owner == owner then
+      track.record_version = 0
+      look(id)
+    end
+  end
+end
+
+local function look_at_all()
+  local after
+  repeat
+    local page = store.scan("instance_running", { after = after, limit = 500 })
+    for _, row in ipairs(page) do
+      after = row.key
+      look(row.value)
+    end
+    task.sleep(0)
+  until #page < 500
+end
+
+-- Follows the log, for what this process and others do.
+local function follow(seen)
+  while true do
+    local more, err = store.wait(seen, 10)
+    if err then return end
+    if more then
+      local entries = store.log { after = seen, limit = 500 } or {}
+      for _, e in ipairs(entries) do
+        seen = e.seq
+        if e.kind == "instance" then look(e.id) elseif e.kind == "user" and e.type == "changed" then look_at_those_of(e.id) end
+      end
+    end
+  end
+end
+
+-- ---- signals
+
+function M.input(id) tracker.event(id, "i") end
+access.on_use = M.input
+
+function leases.on_change(id, lease, ends, reason) tracker.event(id, "l", lease, ends, reason) end
+
+local connected = {} -- [id] = how many there were
+
+local function see_streams()
+  for id in pairs(host_http.typed()) do tracker.event(id, "i") end
+end
+
+local function see_connections()
+  local counts = host_http.stream_counts()
+  for id, n in pairs(counts) do
+    if connected[id] ~= n then tracker.event(id, "c", n) end
+  end
+  for id in pairs(connected) do
+    if not counts[id] then tracker.event(id, "c", 0) end
+  end
+  connected = counts
+end
+
+-- Load in few words, so that a day of it is short.
+local function level(load)
+  if load < 0.05 then return 0 end
+  if load < 1 then return math.floor(load * 20) / 20 end
+  return math.min(64, math.floor(load * 2) / 2)
+end
+
+local function take_report(id, told)
+  local track = tracker.get(id)
+  if not track then return end
+  local s = track.s
+  local last = (told.last_input_at or 0)
+  if last > 0 and last > (s.last or 0) and last > time.now() - 86400000 then tracker.event(id, "i") end
+  for _, lease in ipairs(told.leases or {}) do
+    local held = s.leases["agent/" .. lease.id]
+    if not held or held.ends ~= lease.until_at then
+      tracker.event(id, "l", "agent/" .. lease.id, lease.until_at, lease.reason or "")
+    end
+  end
+  for name in pairs(s.leases) do
+    local agents = name:match("^agent/(.*)$")
+    local still = false
+    for _, lease in ipairs(told.leases or {}) do still = still or lease.id == agents end
+    if agents and not still then tracker.event(id, "l", name, 0, "") end
+  end
+  local load, foreground = level(told.load or 0), told.foreground or false
+  local turn, ssh = told.turn == true, told.ssh_sessions or 0
+  if not s.report or s.load ~= load or (s.foreground or false) ~= foreground or s.turn ~= turn or s.ssh ~= ssh or load >= 0.5
+    or turn then
+    tracker.event(id, "r", load, foreground, turn, ssh)
+  end
+end
+
+-- Asks a machine's agent what it does. -> true | nil, err
+local function ask_agent(id)
+  local rec = store.get("instance", id)
+  local p, err = nil, nil
+  if rec then p, err = providers.get(rec.provider) end
+  if not p then return nil, err or errors.new("not_found", "no such machine") end
+  if not p:capabilities().activity then return errors.fail("unsupported", "its provider tells nothing") end
+  local told
+  told, err = p:activity(rec.provider_id, { deadline = 10 })
+  if not told then return nil, err end
+  take_report(id, told)
+  return true
+end
+
+-- Every machine's agent is asked once in the interval, evenly.
+local function poll()
+  local polling = 0
+  while true do
+    local ids = {}
+    for id in pairs(tracker.all()) do ids[#ids + 1] = id end
+    local pause = settings.interval / math.max(1, #ids)
+    local begun = time.mono()
+    for i, id in ipairs(ids) do
+      while polling >= POLLS do
+        local ok = task.sleep(0.01)
+        if not ok then return end
+      end
+      polling = polling + 1
+      task.spawn(function()
+        pcall(ask_agent, id)
+        polling = polling - 1
+      end)
+      local ahead = begun + i * pause * 1000 - time.mono()
+      if ahead > 0 then
+        local ok = task.sleep(math.min(ahead / 1000, settings.interval))
+        if not ok then return end
+      end
+    end
+    if #ids == 0 and not task.sleep(math.min(settings.interval, 5)) then return end
+  end
+end
+
+-- ---- verdicts
+
+-- reason: why it stops then; is: why not now. The two differ while something else than time keeps it.
+local function sentence(stops_at, reason, is)
+  if not stops_at then return reason end
+  local at = os.date("!%H:%M UTC", stops_at / 1000)
+  if stops_at - time.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
+  if is and is ~= reason then return ("%s; if nothing else happens it stops at %s"):format(is, at) end
+  return ("stops at %s: %s"):format(at, reason)
+end
+
+local warn_owner = function() end
+-- fn(track, sentence): tells a machine's owner, when his plan says so
+function M.on_warning(fn) warn_owner = fn end
+
+local function warn(track, reason)
+  local stops_at = pass.forecast(track)
+  local text = sentence(stops_at, reason)
+  local ok, err = store.update(function(tx)
+    if not tx:get("instance", track.id) then return true end
+    tx:log("instance", track.id, "idle_warning", {
+      reason = reason, text = text, generation = track.generation, stops_at = stops_at and time.rfc3339(stops_at) or nil,
+    }, "policy")
+    return true
+  end)
+  if not ok then log.error("idle", "a warning could not be noted", { machine = track.id, error = tostring(err) }) end
+  warn_owner(track, text)
+end
+
+-- Stops a machine: asked once more what it does, for what is known may be minutes old.
+local function stop(track)
+  ask_agent(track.id)
+  if tracker.get(track.id) ~= track then return end
+  local now = time.now()
+  if track.last_at < now - 1000 or track.version ~= track.stop_version then
+    track.enforcing = true
+    pass.decide(track, math.max(track.last_at + 1, math.floor(now / 1000) * 1000))
+    track.enforcing = nil
+    if track.verdict ~= "stop" then return end
+  end
+  local ok, err = instances.move({ admin = true, user = nil, by = "policy", reason = track.reason, decision = {
+    kind = "idle", generation = track.generation, at = time.rfc3339(track.last_at),
+  } }, track.id, "stop", 0)
+  if not ok and err.code ~= "state" and err.code ~= "conflict" then
+    log.warn("idle", "a machine could not be stopped", { machine = track.id, error = tostring(err) })
+  end
+end
+
+function pass.on_verdict(track, verdict, reason, _, before)
+  if track.enforcing then return end
+  if verdict == "warn" and before ~= "warn" then
+    task.spawn(warn, track, reason)
+  elseif verdict == "stop" and not track.stopping then
+    track.stopping, track.stop_version = true, track.version
+    task.spawn(function()
+      local ok, why = xpcall(stop, debug.traceback, track)
+      track.stopping = nil
+      if not ok then log.error("idle", "stopping raised", { machine = track.id, traceback = why }) end
+    end)
+  end
+end
+
+-- ---- serving
+
+local function forever(seconds, fn)
+  task.spawn(function()
+    repeat
+      local ok, why = xpcall(fn, debug.traceback)
+      if not ok then log.error("idle", "a periodic task raised", { traceback = why }) end
+      local slept = task.sleep(seconds)
+    until not slept
+  end)
+end
+
+function M.serve(new)
+  settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
+  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200 }
+  pass.setup(settings)
+  local seen = store.stats().log_seq
+  look_at_all()
+  task.spawn(follow, seen)
+  task.spawn(poll)
+  forever(1, pass.tick)
+  forever(1, see_streams)
+  forever(5, see_connections)
+  forever(10, function() tracker.save() end)
+  policy.on_change(function()
+    for id, track in pairs(tracker.all()) do -- a plan's threshold may be another
+      local rec = store.get("instance", id)
+      if rec then tracker.refresh(rec) end
+      track.foreseen = nil
+    end
+  end)
+end
+
+function M.finish() return tracker.save(true) end
+
+-- ---- reading
+
+-- `text` is a machine's stored JSON.
+function instances.as_seen(text)
+  if not text:find('"status":"RUNNING"', 1, true) then return text end
+  local track = tracker.get(text:match('"id":"([^"]+)"'))
+  if not track then return text end
+  local stops_at, reason, is = pass.forecast(track)
+  local m = tracker.facts(track, time.now())
+  local told = json.encode {
+    verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
+    stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
+  }
+  text = text:gsub('"last_activity_at":"[^"]*"', '"last_activity_at":"' .. time.rfc3339(m.last_activity_at * 1000) .. '"', 1)
+  return text:sub(1, -2) .. ',"idle":' .. told .. "}"
+end
+
+function instances.last_used(id)
+  local track = tracker.get(id)
+  return track and time.rfc3339(tracker.facts(track, time.now()).last_activity_at * 1000)
+end
+
+return M

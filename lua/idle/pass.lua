@@ -1,0 +1,165 @@
+-- Decides about every machine that runs, each ACTIVITY_CHECK_INTERVAL: a wheel of seconds, each machine at its own place in
+-- the interval, so that a hundred thousand are as even a load as ten; in slices, between which others run.
+--
+-- A decision is made for the time it was due at, whenever that second is reached. If the verdict would be another one
+-- at the machine's next turn, the second at which it changes is looked for, and that is when the machine is decided next:
+-- so a machine stops at the second that its owner was told.
+--
+--   pass.setup{interval = seconds}
+--   pass.add(track)                       a machine that has begun to run
+--   pass.decide(track, ms)                tracker's hook: one decision
+--   pass.tick()                           [yields] all that is due; called again and again
+--   pass.forecast(track) -> stops_at (unix ms) or nil, reason of then (or of now), reason of now
+--   pass.on_verdict(track, verdict, reason, ms, before)   hook: a verdict that is not the one before
+
+local policy = require "policy"
+local samples = require "policy.samples"
+local sys = require "sys"
+local task = require "task"
+local time = require "time"
+local timeline = require "idle.timeline"
+local tracker = require "idle.tracker"
+
+local M = { stats = { decisions = 0, slices = 0, worst_ms = 0 } }
+
+local SLICE_MS = 2
+local HORIZON = { { 300, 26 * 3600 }, { 3600, 8 * 86400 } } -- steps of so many seconds until so far ahead
+
+local interval = 300000 -- ms
+local wheel, hand = {}, nil -- [second] = {track...}; the next second to be looked at
+
+function M.on_verdict() end
+
+-- Where in the interval a machine has its turn: by its id, whose digits are by chance.
+local function phase(id) return tonumber(id:sub(1, 7), 16) % (interval / 1000) * 1000 end
+
+local function next_turn(track, ms) return ms + interval - (ms - track.phase) % interval end
+
+local function put(track, ms)
+  track.next_at = ms
+  local second = math.ceil(ms / 1000)
+  if hand and second < hand then second = hand end
+  local slot = wheel[second]
+  if slot then slot[#slot + 1] = track else wheel[second] = { track } end
+end
+
+function M.setup(new)
+  interval = new.interval * 1000
+  wheel, hand = {}, nil
+end
+
+function M.add(track)
+  track.phase = phase(track.id)
+  put(track, next_turn(track, time.now()))
+end
+
+-- ---- one decision
+
+local ahead = {} -- a table of facts of its own for what is not yet
+
+local function verdict_at(gen, track, ms)
+  local ok, verdict, reason = gen:ask("idle.decide", timeline.facts(track.s, track.static, ms, ahead), math.floor(ms / 1000))
+  if ok then return verdict, reason end
+end
+
+-- The first second behind `from` (ms) and not behind `to` at which the verdict is not `verdict`, which at `to` it is not.
+local function flips_at(gen, track, from, to, verdict)
+  local low, high = math.floor(from / 1000), math.floor(to / 1000)
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if verdict_at(gen, track, middle * 1000) == verdict then low = middle else high = middle end
+  end
+  return high * 1000
+end
+
+function M.decide(track, ms)
+  local gen = policy.live()
+  local now = math.floor(ms / 1000)
+  local m = tracker.facts(track, ms)
+  local verdict, reason = policy.ask_of(gen, "idle.decide", m, now)
+  samples.note("idle.decide", m, now, verdict, reason)
+  tracker.decided(track, ms, gen.number, verdict, reason)
+  M.stats.decisions = M.stats.decisions + 1
+  local turn = next_turn(track, ms)
+  if verdict ~= "stop" and verdict_at(gen, track, turn) ~= verdict then turn = flips_at(gen, track, ms, turn, verdict) end
+  put(track, turn)
+  local before = track.verdict
+  track.verdict, track.reason, track.generation = verdict, reason, gen.number
+  if verdict ~= before or verdict == "stop" then M.on_verdict(track, verdict, reason, ms, before) end
+end
+
+-- ---- the wheel
+
+local function turn(slot, now, begun)
+  for i = 1, #slot do
+    local track = slot[i]
+    if tracker.get(track.id) == track and track.next_at <= now then tracker.due(track, now) end
+    if i % 16 == 0 and sys.cpu_ms() - begun > SLICE_MS then
+      M.stats.slices = M.stats.slices + 1
+      M.stats.worst_ms = math.max(M.stats.worst_ms, sys.cpu_ms() - begun)
+      local ok, err = task.sleep(0)
+      if not ok then return nil, err end
+      begun = sys.cpu_ms()
+    end
+  end
+  return begun
+end
+
+-- -> true | nil, err when the task is cancelled
+function M.tick()
+  local now = time.now()
+  local second = math.floor(now / 1000)
+  hand = hand or second
+  if second - hand > 100000 or second < hand - 60 then hand = second end -- the clock was set
+  local begun, err = sys.cpu_ms(), nil
+  while hand <= second do
+    local slot = wheel[hand]
+    wheel[hand] = nil
+    hand = hand + 1
+    if slot then
+      begun, err = turn(slot, now, begun)
+      if not begun then return nil, err end
+    end
+  end
+  return true
+end
+
+-- ---- what is to come
+
+-- -> when it stops if nothing else happens (ms), the reason of then | nil, the reason of now
+local function look_ahead(gen, track, ms)
+  local before = ms
+  for _, part in ipairs(HORIZON) do
+    local step = part[1] * 1000
+    while before < ms + part[2] * 1000 do
+      local at = before + step
+      local verdict, reason = verdict_at(gen, track, at)
+      if verdict == "stop" then
+        local low, high = math.floor(before / 1000), math.floor(at / 1000)
+        while high - low > 1 do
+          local middle = math.floor((low + high) / 2)
+          if verdict_at(gen, track, middle * 1000) == "stop" then high = middle else low = middle end
+        end
+        return high * 1000, reason
+      end
+      before = at
+    end
+  end
+end
+
+function M.forecast(track)
+  local gen = policy.live()
+  local f, now = track.foreseen, time.now()
+  if f and f.version == track.version and f.generation == gen.number and (not f.stops_at or f.stops_at > now)
+    and now - f.at < 60000 then
+    return f.stops_at, f.reason, f.is
+  end
+  local stops_at, reason = look_ahead(gen, track, now)
+  local _, is = verdict_at(gen, track, now)
+  track.foreseen = {
+    version = track.version, generation = gen.number, at = now, stops_at = stops_at, reason = stops_at and reason or is, is = is,
+  }
+  return stops_at, track.foreseen.reason, is
+end
+
+return M

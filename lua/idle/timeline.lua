@@ -1,0 +1,108 @@
+-- What was known of a machine's use, at any time: the signals as they came, folded into what a decision is told. Pure.
+--
+-- The host that decides today and the replay of a year ago run this same code on the same events, so that the same policy
+-- decides the same. That is why the order of things is exact: a decision at t has seen every event stamped at most t, for
+-- whoever stamps one makes the decisions that are due before (idle/tracker.lua).
+--
+--   s = timeline.new()
+--   timeline.apply(s, event)         events in the order of their times: {ms, kind, ...}
+--     {ms, "i"}                       input: bytes typed, a command run
+--     {ms, "c", n}                    n connections are open
+--     {ms, "r", load, foreground | false, turn, ssh}   the agent's report; `turn`: a turn of Claude is under way
+--     {ms, "l", id, until_ms, reason} a busy lease; until_ms <= ms: it was given back
+--   m = timeline.facts(s, static, ms [, m])     what idle.decide is told at ms; static: what the record says. Fills m if given
+--
+-- Input is kept as runs: [first, last] with no gap above a minute. While the last input is at most a minute old it counts as
+-- now: so a run says all that its single inputs would have said, and hours of typing are two numbers. A run ends with its day.
+
+local M = {}
+
+local DAY = 86400000
+
+M.RUN = 60000     -- ms
+M.BUSY_LOAD = 0.5 -- processors
+
+function M.new() return { leases = {} } end
+
+local apply = {}
+
+function apply.i(s, ms)
+  if s.last and ms - s.last <= M.RUN and math.floor(ms / DAY) == math.floor(s.last / DAY) then
+    s.last = ms
+    return
+  end
+  s.before_first, s.before_last = s.first, s.last
+  s.first, s.last = ms, ms
+end
+
+function apply.c(s, ms, n)
+  if n == 0 and (s.connections or 0) > 0 then s.disconnected = ms end
+  s.connections = n
+end
+
+function apply.r(s, ms, load, foreground, turn, ssh)
+  s.report, s.load, s.foreground, s.turn, s.ssh = ms, load, foreground or nil, turn, ssh
+  if turn or load >= M.BUSY_LOAD then s.busy = ms end
+end
+
+function apply.l(s, ms, id, until_ms, reason)
+  for other, lease in pairs(s.leases) do
+    if other ~= id and lease.ends <= ms then
+      s.leases[other] = nil
+      s.lease_ended = math.max(s.lease_ended or 0, lease.ends)
+    end
+  end
+  local held = s.leases[id]
+  if until_ms > ms then
+    s.leases[id] = { ends = until_ms, reason = reason }
+  elseif held then
+    s.leases[id] = nil
+    s.lease_ended = math.max(s.lease_ended or 0, math.min(held.ends, ms))
+  end
+end
+
+function M.apply(s, e) apply[e[2]](s, e[1], e[3], e[4], e[5], e[6]) end
+
+-- Input as of ms. A run that begins later is not known yet.
+local function input_at(s, ms)
+  local last = s.last
+  if s.first and s.first > ms then last = s.before_last end
+  if not last then return nil end
+  if ms - last <= M.RUN then return ms end
+  return last
+end
+
+-- The lease that ends last, and when the last of those that are over ended. -> ends, reason, ended
+local function leases_at(s, ms)
+  local ends, reason, ended = nil, nil, s.lease_ended
+  for _, lease in pairs(s.leases) do
+    if lease.ends <= ms then
+      if not ended or lease.ends > ended then ended = lease.ends end
+    elseif not ends or lease.ends > ends or lease.ends == ends and lease.reason < reason then
+      ends, reason = lease.ends, lease.reason
+    end
+  end
+  return ends, reason, ended
+end
+
+local floor = math.floor
+local function seconds(ms) return ms and floor(ms / 1000) end
+
+function M.facts(s, static, ms, m)
+  m = m or {}
+  for name, value in pairs(static) do m[name] = value end
+  local input = input_at(s, ms)
+  m.input_at, m.connections, m.disconnected_at = seconds(input), s.connections or 0, seconds(s.disconnected)
+  m.report_at, m.load, m.foreground, m.busy_at = seconds(s.report), s.load, s.foreground, seconds(s.busy)
+  m.turn, m.ssh_sessions = s.turn, s.ssh
+  local ends, reason, ended = nil, nil, s.lease_ended
+  if next(s.leases) then ends, reason, ended = leases_at(s, ms) end
+  m.lease_until, m.lease_reason = seconds(ends), reason
+  local used = static.started_at
+  if m.input_at and m.input_at > used then used = m.input_at end
+  if ended and seconds(ended) > used then used = seconds(ended) end
+  m.last_activity_at = used
+  return m
+end
+
+return M

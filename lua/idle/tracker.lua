@@ -1,0 +1,206 @@
+-- Who uses which machine, now: one track for each that runs, fed by what users type, by their connections, by what agents
+-- report and by busy leases; written to the store as days (idle/chunk.lua).
+--
+-- The order of things is exact: tracker.event makes the decisions that are due before it takes an event in, and an event is
+-- stamped later than the last decision. So whoever reads a day sees at each decision what the decision saw.
+--
+--   tracker.setup{decide = fn(track, ms), threshold = seconds}     decide is called for each time that is due
+--   tracker.begin(rec), tracker.refresh(id), tracker.drop(id)      a machine runs; its record changed; it does no longer
+--   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
+--   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
+--   tracker.facts(track, ms) -> what idle.decide is told
+--   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
+
+local chunk = require "idle.chunk"
+local json = require "json"
+local policy = require "policy"
+local store = require "store"
+local time = require "time"
+local timeline = require "idle.timeline"
+
+local M = {}
+
+local tracks = {}
+local options = { threshold = 7200, decide = function() end }
+
+local SAVE_MS = 120000 -- a day with news is written so often
+local BATCH = 100      -- days in one commit
+
+function M.setup(new) options = new end
+function M.get(id) return tracks[id] end
+function M.all() return tracks end
+
+-- ---- what the record says
+
+local function static_of(rec)
+  local user = rec.owner ~= "operator" and store.get("user", rec.owner)
+  local plans = policy.data("plans")
+  local plan = user and user.plan or plans.default
+  local known = plans.plans[plan]
+  return {
+    id = rec.id, name = rec.name, owner = rec.owner, plan = plan, type = rec.type, provider = rec.provider, labels = rec.labels,
+    created_at = math.floor(time.parse(rec.created_at) / 1000), started_at = math.floor(time.parse(rec.status_at) / 1000),
+    threshold = known and known.idle or options.threshold,
+  }
+end
+M.static_of = static_of
+
+function M.facts(track, ms)
+  track.m = timeline.facts(track.s, track.static, ms, track.m)
+  return track.m
+end
+
+-- ---- days
+
+-- The state that a kept day ends with.
+local function state_after(kept)
+  local s = chunk.copy(kept.s or timeline.new())
+  local events = {}
+  for i = 1, #kept.i, 2 do
+    events[#events + 1] = { kept.i[i], "i", order = 0 }
+    if kept.i[i + 1] ~= kept.i[i] then events[#events + 1] = { kept.i[i + 1], "i", order = 0 } end
+  end
+  for i, e in ipairs(kept.e) do
+    e.order = i
+    events[#events + 1] = e
+  end
+  table.sort(events, function(a, b)
+    if a[1] ~= b[1] then return a[1] < b[1] end
+    return a.order < b.order
+  end)
+  for _, e in ipairs(events) do
+    e.order = nil
+    timeline.apply(s, e)
+  end
+  return s
+end
+M.state_after = state_after
+
+-- The newest kept day of a machine, or nil.
+local function newest(id)
+  local row = store.list("activity", { prefix = id .. "/", reverse = true, limit = 1 })[1]
+  return row and json.decode(row.json)
+end
+
+local function turn_day(track, ms)
+  local day = chunk.day(ms)
+  if track.chunk.day == day then return end
+  if track.dirty then
+    track.full = track.full or {}
+    track.full[#track.full + 1] = track.chunk
+  end
+  track.chunk = chunk.new(day, track.s)
+end
+
+-- ---- events
+
+local function due(track, now)
+  while track.next_at and track.next_at <= now do
+    local at = track.next_at
+    options.decide(track, at)
+    if track.next_at == at then error("the decision was not made") end
+  end
+end
+M.due = due
+
+function M.event(id, kind, a, b, c, d)
+  local track = tracks[id]
+  if not track then return end
+  local now = time.now()
+  due(track, now)
+  if tracks[id] ~= track then return end
+  if track.last_at and now <= track.last_at then now = track.last_at + 1 end
+  turn_day(track, now)
+  local e = { now, kind, a, b, c, d }
+  timeline.apply(track.s, e)
+  chunk.event(track.chunk, e)
+  track.version, track.dirty = track.version + 1, true
+end
+
+-- ---- machines
+
+function M.begin(rec)
+  local now = time.now()
+  local kept = newest(rec.id)
+  local s = kept and state_after(kept) or timeline.new()
+  s.connections = 0 -- of this process
+  local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
+  local track = {
+    id = rec.id, owner = rec.owner, static = static_of(rec), s = s, chunk = today, version = 1, record_version = rec.version,
+    began = now,
+  }
+  tracks[rec.id] = track
+  return track
+end
+
+function M.refresh(rec)
+  local track = tracks[rec.id]
+  due(track, time.now())
+  if tracks[rec.id] ~= track then return end
+  track.static, track.owner, track.record_version = static_of(rec), rec.owner, rec.version
+  track.version = track.version + 1
+end
+
+local leaving = {} -- days of machines that run no longer and are to be written
+
+function M.drop(id)
+  local track = tracks[id]
+  if not track then return end
+  tracks[id] = nil
+  if track.dirty then leaving[#leaving + 1] = track end
+end
+
+-- Notes a decision in its day.
+function M.decided(track, ms, generation, verdict, reason)
+  turn_day(track, ms)
+  chunk.decided(track.chunk, ms, generation, verdict, reason)
+  track.last_at, track.dirty = ms, true
+end
+
+-- ---- to the store
+
+local function take(track, list)
+  for _, c in ipairs(track.full or {}) do list[#list + 1] = { track = track, chunk = c } end
+  list[#list + 1] = { track = track, chunk = track.chunk }
+  track.full, track.dirty, track.saved = nil, nil, time.mono()
+end
+
+local function write(list, from)
+  return store.update(function(tx)
+    for i = from, math.min(from + BATCH - 1, #list) do
+      local d = list[i]
+      tx:put("activity", chunk.key(d.track.id, d.chunk.day), d.chunk, d.track.owner)
+    end
+    return true
+  end)
+end
+
+-- What could not be written is tried again.
+local function keep_for_later(track, c)
+  if c ~= track.chunk then
+    track.full = track.full or {}
+    track.full[#track.full + 1] = c
+  end
+  track.dirty = true
+  if tracks[track.id] == track then return end
+  if leaving[#leaving] ~= track then leaving[#leaving + 1] = track end
+end
+
+function M.save(all)
+  local list, now = {}, time.mono()
+  for _, track in pairs(tracks) do
+    if track.dirty and (all or now - (track.saved or 0) >= SAVE_MS) then take(track, list) end
+  end
+  for _, track in ipairs(leaving) do take(track, list) end
+  leaving = {}
+  for from = 1, #list, BATCH do
+    local ok, err = write(list, from)
+    if not ok then
+      for i = from, #list do keep_for_later(list[i].track, list[i].chunk) end
+      return nil, err
+    end
+  end
+  return #list
+end
+
+return M

@@ -1,0 +1,138 @@
+-- The routes of policies/routes.lua: found behind the built-in ones, admitted and given their object like those, and run in a
+-- fence on the generation that the request found.
+--
+--   own_routes.find(gen, method, path) -> route, values... | nil, allowed methods      as router:find
+-- A set whose routes cannot be, or are built in already, is not taken.
+
+local errors = require "errors"
+local generation = require "policy.generation"
+local instances = require "instances"
+local json = require "json"
+local log = require "log"
+local query = require "query"
+local rights = require "rights"
+local router = require "router"
+local time = require "time"
+local waiting = require "policy.waiting"
+
+local M = {}
+
+-- What the policy may ask, under the caller's rights.
+local function host_of(gen, actor)
+  local function text(value) return tostring(value):sub(1, 2000) end
+  local function settled(rec, op) -- a change that goes on is as good as done: the record says where it stands
+    if rec == nil then return nil, op end
+    return rec
+  end
+  local host = {
+    ["instances.get"] = function(id) return instances.get(actor, id) end,
+    ["instances.list"] = function(after, limit)
+      local page = instances.list(actor, after, math.min(tonumber(limit) or 100, 200))
+      local list = {}
+      for i, json_text in ipairs(page.texts) do list[i] = json.decode(json_text) end
+      return { instances = list, after = page.after }
+    end,
+    ["instances.create"] = function(spec) return settled(instances.create(actor, spec)) end,
+    ["instances.patch"] = function(id, change) return instances.patch(actor, id, change) end,
+    ["instances.extend"] = function(id, hours) return instances.extend(actor, id, hours) end,
+    ["policy.generation"] = function() return gen.number end,
+    ["time.now"] = function() return math.floor(time.now() / 1000) end,
+    ["log.info"] = function(line) log.info("routes", text(line), {}) return true end,
+    ["log.warn"] = function(line) log.warn("routes", text(line), {}) return true end,
+  }
+  for _, verb in ipairs { "start", "stop", "delete" } do
+    host["instances." .. verb] = function(id) return settled(instances.move(actor, id, verb)) end
+  end
+  return host
+end
+
+local nobody = { user = nil, admin = false }
+
+local function told(req)
+  local asked = {}
+  for name, value in pairs(query.all(req.http:query())) do asked[name] = value end
+  return {
+    method = req.http:method(), path = req.http:path(), id = req.id, second = req.second, query = asked, body = req.body,
+    user = req.actor and req.actor.user, admin = req.actor and req.actor.admin == true or false,
+  }
+end
+
+local function checked(gen, status, body, headers)
+  if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
+    return errors.fail("policy", "a status from 200 to 599 expected, or nil and an error")
+  end
+  if body ~= nil and type(body) ~= "table" and type(body) ~= "string" then return errors.fail("policy", "a body that is table or text expected") end
+  local out = { ["Policy-Generation"] = ("%d"):format(gen.number) }
+  for name, value in pairs(type(headers) == "table" and headers or {}) do
+    if type(name) ~= "string" or not name:match("^[%w-]+$") or tostring(value):find("[%c]") then
+      return errors.fail("policy", "headers: names of letters, digits and -, values without control characters expected")
+    end
+    out[name] = tostring(value)
+  end
+  if type(body) == "string" and not out["Content-Type"] then out["Content-Type"] = "text/plain; charset=utf-8" end
+  return status, body or "", out
+end
+
+local function handler(gen, index)
+  local field = ("routes.%d.handle"):format(index)
+  return function(req)
+    local status, body, headers = waiting.run(gen, "routes.lua", field, host_of(gen, req.actor or nobody), told(req))
+    if status == nil then
+      local err = type(body) == "table" and body or { code = "policy", message = "the route gave no answer" }
+      if err.code == "policy" then return errors.fail("internal", "the route of a policy failed: " .. tostring(err.message)) end
+      return nil, errors.new(tostring(err.code), tostring(err.message), { field = err.field, http_status = err.http_status })
+    end
+    local ok, out, more = checked(gen, status, body, headers)
+    if ok == nil then return errors.fail("internal", "the route of a policy failed: " .. out.message) end
+    return ok, out, more
+  end
+end
+
+local function options_of(route)
+  return {
+    open = route.open, scope = route.scope or route.open and nil, admin = route.admin, object = route.object,
+    body = route.body or (route.method ~= "GET" and route.method ~= "DELETE") or nil, own = true,
+  }
+end
+
+local function router_of(gen)
+  if gen.router then return gen.router end
+  local r = router.new()
+  for i, route in ipairs(gen:data("routes").routes) do
+    r:add(route.method, route.path, options_of(route), handler(gen, i))
+  end
+  gen.router = r
+  return r
+end
+
+function M.find(gen, method, path)
+  if #gen:data("routes").routes == 0 then return nil end
+  return router_of(gen):find(method, path)
+end
+
+-- Why these cannot be beside the built-in ones, or nil.
+local function fault_of(routes, built_in)
+  for i, route in ipairs(routes) do
+    if route.scope and route.scope ~= "any" and not rights.scopes[route.scope] then
+      return ("routes[%d]: scope: one of %s, or any, expected"):format(i, table.concat(rights.scope_names, ", "))
+    end
+    for j = 1, i - 1 do
+      if routes[j].method == route.method and routes[j].path:gsub("{%w+}", "*") == route.path:gsub("{%w+}", "*") then
+        return ("routes[%d]: a second %s %s"):format(i, route.method, route.path)
+      end
+    end
+    local probe = route.path:gsub("{%w+}", "x")
+    local found = built_in:find(route.method, probe)
+    if found and found.pattern:gsub("{%w+}", "*") == route.path:gsub("{%w+}", "*") then
+      return ("routes[%d]: %s %s is built in"):format(i, route.method, route.path)
+    end
+  end
+end
+
+generation.checks[#generation.checks + 1] = function(gen)
+  local app = package.loaded.app -- there are no routes without it
+  if not app then return nil end
+  return fault_of(gen:data("routes").routes, app.router), "routes"
+end
+
+return M

@@ -109,7 +109,8 @@ local function decide(id)
     local ok, done, err = xpcall(act, debug.traceback, rec, verdict, reason)
     working[id] = nil
     if ok and done ~= nil then return end
-    log.warn("expiry", "a verdict was not carried out; tried again", { machine = id, verdict = verdict, error = tostring(ok and err or done) })
+    log.warn("expiry", "a verdict was not carried out; tried again",
+      { machine = id, verdict = verdict, error = tostring(ok and err or done) })
     due[id] = math.min(due[id] or math.huge, now + 30)
   end)
 end

@@ -5,7 +5,8 @@
 --   idle.input(id)                   a command was run on it for its user
 --   idle.finish()                    [yields] what is not written yet goes to the store
 --
--- What a machine's owner reads beside the record, and its last activity as of now: "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
+-- What a machine's owner reads beside the record, and its last activity as of now:
+-- "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
 -- "stops at 17:42 UTC: no input since 15:42 UTC".
 
 local access = require "machines.access"

@@ -328,7 +328,9 @@ static int run(struct cc_fence *f, struct job *j, char *message, size_t size)
     if (rc == LUA_ERRMEM)
         f->box.mem = true;
     if (message) {
-        const char *text = f->box.mem ? "more memory than it may have" : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        const char *text = f->box.mem                       ? "more memory than it may have"
+                           : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                            : NULL;
 
         snprintf(message, size, "%s", text ? text : "an error that is no text was raised");
     }
@@ -525,7 +527,8 @@ int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size
     int rc;
 
     if (strlen(name) >= SOURCE_NAME)
-        return cc_err_set(err, CC_E_INVALID, "%.40s...: a name of at most %d characters expected", name, SOURCE_NAME - 1);
+        return cc_err_set(err, CC_E_INVALID, "%.40s...: a name of at most %d characters expected", name,
+                          SOURCE_NAME - 1);
     if (f->n_sources == SOURCES_MAX)
         return cc_err_set(err, CC_E_LIMIT, "%s: more than %d files", name, SOURCES_MAX);
     if (len > CC_FENCE_SOURCE_MAX)
@@ -810,8 +813,9 @@ static int traced_body(lua_State *L, struct job *j)
 int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int first, int n,
                          struct cc_fence_trace *trace, char *message, size_t size)
 {
-    struct job j = { .f = f, .body = traced_body, .outer = outer, .function = function, .first = first, .n = n,
-                     .trace = trace };
+    struct job j = {
+        .f = f, .body = traced_body, .outer = outer, .function = function, .first = first, .n = n, .trace = trace
+    };
     int rc;
 
     assert(function > 0 && function <= f->n_functions);
@@ -921,11 +925,19 @@ static int sweep_body(lua_State *L, struct job *j)
     return k < j->times ? lua_gettop(L) - 4 : 0;
 }
 
-int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet, double from,
-                   double step, int64_t n, int64_t *done, char *message, size_t size)
+int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet,
+                   double from, double step, int64_t n, int64_t *done, char *message, size_t size)
 {
-    struct job j = { .f = f, .body = sweep_body, .outer = outer, .function = function, .first = input, .tied = tied,
-                     .quiet = quiet, .from = from, .step = step, .times = n };
+    struct job j = { .f = f,
+                     .body = sweep_body,
+                     .outer = outer,
+                     .function = function,
+                     .first = input,
+                     .tied = tied,
+                     .quiet = quiet,
+                     .from = from,
+                     .step = step,
+                     .times = n };
     int rc;
 
     assert(function > 0 && function <= f->n_functions);

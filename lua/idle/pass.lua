@@ -111,14 +111,15 @@ function M.tick()
   local second = math.floor(now / 1000)
   hand = hand or second
   if second - hand > 100000 or second < hand - 60 then hand = second end -- the clock was set
-  local begun, err = sys.cpu_ms(), nil
+  local begun = sys.cpu_ms()
   while hand <= second do
     local slot = wheel[hand]
     wheel[hand] = nil
     hand = hand + 1
     if slot then
-      begun, err = turn(slot, now, begun)
-      if not begun then return nil, err end
+      local at, err = turn(slot, now, begun)
+      if not at then return nil, err end
+      begun = at
     end
   end
   return true

@@ -5,8 +5,9 @@
 -- stamped later than the last decision. So whoever reads a day sees at each decision what the decision saw. All times are
 -- on the clock of deadlines (steady.lua): a wall clock that is set makes nobody idle.
 --
---   tracker.setup{decide = fn(track, ms), threshold = seconds, keep_days = LOG_DAYS}     decide is called for each time that is due
---   tracker.begin(rec, begins), tracker.refresh(rec), tracker.drop(id)      a machine runs (begins: since now); its record changed; it does no longer
+--   tracker.setup{decide = fn(track, ms), threshold = seconds, keep_days = LOG_DAYS}     decide: for each time that is due
+--   tracker.begin(rec, begins)      a machine runs; begins: since now
+--   tracker.refresh(rec), tracker.drop(id)      its record changed; it runs no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
 --   tracker.facts(track, ms) -> what idle.decide is told
@@ -135,7 +136,8 @@ function M.begin(rec, begins)
   s.connections = 0 -- of this process
   local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
   local track = {
-    id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1, record_version = rec.version,
+    id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
+    record_version = rec.version,
     status_at = rec.status_at, began = now,
   }
   tracks[rec.id] = track

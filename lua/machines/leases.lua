@@ -27,7 +27,8 @@ local MOST = 16       -- at once, on one machine
 local PAUSE = 900000  -- ms without a lease, after which holding begins anew
 
 M.fields = {
-  reason = { "string", required = true, min = 1, max = 200, pattern = "^[^%c]+$", hint = "a sentence without control characters" },
+  reason = { "string", required = true, min = 1, max = 200, pattern = "^[^%c]+$",
+    hint = "a sentence without control characters" },
   ttl = { "integer", required = true, min = 1, max = 30 * 86400 },
   id = { "string", min = 1, max = 32, pattern = "^[%w_-]+$", hint = "the id of a lease" },
 }
@@ -89,7 +90,8 @@ function M.take(actor, machine, spec)
     if held then expiring.drop(tx, "lease", machine .. "/" .. id) end
     expiring.put(tx, "lease", machine .. "/" .. id, new, rec.owner)
     if not held then
-      tx:log("instance", machine, "lease_taken", { lease = id, reason = spec.reason, expires_at = new.expires_at }, users.by(actor))
+      tx:log("instance", machine, "lease_taken", { lease = id, reason = spec.reason, expires_at = new.expires_at },
+        users.by(actor))
     end
     return new
   end)

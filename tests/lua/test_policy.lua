@@ -53,7 +53,9 @@ end)
 
 t.test("the shipped tests pass, and run", function()
   local sources = shipped()
-  for _, name in ipairs(assert(fs.list("policies/tests"))) do sources["tests/" .. name] = assert(fs.read("policies/tests/" .. name)) end
+  for _, name in ipairs(assert(fs.list("policies/tests"))) do
+    sources["tests/" .. name] = assert(fs.read("policies/tests/" .. name))
+  end
   local gen = assert(generation.build(sources))
   t.ok(gen.tests >= 5)
   gen:close()
@@ -73,11 +75,13 @@ for what, case in pairs {
   ["a function that is missing"] = { { ["access.lua"] = "return {}" }, "access.lua:1: the function [a-z]+ is missing" },
   ["a selftest that fails"] = { { ["idle.lua"] = idle(keep, "function P.selftest(is)\n  is(1, 2)\nend\n") },
     "^idle.lua:7: selftest: got 1, want 2$" },
-  ["a test that fails"] = { { ["tests/idle.lua"] = "local T = {}\nT.one = function(is) is(use 'idle' ~= nil, false) end\nreturn T" },
+  ["a test that fails"] = { { ["tests/idle.lua"] =
+    "local T = {}\nT.one = function(is) is(use 'idle' ~= nil, false) end\nreturn T" },
     "^tests/idle.lua:2: test 'one': got true, want false$" },
   ["a decision that remembers"] = { { ["idle.lua"] =
     "local P = {}\nlocal seen = {}\nfunction P.lease(r) return r.ttl, 'x' end\n" ..
-    "function P.decide(m)\n  local n = #seen\n  seen[n + 1] = m.id\n  return n % 2 == 0 and 'keep' or 'stop', 'x'\nend\nreturn P" },
+    "function P.decide(m)\n  local n = #seen\n  seen[n + 1] = m.id\n  return n % 2 == 0 and 'keep' or 'stop', 'x'\nend\n"
+    .. "return P" },
     "remembers something between t" },
   ["a loop"] = { { ["idle.lua"] = idle "  while true do end" }, "^idle.lua:1: more CPU time" },
   ["plans without a default"] = { { ["plans.lua"] = "return { default = 'gold', plans = { free = { machines = 1 } } }" },
@@ -117,7 +121,8 @@ end)
 
 t.test("a decision that fails later gives the safe answer, and the next one is right", function()
   local policy = require "policy"
-  local source = idle "  if m.id == 'bad' then local x = nil; return x.y end\n  if m.id == 'loop' then while true do end end\n  return 'stop', 'fine'"
+  local source = idle("  if m.id == 'bad' then local x = nil; return x.y end\n"
+    .. "  if m.id == 'loop' then while true do end end\n  return 'stop', 'fine'")
   local gen = assert(generation.build(with { ["idle.lua"] = source }))
   gen.number = 7
   local function ask(id) return policy.ask_of(gen, "idle.decide", { id = id, labels = {} }, 1) end

@@ -306,7 +306,8 @@ end)
 
 t.test("garbage of many calls does not fill the fence", function()
   local f, decide = fenced(
-    "local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\nreturn 'keep', #t end\nreturn P\n")
+    "local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\n"
+    .. "return 'keep', #t end\nreturn P\n")
   for _ = 1, 300 do t.eq(f:call(decide), true) end
   t.ok(f:stats().memory < 4194304)
 end)

@@ -17,7 +17,6 @@ local samples = require "policy.samples"
 local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
-local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 
 local M = { stats = { decisions = 0, slices = 0, worst_ms = 0 } }
@@ -55,10 +54,8 @@ end
 
 -- ---- one decision
 
-local ahead = {} -- a table of facts of its own for what is not yet
-
 local function verdict_at(gen, track, ms)
-  local ok, verdict, reason = gen:ask("idle.decide", timeline.facts(track.s, track.static, ms, ahead), math.floor(ms / 1000))
+  local ok, verdict, reason = gen:ask("idle.decide", tracker.facts(track, ms), math.floor(ms / 1000))
   if ok then return verdict, reason end
 end
 

@@ -56,6 +56,7 @@ end
 M.static_of = static_of
 
 function M.facts(track, ms)
+  if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
   track.m = timeline.facts(track.s, track.static, ms, track.m)
   return track.m
 end

@@ -339,10 +339,17 @@ end
 -- The kind of a file's name, or nil.
 function M.of_file(file) return by_file[file] end
 
+local found = {} -- [name] = {function, kind}
+
 -- "idle.decide" -> its function, its kind
 function M.find(name)
-  local kind, fn = name:match("^(%w+)%.(%w+)$")
-  return M[kind] and M[kind].functions[fn], M[kind]
+  local f = found[name]
+  if not f then
+    local kind, fn = name:match("^(%w+)%.(%w+)$")
+    f = { M[kind] and M[kind].functions[fn], M[kind] }
+    if f[1] then found[name] = f end
+  end
+  return f[1], f[2]
 end
 
 -- Names of all functions of decisions, sorted.

@@ -17,6 +17,7 @@ local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
 local log = require "log"
+local outbox = require "outbox"
 local pass = require "idle.pass"
 local policy = require "policy"
 local providers = require "providers"
@@ -181,22 +182,30 @@ local function sentence(stops_at, reason, is)
   return ("stops at %s: %s"):format(at, reason)
 end
 
-local warn_owner = function() end
--- fn(track, sentence): tells a machine's owner, when his plan says so
-function M.on_warning(fn) warn_owner = fn end
+-- In an update: a mail to the owner of a machine that is about to stop, when his plan says so.
+local function mail_owner(tx, owner, name, text)
+  local user = owner ~= "operator" and tx:get("user", owner)
+  local plan = user and policy.data("plans").plans[user.plan]
+  if not plan or not plan.warn_mail or user.status ~= "active" then return end
+  outbox.put(tx, {
+    to = user.email, subject = ("Your machine %s is about to stop"):format(name), hours = 1,
+    text = ("Your machine %s %s.\n\nType something in it, or start it again later: its data stays.\n"):format(name, text),
+  })
+end
+M.mail_owner = mail_owner
 
 local function warn(track, reason)
   local stops_at = pass.forecast(track)
   local text = sentence(stops_at, reason)
   local ok, err = store.update(function(tx)
     if not tx:get("instance", track.id) then return true end
+    mail_owner(tx, track.owner, track.static.name, text)
     tx:log("instance", track.id, "idle_warning", {
       reason = reason, text = text, generation = track.generation, stops_at = stops_at and time.rfc3339(stops_at) or nil,
     }, "policy")
     return true
   end)
   if not ok then log.error("idle", "a warning could not be noted", { machine = track.id, error = tostring(err) }) end
-  warn_owner(track, text)
 end
 
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.

@@ -10,6 +10,7 @@
 --   expiry.refusal(rec) -> why it may not be started now, or nil
 
 local changes = require "machines.changes"
+local idle = require "idle"
 local instances = require "instances"
 local json = require "json"
 local log = require "log"
@@ -26,8 +27,6 @@ local AHEAD, STEP = 86400, 900 -- seconds
 local due = {}                 -- [id] = unix seconds of the next decision
 local working = {}             -- [id] = true while a verdict is carried out
 local watched = { RUNNING = true, STOPPED = true, ERROR = true }
-
-function M.on_warning() end -- hook: (record, sentence)
 
 local function input_of(rec)
   local user = rec.owner ~= "operator" and store.get("user", rec.owner)
@@ -68,6 +67,7 @@ local function note(id, verdict, reason)
     if not old then return true end
     local rec = record.edit(old)
     rec.expiry = { verdict = verdict, reason = reason, generation = policy.live().number }
+    if verdict == "warn" then idle.mail_owner(tx, rec.owner, rec.name, "stops: " .. reason) end
     if verdict == "keep" then
       record.save(tx, old, rec, "expiry_changed", "policy")
     else
@@ -85,7 +85,6 @@ local function act(rec, verdict, reason)
   if not known or known.verdict ~= verdict or known.reason ~= reason then
     local ok, err = note(rec.id, verdict, reason)
     if not ok then return nil, err end
-    if verdict == "warn" then M.on_warning(rec, reason) end
   end
   local verb = verdict == "stop" and rec.status == "RUNNING" and "stop" or verdict == "delete" and "delete"
   if not verb then return true end
@@ -109,7 +108,8 @@ local function decide(id)
     local ok, done, err = xpcall(act, debug.traceback, rec, verdict, reason)
     working[id] = nil
     if ok and done ~= nil then return end
-    log.warn("expiry", "a verdict was not carried out; tried again", { machine = id, verdict = verdict, error = tostring(ok and err or done) })
+    log.warn("expiry", "a verdict was not carried out; tried again",
+      { machine = id, verdict = verdict, error = tostring(ok and err or done) })
     due[id] = math.min(due[id] or math.huge, now + 30)
   end)
 end

@@ -5,7 +5,8 @@
 --   idle.input(id)                   a command was run on it for its user
 --   idle.finish()                    [yields] what is not written yet goes to the store
 --
--- What a machine's owner reads beside the record, and its last activity as of now: "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
+-- What a machine's owner reads beside the record, and its last activity as of now:
+-- "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
 -- "stops at 17:42 UTC: no input since 15:42 UTC".
 
 local access = require "machines.access"
@@ -17,6 +18,7 @@ local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
 local log = require "log"
+local outbox = require "outbox"
 local pass = require "idle.pass"
 local policy = require "policy"
 local providers = require "providers"
@@ -128,8 +130,8 @@ local function take_report(id, told)
   end
 end
 
--- Asks a machine's agent what it does. -> true | nil, err
-local function ask_agent(id)
+-- Asks a machine's agent what it does, and takes in what it tells. -> true | nil, err
+function M.ask_agent(id)
   local rec = store.get("instance", id)
   local p, err = nil, nil
   if rec then p, err = providers.get(rec.provider) end
@@ -157,7 +159,7 @@ local function poll()
       end
       polling = polling + 1
       task.spawn(function()
-        pcall(ask_agent, id)
+        pcall(M.ask_agent, id)
         polling = polling - 1
       end)
       local ahead = begun + i * pause * 1000 - time.mono()
@@ -181,27 +183,35 @@ local function sentence(stops_at, reason, is)
   return ("stops at %s: %s"):format(at, reason)
 end
 
-local warn_owner = function() end
--- fn(track, sentence): tells a machine's owner, when his plan says so
-function M.on_warning(fn) warn_owner = fn end
+-- In an update: a mail to the owner of a machine that is about to stop, when his plan says so.
+local function mail_owner(tx, owner, name, text)
+  local user = owner ~= "operator" and tx:get("user", owner)
+  local plan = user and policy.data("plans").plans[user.plan]
+  if not plan or not plan.warn_mail or user.status ~= "active" then return end
+  outbox.put(tx, {
+    to = user.email, subject = ("Your machine %s is about to stop"):format(name), hours = 1,
+    text = ("Your machine %s %s.\n\nType something in it, or start it again later: its data stays.\n"):format(name, text),
+  })
+end
+M.mail_owner = mail_owner
 
 local function warn(track, reason)
   local stops_at = pass.forecast(track)
   local text = sentence(stops_at, reason)
   local ok, err = store.update(function(tx)
     if not tx:get("instance", track.id) then return true end
+    mail_owner(tx, track.owner, track.static.name, text)
     tx:log("instance", track.id, "idle_warning", {
       reason = reason, text = text, generation = track.generation, stops_at = stops_at and time.rfc3339(stops_at) or nil,
     }, "policy")
     return true
   end)
   if not ok then log.error("idle", "a warning could not be noted", { machine = track.id, error = tostring(err) }) end
-  warn_owner(track, text)
 end
 
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.
 local function stop(track)
-  ask_agent(track.id)
+  M.ask_agent(track.id)
   if tracker.get(track.id) ~= track then return end
   local now = steady.now()
   if track.last_at < now - 1000 or track.version ~= track.stop_version then
@@ -246,7 +256,7 @@ end
 
 function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
-  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200 }
+  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200, keep_days = new.LOG_DAYS }
   decisions.threshold = new.IDLE_THRESHOLD or 7200
   pass.setup(settings)
   changes.on("instance", look)

@@ -26,18 +26,18 @@
 enum {
     CC_FENCE_DEPTH = 16,
     CC_FENCE_RESULTS = 8,
-    CC_FENCE_VALUES = 2000,         /* values in what one call returns */
-    CC_FENCE_RESULT_BYTES = 65536,  /* bytes of strings in it */
+    CC_FENCE_VALUES = 2000,        /* values in what one call returns */
+    CC_FENCE_RESULT_BYTES = 65536, /* bytes of strings in it */
     CC_FENCE_SOURCE_MAX = 1 << 20,
     CC_FENCE_PINS = 256
 };
 
 struct cc_fence_limits {
-    size_t memory;      /* bytes alive; 0: 4 MiB. Less than 1 MiB cannot hold a runaway recursion */
-    size_t allocated;   /* bytes taken during one call, dead or alive; 0: 64 MiB */
-    uint64_t steps;     /* instructions of one call, in thousands of accuracy; 0: 10 million */
-    uint32_t cpu_ms;    /* of one call; 0: 5 */
-    uint32_t load_ms;   /* of loading one source; 0: 100 */
+    size_t memory;    /* bytes alive; 0: 4 MiB. Less than 1 MiB cannot hold a runaway recursion */
+    size_t allocated; /* bytes taken during one call, dead or alive; 0: 64 MiB */
+    uint64_t steps;   /* instructions of one call, in thousands of accuracy; 0: 10 million */
+    uint32_t cpu_ms;  /* of one call; 0: 5 */
+    uint32_t load_ms; /* of loading one source; 0: 100 */
 };
 
 struct cc_fence_stats {
@@ -110,14 +110,14 @@ void cc_fence_end(struct cc_fence *f, int task);         /* gives up one that wa
  * *done: how many were quiet. -> results of the one that was not, pushed onto outer (0 when all were quiet), or an error
  * as above; it is then the fault of call *done. The budget is for each call. A function that changes its input is found
  * out and given a fresh one each time. */
-int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet, double from,
-                   double step, int64_t n, int64_t *done, char *message, size_t size);
+int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet,
+                   double from, double step, int64_t n, int64_t *done, char *message, size_t size);
 
 /* Calls function(input, now) again and again, each time with other values of some fields: `names` is a list of those on
  * outer's stack, `values` a list of the values, as many as names for each call; where a third list `absent` (0: none) has
  * true, the field is absent. `now`: NaN is nil. It ends at the first call whose results are not as the list `quiet` has
  * them: the first three alike, but a text behind the first may be any other. *done and the results as with cc_fence_sweep. */
-int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input, double now, int quiet, int names, int values,
-                  int absent, int64_t *done, char *message, size_t size);
+int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input, double now, int quiet, int names,
+                  int values, int absent, int64_t *done, char *message, size_t size);
 
 #endif

@@ -17,7 +17,6 @@ local samples = require "policy.samples"
 local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
-local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 
 local M = { stats = { decisions = 0, slices = 0, worst_ms = 0 } }
@@ -55,10 +54,8 @@ end
 
 -- ---- one decision
 
-local ahead = {} -- a table of facts of its own for what is not yet
-
 local function verdict_at(gen, track, ms)
-  local ok, verdict, reason = gen:ask("idle.decide", timeline.facts(track.s, track.static, ms, ahead), math.floor(ms / 1000))
+  local ok, verdict, reason = gen:ask("idle.decide", tracker.facts(track, ms), math.floor(ms / 1000))
   if ok then return verdict, reason end
 end
 
@@ -111,14 +108,15 @@ function M.tick()
   local second = math.floor(now / 1000)
   hand = hand or second
   if second - hand > 100000 or second < hand - 60 then hand = second end -- the clock was set
-  local begun, err = sys.cpu_ms(), nil
+  local begun = sys.cpu_ms()
   while hand <= second do
     local slot = wheel[hand]
     wheel[hand] = nil
     hand = hand + 1
     if slot then
-      begun, err = turn(slot, now, begun)
-      if not begun then return nil, err end
+      local at, err = turn(slot, now, begun)
+      if not at then return nil, err end
+      begun = at
     end
   end
   return true

@@ -5,8 +5,9 @@
 -- stamped later than the last decision. So whoever reads a day sees at each decision what the decision saw. All times are
 -- on the clock of deadlines (steady.lua): a wall clock that is set makes nobody idle.
 --
---   tracker.setup{decide = fn(track, ms), threshold = seconds}     decide is called for each time that is due
---   tracker.begin(rec, begins), tracker.refresh(rec), tracker.drop(id)      a machine runs (begins: since now); its record changed; it does no longer
+--   tracker.setup{decide = fn(track, ms), threshold = seconds, keep_days = LOG_DAYS}     decide: for each time that is due
+--   tracker.begin(rec, begins)      a machine runs; begins: since now
+--   tracker.refresh(rec), tracker.drop(id)      its record changed; it runs no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
 --   tracker.facts(track, ms) -> what idle.decide is told
@@ -56,6 +57,7 @@ end
 M.static_of = static_of
 
 function M.facts(track, ms)
+  if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
   track.m = timeline.facts(track.s, track.static, ms, track.m)
   return track.m
 end
@@ -141,7 +143,8 @@ function M.begin(rec, begins)
   end
   today = today or chunk.new(chunk.day(now), s)
   local track = {
-    id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1, record_version = rec.version,
+    id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
+    record_version = rec.version,
     status_at = rec.status_at, began = now,
   }
   tracks[rec.id] = track
@@ -205,6 +208,9 @@ local function write(list, from)
   return store.update(function(tx)
     for i = from, math.min(from + BATCH - 1, #list) do
       local d = list[i]
+      if options.keep_days and options.keep_days > 0 then -- each new day takes the place of one that is too old
+        tx:del("activity", chunk.key(d.track.id, d.chunk.day - options.keep_days))
+      end
       tx:put("activity", chunk.key(d.track.id, d.chunk.day), d.chunk, d.track.owner)
     end
     return true

@@ -254,7 +254,8 @@ end
 -- What is kept of a decision, and what taking it again has shown.
 local function told(row, ms, gen, name, input, as_kept)
   local out = {
-    kind = row.kind, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason, generation = row.generation, event = row.event,
+    kind = row.kind, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason, generation = row.generation,
+    event = row.event,
   }
   local now = math.floor(ms / 1000)
   local d = explain.decision(gen, name, input, now)
@@ -264,7 +265,8 @@ local function told(row, ms, gen, name, input, as_kept)
   if as_kept == nil then as_kept = d.verdict == row.verdict end
   if not as_kept then
     out.again = { verdict = d.verdict, reason = d.reason }
-    out.note = ("taken again from what is kept it is '%s': something that it was told is not known any more"):format(tostring(d.verdict))
+    out.note = ("taken again from what is kept it is '%s': something that it was told is not known any more")
+      :format(tostring(d.verdict))
   end
   return out
 end
@@ -298,7 +300,8 @@ local function expiry_input(id, row, gen)
   if rec.expires_at == json.null then return errors.fail("not_found", "the record of that time has no end") end
   return {
     id = rec.id, name = rec.name, type = rec.type, labels = rec.labels, owner = rec.owner, status = rec.status,
-    plan = plan_of(rec.owner, row.from, gen:data("plans")), created_at = seconds(rec.created_at), expires_at = seconds(rec.expires_at),
+    plan = plan_of(rec.owner, row.from, gen:data("plans")), created_at = seconds(rec.created_at),
+    expires_at = seconds(rec.expires_at),
   }
 end
 

@@ -1,9 +1,9 @@
--- Why a decision came out as it did: the line that decided, the inputs that it looked at, and the smallest change of one input
--- that would have flipped it.
+-- Why a decision came out as it did: the line that decided, the inputs that it looked at, and the smallest change of one
+-- input that would have flipped it.
 --
 --   explain.flips(gen, name, input, now) -> {flip...}, the smallest first; {}: no single change does    [yields]
---       flip: {field =, from =, to = (nil: absent), rank =, verdict =, reason =, text =}
---   explain.ask(gen, name, input, now) -> verdict, reason [, why it failed]     what is done: the policy's answer, or the safe one
+--       flip: {field =, from =, to = (nil: absent), rank =, verdict =, reason =, text =, apart = say.lua names it in any case}
+--   explain.ask(gen, name, input, now) -> verdict, reason [, why it failed]     the policy's answer, or the safe one
 --   explain.decision(gen, name, input, now) -> all that is known of it    [yields]
 --       {verdict =, reason =, failed = why the policy had none, generation =, file =, line =, lines =, source = the line's text,
 --       reads = {names}, flips =, text = one sentence}
@@ -78,7 +78,8 @@ local function matters(q, names)
   return false
 end
 
--- The next points of a field that could flip it, `most` at most, as fence:vary wants them. -> block; block.over: all were looked at
+-- The next points of a field that could flip it, `most` at most, as fence:vary wants them. -> block
+-- block.over: all were looked at
 local function take(q, points, field, names, most)
   local fields, input = q.spec.input, q.input
   local w, read = q.work, q.read
@@ -164,8 +165,9 @@ local function flip_of(q, field)
       if at and not same(verdict, q.verdict) then
         local to = block.to[at]
         if to == grid.ABSENT then to = nil end
-        return { field = field, from = q.input[field], to = to, rank = block.rank[at], verdict = verdict, reason = reason,
-          text = say.change(field, f, q.input[field], to, q.now), new = q.input[field] == nil and f.say and f.say.given or nil }
+        local from = q.input[field]
+        return { field = field, from = from, to = to, rank = block.rank[at], verdict = verdict, reason = reason,
+          text = say.change(field, f, from, to, q.now), apart = from == nil and f.future }
       end
     end
     if block.over then return nil end

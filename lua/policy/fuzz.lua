@@ -1,8 +1,8 @@
 -- Inputs by chance against a set of policies, and the smallest input that shows what was found.
 --
---   fuzz.run(sources, {count = inputs of each function, seed =, seconds = or nil, only = kind's name or nil}) -> found, told    [yields]
---     found: nil, or {name = "idle.decide", file =, line =, text =, input =, now =, before = {input =, now =} or nil: what must be
---       asked first, number = which input it was, seed =}      told: {inputs = how many were tried, seed =}
+--   fuzz.run(sources, {count = inputs of each function, seed =, seconds = or nil, only = kind's name or nil}) -> found, told
+--     [yields] found: nil, or {name = "idle.decide", file =, line =, text =, input =, now =, number = which input it was, seed =,
+--       before = {input =, now =} or nil: what must be asked first}      told: {inputs = how many were tried, seed =}
 --     nil, nil, faults when the set cannot be loaded
 --   fuzz.lua_of(value) -> a value as Lua reads it
 --
@@ -52,7 +52,10 @@ local function fault_of(name, why)
 end
 
 -- Values in a message change with the input: what stays says which fault it is.
-local function mark(fault) return fault.file .. ":" .. (fault.line or 1) .. ":" .. fault.text:gsub("%d+", "#"):gsub("'[^']*'", "'#'"):sub(1, 60) end
+local function mark(fault)
+  local text = fault.text:gsub("%d+", "#"):gsub("'[^']*'", "'#'")
+  return ("%s:%d:%s"):format(fault.file, fault.line or 1, text:sub(1, 60))
+end
 
 -- Why this input fails by itself, or nil.
 local function failure(gen, name, case)
@@ -73,7 +76,8 @@ local function depends(sources, name, before, case)
   gen:close()
   if same(first, second) then return nil end
   local _, kind = kinds.find(name)
-  return { file = kind.file, line = 1, text = "the same input is decided differently after another decision: something is remembered" }
+  return { file = kind.file, line = 1,
+    text = "the same input is decided differently after another decision: something is remembered" }
 end
 
 -- ---- making smaller
@@ -173,8 +177,8 @@ end
 -- ---- looking
 
 local function found(name, fault, case, before, number)
-  return { name = name, file = fault.file, line = fault.line, text = fault.text, input = case.input, now = case.now, before = before,
-    number = number }
+  return { name = name, file = fault.file, line = fault.line, text = fault.text, input = case.input, now = case.now,
+    before = before, number = number }
 end
 
 local function shrink_failure(gen, name, fields, case, fault, number)
@@ -198,8 +202,8 @@ local function shrink_dependence(sources, name, fields, batch, i, number)
     end
   end
   local _, kind = kinds.find(name)
-  return found(name, { file = kind.file, line = 1, text = "the same input is decided differently later: something is remembered" },
-    batch[i], nil, number + i)
+  local fault = { file = kind.file, line = 1, text = "the same input is decided differently later: something is remembered" }
+  return found(name, fault, batch[i], nil, number + i)
 end
 
 -- One batch in both orders. -> what was found, or nil

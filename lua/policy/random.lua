@@ -2,7 +2,8 @@
 --
 --   r = random.new(seed)               the same seed gives the same inputs, everywhere
 --   r:input(fields, now) -> table      `now`: unix seconds; times lie around it
--- What is derived of other fields is what they make it. Edges come more often than their share: 0, the bounds, now itself, what is absent, plans that nobody has heard of.
+-- Edges come more often than their share: 0, the bounds, now itself, what is absent, plans that nobody has heard of. What is
+-- derived of other fields is what they make it.
 
 local grid = require "policy.grid"
 

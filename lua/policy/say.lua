@@ -9,7 +9,7 @@ local json = require "json"
 
 local M = {}
 
-local MOST = 3 -- changes named for one verdict, and one of something that was not there
+local MOST = 3 -- changes named for one verdict, and "or a busy lease"
 
 function M.duration(s)
   local out = {}
@@ -90,9 +90,7 @@ function M.flips(spec, verdict, flips)
       groups[phrase] = group
       order[#order + 1] = phrase
     end
-    local new = flip.new and not group.new -- "or a busy lease"
-    if #group < MOST or new then group[#group + 1] = flip.text end
-    group.new = group.new or new
+    if #group < MOST or flip.apart and #group <= MOST then group[#group + 1] = flip.text end
   end
   for i, phrase in ipairs(order) do order[i] = ("would have %s with %s"):format(phrase, joined(groups[phrase])) end
   return table.concat(order, "; ")

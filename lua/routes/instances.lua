@@ -210,8 +210,8 @@ app.get("/instances/{id}/decisions", { scope = "instances:read", object = "histo
   if not rows then return nil, more end
   local out = json.array {}
   for i, row in ipairs(rows) do
-    out[i] = { kind = row.kind, from = time.rfc3339(row.from), to = time.rfc3339(row.to), count = row.count, verdict = row.verdict,
-      reason = row.reason, generation = row.generation, event = row.event }
+    out[i] = { kind = row.kind, from = time.rfc3339(row.from), to = time.rfc3339(row.to), count = row.count,
+      verdict = row.verdict, reason = row.reason, generation = row.generation, event = row.event }
   end
   local headers
   if more then

@@ -141,8 +141,8 @@ end)
 t.test("idle: activity follows input, a report of work is work, a lease brings its reason", function()
   local fields = kinds.find("idle.decide").input
   local m = grid.settle(fields, {
-    id = "a", labels = {}, created_at = NOW - 9000, started_at = NOW - 8000, input_at = NOW - 7000, report_at = NOW - 100, load = 0,
-    turn = false, threshold = 7200, connections = 0,
+    id = "a", labels = {}, created_at = NOW - 9000, started_at = NOW - 8000, input_at = NOW - 7000, report_at = NOW - 100,
+    load = 0, turn = false, threshold = 7200, connections = 0,
   })
   t.eq(m.last_activity_at, NOW - 7000); t.eq(m.busy_at, nil)
   t.eq(grid.change(fields, m, "input_at", NOW - 5).last_activity_at, NOW - 5)

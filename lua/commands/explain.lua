@@ -80,12 +80,14 @@ end
 -- ---- which decision
 
 local function decision_of(id, ms, kind)
-  local why
-  if not ms then
-    ms, why = decisions.stopped_at(id)
-    kind = kind or why
+  local stopped, why
+  if not ms and not kind then stopped, why = decisions.stopped_at(id) end
+  local d = command.must(decisions.at(id, ms or stopped or time.now(), kind or why))
+  if why == "idle" and time.parse(d.at) ~= stopped then
+    command.fail("it was stopped at %s, which is not written yet: try again in two minutes, or GET /instances/%s/decisions",
+      time.rfc3339(stopped), id)
   end
-  return command.must(decisions.at(id, ms or time.now(), kind))
+  return d
 end
 
 function M.run(argv)

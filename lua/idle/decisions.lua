@@ -6,8 +6,8 @@
 -- again by the generation that took it, from the day's signals (idle/timeline.lua), the record as it was then
 -- (history.lua) and the account's plan of that time: what comes out must be what is kept, and it is said when it is not.
 --
---   decisions.list(id, {since =, until_ms =, after = cursor, kind =, limit =}) -> rows, after = cursor or nil    newest first
---       row: {kind =, from =, to =, count =, verdict =, reason =, generation =, event = type of the log's entry}; times: unix ms
+--   decisions.list(id, {since =, until_ms =, after = cursor, kind =, limit =}) -> rows, after = cursor or nil | nil, err
+--       [yields] newest first. row: {kind =, from =, to =, count =, verdict =, reason =, generation =, event = type of the log's entry}; times: unix ms
 --   decisions.at(id, ms [, kind]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD
@@ -43,6 +43,7 @@ local function each_day(id, last)
   local after, rows, at = chunk.key(id, last + 1), {}, 1
   local function stored()
     if at > #rows and after then
+      if #rows > 0 then task.sleep(0) end
       rows, at = store.list("activity", { prefix = id .. "/", after = after, reverse = true, limit = DAYS }), 1
       after = #rows == DAYS and rows[#rows].id or nil
     end

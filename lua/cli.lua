@@ -15,6 +15,8 @@ local commands = {
   { "operations", "[ID]", "the work that is under way or was, or one piece of it" },
   { "log", "[--follow] [...]", "what happened; --verify proves that it is whole" },
   { "at", "TIME instances | instance ID", "machines as they were" },
+  { "explain", "MACHINE [TIME]", "why a policy decided so, and what would have flipped it" },
+  { "fuzz", "DIR | FILE.lua [--seed=S]", "policies tried on inputs by chance" },
   { "backup", "FILE", "a consistent copy of the store, while serving too" },
   { "restore", "FILE [--force]", "the store as it was in a backup" },
   { "export", "[FILE]", "every record as JSON lines" },

@@ -11,6 +11,7 @@
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
 --   tracker.facts(track, ms) -> what idle.decide is told
+--   tracker.days(id) -> {[day] = chunk}, those that are not written yet
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
 
 local chunk = require "idle.chunk"
@@ -134,8 +135,13 @@ function M.begin(rec, begins)
   local now = math.floor(steady.now())
   local kept = newest(rec.id)
   local s = kept and state_after(kept) or timeline.new()
-  s.connections = 0 -- of this process
-  local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
+  local cut = { now, "c", 0 } -- connections are of this process
+  local today = kept and kept.day == chunk.day(now) and kept
+  if (s.connections or 0) > 0 then
+    timeline.apply(s, cut)
+    if today then chunk.event(today, cut) end
+  end
+  today = today or chunk.new(chunk.day(now), s)
   local track = {
     id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
     record_version = rec.version,
@@ -180,6 +186,24 @@ local function take(track, list)
   track.full, track.dirty, track.saved = nil, nil, time.mono()
 end
 
+local writing = {} -- what is taken and perhaps not there yet
+
+function M.days(id)
+  local out = {}
+  local function add(track)
+    for _, c in ipairs(track.full or {}) do out[c.day] = c end
+    if track.dirty then out[track.chunk.day] = track.chunk end
+  end
+  for _, d in ipairs(writing) do
+    if d.track.id == id then out[d.chunk.day] = d.chunk end
+  end
+  for _, track in ipairs(leaving) do
+    if track.id == id then add(track) end
+  end
+  if tracks[id] then add(tracks[id]) end
+  return out
+end
+
 local function write(list, from)
   return store.update(function(tx)
     for i = from, math.min(from + BATCH - 1, #list) do
@@ -210,14 +234,16 @@ function M.save(all)
     if track.dirty and (all or now - (track.saved or 0) >= SAVE_MS) then take(track, list) end
   end
   for _, track in ipairs(leaving) do take(track, list) end
-  leaving = {}
+  leaving, writing = {}, list
   for from = 1, #list, BATCH do
     local ok, err = write(list, from)
     if not ok then
       for i = from, #list do keep_for_later(list[i].track, list[i].chunk) end
+      writing = {}
       return nil, err
     end
   end
+  writing = {}
   return #list
 end
 

@@ -8,8 +8,9 @@
  *   value | nil, err = f:value(name, field) plain data of that source; functions in it are left out
  *   true, ... | nil, err = f:call(n, ...)   its results, 8 at most, behind true
  *   true, trace, ... | nil, err, trace = f:trace(n, ...)     trace = {lines = {...}, last = line}
- *   k, ... | nil, err, k = f:sweep(n, input, quiet, from, step, times [, tied])
- *       calls n(input, now) until its first result is not `quiet`; k: how many were, then the results of the one that was not
+ *   k, ... | nil, err, k = f:sweep(n, input, quiet, from, step, times [, tied [, behind]])
+ *       calls n(input, now) until its first result is not `quiet`; k: how many were, then the results of the one that was not.
+ *       tied: names of fields that are `now` at each call, or `behind` seconds before
  *   task | nil, err = f:begin(n)            for code that waits
  *   called, ... | nil, err = f:resume(task, ...)      called true: the name of a host function and its arguments follow, and
  *       its answer is what the next resume hands over; false: the results, and the task is over. Over it is after an error, too
@@ -213,6 +214,7 @@ static int l_sweep(lua_State *L)
     int function = check_function(L), rc, tied = 0;
     const char *quiet = luaL_checkstring(L, 4);
     double from = luaL_checknumber(L, 5), step = luaL_checknumber(L, 6), times = luaL_checknumber(L, 7);
+    double behind = luaL_optnumber(L, 9, 0);
     char text[TEXT];
     int64_t done;
 
@@ -223,8 +225,9 @@ static int l_sweep(lua_State *L)
         tied = 8;
     }
     luaL_checkstack(L, CC_FENCE_RESULTS + 8, "fence:sweep");
+    lua_settop(L, 8);
     lua_pushnil(L); /* the place of k */
-    rc = cc_fence_sweep(f, function, L, 3, tied, quiet, from, step, (int64_t)times, &done, text, sizeof(text));
+    rc = cc_fence_sweep(f, function, L, 3, tied, behind, quiet, from, step, (int64_t)times, &done, text, sizeof(text));
     if (rc < 0) {
         push_fault(L, rc, text);
         lua_pushnumber(L, (lua_Number)done);

@@ -294,7 +294,7 @@ struct job {
     /* sweep */
     int tied;
     const char *quiet;
-    double from, step;
+    double from, step, behind;
     int64_t times, done;
 };
 
@@ -848,7 +848,7 @@ static void set_tied(lua_State *L, const struct job *j, int input, int names, do
         lua_rawgeti(L, names, i);
         if (lua_isnil(L, -1))
             break;
-        lua_pushnumber(L, now);
+        lua_pushnumber(L, now - j->behind);
         lua_rawset(L, input);
     }
     lua_pop(L, 1);
@@ -899,11 +899,11 @@ static int sweep_body(lua_State *L, struct job *j)
     return k < j->times ? lua_gettop(L) - 4 : 0;
 }
 
-int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet, double from,
-                   double step, int64_t n, int64_t *done, char *message, size_t size)
+int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, double behind,
+                   const char *quiet, double from, double step, int64_t n, int64_t *done, char *message, size_t size)
 {
     struct job j = { .f = f, .body = sweep_body, .outer = outer, .function = function, .first = input, .tied = tied,
-                     .quiet = quiet, .from = from, .step = step, .times = n };
+                     .behind = behind, .quiet = quiet, .from = from, .step = step, .times = n };
     int rc;
 
     assert(function > 0 && function <= f->n_functions);

@@ -123,13 +123,14 @@ function M.begin(rec)
   local now = time.now()
   local kept = newest(rec.id)
   local s = kept and state_after(kept) or timeline.new()
-  s.connections = 0 -- of this process
+  local fresh = not s.began or time.parse(rec.status_at) > s.began
   local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
   local track = {
     id = rec.id, owner = rec.owner, static = static_of(rec), s = s, chunk = today, version = 1, record_version = rec.version,
     began = now,
   }
   tracks[rec.id] = track
+  M.event(rec.id, "b", fresh)
   return track
 end
 

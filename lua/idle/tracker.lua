@@ -119,16 +119,30 @@ end
 
 -- ---- machines
 
+local leaving = {} -- days of machines that run no longer and are to be written
+
+-- What is left of a machine's track and is not written yet, or nil.
+local function left(id)
+  for i, track in ipairs(leaving) do
+    if track.id == id then return table.remove(leaving, i) end
+  end
+end
+
 function M.begin(rec)
   local now = time.now()
-  local kept = newest(rec.id)
-  local s = kept and state_after(kept) or timeline.new()
+  local old = left(rec.id)
+  local kept = old and old.chunk or newest(rec.id)
+  local s = old and old.s or kept and state_after(kept) or timeline.new()
   local fresh = not s.began or time.parse(rec.status_at) > s.began
   local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
   local track = {
     id = rec.id, owner = rec.owner, static = static_of(rec), s = s, chunk = today, version = 1, record_version = rec.version,
-    began = now,
+    began = now, full = old and old.full,
   }
+  if old and today ~= old.chunk then
+    track.full = track.full or {}
+    track.full[#track.full + 1] = old.chunk
+  end
   tracks[rec.id] = track
   M.event(rec.id, "b", fresh)
   return track
@@ -141,8 +155,6 @@ function M.refresh(rec)
   track.static, track.owner, track.record_version = static_of(rec), rec.owner, rec.version
   track.version = track.version + 1
 end
-
-local leaving = {} -- days of machines that run no longer and are to be written
 
 function M.drop(id)
   local track = tracks[id]

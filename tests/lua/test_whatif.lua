@@ -13,6 +13,7 @@ local replay = require "whatif.replay"
 local timeline = require "idle.timeline"
 local totals = require "whatif.totals"
 local traces = require "traces"
+local turns = require "idle.turns"
 
 local MIN, HOUR, DAY = 60000, 3600000, 86400000
 local T0 = 1780272000000 -- a midnight
@@ -259,6 +260,37 @@ t.test("leases keep their machine until they lapse", function()
   for _, slow in ipairs { false, true } do
     local _, ran = lived({ input = { { 0 } }, events = { lease } }, ours, slow)
     t.eq(ran, "0-320.5")
+  end
+end)
+
+t.test("the next decision: its turn, the second of a flip, or when a run of input may be over", function()
+  local function look_of(from, to) -- "stop" from a second on
+    return function(ms, last) return (last or ms) >= from * 1000 and ms >= (to or from) * 1000 and "stop" or "keep" end
+  end
+  t.eq(turns.phase(ID, 300000), 0)
+  t.eq(turns.next(7000, 300000, 7000), 307000)
+  t.eq(turns.next(7000, 300000, 306999), 307000)
+  t.eq(turns.after(look_of(10000), {}, 600000, 900000, "keep"), 900000)
+  t.eq(turns.after(look_of(777), {}, 600000, 900000, "keep"), 777000)
+  local run = { first = 0, last = 600000 }
+  t.eq(turns.after(look_of(0, 5000), run, 600000, 900000, "keep"), 900000)
+  t.eq(turns.after(look_of(0, 950), run, 600000, 900000, "keep"), 661000) -- the run may be over when it comes to that
+  t.eq(turns.after(function() return nil end, {}, 600000, 900000, "keep"), 900000) -- who fails is not asked each second
+end)
+
+t.test("prices and plans that cannot be are refused with a reason", function()
+  local plans = policy.shipped()["plans.lua"]
+  for price, why in pairs {
+    ['{ { from = "today", hour = {} } }'] = "price%[1%]%.from: a day like",
+    ['{ { from = "2026-01-01", hour = { small = 0.5 } } }'] = "price%[1%]%.hour%.small: whole micro%-units",
+    ['{ { from = "2026-01-01", hour = {} }, { from = "2026-01-01", hour = {} } }'] = "price%[2%]%.from: a day behind",
+    ['7'] = "price: a list of",
+  } do
+    local sources = policy.shipped()
+    sources["plans.lua"] = plans:gsub("price = {.*", function() return "price = " .. price .. " }" end)
+    local gen, faults = generation.build(sources)
+    t.eq(gen, nil)
+    t.match(generation.text(faults[1]), "^plans%.lua:1: " .. why)
   end
 end)
 

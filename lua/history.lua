@@ -67,8 +67,8 @@ end
 -- record is kept. -> record | nil, err (code "not_found", with the reason)
 function M.instance(id, ms) return M.as_of(M.backwards("instance", id), ms) end
 
--- Ids of machines behind `after`, ascending, a page of them: those with a record, and those whose record has been removed, which the
--- index "instance_purged" remembers.
+-- Ids of machines behind `after`, ascending, a page of them: those with a record, and those whose record has been removed,
+-- which the index "instance_purged" remembers.
 function M.ids_behind(after)
   local known = assert(store.list("instance", { after = after, limit = PAGE }))
   local gone = assert(store.scan("instance_purged", { after = after, limit = PAGE }))

@@ -17,11 +17,12 @@ local replay = require "whatif.replay"
 local traces = require "traces"
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$") or "."
+local USAGE = "examples/policies/regret.lua [--machines=N] [--days=N] [--seed=N] [--interval=S] [FILE.lua ...]"
 local options, files = { machines = 120, days = 28, seed = 1, interval = 300 }, {}
 for _, a in ipairs { ... } do
   local name, n = a:match("^%-%-(%l+)=(%d+)$")
   if a:match("^%-%-") then
-    if not options[name] then app.usage("examples/policies/regret.lua [--machines=N] [--days=N] [--seed=N] [--interval=S] [FILE.lua ...]") end
+    if not options[name] then app.usage(USAGE) end
     options[name] = tonumber(n)
   else
     files[#files + 1] = a
@@ -104,9 +105,10 @@ app.end_progress()
 
 print(("%d machines, %d days, seed %d, a decision every %d s; truly in use for %.0f hours; always on: %.0f hours"):format(
   options.machines, options.days, options.seed, options.interval, truly / 3600000, options.machines * options.days * 24))
-print(("%-12s %8s %10s %8s %8s %8s %8s %8s"):format("policy", "used h", "paid idle", "stops", "agents", "at work", "wakes", "soon"))
+print(("%-12s %8s %10s %8s %8s %8s %8s %8s"):format(
+  "policy", "used h", "paid idle", "stops", "agents", "at work", "wakes", "soon"))
 for _, s in ipairs(subjects) do
-  print(("%-12s %8.0f %10.0f %8d %8d %8d %8d %8d"):format(s.name, s.used / 3600000, s.idle / 3600000, s.stops, s.agents, s.persons,
-    s.wakes, s.early))
+  print(("%-12s %8.0f %10.0f %8d %8d %8d %8d %8d"):format(s.name, s.used / 3600000, s.idle / 3600000,
+    s.stops, s.agents, s.persons, s.wakes, s.early))
   if s.side.failed.n > 0 then print(("%-12s %d decisions failed"):format("", s.side.failed.n)) end
 end

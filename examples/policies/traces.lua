@@ -138,7 +138,8 @@ end
 
 -- Of twelve machines; the order does not matter.
 M.kinds = {
-  "typist", "agent", "leaver", "viewer", "typist", "agent_leases", "owl", "builder", "typist", "agent_unseen", "leaver", "forgetter",
+  "typist", "agent", "leaver", "viewer", "typist", "agent_leases", "owl", "builder", "typist", "agent_unseen", "leaver",
+  "forgetter",
 }
 
 -- ---- days, as they are kept

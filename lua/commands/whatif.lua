@@ -29,7 +29,8 @@ M.help = "usage: " .. USAGE .. [[
 Replays what machines and people did under the policies in force, and under the same with these files in their places;
 tells both and the difference. Nothing is changed: it reads the store, beside a running server or without one. A file is
 known by its name (idle.lua, plans.lua, tests/idle.lua, lib_NAME.lua), else by the kind that it says it is; a folder is
-the whole set, and the shipped files are the rest. A candidate that would be refused when it is saved is refused here, with exit code 1.
+the whole set, and the shipped files are the rest. A candidate that would be refused when it is saved is refused here,
+with exit code 1.
 
   --since=TIME     from then on (30d; 7d, 2026-11-01, 2026-11-20T12:00:00Z)
   --until=TIME     to then (now)
@@ -221,7 +222,8 @@ local function as_json(r, before, after, model)
   for _, name in ipairs { "plans", "days", "users", "files" } do r[name] = json.array(r[name]) end
   r.model = { interval_seconds = model.interval / 1000, delay_seconds = model.delay / 1000, near_seconds = model.near / 1000,
     text = model_text(model) }
-  r.failed = { before = before.failed.n, after = after.failed.n, before_texts = before.failed.texts, after_texts = after.failed.texts }
+  r.failed = { before = before.failed.n, after = after.failed.n }
+  r.failed.before_texts, r.failed.after_texts = before.failed.texts, after.failed.texts
   command.out("%s", json.encode(r))
 end
 
@@ -245,7 +247,8 @@ local function test_null(from, to, side, model)
       end
     end
   end)
-  command.out("%d machines, %d recorded decisions: %d differ; the usage of %d machines does", machines, decisions, differences, usage)
+  command.out("%d machines, %d recorded decisions: %d differ; the usage of %d machines does", machines, decisions, differences,
+    usage)
   return differences + usage == 0 and 0 or 1
 end
 

@@ -10,8 +10,8 @@
 --     {ms, "c", n}                    n connections are open
 --     {ms, "r", load, foreground | false, turn, ssh}   the agent's report; `turn`: a turn of Claude is under way
 --     {ms, "l", id, until_ms, reason} a busy lease; until_ms <= ms: it was given back
---     {ms, "b", fresh}                a host begins to watch: no connection is left; fresh: the machine was started since, so what
---                                     its agent told, and the leases that it held, are of a life before
+--     {ms, "b", fresh}                a host begins to watch: no connection is left; fresh: the machine was started since, so
+--                                     what its agent told, and the leases that it held, are of a life before
 --   m = timeline.facts(s, static, ms [, m [, last]])     what idle.decide is told at ms; static: what the record says. Fills m
 --                                     if given. `last`: as if that were the time of the last input
 --

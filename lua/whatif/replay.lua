@@ -17,8 +17,8 @@
 --     past: whatif/past.lua      model: {interval =, delay =, near =} in ms
 --     side: {gen = a generation, threshold = seconds, prices = prices.periods(...), failed = {n = 0, limit = 0, texts = {}}}
 --     hooks: decision(ms, verdict, reason), stop(ms, agent), run(from, to); with `decision` every one is asked for by itself
---     r: {decisions =, undone = stops of history that did not come, days = {[day] = ms}, plans = {[plan] = {ms =, micro =, stops =,
---         at_work = stops with input or a start within `near`, agents = stops of a turn, a lease or a load, wakes =,
+--     r: {decisions =, undone = stops of history that did not come, days = {[day] = ms}, plans = {[plan] = {ms =, micro =,
+--         stops =, at_work = stops with input or a start within `near`, agents = stops of a turn, a lease or a load, wakes =,
 --         early = wakes within `near` of a stop}}}
 --
 -- Between two events a stretch of decisions is one call of the fence (fence:sweep).

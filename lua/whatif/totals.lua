@@ -3,7 +3,7 @@
 --   t = totals.new()
 --   totals.add(t, past, before, after)     the results of one machine (whatif/replay.lua)
 --   totals.finish(t) -> {machines =, recorded_ms =, decisions =, undone =, total = {before =, after =}, plans = {{plan =,
---       before =, after =}, ...}, days = {{day =, before = ms, after = ms}, ...}, users = {{owner =, before =, after =}, ... ten}}
+--       before =, after =}, ...}, days = {{day =, before = ms, after = ms}, ...}, users = ten of {owner =, before =, after =}}
 -- Memory: a few numbers for each account, plan and day.
 
 local M = {}

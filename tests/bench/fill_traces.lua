@@ -19,8 +19,9 @@ local function machine(tx, known)
   local static = known.statics[1][2]
   local now = time.rfc3339(traces.from)
   local rec = {
-    id = known.id, short = known.id:gsub("-", ""):sub(-12), name = static.name, owner = known.owner, provider = "mock", provider_id = "x",
-    image = "host", type = static.type, labels = {}, plan = "free", desired = "RUNNING", created_at = now, expires_at = json.null,
+    id = known.id, short = known.id:gsub("-", ""):sub(-12), name = static.name, owner = known.owner, provider = "mock",
+    provider_id = "x", image = "host", type = static.type, labels = {}, plan = "free",
+    desired = "RUNNING", created_at = now, expires_at = json.null,
     last_activity_at = now, operation = json.null, queue = json.array {}, error = json.null, reason = json.null,
   }
   record.enter(rec, "STARTING")

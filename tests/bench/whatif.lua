@@ -27,8 +27,8 @@ end
 
 local sides = {
   { "every machine up all the time", side_of(function(text)
-    text = text:gsub('return "stop", what', 'return "warn", what'):gsub('is%(P%.decide%(m, 7200%), "stop"%)', 'is(P.decide(m, 7200), "warn")')
-    return text
+    text = text:gsub('return "stop", what', 'return "warn", what')
+    return (text:gsub('is%(P%.decide%(m, 7200%), "stop"%)', 'is(P.decide(m, 7200), "warn")'))
   end) },
   { "the shipped policies", side_of(function(text) return text end) },
 }
@@ -49,7 +49,7 @@ for i = 1, machines do
 end
 for _, s in ipairs(sides) do
   local side = s[2]
-  print(("whatif: %-30s %11d decisions of %d machines x %d days: %.1f s CPU (%.1f s wall), %.0f decisions/s; up %.0f machine-hours"):format(
+  print(("whatif: %-30s %11d decisions of %d machines x %d days: %.1f s CPU (%.1f s wall), %.0f a second; up %.0f hours"):format(
     s[1], side.decisions, machines, days, side.cpu / 1000, side.wall / 1000, side.decisions / side.cpu * 1000, side.ms / 3600000))
 end
 print(("whatif: %.1f s of each is putting the days in order"):format(building / 2000))

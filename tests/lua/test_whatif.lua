@@ -15,7 +15,7 @@ local totals = require "whatif.totals"
 local traces = require "traces"
 local turns = require "idle.turns"
 
-local MIN, HOUR, DAY = 60000, 3600000, 86400000
+local MIN, DAY = 60000, 86400000
 local T0 = 1780272000000 -- a midnight
 local ID = "00000000-0000-4000-8000-000000000000" -- its turns are at whole intervals
 
@@ -53,7 +53,9 @@ local model = { interval = 300000, delay = MIN, near = 15 * MIN }
 -- A history: runs of input and signals, at minutes behind T0.
 local function history(h)
   local days = {}
-  for n = 0, (h.days or 1) - 1 do days[n + 1] = { day = math.floor(T0 / DAY) + n, i = {}, e = {}, d = h.d or {}, s = timeline.new() } end
+  for n = 0, (h.days or 1) - 1 do
+    days[n + 1] = { day = math.floor(T0 / DAY) + n, i = {}, e = {}, d = n == 0 and h.d or {}, s = timeline.new() }
+  end
   local function day_of(ms) return days[math.floor((ms - T0) / DAY) + 1] end
   for _, r in ipairs(h.input or {}) do
     local c = day_of(T0 + r[1] * MIN)
@@ -65,17 +67,20 @@ local function history(h)
   end
   local spans = {}
   for i, s in ipairs(h.spans or { { 0 } }) do
-    spans[i] = { from = T0 + s[1] * MIN, ms = s[2] and T0 + s[2] * MIN or math.huge, idle = s[3] == "idle", asked = T0 + s[1] * MIN - (s[4] or 0) }
+    spans[i] = { from = T0 + s[1] * MIN, ms = s[2] and T0 + s[2] * MIN or math.huge, idle = s[3] == "idle" }
+    spans[i].asked = spans[i].from - (s[4] or 0)
   end
   local offs = {}
   for i, ms in ipairs(h.offs or {}) do offs[i] = T0 + ms * MIN end
   local function static(plan)
-    return { id = ID, name = "box", owner = "u", plan = plan, type = h.type or "small", provider = "mock", labels = {}, created_at = T0 / 1000 }
+    return { id = ID, name = "box", owner = "u", plan = plan, type = h.type or "small", provider = "mock", labels = {},
+      created_at = T0 / 1000 }
   end
   local statics = { { T0, static(h.plan or "free") } }
   for _, p in ipairs(h.plans or {}) do statics[#statics + 1] = { T0 + p[1] * MIN, static(p[2]) } end
   return past.build {
-    id = ID, owner = "u", from = T0 + (h.from or 0) * MIN, to = T0 + (h.to or 24 * 60) * MIN, days = days, spans = spans, offs = offs, statics = statics,
+    id = ID, owner = "u", from = T0 + (h.from or 0) * MIN, to = T0 + (h.to or 24 * 60) * MIN, days = days, spans = spans,
+    offs = offs, statics = statics,
   }
 end
 
@@ -309,10 +314,11 @@ end)
 
 t.test("history's own delay, second look and failed stop are its own again", function()
   -- decided at 130, stopped seven seconds later
-  local _, ran = lived({ input = { { 10 } }, spans = { { 0, 130 + 7 / 60, "idle" } }, d = { { T0 + 130 * MIN, 0, 1, 1, "stop", "x" } } }, ours)
+  local at_130 = { T0 + 130 * MIN, 0, 1, 1, "stop", "x" }
+  local _, ran = lived({ input = { { 10 } }, spans = { { 0, 130 + 7 / 60, "idle" } }, d = { at_130 } }, ours)
   t.eq(ran, "0-" .. ("%g"):format(130 + 7 / 60))
   -- looked at once more, and not stopped
-  local h = { input = { { 10 }, { 130 + 2 / 60 } }, d = { { T0 + 130 * MIN, 0, 1, 1, "stop", "x" }, { T0 + 130 * MIN + 3000, 0, 1, 1, "keep", "x" } } }
+  local h = { input = { { 10 }, { 130 + 2 / 60 } }, d = { at_130, { T0 + 130 * MIN + 3000, 0, 1, 1, "keep", "x" } } }
   local sum
   sum, ran = lived(h, ours)
   t.eq(sum.wakes, 0); t.match(ran, "^0%-250%.")
@@ -388,8 +394,8 @@ t.test("usage of days, plans and spans is the same sum", function()
 end)
 
 t.test("a decision that was not recorded, and one that was and is not made, are differences", function()
-  local h = history { input = { { 10 } }, spans = { { 0, 130, "idle" } }, d = { { T0 + 5 * MIN, 300000, 3, 1, "keep", "in use" } } }
-  local found = null.check(h, ours, model)
+  local h = { input = { { 10 } }, spans = { { 0, 130, "idle" } }, d = { { T0 + 5 * MIN, 300000, 3, 1, "keep", "in use" } } }
+  local found = null.check(history(h), ours, model)
   t.ok(#found.differences > 3)
   t.eq(found.ms, found.recorded_ms)
 end)

@@ -64,7 +64,8 @@ local function tell(found)
   local lines = {}
   for i = 1, math.min(8, #found.differences) do
     local d = found.differences[i]
-    lines[i] = ("%s recorded %s replayed %s"):format(time.rfc3339(d.ms), json.encode(d.recorded or "nothing"), json.encode(d.replayed or "nothing"))
+    lines[i] = ("%s recorded %s replayed %s"):format(time.rfc3339(d.ms), json.encode(d.recorded or "nothing"),
+      json.encode(d.replayed or "nothing"))
   end
   return table.concat(lines, "\n")
 end
@@ -99,7 +100,7 @@ end
 
 local function record_of(static)
   return {
-    id = static.id, name = static.name, owner = "operator", type = static.type, provider = "mock", labels = json.null and {} or {},
+    id = static.id, name = static.name, owner = "operator", type = static.type, provider = "mock", labels = {},
     created_at = time.rfc3339(static.created_at * 1000), version = 1, status = "RUNNING",
   }
 end

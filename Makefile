@@ -110,7 +110,7 @@ AGENT_LINK := -static-pie -s -Wl,-z,relro,-z,now -pthread -Wl,--gc-sections -l:l
 endif
 $(O)/cchost-agent: $(AGENT_OBJ) $(O)/libcchost.a
 	@echo "  LINK $@"; $(CC) -o $@ $^ $(AGENT_LINK) 2> >(grep -vE "statically linked applications requires|in function .(uv__|uv_)" >&2)
-$(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h)
+$(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h) host/sys/lease.h
 	@mkdir -p $(@D)
 	@echo "  LINK $@"; $(CC) -std=c11 -fPIE $(WARN) $(HARDEN) $(CFLAGS_release) $(DEFS) $(INC) -static-pie -Wl,-z,relro,-z,now -o $@ $(LAUNCH_MAIN) -l:libseccomp.a
 

@@ -2,18 +2,21 @@
 -- time. Also what becomes of one that is started again after its end.
 --
 -- Each machine with `expires_at` (the index instance_expires) is decided when it changes and when its verdict does: the
--- second at which it will is looked for beforehand, a day ahead at most. What was last decided stands in the record:
+-- second at which it will is looked for beforehand, a day ahead at most. The clock is that of deadlines (steady.lua): a wall
+-- clock that is set ends nobody's hours. What was last decided stands in the record:
 -- "expiry": {verdict, reason}.
 --
 --   expiry.serve()
 --   expiry.refusal(rec) -> why it may not be started now, or nil
 
 local changes = require "machines.changes"
+local idle = require "idle"
 local instances = require "instances"
 local json = require "json"
 local log = require "log"
 local policy = require "policy"
 local record = require "machines.record"
+local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -24,8 +27,6 @@ local AHEAD, STEP = 86400, 900 -- seconds
 local due = {}                 -- [id] = unix seconds of the next decision
 local working = {}             -- [id] = true while a verdict is carried out
 local watched = { RUNNING = true, STOPPED = true, ERROR = true }
-
-function M.on_warning() end -- hook: (record, sentence)
 
 local function input_of(rec)
   local user = rec.owner ~= "operator" and store.get("user", rec.owner)
@@ -66,6 +67,7 @@ local function note(id, verdict, reason)
     if not old then return true end
     local rec = record.edit(old)
     rec.expiry = { verdict = verdict, reason = reason, generation = policy.live().number }
+    if verdict == "warn" then idle.mail_owner(tx, rec.owner, rec.name, "stops: " .. reason) end
     if verdict == "keep" then
       record.save(tx, old, rec, "expiry_changed", "policy")
     else
@@ -83,12 +85,11 @@ local function act(rec, verdict, reason)
   if not known or known.verdict ~= verdict or known.reason ~= reason then
     local ok, err = note(rec.id, verdict, reason)
     if not ok then return nil, err end
-    if verdict == "warn" then M.on_warning(rec, reason) end
   end
   local verb = verdict == "stop" and rec.status == "RUNNING" and "stop" or verdict == "delete" and "delete"
   if not verb then return true end
   return instances.move({ admin = true, by = "policy", reason = reason, decision = {
-    kind = "expiry", verdict = verdict, generation = policy.live().number, at = time.rfc3339(time.now()),
+    kind = "expiry", verdict = verdict, generation = policy.live().number, at = time.rfc3339(steady.now()),
   } }, rec.id, verb, 0)
 end
 
@@ -98,7 +99,7 @@ local function decide(id)
     due[id] = nil
     return
   end
-  local now = math.floor(time.now() / 1000)
+  local now = math.floor(steady.now() / 1000)
   local input = input_of(rec)
   local verdict, reason = policy.ask("expiry.decide", input, now)
   due[id] = next_change(input, now, verdict, reason)
@@ -107,13 +108,14 @@ local function decide(id)
     local ok, done, err = xpcall(act, debug.traceback, rec, verdict, reason)
     working[id] = nil
     if ok and done ~= nil then return end
-    log.warn("expiry", "a verdict was not carried out; tried again", { machine = id, verdict = verdict, error = tostring(ok and err or done) })
+    log.warn("expiry", "a verdict was not carried out; tried again",
+      { machine = id, verdict = verdict, error = tostring(ok and err or done) })
     due[id] = math.min(due[id] or math.huge, now + 30)
   end)
 end
 
 local function look()
-  local now = time.now() / 1000
+  local now = steady.now() / 1000
   for id, at in pairs(due) do
     if at <= now and not working[id] then decide(id) end
   end
@@ -157,7 +159,7 @@ function M.refusal(rec)
   if rec.expires_at == json.null then return nil end
   local input = input_of(rec)
   input.status = "STOPPED"
-  local verdict, reason = policy.ask("expiry.decide", input, math.floor(time.now() / 1000))
+  local verdict, reason = policy.ask("expiry.decide", input, math.floor(steady.now() / 1000))
   if verdict == "stop" or verdict == "delete" then return reason .. "; extend it first" end
 end
 instances.refuses_start = M.refusal

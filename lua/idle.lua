@@ -5,7 +5,8 @@
 --   idle.input(id)                   a command was run on it for its user
 --   idle.finish()                    [yields] what is not written yet goes to the store
 --
--- What a machine's owner reads beside the record, and its last activity as of now: "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
+-- What a machine's owner reads beside the record, and its last activity as of now:
+-- "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
 -- "stops at 17:42 UTC: no input since 15:42 UTC".
 
 local access = require "machines.access"
@@ -16,9 +17,11 @@ local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
 local log = require "log"
+local outbox = require "outbox"
 local pass = require "idle.pass"
 local policy = require "policy"
 local providers = require "providers"
+local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -32,17 +35,17 @@ local settings = { interval = 300 }
 
 -- ---- which machines
 
-local function look(id)
+local function look(id, _, begins)
   local rec = store.get("instance", id)
   local track = tracker.get(id)
   local runs = rec and rec.status == "RUNNING" and rec.provider ~= "foreign"
   if not runs then return track and tracker.drop(id) end
   if not track then
-    track = tracker.begin(rec)
+    track = tracker.begin(rec, begins ~= false)
     for _, lease in ipairs(leases.of(id)) do tracker.event(id, "l", lease.id, time.parse(lease.expires_at), lease.reason) end
     pass.add(track)
   elseif track.record_version ~= rec.version then
-    if track.static.started_at ~= math.floor(time.parse(rec.status_at) / 1000) then track.verdict = nil end
+    if track.status_at ~= rec.status_at then track.verdict = nil end
     tracker.refresh(rec)
   end
 end
@@ -63,7 +66,7 @@ local function look_at_all()
     local page = store.scan("instance_running", { after = after, limit = 500 })
     for _, row in ipairs(page) do
       after = row.key
-      look(row.value)
+      look(row.value, nil, false)
     end
     task.sleep(0)
   until #page < 500
@@ -105,7 +108,7 @@ local function take_report(id, told)
   if not track then return end
   local s = track.s
   local last = (told.last_input_at or 0)
-  if last > 0 and last > (s.last or 0) and last > time.now() - 86400000 then tracker.event(id, "i") end
+  if last > 0 and last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
   for _, lease in ipairs(told.leases or {}) do
     local held = s.leases["agent/" .. lease.id]
     if not held or held.ends ~= lease.until_at then
@@ -126,8 +129,8 @@ local function take_report(id, told)
   end
 end
 
--- Asks a machine's agent what it does. -> true | nil, err
-local function ask_agent(id)
+-- Asks a machine's agent what it does, and takes in what it tells. -> true | nil, err
+function M.ask_agent(id)
   local rec = store.get("instance", id)
   local p, err = nil, nil
   if rec then p, err = providers.get(rec.provider) end
@@ -155,7 +158,7 @@ local function poll()
       end
       polling = polling + 1
       task.spawn(function()
-        pcall(ask_agent, id)
+        pcall(M.ask_agent, id)
         polling = polling - 1
       end)
       local ahead = begun + i * pause * 1000 - time.mono()
@@ -174,41 +177,49 @@ end
 local function sentence(stops_at, reason, is)
   if not stops_at then return reason end
   local at = os.date("!%H:%M UTC", stops_at / 1000)
-  if stops_at - time.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
+  if stops_at - steady.now() > 20 * 3600000 then at = os.date("!%Y-%m-%d %H:%M UTC", stops_at / 1000) end
   if is and is ~= reason then return ("%s; if nothing else happens it stops at %s"):format(is, at) end
   return ("stops at %s: %s"):format(at, reason)
 end
 
-local warn_owner = function() end
--- fn(track, sentence): tells a machine's owner, when his plan says so
-function M.on_warning(fn) warn_owner = fn end
+-- In an update: a mail to the owner of a machine that is about to stop, when his plan says so.
+local function mail_owner(tx, owner, name, text)
+  local user = owner ~= "operator" and tx:get("user", owner)
+  local plan = user and policy.data("plans").plans[user.plan]
+  if not plan or not plan.warn_mail or user.status ~= "active" then return end
+  outbox.put(tx, {
+    to = user.email, subject = ("Your machine %s is about to stop"):format(name), hours = 1,
+    text = ("Your machine %s %s.\n\nType something in it, or start it again later: its data stays.\n"):format(name, text),
+  })
+end
+M.mail_owner = mail_owner
 
 local function warn(track, reason)
   local stops_at = pass.forecast(track)
   local text = sentence(stops_at, reason)
   local ok, err = store.update(function(tx)
     if not tx:get("instance", track.id) then return true end
+    mail_owner(tx, track.owner, track.static.name, text)
     tx:log("instance", track.id, "idle_warning", {
       reason = reason, text = text, generation = track.generation, stops_at = stops_at and time.rfc3339(stops_at) or nil,
     }, "policy")
     return true
   end)
   if not ok then log.error("idle", "a warning could not be noted", { machine = track.id, error = tostring(err) }) end
-  warn_owner(track, text)
 end
 
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.
 local function stop(track)
-  ask_agent(track.id)
+  M.ask_agent(track.id)
   if tracker.get(track.id) ~= track then return end
-  local now = time.now()
+  local now = steady.now()
   if track.last_at < now - 1000 or track.version ~= track.stop_version then
     track.enforcing = true
     pass.decide(track, math.max(track.last_at + 1, math.floor(now / 1000) * 1000))
     track.enforcing = nil
     if track.verdict ~= "stop" then return end
   end
-  local ok, err = instances.move({ admin = true, user = nil, by = "policy", reason = track.reason, decision = {
+  local ok, err = instances.move({ admin = true, by = "policy", reason = track.reason, decision = {
     kind = "idle", generation = track.generation, at = time.rfc3339(track.last_at),
   } }, track.id, "stop", 0)
   if not ok and err.code ~= "state" and err.code ~= "conflict" then
@@ -244,7 +255,7 @@ end
 
 function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
-  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200 }
+  tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200, keep_days = new.LOG_DAYS }
   pass.setup(settings)
   changes.on("instance", look)
   changes.on("user", function(id, type)
@@ -275,7 +286,7 @@ function instances.as_seen(text)
   local track = tracker.get(text:match('"id":"([^"]+)"'))
   if not track then return text end
   local stops_at, reason, is = pass.forecast(track)
-  local m = tracker.facts(track, time.now())
+  local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
     stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
@@ -286,7 +297,7 @@ end
 
 function instances.last_used(id)
   local track = tracker.get(id)
-  return track and time.rfc3339(tracker.facts(track, time.now()).last_activity_at * 1000)
+  return track and time.rfc3339(tracker.facts(track, steady.now()).last_activity_at * 1000)
 end
 
 return M

@@ -242,7 +242,8 @@ local function place_for(owner, spec)
   local p, err = providers.get(place.provider)
   if not p then return nil, err end
   if not types.get(place.type) then
-    return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type), { field = "type" })
+    return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type),
+      { field = "type" })
   end
   place.reason = reason
   return place

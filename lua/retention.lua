@@ -1,8 +1,9 @@
 -- What is forgotten, and when. Once an hour (serve): what is too old is found, in pages between which others run.
 --
---   machines      DELETED for TOMBSTONE_DAYS: the record goes, with an entry "purged" in the same commit. The head of
---                 its chain stays; the index instance_purged leads time travel to it.
+--   machines      DELETED for TOMBSTONE_DAYS: the record and its days of activity go, with an entry "purged" in the same
+--                 commit. The head of its chain stays; the index instance_purged leads time travel to it.
 --   operations    finished for OPERATION_DAYS
+--   activity      days of a machine's use and of what was decided, older than LOG_DAYS: a new day takes the place of one (idle)
 --   idempotency   answers kept for a repeat, after 24 hours
 --   the log       data of entries older than LOG_DAYS. An entry itself stays for ever, and the chain stays provable.
 --

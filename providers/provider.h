@@ -21,6 +21,7 @@
 #define CC_PROVIDER_H
 
 #include "host/sys/err.h"
+#include "host/sys/lease.h"
 #include "host/sys/pool.h"
 #include "providers/arena.h"
 
@@ -88,11 +89,22 @@ struct cc_machine_list {
     size_t n;
 };
 
+/* "Busy until T because R", said inside of the machine; over when it ends or stops. */
+struct cc_lease {
+    const char *id, *reason; /* reason: printable, at most CC_LEASE_REASON_MAX bytes */
+    int64_t until_at, since; /* unix ms; until_at: not past, at most CC_LEASE_TTL_MAX from now */
+};
+
+/* What the machine says of itself: claims, brought into their bounds (activity.h). */
 struct cc_activity {
-    int64_t last_input_at;  /* unix ms of the last byte typed, 0: never since start */
+    int64_t last_input_at;  /* unix ms of the last byte typed at any terminal of it, 0: never since start; not future */
     uint32_t clients;       /* open terminals */
     const char *foreground; /* what runs in the foreground of the busiest terminal, or NULL */
     double load;            /* CPUs busy over the last minute or so */
+    bool turn;              /* a turn of Claude is under way: the lease "claude-turn" is held */
+    uint32_t ssh_sessions;  /* logins over ssh that have a terminal */
+    const struct cc_lease *leases;
+    size_t n_leases; /* at most CC_LEASES_MAX */
 };
 
 struct cc_exec_spec {

@@ -1,16 +1,28 @@
 /* agent.h - the parts of cchost-agent, the program on every machine.
  *
- * cchost-agent --listen-fd N | --listen PATH   [--shell COMMAND]
+ * cchost-agent --listen-fd N | --listen PATH   [--shell COMMAND] [--busy PATH]
+ * cchost-agent busy ...   the same as cchost-busy, which is this program by another name (busy.c)
  *
  * It serves HTTP/1.1 on a unix socket that only the host reaches (its file
  * permissions are the fence; there is no credential yet):
  *   GET  /healthz    {"status":"ok","version":V,"uptime_ms":N}
- *   GET  /activity   {"last_input_ms":N,"clients":N,"foreground":NAME|null,"load":X,"uptime_ms":N}
- *                    last_input_ms: unix ms of the last byte typed, 0: never; load: CPUs busy since the last call
+ *   GET  /activity   {"last_input_ms":N,"clients":N,"foreground":NAME|null,"load":X,"uptime_ms":N,
+ *                    "turn":BOOL,"ssh_sessions":N,"leases":[{"id":ID,"reason":TEXT,"until_ms":N,"since_ms":N}]}
+ *                    last_input_ms: unix ms of the last byte typed here or at any terminal of the machine, 0: never;
+ *                    load: CPUs busy since the last call; turn: the lease "claude-turn" is held;
+ *                    ssh_sessions: logins over OpenSSH that have a terminal (activity.c says how both are seen)
  *   POST /exec       {"cmd":[...],"stdin":BASE64,"timeout_ms":N} -> {"exit":N,"stdout":BASE64,"stderr":BASE64,
  *                    "truncated":BOOL}; exit is 128+n after signal n, 124 after the timeout; 404: no such program
  *   GET  /ws         WebSocket, subprotocol tty: ttyd's protocol, one shell per connection
  * Errors are {"error":SENTENCE,"code":WORD}.
+ *
+ * A second unix socket is for everybody in the machine: --busy PATH, else /run/cchost/busy.sock where that can be made,
+ * else busy.sock beside --listen's, else cchost-busy.sock in XDG_RUNTIME_DIR. Where it is, is CCHOST_BUSY_SOCKET in the
+ * environment of terminals and commands. Leases of "busy until T because R" and nothing else (host/sys/lease.h: bounds):
+ *   POST   /lease       {"id":ID,"reason":TEXT,"ttl":SECONDS} -> {"id":ID,"until_ms":N}; without id: a new one; one of
+ *                       that id is renewed: reason and time are replaced, since_ms stays. 429: 64 are held
+ *   DELETE /lease/ID    -> {"id":ID}, 404
+ *   GET    /leases      -> {"leases":[...]} as above
  *
  * Static, without Lua: it runs where none of our libraries are.  Thread: one.
  */
@@ -42,6 +54,14 @@ bool agent_foreground(char name[64]);
 
 /* exec.c: POST /exec. [ends] r */
 void agent_exec(struct agent *a, struct cc_req *r);
+
+/* lease.c: opens the socket of busy leases at `wish`, or where it can beside `own` (of --listen, or NULL). */
+void agent_lease_listen(struct agent *a, const char *wish, const char *own);
+json_t *agent_leases(void);
+bool agent_turn(void);
+
+/* busy.c: the command cchost-busy; its exit code. */
+int agent_busy(int argc, char **argv);
 
 /* activity.c: load is counted from here on; GET /activity. [ends] r */
 void agent_activity_start(void);

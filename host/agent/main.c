@@ -1,4 +1,4 @@
-/* main.c - cchost-agent: a small HTTP server on a unix socket. See agent.h. */
+/* main.c - cchost-agent: a small HTTP server on a unix socket, and cchost-busy. See agent.h. */
 #include "host/agent/agent.h"
 
 #include "host/http/server.h"
@@ -18,7 +18,10 @@ void agent_reply(struct cc_req *r, int status, json_t *o)
     char *text = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
 
     json_decref(o);
-    cc_req_reply(r, status, NULL, 0, text, strlen(text));
+    if (text)
+        cc_req_reply(r, status, NULL, 0, text, strlen(text));
+    else
+        cc_req_reply_error(r, 500, "internal", "the answer is no JSON");
     free(text);
 }
 
@@ -55,7 +58,7 @@ static void on_request(void *arg, struct cc_req *r)
 
 static int usage(void)
 {
-    fputs("usage: cchost-agent --listen-fd N | --listen PATH  [--shell COMMAND]\n", stderr);
+    fputs("usage: cchost-agent --listen-fd N | --listen PATH  [--shell COMMAND] [--busy PATH]\n", stderr);
     return 2;
 }
 
@@ -74,9 +77,13 @@ int main(int argc, char **argv)
     uv_loop_t loop;
     struct agent a = { .loop = &loop };
     struct cc_server_opts o = { .limits = CC_HTTP_LIMITS, .handler = on_request, .arg = &a };
-    const char *fd = NULL, *path = NULL;
+    const char *fd = NULL, *path = NULL, *busy = NULL, *slash = argc ? strrchr(argv[0], '/') : NULL;
     int i;
 
+    if (argc && strcmp(slash ? slash + 1 : argv[0], "cchost-busy") == 0)
+        return agent_busy(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "busy") == 0)
+        return agent_busy(argc - 1, argv + 1);
     for (i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--listen-fd") == 0)
             fd = argv[i + 1];
@@ -84,6 +91,8 @@ int main(int argc, char **argv)
             path = argv[i + 1];
         else if (strcmp(argv[i], "--shell") == 0)
             a.shell = argv[i + 1];
+        else if (strcmp(argv[i], "--busy") == 0)
+            busy = argv[i + 1];
         else
             return usage();
     }
@@ -97,6 +106,7 @@ int main(int argc, char **argv)
     o.limits.body_bytes = 2 << 20; /* stdin of exec, in base64 */
     if (listen_on(cc_server_new(&loop, &o), fd, path) != 0)
         return 1;
+    agent_lease_listen(&a, busy, path);
     uv_run(&loop, UV_RUN_DEFAULT);
     return 0;
 }

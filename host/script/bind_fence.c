@@ -303,9 +303,9 @@ static int l_stats(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    { "pin", l_pin },     { "load", l_load },   { "find", l_find },   { "value", l_value }, { "call", l_call },
-    { "trace", l_trace }, { "sweep", l_sweep }, { "begin", l_begin }, { "resume", l_resume }, { "finish", l_finish }, { "spent", l_spent }, { "stats", l_stats }, { "close", l_close },
-    { "__gc", l_close },  { NULL, NULL },
+    { "pin", l_pin },     { "load", l_load },   { "find", l_find },   { "value", l_value },   { "call", l_call },
+    { "trace", l_trace }, { "sweep", l_sweep }, { "begin", l_begin }, { "resume", l_resume }, { "finish", l_finish },
+    { "spent", l_spent }, { "stats", l_stats }, { "close", l_close }, { "__gc", l_close },    { NULL, NULL },
 };
 
 static const luaL_Reg fence_lib[] = { { "new", l_new }, { NULL, NULL } };

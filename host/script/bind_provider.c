@@ -7,7 +7,8 @@
  * These wait [yields]; opts = {deadline = seconds}; machine infos are tables of cc_machine_info's fields:
  *   p:create(spec, opts)  p:start(id, opts [, spec])  p:status(id, opts) -> info | nil, err
  *   p:destroy(id, {purge=, deadline=})  p:stop(id, opts) -> {provider_id=, state=} | nil, err
- *   p:list(opts) -> infos          p:activity(id, opts) -> {last_input_at=, clients=, foreground=, load=}
+ *   p:list(opts) -> infos          p:activity(id, opts) -> {last_input_at=, clients=, foreground=, load=,
+ *     turn=, ssh_sessions=, leases={{id=, reason=, until_at=, since=}, ...}}   times: unix ms; see cc_activity
  *   p:attach(id, {id=, path=}, opts)  p:detach(id, volume id, opts) -> true | nil, err
  *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=}) -> {exit=, stdout=, stderr=, truncated=}
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
@@ -322,12 +323,26 @@ static void push_volume(lua_State *L, const struct cc_volume_info *v)
 
 static void push_activity(lua_State *L, const struct cc_activity *a)
 {
-    lua_createtable(L, 0, 4);
+    size_t i;
+
+    lua_createtable(L, 0, 8);
     if (a->last_input_at)
         set_number(L, "last_input_at", (lua_Number)a->last_input_at);
     set_number(L, "clients", a->clients);
     set_text(L, "foreground", a->foreground);
     set_number(L, "load", a->load);
+    set_bool(L, "turn", a->turn);
+    set_number(L, "ssh_sessions", a->ssh_sessions);
+    new_list(L, a->n_leases);
+    for (i = 0; i < a->n_leases; i++) {
+        lua_createtable(L, 0, 4);
+        set_text(L, "id", a->leases[i].id);
+        set_text(L, "reason", a->leases[i].reason);
+        set_number(L, "until_at", (lua_Number)a->leases[i].until_at);
+        set_number(L, "since", (lua_Number)a->leases[i].since);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "leases");
 }
 
 static void push_exec(lua_State *L, const struct cc_exec_result *e)

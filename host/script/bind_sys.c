@@ -403,11 +403,13 @@ static int l_run(lua_State *L)
     return lua_yield(L, 0);
 }
 
-static const luaL_Reg sys_lib[] = { { "env", l_env },   { "environ", l_environ }, { "pid", l_pid },
-                                    { "uid", l_uid },   { "cpus", l_cpus }, { "cpu_ms", l_cpu_ms },       { "isatty", l_isatty },
-                                    { "arch", l_arch }, { "signal", l_signal },   { "kill", l_kill },
-                                    { "run", l_run },   { "stdout", l_stdout },   { "carried", l_carried },
-                                    { NULL, NULL } };
+static const luaL_Reg sys_lib[] = { { "env", l_env },         { "environ", l_environ },
+                                    { "pid", l_pid },         { "uid", l_uid },
+                                    { "cpus", l_cpus },       { "cpu_ms", l_cpu_ms },
+                                    { "isatty", l_isatty },   { "arch", l_arch },
+                                    { "signal", l_signal },   { "kill", l_kill },
+                                    { "run", l_run },         { "stdout", l_stdout },
+                                    { "carried", l_carried }, { NULL, NULL } };
 
 int luaopen_cc_sys(lua_State *L)
 {

@@ -328,7 +328,9 @@ static int run(struct cc_fence *f, struct job *j, char *message, size_t size)
     if (rc == LUA_ERRMEM)
         f->box.mem = true;
     if (message) {
-        const char *text = f->box.mem ? "more memory than it may have" : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+        const char *text = f->box.mem                       ? "more memory than it may have"
+                           : lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1)
+                                                            : NULL;
 
         snprintf(message, size, "%s", text ? text : "an error that is no text was raised");
     }
@@ -382,6 +384,8 @@ static void push_function(lua_State *L, const struct job *j)
 
 /* ---- state */
 
+static const char found_key = 'f'; /* registry: {[source, field] = number of the function} */
+
 static int source_ref(const struct cc_fence *f, const char *name);
 
 /* use(name): "plans" is policies/plans.lua, as the loading of sources names it; else the whole name. Upvalue: the fence. */
@@ -408,6 +412,9 @@ static int open_body(lua_State *L, struct job *j)
     lua_pushlightuserdata(L, j->f);
     lua_pushcclosure(L, l_use, 1);
     lua_setglobal(L, "use");
+    lua_pushlightuserdata(L, (void *)&found_key);
+    lua_newtable(L);
+    lua_rawset(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
@@ -520,7 +527,8 @@ int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size
     int rc;
 
     if (strlen(name) >= SOURCE_NAME)
-        return cc_err_set(err, CC_E_INVALID, "%.40s...: a name of at most %d characters expected", name, SOURCE_NAME - 1);
+        return cc_err_set(err, CC_E_INVALID, "%.40s...: a name of at most %d characters expected", name,
+                          SOURCE_NAME - 1);
     if (f->n_sources == SOURCES_MAX)
         return cc_err_set(err, CC_E_LIMIT, "%s: more than %d files", name, SOURCES_MAX);
     if (len > CC_FENCE_SOURCE_MAX)
@@ -576,12 +584,25 @@ static void push_field(lua_State *L, const struct job *j)
     }
 }
 
+/* Leaves j->done at the number that the function has already, or j->function at a new reference. */
 static int function_body(lua_State *L, struct job *j)
 {
+    lua_pushlightuserdata(L, (void *)&found_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushfstring(L, "%s\n%s", j->name, j->source);
+    lua_pushvalue(L, -1);
+    lua_rawget(L, 1);
+    if (lua_isnumber(L, -1)) {
+        j->done = lua_tointeger(L, -1);
+        return 0;
+    }
     push_field(L, j);
-    if (!lua_isfunction(L, -1) || lua_iscfunction(L, -1))
+    if (!lua_isfunction(L, -1) || lua_iscfunction(L, -1) || j->f->n_functions == FUNCTIONS_MAX)
         return 0;
     j->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_settop(L, 2);
+    lua_pushinteger(L, j->f->n_functions + 1);
+    lua_rawset(L, 1);
     return 0;
 }
 
@@ -589,10 +610,14 @@ int cc_fence_function(struct cc_fence *f, const char *name, const char *field)
 {
     struct job j = { .f = f, .body = function_body, .name = name, .source = field, .function = LUA_NOREF };
 
-    if (source_ref(f, name) == LUA_NOREF || f->n_functions == FUNCTIONS_MAX)
+    if (source_ref(f, name) == LUA_NOREF)
         return 0;
     begin_call(f, f->box.limits.load_ms);
-    if (run(f, &j, NULL, 0) != CC_OK || j.function == LUA_NOREF)
+    if (run(f, &j, NULL, 0) != CC_OK)
+        return 0;
+    if (j.done > 0)
+        return (int)j.done;
+    if (j.function == LUA_NOREF)
         return 0;
     f->functions[f->n_functions] = j.function;
     return ++f->n_functions;
@@ -788,8 +813,9 @@ static int traced_body(lua_State *L, struct job *j)
 int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int first, int n,
                          struct cc_fence_trace *trace, char *message, size_t size)
 {
-    struct job j = { .f = f, .body = traced_body, .outer = outer, .function = function, .first = first, .n = n,
-                     .trace = trace };
+    struct job j = {
+        .f = f, .body = traced_body, .outer = outer, .function = function, .first = first, .n = n, .trace = trace
+    };
     int rc;
 
     assert(function > 0 && function <= f->n_functions);
@@ -902,8 +928,17 @@ static int sweep_body(lua_State *L, struct job *j)
 int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, double behind,
                    const char *quiet, double from, double step, int64_t n, int64_t *done, char *message, size_t size)
 {
-    struct job j = { .f = f, .body = sweep_body, .outer = outer, .function = function, .first = input, .tied = tied,
-                     .behind = behind, .quiet = quiet, .from = from, .step = step, .times = n };
+    struct job j = { .f = f,
+                     .body = sweep_body,
+                     .outer = outer,
+                     .function = function,
+                     .first = input,
+                     .tied = tied,
+                     .behind = behind,
+                     .quiet = quiet,
+                     .from = from,
+                     .step = step,
+                     .times = n };
     int rc;
 
     assert(function > 0 && function <= f->n_functions);

@@ -26,18 +26,18 @@
 enum {
     CC_FENCE_DEPTH = 16,
     CC_FENCE_RESULTS = 8,
-    CC_FENCE_VALUES = 2000,         /* values in what one call returns */
-    CC_FENCE_RESULT_BYTES = 65536,  /* bytes of strings in it */
+    CC_FENCE_VALUES = 2000,        /* values in what one call returns */
+    CC_FENCE_RESULT_BYTES = 65536, /* bytes of strings in it */
     CC_FENCE_SOURCE_MAX = 1 << 20,
     CC_FENCE_PINS = 256
 };
 
 struct cc_fence_limits {
-    size_t memory;      /* bytes alive; 0: 4 MiB. Less than 1 MiB cannot hold a runaway recursion */
-    size_t allocated;   /* bytes taken during one call, dead or alive; 0: 64 MiB */
-    uint64_t steps;     /* instructions of one call, in thousands of accuracy; 0: 10 million */
-    uint32_t cpu_ms;    /* of one call; 0: 5 */
-    uint32_t load_ms;   /* of loading one source; 0: 100 */
+    size_t memory;    /* bytes alive; 0: 4 MiB. Less than 1 MiB cannot hold a runaway recursion */
+    size_t allocated; /* bytes taken during one call, dead or alive; 0: 64 MiB */
+    uint64_t steps;   /* instructions of one call, in thousands of accuracy; 0: 10 million */
+    uint32_t cpu_ms;  /* of one call; 0: 5 */
+    uint32_t load_ms; /* of loading one source; 0: 100 */
 };
 
 struct cc_fence_stats {

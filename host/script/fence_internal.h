@@ -9,14 +9,14 @@
 /* The budgets of one fence; the state's allocator hands it to whoever has the state. */
 struct box {
     struct cc_fence_limits limits;
-    size_t used;       /* bytes alive */
-    size_t taken;      /* bytes taken since the call began */
-    uint64_t steps;    /* instructions since the call began */
-    int64_t deadline;  /* of thread CPU time, ns; 0: not read yet in this call */
-    uint32_t ms;       /* what the deadline will be from now */
-    unsigned nested;   /* library functions that have called back */
-    bool over;         /* a budget was exceeded: nothing runs any more */
-    bool mem;          /* memory was refused */
+    size_t used;      /* bytes alive */
+    size_t taken;     /* bytes taken since the call began */
+    uint64_t steps;   /* instructions since the call began */
+    int64_t deadline; /* of thread CPU time, ns; 0: not read yet in this call */
+    uint32_t ms;      /* what the deadline will be from now */
+    unsigned nested;  /* library functions that have called back */
+    bool over;        /* a budget was exceeded: nothing runs any more */
+    bool mem;         /* memory was refused */
 };
 
 struct box *cc_box_of(lua_State *L);

@@ -83,7 +83,8 @@ static const char pairs_source[] =
     "  local keys, n, i = {}, 0, 0\n"
     "  for k in next, t do\n"
     "    local kind = type(k)\n"
-    "    if kind ~= 'string' and kind ~= 'number' then error('pairs: the keys have no order (a ' .. kind .. ')', 2) end\n"
+    "    if kind ~= 'string' and kind ~= 'number' then error('pairs: the keys have no order (a ' .. kind .. ')', 2) "
+    "end\n"
     "    n = n + 1\n"
     "    keys[n] = k\n"
     "  end\n"
@@ -97,27 +98,27 @@ static const char pairs_source[] =
 
 /* ---- words: times as people read them. UTC, and no date where the minute is meant. */
 
-static const char words_source[] =
-    "local floor, format, type, error = ...\n"
-    "local function number(v, name)\n"
-    "  if type(v) ~= 'number' or v ~= v or v < -1e15 or v > 1e15 then error(name .. ': seconds expected, not ' .. type(v), 3) end\n"
-    "  return floor(v)\n"
-    "end\n"
-    "local function clock(t)\n"
-    "  t = number(t, 'clock')\n"
-    "  return format('%02d:%02d UTC', floor(t / 3600) % 24, floor(t / 60) % 60)\n"
-    "end\n"
-    "local duration\n"
-    "function duration(s)\n"
-    "  s = number(s, 'duration')\n"
-    "  if s < 0 then return '-' .. duration(-s) end\n"
-    "  if s < 60 then return format('%d s', s) end\n"
-    "  if s < 3600 then return format('%d min', floor(s / 60)) end\n"
-    "  local h, m = floor(s / 3600), floor(s / 60) % 60\n"
-    "  if m > 0 then return format('%d h %d min', h, m) end\n"
-    "  return format('%d h', h)\n"
-    "end\n"
-    "return clock, duration\n";
+static const char words_source[] = "local floor, format, type, error = ...\n"
+                                   "local function number(v, name)\n"
+                                   "  if type(v) ~= 'number' or v ~= v or v < -1e15 or v > 1e15 then error(name .. ': "
+                                   "seconds expected, not ' .. type(v), 3) end\n"
+                                   "  return floor(v)\n"
+                                   "end\n"
+                                   "local function clock(t)\n"
+                                   "  t = number(t, 'clock')\n"
+                                   "  return format('%02d:%02d UTC', floor(t / 3600) % 24, floor(t / 60) % 60)\n"
+                                   "end\n"
+                                   "local duration\n"
+                                   "function duration(s)\n"
+                                   "  s = number(s, 'duration')\n"
+                                   "  if s < 0 then return '-' .. duration(-s) end\n"
+                                   "  if s < 60 then return format('%d s', s) end\n"
+                                   "  if s < 3600 then return format('%d min', floor(s / 60)) end\n"
+                                   "  local h, m = floor(s / 3600), floor(s / 60) % 60\n"
+                                   "  if m > 0 then return format('%d h %d min', h, m) end\n"
+                                   "  return format('%d h', h)\n"
+                                   "end\n"
+                                   "return clock, duration\n";
 
 static void make_words(lua_State *L)
 {
@@ -163,8 +164,12 @@ static void remove_fields(lua_State *L, const char *library, const char *const *
 void cc_fence_open_libs(lua_State *L)
 {
     static const luaL_Reg libs[] = {
-        { "", luaopen_base },          { LUA_STRLIBNAME, luaopen_string }, { LUA_TABLIBNAME, luaopen_table },
-        { LUA_MATHLIBNAME, luaopen_math }, { LUA_BITLIBNAME, luaopen_bit },  { NULL, NULL },
+        { "", luaopen_base },
+        { LUA_STRLIBNAME, luaopen_string },
+        { LUA_TABLIBNAME, luaopen_table },
+        { LUA_MATHLIBNAME, luaopen_math },
+        { LUA_BITLIBNAME, luaopen_bit },
+        { NULL, NULL },
     };
     static const char *const no_chance[] = { "random", "randomseed", NULL };
     static const char *const no_foreach[] = { "foreach", "foreachi", "getn", "setn", "new", "clear", "move", NULL };
@@ -198,10 +203,7 @@ void cc_fence_open_libs(lua_State *L)
 
 /* ---- the environment of one source: copies of its own, so that what it breaks is its own */
 
-static int l_undefined(lua_State *L)
-{
-    return luaL_error(L, "undefined name '%s'", lua_tostring(L, 2));
-}
+static int l_undefined(lua_State *L) { return luaL_error(L, "undefined name '%s'", lua_tostring(L, 2)); }
 
 static int l_no_global(lua_State *L)
 {
@@ -263,7 +265,8 @@ static void add_host(lua_State *L, const char *name)
 void cc_fence_push_env(lua_State *L, const char *const *host)
 {
     static const char *const functions[] = {
-        "assert", "clock", "duration", "error", "ipairs", "pairs", "select", "tonumber", "tostring", "type", "unpack", "use", NULL,
+        "assert",   "clock",    "duration", "error",  "ipairs", "pairs", "select",
+        "tonumber", "tostring", "type",     "unpack", "use",    NULL,
     };
     static const char *const libraries[] = { "string", "table", "math", "bit", NULL };
     int i;

@@ -138,7 +138,8 @@ static int l_match(lua_State *L) { return find_or_match(L, false); }
 static int l_gmatch_next(lua_State *L)
 {
     size_t ls, lp;
-    const char *s = lua_tolstring(L, lua_upvalueindex(1), &ls), *p = lua_tolstring(L, lua_upvalueindex(2), &lp), *at, *end;
+    const char *s = lua_tolstring(L, lua_upvalueindex(1), &ls), *p = lua_tolstring(L, lua_upvalueindex(2), &lp), *at,
+               *end;
     struct cc_pattern m;
 
     begin(L, &m, s, ls, p, lp);
@@ -344,7 +345,8 @@ static int l_charged(lua_State *L)
 }
 
 static const luaL_Reg bounded[] = {
-    { "find", l_find }, { "match", l_match }, { "gmatch", l_gmatch }, { "gsub", l_gsub }, { "rep", l_rep }, { NULL, NULL },
+    { "find", l_find }, { "match", l_match }, { "gmatch", l_gmatch },
+    { "gsub", l_gsub }, { "rep", l_rep },     { NULL, NULL },
 };
 
 void cc_fence_bound_strings(lua_State *L)

@@ -1,7 +1,7 @@
--- The mails that accounts send: the link to sign in.
+-- The mails that we send: the link to sign in, and what outbox.lua has.
 --
--- Sent while the request waits, and not as durable work: a link is of no use later, and whoever asked for it sees at once that
--- it could not be sent, and asks again.
+-- A link is sent while the request waits, and not as durable work: a link is of no use later, and whoever asked for it sees at
+-- once that it could not be sent, and asks again.
 
 local mail = require "mail"
 
@@ -19,15 +19,19 @@ end
 
 function M.configured() return server ~= nil end
 
+-- {to =, subject =, text =, id =}. -> true | nil, err
+function M.send(message)
+  for k, v in pairs(server) do message[k] = v end
+  return mail.send(message)
+end
+
 -- -> true | nil, err
 function M.send_link(address, url, minutes)
-  local message = {
+  return M.send {
     to = address, subject = "Your link to sign in",
     text = ("Open this link to sign in:\n\n%s\n\nIt is good once, for %d minutes. If you did not ask for it, do nothing.\n")
       :format(url, minutes),
   }
-  for k, v in pairs(server) do message[k] = v end
-  return mail.send(message)
 end
 
 return M

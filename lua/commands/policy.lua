@@ -15,7 +15,7 @@ local watch = require "watch"
 
 local M = {}
 
-M.help = [[
+M.help = [=[
 usage: cchost policy status [--json]
        cchost policy test [DIR] [--watch]
        cchost policy apply DIR [--note=TEXT] [--author=NAME]
@@ -35,7 +35,7 @@ is good; DIR is another folder of policies, of which the shipped files are the r
   show       a generation's files (the one in force), or one of them
   diff       what changed in a generation; between two; without any: from what is in force to what lies in POLICIES_DIR
   rollback   puts the files of an earlier generation (the one before) into POLICIES_DIR
-]]
+]=]
 
 local spec = {
   usage = "cchost policy status|test|apply|log|show|diff|rollback ...; see cchost policy --help", words = { 1, 3 },

@@ -10,6 +10,7 @@ local expiry = require "expiry"
 local idle = require "idle"
 local jobs = require "schedule.jobs"
 local log = require "log"
+local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
 local reload = require "policy.reload"
@@ -158,6 +159,7 @@ local function look_after(settings)
   changes.follow()
   idle.serve(settings)
   expiry.serve()
+  outbox.serve()
   own_jobs.serve()
   every(600, samples.save)
 end

@@ -14,10 +14,9 @@
 
 local policy = require "policy"
 local samples = require "policy.samples"
+local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
-local time = require "time"
-local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 local turns = require "idle.turns"
 
@@ -48,16 +47,13 @@ end
 
 function M.add(track)
   track.phase = turns.phase(track.id, interval)
-  put(track, next_turn(track, time.now()))
+  put(track, next_turn(track, math.floor(steady.now())))
 end
 
 -- ---- one decision
 
-local ahead = {} -- a table of facts of its own for what is not yet
-
 local function verdict_at(gen, track, ms, last)
-  local m = timeline.facts(track.s, track.static, ms, ahead, last)
-  local ok, verdict, reason = gen:ask("idle.decide", m, math.floor(ms / 1000))
+  local ok, verdict, reason = gen:ask("idle.decide", tracker.facts(track, ms, last), math.floor(ms / 1000))
   if ok then return verdict, reason end
 end
 
@@ -98,18 +94,19 @@ end
 
 -- -> true | nil, err when the task is cancelled
 function M.tick()
-  local now = time.now()
+  local now = math.floor(steady.now())
   local second = math.floor(now / 1000)
   hand = hand or second
   if second - hand > 100000 or second < hand - 60 then hand = second end -- the clock was set
-  local begun, err = sys.cpu_ms(), nil
+  local begun = sys.cpu_ms()
   while hand <= second do
     local slot = wheel[hand]
     wheel[hand] = nil
     hand = hand + 1
     if slot then
-      begun, err = turn(slot, now, begun)
-      if not begun then return nil, err end
+      local at, err = turn(slot, now, begun)
+      if not at then return nil, err end
+      begun = at
     end
   end
   return true
@@ -140,7 +137,7 @@ end
 
 function M.forecast(track)
   local gen = policy.live()
-  local f, now = track.foreseen, time.now()
+  local f, now = track.foreseen, math.floor(steady.now())
   if f and f.version == track.version and f.generation == gen.number and (not f.stops_at or f.stops_at > now)
     and now - f.at < 60000 then
     return f.stops_at, f.reason, f.is

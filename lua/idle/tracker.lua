@@ -2,18 +2,21 @@
 -- report and by busy leases; written to the store as days (idle/chunk.lua).
 --
 -- The order of things is exact: tracker.event makes the decisions that are due before it takes an event in, and an event is
--- stamped later than the last decision. So whoever reads a day sees at each decision what the decision saw.
+-- stamped later than the last decision. So whoever reads a day sees at each decision what the decision saw. All times are
+-- on the clock of deadlines (steady.lua): a wall clock that is set makes nobody idle.
 --
---   tracker.setup{decide = fn(track, ms), threshold = seconds}     decide is called for each time that is due
---   tracker.begin(rec), tracker.refresh(id), tracker.drop(id)      a machine runs; its record changed; it does no longer
+--   tracker.setup{decide = fn(track, ms), threshold = seconds, keep_days = LOG_DAYS}     decide: for each time that is due
+--   tracker.begin(rec, begins)      a machine runs; begins: since now
+--   tracker.refresh(rec), tracker.drop(id)      its record changed; it runs no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
---   tracker.facts(track, ms) -> what idle.decide is told
+--   tracker.facts(track, ms [, last]) -> what idle.decide is told (timeline.facts)
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
 
 local chunk = require "idle.chunk"
 local json = require "json"
 local policy = require "policy"
+local steady = require "steady"
 local store = require "store"
 local time = require "time"
 local timeline = require "idle.timeline"
@@ -32,21 +35,29 @@ function M.all() return tracks end
 
 -- ---- what the record says
 
-local function static_of(rec)
+-- When it began to run, unix seconds. A machine that begins now may be told otherwise by a wall clock that was set meanwhile.
+local function started_at(rec, begins)
+  local told = time.parse(rec.status_at)
+  if begins and math.abs(told - steady.now()) > 60000 then told = steady.now() end
+  return math.floor(told / 1000)
+end
+
+local function static_of(rec, begins)
   local user = rec.owner ~= "operator" and store.get("user", rec.owner)
   local plans = policy.data("plans")
   local plan = user and user.plan or plans.default
   local known = plans.plans[plan]
   return {
     id = rec.id, name = rec.name, owner = rec.owner, plan = plan, type = rec.type, provider = rec.provider, labels = rec.labels,
-    created_at = math.floor(time.parse(rec.created_at) / 1000), started_at = math.floor(time.parse(rec.status_at) / 1000),
+    created_at = math.floor(time.parse(rec.created_at) / 1000), started_at = started_at(rec, begins),
     threshold = known and known.idle or options.threshold,
   }
 end
 M.static_of = static_of
 
-function M.facts(track, ms)
-  track.m = timeline.facts(track.s, track.static, ms, track.m)
+function M.facts(track, ms, last)
+  if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
+  track.m = timeline.facts(track.s, track.static, ms, track.m, last)
   return track.m
 end
 
@@ -106,7 +117,7 @@ M.due = due
 function M.event(id, kind, a, b, c, d)
   local track = tracks[id]
   if not track then return end
-  local now = time.now()
+  local now = math.floor(steady.now())
   due(track, now)
   if tracks[id] ~= track then return end
   if track.last_at and now <= track.last_at then now = track.last_at + 1 end
@@ -128,31 +139,34 @@ local function left(id)
   end
 end
 
-function M.begin(rec)
-  local now = time.now()
+function M.begin(rec, begins)
+  local now = math.floor(steady.now())
   local old = left(rec.id)
   local kept = old and old.chunk or newest(rec.id)
   local s = old and old.s or kept and state_after(kept) or timeline.new()
-  local fresh = not s.began or time.parse(rec.status_at) > s.began
   local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
   local track = {
-    id = rec.id, owner = rec.owner, static = static_of(rec), s = s, chunk = today, version = 1, record_version = rec.version,
-    began = now, full = old and old.full,
+    id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
+    record_version = rec.version,
+    status_at = rec.status_at, began = now, full = old and old.full,
   }
   if old and today ~= old.chunk then
     track.full = track.full or {}
     track.full[#track.full + 1] = old.chunk
   end
   tracks[rec.id] = track
-  M.event(rec.id, "b", fresh)
+  M.event(rec.id, "b", s.life ~= rec.status_at, track.static.started_at, rec.status_at)
   return track
 end
 
 function M.refresh(rec)
   local track = tracks[rec.id]
-  due(track, time.now())
+  due(track, steady.now())
   if tracks[rec.id] ~= track then return end
-  track.static, track.owner, track.record_version = static_of(rec), rec.owner, rec.version
+  local started, same = track.static.started_at, track.status_at == rec.status_at
+  track.static, track.owner, track.record_version = static_of(rec, not same), rec.owner, rec.version
+  if same then track.static.started_at = started end
+  track.status_at = rec.status_at
   track.version = track.version + 1
 end
 
@@ -182,6 +196,9 @@ local function write(list, from)
   return store.update(function(tx)
     for i = from, math.min(from + BATCH - 1, #list) do
       local d = list[i]
+      if options.keep_days and options.keep_days > 0 then -- each new day takes the place of one that is too old
+        tx:del("activity", chunk.key(d.track.id, d.chunk.day - options.keep_days))
+      end
       tx:put("activity", chunk.key(d.track.id, d.chunk.day), d.chunk, d.track.owner)
     end
     return true

@@ -1,7 +1,9 @@
 -- Busy leases: "this machine is busy until T because R", said from outside. It is not stopped for idleness meanwhile, as long
 -- as policies/idle.lua takes notice; how long one may be held is that policy's decision, too (lease).
 --
--- The record "lease" (id: MACHINE/LEASE) {id, machine, reason, by, since, until}; it ends by itself (accounts/expiring.lua).
+-- The record "lease" (id: MACHINE/LEASE) {id, machine, reason, by, since, expires_at} ends by itself (accounts/expiring.lua).
+-- The record "lease_hold" (id: MACHINE) {since, until} says since when one or another has been held without a pause of a
+-- quarter of an hour: that is what the policy caps, so that a new lease does not begin the count anew.
 --
 --   leases.take(actor, machine id, {reason =, ttl = seconds, id =}) -> lease | nil, err    `id`: one that is to be prolonged
 --   leases.release(actor, machine id, lease id) -> true | nil, err
@@ -21,10 +23,12 @@ local users = require "accounts.users"
 
 local M = {}
 
-local MOST = 16 -- at once, on one machine
+local MOST = 16       -- at once, on one machine
+local PAUSE = 900000  -- ms without a lease, after which holding begins anew
 
 M.fields = {
-  reason = { "string", required = true, min = 1, max = 200, pattern = "^[^%c]+$", hint = "a sentence without control characters" },
+  reason = { "string", required = true, min = 1, max = 200, pattern = "^[^%c]+$",
+    hint = "a sentence without control characters" },
   ttl = { "integer", required = true, min = 1, max = 30 * 86400 },
   id = { "string", min = 1, max = 32, pattern = "^[%w_-]+$", hint = "the id of a lease" },
 }
@@ -69,17 +73,25 @@ function M.take(actor, machine, spec)
     if not held and #M.of(machine) >= MOST then
       return errors.fail("limit", ("%d leases are held on this machine already"):format(MOST))
     end
+    local hold = tx:get("lease_hold", machine)
+    local holding = hold and now - time.parse(hold["until"]) < PAUSE and time.parse(hold.since) or now
     local since = held and time.parse(held.since) or now
-    local seconds, reason = granted(tx, rec, spec, since, now)
+    local seconds, reason = granted(tx, rec, spec, holding, now)
     if seconds < 1 then return errors.fail("denied", reason) end
+    local ends = now + seconds * 1000
+    tx:put("lease_hold", machine, {
+      since = time.rfc3339(holding),
+      ["until"] = hold and time.rfc3339(math.max(ends, time.parse(hold["until"]))) or time.rfc3339(ends),
+    }, rec.owner)
     local new = {
       id = id, machine = machine, reason = spec.reason, by = users.by(actor), since = time.rfc3339(since),
-      expires_at = time.rfc3339(now + seconds * 1000), shortened = seconds < spec.ttl and reason or nil,
+      expires_at = time.rfc3339(ends), shortened = seconds < spec.ttl and reason or nil,
     }
     if held then expiring.drop(tx, "lease", machine .. "/" .. id) end
     expiring.put(tx, "lease", machine .. "/" .. id, new, rec.owner)
     if not held then
-      tx:log("instance", machine, "lease_taken", { lease = id, reason = spec.reason, expires_at = new.expires_at }, users.by(actor))
+      tx:log("instance", machine, "lease_taken", { lease = id, reason = spec.reason, expires_at = new.expires_at },
+        users.by(actor))
     end
     return new
   end)
@@ -94,6 +106,11 @@ function M.release(actor, machine, id)
     if not rec then return nil, why end
     if not expiring.drop(tx, "lease", machine .. "/" .. id) then return errors.fail("not_found", "no such lease") end
     tx:log("instance", machine, "lease_released", { lease = id }, users.by(actor))
+    local hold, now = tx:get("lease_hold", machine), tx:now()
+    for _, other in ipairs(M.of(machine)) do
+      if other.id ~= id then now = math.max(now, time.parse(other.expires_at)) end
+    end
+    tx:put("lease_hold", machine, { since = hold.since, ["until"] = time.rfc3339(now) }, rec.owner)
     return true
   end)
   if not ok then return nil, err end

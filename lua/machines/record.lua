@@ -17,6 +17,7 @@
 local json = require "json"
 local statuses = require "statuses"
 local steady = require "steady"
+local store = require "store"
 local time = require "time"
 
 local M = {}
@@ -165,8 +166,11 @@ function M.save(tx, old, rec, type, by, note, named)
   tx:log("instance", rec.id, type, event(old, rec, note), by)
 end
 
--- In an update: forgets a machine that is DELETED. Its chain and the index "instance_purged" still tell that it was.
+-- In an update: forgets a machine that is DELETED, with its days of activity. Its chain and the index "instance_purged" still
+-- tell that it was.
 function M.remove(tx, rec, by)
+  for _, day in ipairs(store.list("activity", { prefix = rec.id .. "/" })) do tx:del("activity", day.id) end
+  tx:del("lease_hold", rec.id)
   reindex(tx, rec, nil)
   tx:index("instance_purged", rec.id, time.rfc3339(time.now()))
   tx:del("instance", rec.id)

@@ -14,7 +14,7 @@
 --   gen:trace(name, input, now)  -> true, trace, results... | false, why, trace
 --   gen:data(kind)   the table of a file that is data (plans), or whose functions wait (routes): without its functions
 --   fence = gen:borrow(), gen:give_back(fence)    one for code that waits (policy/waiting.lua): nobody else's meanwhile
---   generation.revive(sources) -> gen | nil, faults    a set that was in force once: filled, and not tried again. Waits for nothing
+--   generation.revive(sources) -> gen | nil, faults    a set that was in force once: filled, not tried again. Waits for nothing
 --   gen:close()
 
 local allowed = require "policy.allowed"

@@ -28,7 +28,9 @@ function M.sources(set)
   local out = {}
   for name, hash in pairs(set.files) do
     local kept = store.get("policy_source", hash)
-    if not kept then return errors.fail("not_found", ("the source of %s in generation %d is not kept"):format(name, set.generation)) end
+    if not kept then
+      return errors.fail("not_found", ("the source of %s in generation %d is not kept"):format(name, set.generation))
+    end
     out[name] = kept.text
   end
   return out

@@ -40,7 +40,9 @@ M.idle = {
   functions = {
     lease = {
       fault = function(n, reason)
-        if type(n) ~= "number" or n < 0 or n > 30 * 86400 or n % 1 ~= 0 then return "seconds expected, whole, to 2592000 (0: refused)" end
+        if type(n) ~= "number" or n < 0 or n > 30 * 86400 or n % 1 ~= 0 then
+          return "seconds expected, whole, to 2592000 (0: refused)"
+        end
         if type(reason) ~= "string" then return "a reason expected as the second result" end
       end,
       safe = function(r, why) return math.min(r.ttl, 3600), why end,
@@ -56,7 +58,7 @@ M.idle = {
         provider = text "where it is", labels = { "map", doc = "its labels" },
         created_at = moment "when it was made", started_at = moment "when it began to run",
         threshold = { "number", min = 60, max = 31536000, step = 60, doc = "seconds unused: its plan's, else IDLE_THRESHOLD" },
-        input_at = moment("the last bytes typed, or command run, by its user; now, while the last are at most a minute old", true),
+        input_at = moment("the last bytes typed, or command run, by its user; now, while those are at most a minute old", true),
         connections = count("terminals and other streams that are open through us", 1000),
         disconnected_at = moment("when the last of them ended", true),
         report_at = moment("when the machine's agent last told of itself; what follows is of then", true),
@@ -188,7 +190,9 @@ M.access = {
     },
     mails = {
       fault = function(n, reason)
-        if type(n) ~= "number" or n < 0 or n > 10000 or n % 1 ~= 0 then return "mails an hour expected, a whole number to 10000" end
+        if type(n) ~= "number" or n < 0 or n > 10000 or n % 1 ~= 0 then
+          return "mails an hour expected, a whole number to 10000"
+        end
         if type(reason) ~= "string" then return "a reason expected as the second result" end
       end,
       safe = function(_, why) return 20, why end,
@@ -298,8 +302,12 @@ local function route_fault(route, at, has)
     return "path: a path like /reports/{id} expected"
   end
   local values = select(2, route.path:gsub("{%w+}", ""))
-  if values > 2 or select(2, route.path:gsub("[{}]", "")) ~= 2 * values then return "path: at most two {names}, each a whole segment" end
-  if route.open == nil and type(route.scope) ~= "string" then return "scope: a scope expected (cchost routes lists them), or open = true" end
+  if values > 2 or select(2, route.path:gsub("[{}]", "")) ~= 2 * values then
+    return "path: at most two {names}, each a whole segment"
+  end
+  if route.open == nil and type(route.scope) ~= "string" then
+    return "scope: a scope expected (cchost routes lists them), or open = true"
+  end
   if values > 0 and not route.open and route.object ~= "instance" and not route.admin then
     return "object: \"instance\" expected, for {id} is one of the caller's; or admin = true, or open = true"
   end
@@ -339,7 +347,8 @@ M.schedule = {
 
 -- ---- reading the table
 
-M.list = { "plans", "access", "expiry", "idle", "orphans", "placement", "provision", "routes", "schedule" } -- in the order in which they are loaded
+-- In the order in which they are loaded.
+M.list = { "plans", "access", "expiry", "idle", "orphans", "placement", "provision", "routes", "schedule" }
 
 local by_file = {}
 for _, name in ipairs(M.list) do
@@ -350,10 +359,17 @@ end
 -- The kind of a file's name, or nil.
 function M.of_file(file) return by_file[file] end
 
+local found = {} -- [name] = {function, kind}
+
 -- "idle.decide" -> its function, its kind
 function M.find(name)
-  local kind, fn = name:match("^(%w+)%.(%w+)$")
-  return M[kind] and M[kind].functions[fn], M[kind]
+  local f = found[name]
+  if not f then
+    local kind, fn = name:match("^(%w+)%.(%w+)$")
+    f = { M[kind] and M[kind].functions[fn], M[kind] }
+    if f[1] then found[name] = f end
+  end
+  return f[1], f[2]
 end
 
 -- Names of all functions of decisions, sorted.

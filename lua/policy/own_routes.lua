@@ -61,7 +61,9 @@ local function checked(gen, status, body, headers)
   if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
     return errors.fail("policy", "a status from 200 to 599 expected, or nil and an error")
   end
-  if body ~= nil and type(body) ~= "table" and type(body) ~= "string" then return errors.fail("policy", "a body that is table or text expected") end
+  if body ~= nil and type(body) ~= "table" and type(body) ~= "string" then
+    return errors.fail("policy", "a body that is table or text expected")
+  end
   local out = { ["Policy-Generation"] = ("%d"):format(gen.number) }
   for name, value in pairs(type(headers) == "table" and headers or {}) do
     if type(name) ~= "string" or not name:match("^[%w-]+$") or tostring(value):find("[%c]") then

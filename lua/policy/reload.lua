@@ -68,7 +68,9 @@ function M.look()
   local folder = policy.folder
   local sources, err = policy.read(folder)
   if not sources then
-    if err.code ~= "not_found" then log.error("policy", "the folder cannot be read", { folder = folder, error = tostring(err) }) end
+    if err.code ~= "not_found" then
+      log.error("policy", "the folder cannot be read", { folder = folder, error = tostring(err) })
+    end
     return
   end
   local hash = generation.hash(sources)

@@ -85,10 +85,10 @@ end
 
 -- The verdict of `ms` if nothing happens; nil when it fails.
 local function looker(x)
-  local m = {}
   return function(ms, last)
     local before = x.gen.fence
-    local ok, verdict = x.gen:ask(NAME, timeline.facts(x.s, x.static, ms, m, last), floor(ms / 1000))
+    x.look_m = timeline.facts(x.s, x.static, ms, x.look_m, last)
+    local ok, verdict = x.gen:ask(NAME, x.look_m, floor(ms / 1000))
     if ok then return verdict end
     if x.gen.fence ~= before then failed(x, verdict, before) end
   end
@@ -96,9 +96,19 @@ end
 
 -- ---- running and not
 
+local function started(x, seconds)
+  x.static.started_at = seconds
+  x.m, x.look_m = nil, nil
+end
+
+local function facts(x, ms)
+  x.m = timeline.facts(x.s, x.static, ms, x.m)
+  return x.m
+end
+
 local function begin(x, ms)
   x.on, x.since, x.stopping = true, ms, nil
-  x.static.started_at = floor(ms / 1000)
+  started(x, floor(ms / 1000))
   x.verdict = nil
   x.next_at = turns.next(x.phase, x.interval, ms)
 end
@@ -184,7 +194,7 @@ end
 -- ---- deciding
 
 local function one(x, ms)
-  local m = timeline.facts(x.s, x.static, ms, x.m)
+  local m = facts(x, ms)
   local before = x.gen.fence
   local ok, verdict, reason = x.gen:ask(NAME, m, floor(ms / 1000))
   if not ok then
@@ -221,7 +231,7 @@ local function stretch_in_run(x, ms, n, ends)
   local step = x.interval
   if ends then n = min(n, floor((ends - 1 - turns.PATIENCE - step - ms) / step) + 1) end -- no lease ends in what is looked at
   if n < 1 then return one(x, ms) end
-  local m, quiet = timeline.facts(x.s, x.static, ms, x.m), x.verdict or "keep"
+  local m, quiet = facts(x, ms), x.verdict or "keep"
   local k = sweep(x, m, quiet, ms, n, TIED)
   if k == 0 then return one(x, ms) end
   local ahead = (step + turns.PATIENCE) / 1000
@@ -242,7 +252,7 @@ end
 local function stretch_alone(x, ms, n, ends)
   local step = x.interval
   local foreseen = not ends or ends > ms + n * step -- what is looked at behind the last is the same, too
-  local m, quiet = timeline.facts(x.s, x.static, ms, x.m), x.verdict or "keep"
+  local m, quiet = facts(x, ms), x.verdict or "keep"
   local k, other = sweep(x, m, quiet, ms, foreseen and n + 1 or n)
   if k == 0 then return one(x, ms) end
   x.verdict = quiet
@@ -324,9 +334,9 @@ function happen.static(x, ms, static)
     if x.hooks.run and ms > x.since then x.hooks.run(x.since, ms) end
     x.since = ms
   end
-  local started = x.static.started_at
+  local began = x.static.started_at
   x.static = x.of(static)
-  x.static.started_at = started
+  started(x, began)
 end
 
 function happen.i(x, first, last)
@@ -359,9 +369,10 @@ function happen.l(x, ms, id, until_ms, reason)
   if not x.on and x.there and not x.waking and until_ms > ms then wake(x, ms) end
 end
 
-function happen.b(x, ms, fresh)
+function happen.b(x, ms, fresh, seconds)
   x.connections = 0
   if not x.on then return end
+  if x.synced and seconds then started(x, seconds) end
   timeline.apply(x.s, { ms, "b", fresh and x.synced })
   if x.synced or not fresh then x.next_at = turns.next(x.phase, x.interval, ms) end
 end
@@ -376,7 +387,7 @@ local signal = { i = true, c = true, r = true, l = true, b = true }
 local function new(past, side, model, hooks)
   local x = {
     past = past, side = side, gen = side.gen, model = model, hooks = hooks or {}, interval = model.interval,
-    phase = turns.phase(past.id, model.interval), s = chunk.copy(past.state), m = {}, plans = {}, days = {}, decisions = 0,
+    phase = turns.phase(past.id, model.interval), s = chunk.copy(past.state), plans = {}, days = {}, decisions = 0,
     undone = 0, next_at = NEVER, connections = past.state.connections or 0, input_last = past.state.last, idle = past.idle,
     stopped_at = past.idle,
   }
@@ -398,7 +409,7 @@ function M.machine(past, side, model, hooks)
   if past.there then
     x.there, x.synced = past.there, true
     begin(x, past.from)
-    x.static.started_at = floor(past.there.from / 1000)
+    started(x, past.state.started or floor(past.there.from / 1000))
     local first = past.recorded.behind(past.from - 1)
     x.next_at = first and first <= past.from + x.interval and first or turns.next(x.phase, x.interval, past.from - 1)
   end

@@ -8,6 +8,7 @@
 
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
+#include "providers/activity.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -241,20 +242,12 @@ int cc_agent_exec(const char *socket, struct cc_provider_ctx *x, const struct cc
 
 int cc_agent_activity(const char *socket, struct cc_provider_ctx *x, struct cc_activity *out)
 {
-    const char *foreground;
-    json_int_t clients;
     json_t *doc;
     int r = talk(socket, x, "GET", "/activity", NULL, SLACK_MS, &doc);
 
     if (r != 0)
         return r;
-    memset(out, 0, sizeof(*out));
-    out->last_input_at = json_integer_value(json_object_get(doc, "last_input_ms"));
-    clients = json_integer_value(json_object_get(doc, "clients"));
-    out->clients = clients > 0 && clients < 1000000 ? (uint32_t)clients : 0;
-    foreground = json_string_value(json_object_get(doc, "foreground"));
-    out->foreground = foreground ? cc_arena_strndup(x->arena, foreground, strnlen(foreground, 128)) : NULL;
-    out->load = json_number_value(json_object_get(doc, "load"));
+    cc_activity_read(doc, cc_wall_ms(), x->arena, out);
     json_decref(doc);
     return 0;
 }

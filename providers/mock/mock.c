@@ -13,6 +13,7 @@
 
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
+#include "providers/activity.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ static void m_close(void *self)
     free(m->ledger_path);
     free(m->endpoint);
     free(m->exec_out);
+    json_decref(m->report);
     free(m);
 }
 
@@ -387,23 +389,46 @@ static int m_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
     return leave(m, x, &t, 0);
 }
 
-static int find_running(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t)
+static int find_running(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, struct cc_mock_machine **v)
 {
-    struct cc_mock_machine *v;
-    int r = find(m, x, t, &v);
+    int r = find(m, x, t, v);
 
-    if (r == 0 && !v->running)
+    if (r == 0 && !(*v)->running)
         r = cc_err_set(x->err, CC_E_STATE, "cc-%s is not running", t->key);
     return r;
 }
 
 static int m_activity(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out)
 {
+    struct cc_mock *m = self;
+    struct cc_mock_machine *v;
     struct turn t;
-    int r = enter_machine(self, x, CC_OP_ACTIVITY, provider_id, &t);
+    int r = enter_machine(m, x, CC_OP_ACTIVITY, provider_id, &t);
+    json_t *said;
 
-    *out = (struct cc_activity){ 0 };
-    return r ? r : leave(self, x, &t, find_running(self, x, &t));
+    if (r != 0)
+        return r;
+    if ((r = find_running(m, x, &t, &v)) == 0) {
+        said = m->report ? json_copy(m->report) : json_object();
+        json_object_update(said, v->report);
+        cc_activity_read(said, cc_wall_ms(), x->arena, out);
+        json_decref(said);
+    }
+    return leave(m, x, &t, r);
+}
+
+/* The command `mock-activity JSON`: what the machine's agent says from now on. */
+static int report(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_machine *v, const char *text)
+{
+    json_t *said = json_loads(text, 0, NULL);
+
+    if (!json_is_object(said)) {
+        json_decref(said);
+        return cc_err_set(x->err, CC_E_INVALID, "mock-activity: an object of JSON expected");
+    }
+    json_decref(v->report);
+    v->report = said;
+    return cc_mock_note(m, json_pack("{s:o}", "machine", cc_mock_machine_json(v)), x->err);
 }
 
 static int m_exec(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
@@ -411,13 +436,16 @@ static int m_exec(void *self, struct cc_provider_ctx *x, const char *provider_id
 {
     struct cc_mock *m = self;
     const char *text = m->exec_out ? m->exec_out : "";
+    struct cc_mock_machine *v;
     struct turn t;
     size_t i;
     int r = enter_machine(m, x, CC_OP_EXEC, provider_id, &t);
 
     if (r != 0)
         return r;
-    if ((r = find_running(m, x, &t)) == 0) {
+    if ((r = find_running(m, x, &t, &v)) == 0 && spec->cmd.n == 2 && strcmp(spec->cmd.v[0], "mock-activity") == 0)
+        r = report(m, x, v, spec->cmd.v[1]);
+    if (r == 0) {
         for (i = 0; i < spec->cmd.n && !m->exec_out; i++)
             text = cc_arena_printf(x->arena, "%s%s%s", text, i ? " " : "", spec->cmd.v[i]);
         *out = (struct cc_exec_result){ .exit = m->exec_exit, .out = cc_arena_strdup(x->arena, text), .err = "" };

@@ -35,6 +35,7 @@ enum cc_half { CC_HALF_NO, CC_HALF_ERROR, CC_HALF_STARTING }; /* what a half-mad
 struct cc_mock_machine {
     struct cc_mock_machine *next;
     char *short_id, *id, *name, *image;
+    json_t *report; /* what its agent says, over m->report, until its next start; or NULL */
     double vcpu;
     uint32_t memory_mib, disk_gib;
     struct cc_mount_spec mounts[CC_MOUNTS_MAX]; /* owned strings */
@@ -76,6 +77,7 @@ struct cc_mock {
     unsigned orphans;
     char *path, *ledger_path; /* or NULL */
     char *endpoint, *exec_out;
+    json_t *report; /* what every agent says, or NULL */
     int exec_exit;
     struct cc_capabilities caps;
 

@@ -25,6 +25,11 @@
  *                         changes; mishap is there when it met one. A late effect has a second line, which says late again, when it comes
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
+ *   activity.NAME         what the agent of every machine says of itself, by the names of GET /activity (host/agent/
+ *                         agent.h): last_input_ms, clients, foreground, load, turn, ssh_sessions, and leases as a list in JSON:
+ *                         {activity = {load = 0.7, leases = '[{"id": "build", "reason": "make", "until_ms": N}]'}}
+ *   The command `mock-activity JSON` (exec, also by another process on the same state) says it of one machine, in place
+ *   of what it said before: members that it has win over the settings; it holds until the machine starts again.
  * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list
  */
 #include "providers/mock/mock.h"
@@ -154,6 +159,35 @@ static int set_text(char **out, const struct cc_pair *p)
     return 0;
 }
 
+/* What every agent says. 1: it is none of that, so perhaps one of the operation's whims. */
+static int set_report(struct cc_mock *m, const char *what, const struct cc_pair *p, struct cc_err *err)
+{
+    static const struct {
+        const char *name, *expected;
+        json_type type;
+    } says[] = { { "last_input_ms", "a number", JSON_INTEGER }, { "clients", "a number", JSON_INTEGER },
+                 { "ssh_sessions", "a number", JSON_INTEGER },  { "load", "a number", JSON_REAL },
+                 { "turn", "true or false", JSON_TRUE },        { "foreground", "a text", JSON_STRING },
+                 { "leases", "a list in JSON", JSON_ARRAY } };
+    json_t *v;
+    size_t i;
+
+    for (i = 0; i < 7 && strcmp(says[i].name, what) != 0; i++)
+        ;
+    if (i == 7)
+        return 1;
+    v = says[i].type == JSON_STRING ? json_string(p->value) : json_loads(p->value, JSON_DECODE_ANY, NULL);
+    if (!v || !(json_typeof(v) == says[i].type || (says[i].type == JSON_TRUE && json_is_false(v)) ||
+                (says[i].type == JSON_REAL && json_is_integer(v)))) {
+        json_decref(v);
+        return refuse(p, says[i].expected, err);
+    }
+    if (!m->report)
+        m->report = json_object();
+    json_object_set_new(m->report, what, v);
+    return 0;
+}
+
 /* Settings of the world. 1: it is none of them. */
 static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *err)
 {
@@ -222,7 +256,10 @@ static int set_general(struct cc_mock *m, const struct cc_pair *p, struct cc_err
 static int set_op(struct cc_mock *m, enum cc_provider_op op, const struct cc_pair *p, struct cc_err *err)
 {
     const char *what = p->key + strlen(cc_mock_ops[op]) + 1;
+    int r = op == CC_OP_ACTIVITY ? set_report(m, what, p, err) : 1;
 
+    if (r != 1)
+        return r;
     if (op != CC_OP_CREATE && (strcmp(what, "half") == 0 || strcmp(what, "chance.half") == 0))
         return unknown(p, err);
     return set_whim(&m->whim[op], what, p, err);

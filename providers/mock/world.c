@@ -85,6 +85,7 @@ static void clear(struct cc_mock_machine *v)
     free(v->id);
     free(v->name);
     free(v->image);
+    json_decref(v->report);
 }
 
 struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id)
@@ -177,6 +178,7 @@ struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o)
     v->created_at = json_integer_value(json_object_get(o, "created_at"));
     v->started_at = json_integer_value(json_object_get(o, "started_at"));
     v->ready_at = json_integer_value(json_object_get(o, "ready_at"));
+    v->report = json_incref(json_object_get(o, "report"));
     return v;
 }
 
@@ -192,16 +194,18 @@ static json_t *mounts_json(const struct cc_mock_machine *v)
 
 json_t *cc_mock_machine_json(const struct cc_mock_machine *v)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I}", "short", v->short_id, "id",
-                     v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I, s:O*}", "short", v->short_id,
+                     "id", v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
                      (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib, "volumes", mounts_json(v), "half",
                      halves[v->half], "running", v->running, "created_at", (json_int_t)v->created_at, "started_at",
-                     (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at);
+                     (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at, "report", v->report);
 }
 
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)
 {
     v->half = CC_HALF_NO;
+    json_decref(v->report); /* of an earlier run */
+    v->report = NULL;
     v->running = true;
     v->started_at = cc_wall_ms();
     v->ready_at = v->started_at + (int64_t)m->boot_ms;

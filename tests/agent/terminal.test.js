@@ -18,7 +18,7 @@ const opened = [];
 test.before(async () => {
   dir = temp();
   sock = path.join(dir, 'a.sock');
-  child = spawn(agentBinary, ['--listen', sock, '--shell', 'exec bash --norc'], { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, PS1: '$ ' } });
+  child = spawn(agentBinary, ['--listen', sock, '--busy', path.join(dir, 'busy.sock'), '--shell', 'exec bash --norc'], { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, PS1: '$ ' } });
   await until(() => fs.existsSync(sock), 'the socket');
 });
 // every connection of a test is closed by it
@@ -200,6 +200,16 @@ test('activity tells who is there and what runs', async () => {
   const { body } = await call('GET', '/activity');
   assert.strictEqual(body.clients, 1);
   assert.ok(body.last_input_ms >= before && body.last_input_ms <= Date.now());
+  c.ws.close();
+  await c.closed;
+});
+
+test('a program whose name is no UTF-8 ended the agent', async () => {
+  const c = connect();
+  await c.ready;
+  await c.sees(/\$ /);
+  c.ws.send(`0cp /bin/sleep ${dir}/$'a\\xffb'; ${dir}/$'a\\xffb' 1000\r`);
+  await until(async () => (await call('GET', '/activity')).body.foreground === 'a?b', 'it is in the foreground');
   c.ws.close();
   await c.closed;
 });

@@ -39,8 +39,8 @@ local function cpu(fn)
 end
 
 local f = fence.new {}
-f:pin { "id", "name", "owner", "plan", "type", "provider", "status", "created_at", "started_at", "last_activity_at", "connections",
-  "load", "RUNNING", "keep", "warn", "stop", "pro", "small", "local" }
+f:pin { "id", "name", "owner", "plan", "type", "provider", "status", "created_at", "started_at", "last_activity_at",
+  "connections", "load", "RUNNING", "keep", "warn", "stop", "pro", "small", "local" }
 assert(f:load("policies/idle.lua", source))
 local decide = f:find("policies/idle.lua", "decide")
 

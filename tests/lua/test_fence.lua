@@ -6,7 +6,11 @@ local json = require "json"
 package.path = package.path .. ";tests/lib/?.lua"
 local hostile = require "hostile"
 
-local good = "local P = {}\nfunction P.decide(m, now) return now - m.at >= 60 and 'stop' or 'keep', 'idle ' .. now - m.at end\nreturn P\n"
+local good = [[
+local P = {}
+function P.decide(m, now) return now - m.at >= 60 and 'stop' or 'keep', 'idle ' .. now - m.at end
+return P
+]]
 
 local function fenced(source, limits)
   local f = fence.new(limits or {})
@@ -113,10 +117,12 @@ t.test("pairs goes in the order of the keys; tables have no address", function()
 end)
 
 t.test("string functions are LuaJIT's", function()
-  local texts = { "", "a", "hello world", "key = value; k2=v2", "((a)(b))", "x\0y\0", "  trim me  ", "aaa", "f(a,b)[c]", "ÄÖ 12.5e3" }
+  local texts = { "", "a", "hello world", "key = value; k2=v2", "((a)(b))", "x\0y\0", "  trim me  ", "aaa", "f(a,b)[c]",
+    "ÄÖ 12.5e3" }
   local patterns = {
     "", ".", "a", "^a", "a$", "^$", "%a+", "%w*", "(%w+)", "(%w+)%s*=%s*(%w+)", "()%s()", "%b()", "[%a_][%w_]*", "[^%s]+", "a-b",
-    "^%s*(.-)%s*$", "%f[%w]%w+", "(a)%1", "%d+%.?%d*", "[a-c]", "[%-x]", "[]]", "[^]]", "%z", ".-", "(.)(.)", "%(", "a?", "a*", "l+",
+    "^%s*(.-)%s*$", "%f[%w]%w+", "(a)%1", "%d+%.?%d*", "[a-c]", "[%-x]", "[]]", "[^]]", "%z", ".-", "(.)(.)", "%(", "a?", "a*",
+    "l+",
     "%p", "%x%x", "%u", "%S", "$", "a$b", "^", "[a%]]", "%%",
   }
   local f = fence.new {}
@@ -126,7 +132,11 @@ t.test("string functions are LuaJIT's", function()
     function P.match(s, p, i) return s:match(p, i) end
     function P.gsub(s, p, r) return s:gsub(p, r) end
     function P.count(s, p) return s:gsub(p, function(a) return a and "<" .. a .. ">" end) end
-    function P.all(s, p) local out = {} for a, b in s:gmatch(p) do out[#out + 1] = tostring(a) .. "," .. tostring(b) end return table.concat(out, ";") end
+    function P.all(s, p)
+      local out = {}
+      for a, b in s:gmatch(p) do out[#out + 1] = tostring(a) .. "," .. tostring(b) end
+      return table.concat(out, ";")
+    end
     return P]]))
   local own = {
     find = function(s, p, i) return s:find(p, i) end, match = function(s, p, i) return s:match(p, i) end,
@@ -164,7 +174,8 @@ t.test("string functions are LuaJIT's", function()
 end)
 
 t.test("trace: the lines that ran, and the last", function()
-  local f, decide = fenced("local P = {}\nfunction P.decide(m)\n  if m.a then\n    return 'a'\n  end\n  return 'b'\nend\nreturn P\n")
+  local f, decide = fenced(
+    "local P = {}\nfunction P.decide(m)\n  if m.a then\n    return 'a'\n  end\n  return 'b'\nend\nreturn P\n")
   local ok, trace, verdict = f:trace(decide, { a = true })
   t.eq(ok, true)
   t.eq(verdict, "a")
@@ -206,7 +217,8 @@ t.test("sweep: a policy that changes its input gets a fresh one each time", func
 end)
 
 t.test("sweep: a fault says at which call", function()
-  local f, decide = fenced("local P = {}\nfunction P.decide(m, now)\n  if now == 30 then error('at thirty') end\n  return 'keep'\nend\nreturn P\n")
+  local f, decide = fenced(
+    "local P = {}\nfunction P.decide(m, now)\n  if now == 30 then error('at thirty') end\n  return 'keep'\nend\nreturn P\n")
   local k, err, at = f:sweep(decide, {}, "keep", 0, 10, 100)
   t.eq(k, nil)
   t.match(err.message, "policies/p.lua:3: at thirty")
@@ -227,12 +239,12 @@ t.test("a task calls the host and goes on with its answer", function()
     return R]], { "instances.get", "instances.stop", "log" }))
   local handle = f:find("policies/r.lua", "handle")
   local task = assert(f:begin(handle))
-  local called, name, id = f:resume(task, "m1")
+  local called, name, id, _ = f:resume(task, "m1")
   t.eq(called, true)
   t.eq(name .. " " .. id, "instances.get m1")
   local other = assert(f:begin(handle)) -- a second one at the same time
   t.eq(f:resume(other, "m2"), true)
-  called, name = f:resume(task, { names = { "a", "b" } })
+  _, name = f:resume(task, { names = { "a", "b" } })
   t.eq(name, "log")
   local c2, status, text = f:resume(other, nil, { message = "gone" })
   t.eq(c2, false)
@@ -257,6 +269,17 @@ t.test("a task has its budget between two waits", function()
   t.eq(f:spent(), true)
 end)
 
+-- Bug: each look-up of a function took a place for ever, and after 256 there was none.
+t.test("a function is found as often as it is looked for", function()
+  local f = fence.new {}
+  assert(f:load("p", "return { f = function() return 1 end, g = function() return 2 end }"))
+  local n, m = f:find("p", "f"), f:find("p", "g")
+  for _ = 1, 1000 do
+    t.eq(f:find("p", "f"), n)
+    t.eq(f:find("p", "g"), m)
+  end
+end)
+
 t.test("use gives the table of another source", function()
   local f = fence.new {}
   assert(f:load("policies/plans.lua", "return { free = 2 }"))
@@ -277,13 +300,16 @@ end)
 
 t.test("clock and duration", function()
   local f = fence.new {}
-  assert(f:load("p", "return { c = clock(1700000000), d = duration(7505), e = duration(59), g = duration(7200), h = duration(-120) }"))
+  assert(f:load("p",
+    "return { c = clock(1700000000), d = duration(7505), e = duration(59), g = duration(7200), h = duration(-120) }"))
   local v = f:value("p", "")
   t.eq(v.c .. "|" .. v.d .. "|" .. v.e .. "|" .. v.g .. "|" .. v.h, "22:13 UTC|2 h 5 min|59 s|2 h|-2 min")
 end)
 
 t.test("garbage of many calls does not fill the fence", function()
-  local f, decide = fenced("local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\nreturn 'keep', #t end\nreturn P\n")
+  local f, decide = fenced(
+    "local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\n"
+    .. "return 'keep', #t end\nreturn P\n")
   for _ = 1, 300 do t.eq(f:call(decide), true) end
   t.ok(f:stats().memory < 4194304)
 end)

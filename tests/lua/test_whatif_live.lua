@@ -17,6 +17,7 @@ local policy = require "policy"
 local prices = require "whatif.prices"
 local random = require "policy.random"
 local replay = require "whatif.replay"
+local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
@@ -31,6 +32,7 @@ local settings = {
 }
 assert(require("setup").open(settings, { serve = true }))
 time.virtual(T0)
+steady.adopt(T0 - time.mono())
 
 -- Runs what takes its time, moving the clock on.
 local function settle()
@@ -114,7 +116,7 @@ local function record(trace, interval)
   local track, waking, asked, connections, down
   local function set(ms) if ms > time.now() then time.advance(ms - time.now()) end end
   local function watch()
-    track = tracker.begin(rec)
+    track = tracker.begin(rec, not down)
     pass.add(track)
   end
   local function start(ms)

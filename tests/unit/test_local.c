@@ -380,6 +380,28 @@ static void test_exec_ends_in_time(void **state)
     destroy(f, &s);
 }
 
+static void test_a_busy_machine_says_so(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(16);
+
+    create(f, &s);
+    assert_true(says(f, &s, "cchost-busy hold --id one -r why -t 1h; stat -c %U:%a /run/cchost/busy.sock",
+                     "one\nclaude:666\n"));
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s));
+    assert_int_equal(f->res.activity.n_leases, 1);
+    assert_string_equal(f->res.activity.leases[0].id, "one");
+    assert_string_equal(f->res.activity.leases[0].reason, "why");
+    assert_true(f->res.activity.leases[0].until_at == f->res.activity.leases[0].since + 3600000);
+    assert_false(f->res.activity.turn);
+    assert_int_equal(sh(f, &s, "cchost-busy -- sh -c 'cchost-busy hold --id claude-turn; exit 3'"), 3);
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s));
+    assert_int_equal(f->res.activity.n_leases, 2);
+    assert_true(f->res.activity.turn);
+    assert_int_not_equal(sh(f, &s, "echo > /run/cchost/bin/cchost-busy"), 0);
+    destroy(f, &s);
+}
+
 static void test_exec_passes_bytes(void **state)
 {
     struct fix *f = *state;
@@ -517,6 +539,8 @@ static void test_images(void **state)
         s.image = i ? tar : root;
         create(f, &s);
         assert_true(says(f, &s, "cat /etc/mark; id -u", "mark\n1000\n"));
+        assert_true(says(f, &s, "cchost-busy hold --id one; cchost-busy release one && echo $CCHOST_BUSY_SOCKET",
+                         "one\n/run/cchost/busy.sock\n"));
         if (geteuid() == 0) /* its root's files are its root's */
             assert_true(says(
                 f, &s,
@@ -642,6 +666,7 @@ int main(int argc, char **argv)
         CASE(test_stop_is_gentle_then_firm),
         CASE(test_cmd_runs_at_each_start),
         CASE(test_exec_ends_in_time),
+        CASE(test_a_busy_machine_says_so),
         CASE(test_exec_passes_bytes),
         CASE(test_a_cancelled_create_leaves_nothing),
         CASE(test_a_volume_moves_between_machines),

@@ -15,6 +15,10 @@ struct wait {
     size_t listed;
     enum cc_machine_state state;
     char first[64]; /* id of the first one listed */
+    double load;
+    size_t leases;
+    char reason[64]; /* of the first lease */
+    bool turn;
 };
 
 struct world {
@@ -32,6 +36,10 @@ static void on_done(void *arg, const struct cc_provider_res *res)
     w->err = res->err;
     w->listed = res->machines.n;
     w->state = res->machine.state;
+    w->load = res->activity.load;
+    w->leases = res->activity.n_leases;
+    w->turn = res->activity.turn;
+    snprintf(w->reason, sizeof(w->reason), "%s", w->leases ? res->activity.leases[0].reason : "");
     snprintf(w->first, sizeof(w->first), "%s", res->machines.n ? res->machines.v[0].provider_id : "");
 }
 
@@ -259,7 +267,11 @@ static void test_settings_that_cannot_be_are_refused(void **state)
                                              { { "stop.code", "oops" }, { "seed", "1" } },
                                              { { "attach_live", "yes" }, { "seed", "1" } },
                                              { { "seed", "-1" }, { "orphans", "1" } },
-                                             { { "stopp.fail", "1" }, { "seed", "1" } } };
+                                             { { "stopp.fail", "1" }, { "seed", "1" } },
+                                             { { "activity.load", "much" }, { "seed", "1" } },
+                                             { { "activity.turn", "1" }, { "seed", "1" } },
+                                             { { "activity.leases", "{}" }, { "seed", "1" } },
+                                             { { "stop.load", "1" }, { "seed", "1" } } };
     size_t i;
 
     (void)state;
@@ -624,6 +636,58 @@ static void test_two_processes_share_a_world(void **state)
     unlink(path);
 }
 
+static int say(struct world *o, const struct cc_machine_spec *s, const char *json)
+{
+    const char *const words[] = { "mock-activity", json };
+    struct cc_exec_spec e = { .cmd = { words, 2 } };
+
+    begin(o, (struct cc_provider_req){ .op = CC_OP_EXEC, .id = pid_of(s), .exec = &e });
+    return finish(o, 1);
+}
+
+static void test_what_the_agents_say_is_scripted(void **state)
+{
+    char path[] = "/tmp/cc-mock-XXXXXX";
+    const struct cc_pair v[] = {
+        { "state", path },
+        { "activity.load", "0.5" },
+        { "activity.turn", "true" },
+        { "activity.latency_ms", "1" }, /* of the operation */
+        { "activity.leases", "[{\"id\":\"a\",\"reason\":\"of all\",\"until_ms\":1800000000000}]" },
+    };
+    struct cc_machine_spec s = a_machine(60), t = a_machine(61);
+    struct world *a, *b;
+
+    (void)state;
+    close(mkstemp(path));
+    a = open_world(v, 5);
+    b = open_world(v, 1);
+    assert_int_equal(call_on(a, CC_OP_CREATE, &s), 0);
+    assert_int_equal(call_on(a, CC_OP_CREATE, &t), 0);
+    assert_int_equal(call_on(a, CC_OP_ACTIVITY, &s), 0);
+    assert_true(a->w.load == 0.5 && a->w.turn && a->w.leases == 1);
+    assert_string_equal(a->w.reason, "of all");
+    /* another process says it of one machine */
+    assert_int_equal(say(b, &s, "{\"load\":2,\"leases\":[],\"foreground\":5}"), 0);
+    assert_int_equal(call_on(a, CC_OP_ACTIVITY, &s), 0);
+    assert_true(a->w.load == 2 && a->w.turn && a->w.leases == 0);
+    assert_int_equal(call_on(a, CC_OP_ACTIVITY, &t), 0);
+    assert_true(a->w.load == 0.5 && a->w.leases == 1);
+    assert_int_equal(say(a, &s, "[]"), CC_E_INVALID);
+    close_world(b);
+    b = open_world(v, 1); /* it outlives the process */
+    assert_int_equal(call_on(b, CC_OP_ACTIVITY, &s), 0);
+    assert_true(b->w.load == 2 && !b->w.turn);
+    assert_int_equal(call_on(b, CC_OP_STOP, &s), 0);
+    assert_int_equal(say(b, &s, "{}"), CC_E_STATE);
+    assert_int_equal(call_on(b, CC_OP_START, &s), 0); /* and ends with the run */
+    assert_int_equal(call_on(a, CC_OP_ACTIVITY, &s), 0);
+    assert_true(a->w.load == 0.5 && a->w.leases == 1);
+    close_world(a);
+    close_world(b);
+    unlink(path);
+}
+
 /* With a late list, the dead counted as worth keeping: the journal was never rewritten. */
 static void test_a_journal_of_the_dead_is_rewritten(void **state)
 {
@@ -914,6 +978,7 @@ int main(void)
         cmocka_unit_test(test_the_world_outlives_the_process),
         cmocka_unit_test(test_a_machine_of_several_volumes_is_read_again),
         cmocka_unit_test(test_two_processes_share_a_world),
+        cmocka_unit_test(test_what_the_agents_say_is_scripted),
         cmocka_unit_test(test_a_journal_of_the_dead_is_rewritten),
         cmocka_unit_test(test_a_file_that_another_keeps_locked_is_unavailable),
         cmocka_unit_test(test_a_short_write_is_told_as_one),

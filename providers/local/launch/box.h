@@ -29,7 +29,7 @@ struct box {
     volatile pid_t pasta_pid; /* as pid 1 sees it; this struct is in memory that both share */
     int lock_fd, socket_fd, agent_fd, log_fd;
     int filter_fd, userns_fd, netns_fd;
-    int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd; /* detached mounts, -1: not yet */
+    int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd, busy_fd; /* detached mounts, -1: not yet */
 };
 
 /* spec.c: reads the pairs from fd 3. */

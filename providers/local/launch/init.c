@@ -8,6 +8,8 @@
  */
 #include "providers/local/launch/box.h"
 
+#include "host/sys/lease.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -86,9 +88,10 @@ static char **environment(const struct box *b)
     env[n++] = "HOME=/home/claude";
     env[n++] = "USER=claude";
     env[n++] = "LOGNAME=claude";
-    env[n++] = "PATH=/home/claude/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    env[n++] = "PATH=/home/claude/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" CC_BUSY_BIN;
     env[n++] = "LANG=C.UTF-8";
     env[n++] = "XDG_RUNTIME_DIR=/run/user/1000";
+    env[n++] = CC_BUSY_ENV "=" CC_BUSY_SOCKET;
     for (i = 0; i < b->env.n; i++)
         env[n++] = b->env.v[i]; /* the last of a name wins where it is looked up by ours */
     env[n] = NULL;

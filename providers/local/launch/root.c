@@ -10,6 +10,8 @@
  */
 #include "providers/local/launch/box.h"
 
+#include "host/sys/lease.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -56,6 +58,7 @@ void box_sources(struct box *b, int userns_fd)
         b->image_fd = detached(b->image, MOUNT_ATTR_RDONLY, userns_fd);
         b->upper_fd = detached(b->upper, 0, -1);
     }
+    b->busy_fd = detached(b->agent, MOUNT_ATTR_RDONLY, -1);
 }
 
 static void dir(const char *path, mode_t mode)
@@ -196,6 +199,23 @@ static void replace(const char *path, const char *text)
     }
 }
 
+/* A login shell sets its PATH anew, so cchost-busy is added where that is done. Where there is no profile, or a very
+ * long one, it is not. */
+static void profile(void)
+{
+    static const char more[] = "\nPATH=$PATH:" CC_BUSY_BIN "\n";
+    char text[16384];
+    int fd = open("/etc/profile", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - sizeof(more)) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    if (n < 0 || (size_t)n == sizeof(text) - sizeof(more) || memchr(text, 0, (size_t)n))
+        return;
+    memcpy(text + n, more, sizeof(more));
+    replace("/etc/profile", text);
+}
+
 static const char *login_shell(void) { return access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh"; }
 
 static void accounts(const struct box *b)
@@ -217,6 +237,7 @@ static void accounts(const struct box *b)
         snprintf(text, sizeof(text), "nameserver %s\n", b->dns);
         replace("/etc/resolv.conf", text);
     }
+    profile();
 }
 
 static void hide(const struct box *b)
@@ -238,7 +259,7 @@ static void hide(const struct box *b)
 /* What was bound from the scratch place stays alive without its name. */
 static void remove_own(const struct box *b)
 {
-    static const char *const names[] = { "passwd", "group", "hostname", "hosts", "resolv.conf", "none" };
+    static const char *const names[] = { "passwd", "group", "hostname", "hosts", "resolv.conf", "profile", "none" };
     char path[64];
     size_t i;
 
@@ -268,6 +289,18 @@ static void places(void)
     dir("run/user/1000", 0700);
     if (chown("run/user/1000", CC_LAUNCH_UID, CC_LAUNCH_UID) != 0)
         box_fail(errno, "owner of /run/user/1000");
+}
+
+/* Where the agent opens its socket for everybody inside; and itself, by the name cchost-busy. */
+static void busy_place(const struct box *b)
+{
+    const char *program = rel(CC_BUSY_BIN "/cchost-busy");
+
+    dirs(rel(CC_BUSY_BIN));
+    if (chown(rel(CC_BUSY_DIR), CC_LAUNCH_UID, CC_LAUNCH_UID) != 0)
+        box_fail(errno, "owner of " CC_BUSY_DIR);
+    file(program, "", 0755);
+    hang(b->busy_fd, program);
 }
 
 /* The base is a tmpfs; with an image the root is an overlay that stands in it. */
@@ -309,6 +342,7 @@ void box_root(struct box *b)
     dir("dev", 0755);
     dir("proc", 0555);
     places();
+    busy_place(b);
     devices();
     if (!b->image)
         shares(b);

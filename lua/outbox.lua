@@ -1,0 +1,72 @@
+-- Mail that must not be lost, and that nobody waits for: put in the commit that gives cause for it, sent as soon as the mail
+-- server takes it, tried again with pauses until it is of no use any more. A crash in between may send it twice, under the
+-- same Message-ID.
+--
+--   outbox.put(tx, {to = address, subject =, text =, hours = how long it is of use})     in an update; nothing without mail
+--   outbox.serve()                                                                       [serve's] sends what is there
+--
+-- The record "outbox" (id: by chance) {to, subject, text, attempts, next_at, ends_at}.
+
+local crypto = require "crypto"
+local json = require "json"
+local log = require "log"
+local mailer = require "accounts.mailer"
+local steady = require "steady"
+local store = require "store"
+local task = require "task"
+
+local M = {}
+
+local FIRST, LAST = 10, 1800 -- seconds between two tries
+
+local LOOK_SECONDS = 1
+
+function M.put(tx, message)
+  if not mailer.configured() then return end
+  tx:put("outbox", crypto.token(12), {
+    to = message.to, subject = message.subject, text = message.text, attempts = 0, next_at = steady.after(0),
+    ends_at = steady.after((message.hours or 24) * 3600),
+  })
+end
+
+local function forget(id)
+  return store.update(function(tx)
+    tx:del("outbox", id)
+    return true
+  end)
+end
+
+local function later(id, why)
+  return store.update(function(tx)
+    local m = tx:get("outbox", id)
+    if not m then return true end
+    m.attempts, m.error = m.attempts + 1, why
+    m.next_at = steady.after(math.min(LAST, FIRST * 2 ^ math.min(m.attempts - 1, 10)))
+    tx:put("outbox", id, m)
+    return true
+  end)
+end
+
+local function send(id, m)
+  if steady.left(m.next_at) > 0 then return end
+  if steady.left(m.ends_at) <= 0 then
+    log.error("outbox", "a mail is of no use any more and was not sent", { subject = m.subject, error = m.error })
+    return forget(id)
+  end
+  local ok, err = mailer.send { to = m.to, subject = m.subject, text = m.text, id = id }
+  if ok then return forget(id) end
+  if err.code == "cancelled" then return end
+  log.warn("outbox", "a mail could not be sent", { subject = m.subject, attempt = m.attempts + 1, error = tostring(err) })
+  if not err.retryable then return forget(id) end
+  later(id, tostring(err))
+end
+
+function M.serve()
+  task.spawn(function()
+    repeat
+      for _, row in ipairs(store.list("outbox", { limit = 100 })) do send(row.id, json.decode(row.json)) end
+    until not task.sleep(LOOK_SECONDS)
+  end)
+end
+
+return M

@@ -1,0 +1,255 @@
+// Policies of a server that runs: saved, tried, in force, refused, kept; routes and schedules of the operator's own.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const fs = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const { execFile } = require('node:child_process');
+const { Server, until, temp, root, binary } = require('../lib/cchost');
+
+// cchost WORDS -> {code, out, err}
+const run = (words) => new Promise((resolve) => {
+  execFile(binary, words, (e, out, err) => resolve({ code: e ? e.code : 0, out, err }));
+});
+
+const shipped = (name) => fs.readFileSync(path.join(root, 'policies', name), 'utf8');
+
+const routes = (n) => `
+return { kind = "routes", routes = {
+  { method = "GET", path = "/which", open = true, handle = function() return 200, { n = ${n}, plans = use("plans").n, generation = policy.generation() } end },
+  { method = "GET", path = "/mine/{id}", scope = "instances:read", object = "instance", handle = function(req)
+      local m, err = instances.get(req.id)
+      if not m then return nil, err end
+      return 200, m.name .. "\\n", { ["X-Status"] = m.status }
+    end },
+  { method = "POST", path = "/boxes", scope = "instances:write", body = { name = { "string", required = true } }, handle = function(req)
+      local m, err = instances.create { name = req.body.name }
+      if not m then return nil, err end
+      return 201, { id = m.id }
+    end },
+  { method = "GET", path = "/loop", open = true, handle = function() while true do end end },
+  { method = "GET", path = "/nil", open = true, handle = function(req) return 200, req.nothing.here end },
+} }
+`;
+const plans = (n) => `return { default = "free", n = ${n}, plans = { free = { machines = 0 }, pro = { machines = 0 } } }\n`;
+
+const Policies = {
+  async begin(files = {}, settings = {}) {
+    const dir = fs.mkdtempSync('/tmp/cchost-policies-');
+    for (const [name, text] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(dir, name)), { recursive: true });
+      fs.writeFileSync(path.join(dir, name), text);
+    }
+    const s = await Server.start({ provider: 'mock', policies_dir: dir, ...settings });
+    s.policies = dir;
+    return s;
+  },
+};
+
+const health = async (s) => (await s.call('GET', '/healthz?verbose')).body;
+const save = (s, name, text) => fs.writeFileSync(path.join(s.policies, name), text);
+async function inForce(s, generation) { return until(async () => (await health(s)).generation >= generation, `generation ${generation}`); }
+async function done(s) { await s.stop(); fs.rmSync(s.policies, { recursive: true }); }
+
+const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
+const get = (s, where) => new Promise((resolve, reject) => {
+  http.get({ port: s.port, path: where, agent }, (r) => {
+    let text = '';
+    r.on('data', (d) => { text += d; });
+    r.on('end', () => resolve({ status: r.statusCode, headers: r.headers, text }));
+  }).on('error', reject);
+});
+
+test('reload under 64 connections: each answer is of one generation, none fails, a broken edit changes nothing', async (t) => {
+  const s = await Policies.begin({ 'routes.lua': routes(0), 'plans.lua': plans(0) });
+  let going = true, answers = 0;
+  const seen = new Set();
+  const client = async () => {
+    while (going) {
+      const r = await get(s, '/which');
+      assert.strictEqual(r.status, 200, r.text);
+      const body = JSON.parse(r.text);
+      assert.strictEqual(body.n, body.plans, 'two files of two generations');
+      assert.strictEqual(String(body.generation), r.headers['policy-generation']);
+      seen.add(`${body.generation}:${body.n}`);
+      answers++;
+    }
+  };
+  const clients = Array.from({ length: 64 }, client);
+  const { pid } = s.child;
+  const took = [];
+  for (let n = 1; n <= 20; n++) {
+    const begun = process.hrtime.bigint();
+    save(s, 'routes.lua', routes(n));
+    save(s, 'plans.lua', plans(n)); // two saves are one edit
+    const now = await until(async () => { const h = await health(s); return h.generation === n + 1 && h; }, `generation ${n + 1}`);
+    took.push(Number(process.hrtime.bigint() - begun) / 1e6);
+    assert.strictEqual(now.policies.ok, true);
+    if (n % 5 === 0) {
+      save(s, 'routes.lua', 'return { routes = { { method = ');
+      await until(async () => !(await health(s)).policies.ok, 'the refusal');
+      assert.strictEqual((await health(s)).generation, n + 1);
+    }
+  }
+  going = false;
+  await Promise.all(clients);
+  took.sort((a, b) => a - b);
+  t.diagnostic(`save to in force, 64 clients: median ${took[10].toFixed(0)} ms, longest ${took[19].toFixed(0)} ms; ${answers} answers`);
+  for (const key of seen) {
+    const [generation, n] = key.split(':').map(Number);
+    assert.strictEqual(generation, n + 1);
+  }
+  assert.deepStrictEqual([s.child.pid, s.child.exitCode], [pid, null]);
+  await done(s);
+});
+
+test('a fault is told with file and line: in the log, to admins by /healthz?verbose, by cchost policy status', async () => {
+  const s = await Policies.begin();
+  save(s, 'idle.lua', shipped('idle.lua').replace('clock(used)', 'clok(used)'));
+  const told = await until(async () => { const h = await health(s); return !h.policies.ok && h; }, 'the refusal');
+  assert.deepStrictEqual(told.policies.faults.map((f) => [f.file, f.text]),
+    [['idle.lua', "undefined name 'clok'; did you mean 'clock'?"]]);
+  assert.ok(told.policies.faults[0].line > 10);
+  const open = await get(s, '/healthz?verbose');
+  assert.ok(!open.text.includes('clok'), 'everybody is told what is wrong');
+  assert.strictEqual(JSON.parse(open.text).policies.ok, false);
+  await s.says(/the edit is refused.*idle\.lua:\d+.*clok/);
+  const r = await run(['policy', 'status', `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`]);
+  assert.strictEqual(r.code, 1);
+  assert.match(r.out, /^generation 1 /);
+  assert.match(r.out, /refused:\n {2}idle\.lua:\d+: undefined name 'clok'/);
+  save(s, 'idle.lua', shipped('idle.lua') + '\n');
+  await until(async () => { const h = await health(s); return h.policies.ok && h.generation === 2; }, 'the good edit');
+  await done(s);
+});
+
+test('a restart with a broken file still runs, on the last good set', async () => {
+  const dir = temp(), policies = temp();
+  fs.writeFileSync(path.join(policies, 'routes.lua'), routes(5));
+  fs.writeFileSync(path.join(policies, 'plans.lua'), plans(5));
+  let s = await Server.start({ provider: 'mock', policies_dir: policies }, dir);
+  assert.strictEqual(JSON.parse((await get(s, '/which')).text).n, 5);
+  await s.stop();
+  fs.writeFileSync(path.join(policies, 'routes.lua'), 'return {');
+  s = await Server.start({ provider: 'mock', policies_dir: policies }, dir);
+  s.policies = policies;
+  assert.strictEqual(JSON.parse((await get(s, '/which')).text).n, 5);
+  const h = await health(s);
+  assert.deepStrictEqual([h.generation, h.policies.ok, h.policies.faults[0].file], [1, false, 'routes.lua']);
+  await done(s);
+  fs.rmSync(dir, { recursive: true });
+});
+
+test('routes of the operator: rights, objects, bodies, faults', async () => {
+  const s = await Policies.begin({ 'routes.lua': routes(1), 'plans.lua': plans(1) });
+  assert.strictEqual((await get(s, '/mine/x')).status, 401);
+  const bad = await s.call('POST', '/boxes', { nam: 'x' });
+  assert.deepStrictEqual([bad.status, bad.body.field], [400, 'nam']);
+  const made = await s.call('POST', '/boxes', { name: 'own' });
+  assert.strictEqual(made.status, 201);
+  await s.running(made.body.id);
+  const mine = await s.call('GET', '/mine/own');
+  assert.deepStrictEqual([mine.status, mine.headers['x-status']], [200, 'RUNNING']);
+  assert.strictEqual((await s.call('GET', '/mine/other')).status, 404);
+  assert.strictEqual((await s.call('GET', '/loop')).status, 500);
+  const nil = await s.call('GET', '/nil');
+  assert.deepStrictEqual([nil.status, nil.body.error], [500, 'internal error']);
+  await s.says(/a policy failed.*routes\.lua:\d+: attempt to index field 'nothing'/);
+  assert.strictEqual((await get(s, '/which')).status, 200);
+  const built = routes(2).replace('"/which"', '"/instances"');
+  save(s, 'routes.lua', built);
+  await until(async () => !(await health(s)).policies.ok, 'the refusal');
+  assert.match((await health(s)).policies.faults[0].text, /GET \/instances is built in/);
+  await done(s);
+});
+
+test('cchost policy: test, apply, log, show, diff, rollback', async () => {
+  const s = await Policies.begin();
+  const cchost = (...words) => run(['policy', ...words, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`]);
+  const dir = fs.mkdtempSync('/tmp/cchost-edit-');
+  fs.writeFileSync(path.join(dir, 'plans.lua'), shipped('plans.lua').replace('starter = { machines = 0', 'starter = { machines = 3'));
+  fs.writeFileSync(path.join(dir, 'expiry.lua'), 'return {');
+  const refused = await cchost('apply', dir);
+  assert.deepStrictEqual([refused.code, (await health(s)).generation], [1, 1]);
+  assert.match(refused.err, /expiry\.lua:1: /);
+  assert.ok(!fs.existsSync(path.join(s.policies, 'plans.lua')), 'half of it was put in place');
+  fs.unlinkSync(path.join(dir, 'expiry.lua'));
+  assert.match((await cchost('test', dir)).out, /: good: /);
+  const applied = await cchost('apply', dir, '--note=three for starters', '--author=ann');
+  assert.strictEqual(applied.out, 'generation 2 is in force\n');
+  assert.match((await cchost('log')).out, /^ +2 .* ann +.*plans\.lua.*\(three for starters\)\n +1 /);
+  assert.match((await cchost('show', '2', 'plans.lua')).out, /starter = \{ machines = 3/);
+  assert.match((await cchost('diff', '2')).out, /^--- plans\.lua\n\+\+\+ plans\.lua\n@@ .*\n(.*\n)*-.*starter = \{ machines = 0.*\n\+.*starter = \{ machines = 3/m);
+  assert.strictEqual((await cchost('diff')).out, '');
+  assert.strictEqual((await cchost('rollback')).out, 'generation 3 is in force\n');
+  assert.match((await cchost('show', '3', 'plans.lua')).out, /starter = \{ machines = 0/);
+  const event = (await s.call('GET', '/events?type=policies_changed&order=newest')).body[0];
+  assert.deepStrictEqual([event.data.generation, event.data.note], [3, 'back to generation 1']);
+  assert.strictEqual((await cchost('show', '9')).code, 1);
+  fs.rmSync(dir, { recursive: true });
+  await done(s);
+});
+
+test('a schedule of the operator: runs when it is due, and its next edit from then on', async () => {
+  const jobs = (text) => `return { kind = "schedule", jobs = { { name = "tick", every = 1, run = function(due) log.info("${text} " .. due) return true end } } }\n`;
+  const s = await Policies.begin({ 'schedule.lua': jobs('first') });
+  await s.says(/first \d+/);
+  save(s, 'schedule.lua', jobs('second'));
+  await s.says(/second \d+/);
+  await done(s);
+});
+
+test('sign-up is the policy\'s: a domain alone may', async () => {
+  const access = shipped('access.lua').replace('return "allow", "anybody may sign up"',
+    'if r.domain ~= "example.org" then return "deny", "for example.org alone" end\n  return "allow", "one of us"');
+  const s = await Policies.begin({ 'access.lua': access });
+  const healthy = await health(s);
+  assert.strictEqual(healthy.policies.ok, true, JSON.stringify(healthy));
+  await done(s);
+});
+
+test('hours that end: warned, stopped within a second, refused to start, extended', async () => {
+  const expiry = `
+local P = { kind = "expiry" }
+function P.decide(m, now)
+  local over = now - (m.created_at + 4)
+  if over >= 6 then return "delete", "gone at last" end
+  if over >= 0 then return "stop", "its time was over" end
+  if over >= -2 then return "warn", "its time is nearly over" end
+  return "keep", "there is time"
+end
+return P
+`;
+  const s = await Policies.begin({ 'expiry.lua': expiry });
+  const { body } = await s.call('POST', '/instances', { name: 'brief', hours: 1 });
+  await until(async () => (await s.call('GET', '/instances/brief')).body.status === 'STOPPED', 'STOPPED');
+  const rec = (await s.call('GET', '/instances/brief')).body;
+  assert.strictEqual(rec.reason, 'its time was over');
+  const events = (await s.call('GET', '/instances/brief/events')).body;
+  const at = (type) => Date.parse(events.find((e) => e.type === type).at);
+  const due = Math.floor(Date.parse(body.created_at) / 1000) * 1000;
+  assert.ok(at('expiry_warning') >= due + 2000 && at('expiry') >= due + 4000, JSON.stringify(events.map((e) => [e.type, e.at])));
+  assert.strictEqual(events.find((e) => e.type === 'stopping').data.decision.kind, 'expiry');
+  const start = await s.call('POST', '/instances/brief/start');
+  assert.deepStrictEqual([start.status, start.body.error], [403, 'its time was over; extend it first']);
+  await until(async () => (await s.call('GET', `/instances/${body.id}`)).body.status === 'DELETED', 'DELETED');
+  await done(s);
+});
+
+test('a place that cannot make it: the next one of the policy does', async () => {
+  const placement = `
+local P = { kind = "placement" }
+function P.place(r)
+  return { provider = "mock", type = "large", location = "full", fallbacks = { { provider = "mock", type = "small", location = "roomy" } } }, "large first"
+end
+return P
+`;
+  const s = await Policies.begin({ 'placement.lua': placement });
+  const { body } = await s.call('POST', '/instances', { name: 'placed' });
+  assert.deepStrictEqual([body.type, body.location], ['large', 'full']);
+  await s.running(body.id);
+  const event = (await s.call('GET', '/instances/placed/events')).body[0];
+  assert.deepStrictEqual(event.data.decision, { kind: 'placement', reason: 'large first', generation: 1 });
+  await done(s);
+});

@@ -1,0 +1,238 @@
+-- Idleness on a clock that stands still until it is moved, with the mock provider: when machines are warned and stopped, what
+-- keeps them, what their owner reads, what is kept.
+local time = require "time"
+local T0 = 1700006400000 -- 2023-11-15 00:00:00 UTC
+time.virtual(T0)
+
+local t = require "t"
+local access = require "machines.access"
+local changes = require "machines.changes"
+local chunk = require "idle.chunk"
+local fs = require "fs"
+local idle = require "idle"
+local instances = require "instances"
+local json = require "json"
+local leases = require "machines.leases"
+local policy = require "policy"
+local runner = require "runner"
+local store = require "store"
+local task = require "task"
+local timeline = require "idle.timeline"
+local tracker = require "idle.tracker"
+
+-- Whoever gives others a turn waits for no time at all: that passes by itself.
+local ended = false
+local turning = task.spawn(function()
+  while not ended do
+    assert(fs.stat("/"))
+    time.advance(0)
+  end
+end)
+
+assert(require("setup").open({
+  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 5, PROVIDER = "mock",
+  QUOTA_INSTANCES = 10, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0, MOCK = {},
+}, { serve = true }))
+changes.follow()
+idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
+
+local me = instances.operator
+
+-- Time moves on only when nothing is left to do but wait for it: commits take real time, and no virtual.
+local function rest()
+  local quiet = 0
+  while quiet < 3 do
+    assert(fs.stat("/"))
+    quiet = store.stats().pending == 0 and quiet + 1 or 0
+  end
+end
+function t.turn()
+  rest()
+  time.advance(5)
+end
+local function settle()
+  for _ = 1, 20 do t.turn() end
+end
+
+-- Moves the clock on to T0 + seconds; what is due meanwhile is decided for the second at which it was due.
+local function go(seconds)
+  local target = T0 + seconds * 1000
+  while time.now() < target do
+    local left = target - time.now()
+    time.advance(left > 20000 and 10000 or math.min(1000, left))
+    assert(fs.stat("/"))
+  end
+  rest()
+end
+
+local function now() return (time.now() - T0) / 1000 end
+
+local function made(name)
+  local m = assert(instances.create(me, { name = name, image = "mock" }))
+  t.wait_until(function() return tracker.get(m.id) end, "tracked")
+  return m.id
+end
+
+local function status(id) return store.get("instance", id).status end
+local function events(id)
+  local out = {}
+  for _, e in ipairs(store.history("instance", id, {})) do out[#out + 1] = e end
+  return out
+end
+local function event(id, type)
+  for _, e in ipairs(events(id)) do
+    if e.type == type then return json.decode(e.data), e end
+  end
+end
+local function seen(id) return json.decode(assert(instances.text(me, id))) end
+-- When the first event of that type came, in seconds since T0.
+local function at(id, type)
+  local _, e = event(id, type)
+  return e and math.floor((e.at - T0) / 1000)
+end
+
+t.test("a machine that nobody uses is warned a quarter of an hour before, and stopped at the second that was told", function()
+  local id = made "alone"
+  local began = math.floor(now())
+  local told = seen(id).idle
+  t.eq(told.stops_at, time.rfc3339(math.floor((T0 / 1000 + began + 7200)) * 1000))
+  t.eq(told.verdict, "keep")
+  go(began + 6299)
+  t.eq(at(id, "idle_warning"), nil)
+  go(began + 6302)
+  t.eq(at(id, "idle_warning"), began + 6300)
+  t.match(event(id, "idle_warning").text, "^stops at 02:00 UTC: no input since 00:00 UTC$")
+  go(began + 7199)
+  t.eq(status(id), "RUNNING")
+  go(began + 7201)
+  t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  local asked = event(id, "stopping")
+  t.eq(asked.reason, "no input since 00:00 UTC")
+  t.eq(asked.decision.kind, "idle")
+  t.eq(asked.decision.generation, policy.live().number)
+  t.eq(asked.decision.at, time.rfc3339(T0 + (began + 7200) * 1000))
+  local rec = store.get("instance", id)
+  t.eq(rec.reason, "no input since 00:00 UTC")
+  t.eq(rec.idle, nil)
+  t.eq(seen(id).idle, nil) -- it does not run
+end)
+
+t.test("input, a command, a busy lease keep it; waking begins anew", function()
+  local id = made "used"
+  local began = math.floor(now())
+  go(began + 7000)
+  tracker.event(id, "i")
+  go(began + 7400)
+  t.eq(status(id), "RUNNING")
+  t.match(seen(id).idle.text, "^stops at %d%d:%d%d UTC: no input since ")
+  t.eq(seen(id).last_activity_at, time.rfc3339(T0 + (began + 7000) * 1000))
+  go(began + 14000)
+  access.on_use(id)
+  go(began + 14300)
+  t.eq(status(id), "RUNNING")
+  local lease = assert(leases.take(me, id, { reason = "make test", ttl = 14400 }))
+  go(began + 25000)
+  t.eq(status(id), "RUNNING")
+  t.match(seen(id).idle.text, "^busy until %d%d:%d%d UTC: make test; if nothing else happens it stops at ")
+  assert(leases.release(me, id, lease.id)) -- its end is activity
+  go(began + 25000 + 7100)
+  t.eq(status(id), "RUNNING")
+  go(began + 25000 + 7302)
+  t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  assert(instances.move(me, id, "start", 0) ~= nil)
+  settle()
+  local woken = math.floor(now())
+  t.wait_until(function() return tracker.get(id) end, "tracked")
+  go(woken + 7190)
+  t.eq(status(id), "RUNNING")
+  assert(instances.move(me, id, "delete", 0) ~= nil)
+  t.wait_until(function() return not tracker.get(id) end, "not tracked")
+end)
+
+t.test("a lease is capped by the policy, and can be held for a day", function()
+  local id = made "leased"
+  local lease = assert(leases.take(me, id, { reason = "x", ttl = 86400 }))
+  t.eq(time.parse(lease.expires_at) - time.now(), 4 * 3600 * 1000)
+  t.match(lease.shortened, "at most 4 h")
+  local err
+  for _ = 1, 20 do
+    go(now() + 3 * 3600)
+    local again
+    again, err = leases.take(me, id, { reason = "x", ttl = 14400, id = lease.id })
+    if not again then break end
+  end
+  t.eq(err.code, "denied")
+  t.match(err.message, "24 h at most")
+  assert(instances.move(me, id, "delete", 0) ~= nil)
+end)
+
+t.test("a machine whose provider tells of work when it is asked once more is not stopped", function()
+  local id = made "late"
+  local began = math.floor(now())
+  go(began + 7195)
+  -- what the agent says when it is asked before the stop: input that nobody else has seen
+  local real = idle.ask_agent
+  function idle.ask_agent(which) tracker.event(which, "i") end
+  go(began + 7205)
+  idle.ask_agent = real
+  t.eq(status(id), "RUNNING")
+  t.eq(event(id, "stopping"), nil)
+  assert(instances.move(me, id, "delete", 0) ~= nil)
+end)
+
+t.test("days are kept: each decision with its verdict, in runs, and what it was told can be told again", function()
+  local id = made "kept"
+  local began = math.floor(now())
+  for i = 1, 40 do
+    go(began + i * 60)
+    tracker.event(id, "i")
+  end
+  go(began + 9000)
+  assert(tracker.save(true))
+  local days = store.list("activity", { prefix = id .. "/" })
+  t.eq(#days, 1)
+  local day = json.decode(days[1].json)
+  t.eq(#day.i, 2) -- one run of input
+  local n, verdicts = 0, {}
+  for ms, generation, verdict in chunk.decisions(day) do
+    t.eq(generation, policy.live().number)
+    t.ok(ms > T0)
+    n = n + 1
+    verdicts[verdict] = (verdicts[verdict] or 0) + 1
+  end
+  t.ok(n >= 29, n)
+  t.ok(verdicts.warn >= 2) -- at its second, and at the turns until the stop
+  -- the same facts by the same code
+  local s = timeline.new()
+  for i = 1, #day.i do timeline.apply(s, { day.i[i], "i" }) end
+  local track = tracker.get(id)
+  for _, seconds in ipairs { 2400, 2459, 2461, 5000 } do
+    local ms = T0 + (began + seconds) * 1000
+    local a, b = timeline.facts(s, track.static, ms), timeline.facts(track.s, track.static, ms)
+    t.eq(a.input_at, b.input_at)
+    t.eq(a.last_activity_at, b.last_activity_at)
+  end
+  assert(instances.move(me, id, "delete", 0) ~= nil)
+end)
+
+t.test("an edit of the policy is what counts from the next decision on", function()
+  local id = made "edited"
+  local sources = {}
+  for name, text in pairs(policy.live().sources) do sources[name] = text end
+  sources["plans.lua"] = sources["plans.lua"]:gsub("idle = 2 %* HOUR", "idle = 600")
+  local set = assert(policy.try(sources, "a test"))
+  settle()
+  local began = math.floor(now())
+  t.eq(seen(id).idle.generation, set.generation)
+  go(began + 700)
+  t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  t.eq(event(id, "stopping").decision.generation, set.generation)
+end)
+
+t.test("the log of all this holds", function() assert(store.verify()) end)
+
+idle.finish()
+runner.release()
+ended = true
+turning:join()
+return t.done()

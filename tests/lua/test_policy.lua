@@ -1,0 +1,186 @@
+-- Sets of policies: what is refused and why, what is asked of a set, and what becomes of a decision that fails.
+local t = require "t"
+local diff = require "policy.diff"
+local fs = require "fs"
+local generation = require "policy.generation"
+local kinds = require "policy.kinds"
+local random = require "policy.random"
+local sys = require "sys"
+local waiting = require "policy.waiting"
+
+local function shipped()
+  local out = {}
+  for _, name in ipairs(kinds.list) do
+    local file = kinds[name].file
+    out[file] = assert(sys.carried("lua:policies." .. file:gsub("%.lua$", "")))
+  end
+  return out
+end
+
+local function with(changes)
+  local sources = shipped()
+  for name, text in pairs(changes) do sources[name] = text or nil end
+  return sources
+end
+
+local function faults_of(changes, samples)
+  local gen, faults = generation.build(with(changes), samples)
+  if gen then
+    gen:close()
+    return ""
+  end
+  local out = {}
+  for i, f in ipairs(faults) do out[i] = generation.text(f) end
+  return table.concat(out, "\n")
+end
+
+-- policies/idle.lua with another body of decide
+local function idle(body, more)
+  return "local P = { kind = 'idle' }\nfunction P.decide(m, now)\n" .. body .. "\nend\n"
+    .. "function P.lease(r) return r.ttl, 'all' end\n" .. (more or "") .. "return P\n"
+end
+
+t.test("the shipped set is good", function()
+  local gen = assert(generation.build(shipped()))
+  t.eq(#gen.warnings, 0)
+  local ok, verdict, reason = gen:ask("idle.decide", { labels = {}, threshold = 7200, last_activity_at = 0 }, 7200)
+  t.eq(ok, true)
+  t.eq(verdict, "stop")
+  t.eq(reason, "no input since 00:00 UTC")
+  t.eq(gen:data("plans").default, "free")
+  gen:close()
+end)
+
+t.test("the shipped tests pass, and run", function()
+  local sources = shipped()
+  for _, name in ipairs(assert(fs.list("policies/tests"))) do
+    sources["tests/" .. name] = assert(fs.read("policies/tests/" .. name))
+  end
+  local gen = assert(generation.build(sources))
+  t.ok(gen.tests >= 5)
+  gen:close()
+end)
+
+local keep = "  return 'keep', 'always'"
+for what, case in pairs {
+  ["a file that no kind has"] = { { ["idel.lua"] = "return {}" }, "idel.lua:1: no policy is called so; expected: access.lua, " },
+  ["a syntax error"] = { { ["idle.lua"] = "return {" }, "^idle.lua:1: " },
+  ["an undefined name"] = { { ["idle.lua"] = idle "  return 'keep', strng.format('x')" },
+    "^idle.lua:3: undefined name 'strng'; did you mean 'string'%?$" },
+  ["a verdict that there is not"] = { { ["idle.lua"] = idle "  return 'halt', 'x'" },
+    "^idle.lua:1: one of keep, warn, stop expected, not 'halt'$" },
+  ["no reason"] = { { ["idle.lua"] = idle "  return 'keep'" }, "a reason expected behind the verdict 'keep'" },
+  ["nil index of what may be absent"] = { { ["idle.lua"] = idle "  return m.input_at + 1 > now and 'keep' or 'stop', 'x'" },
+    "^idle.lua:3: attempt to perform arithmetic on field 'input_at'" },
+  ["a function that is missing"] = { { ["access.lua"] = "return {}" }, "access.lua:1: the function [a-z]+ is missing" },
+  ["a selftest that fails"] = { { ["idle.lua"] = idle(keep, "function P.selftest(is)\n  is(1, 2)\nend\n") },
+    "^idle.lua:7: selftest: got 1, want 2$" },
+  ["a test that fails"] = { { ["tests/idle.lua"] =
+    "local T = {}\nT.one = function(is) is(use 'idle' ~= nil, false) end\nreturn T" },
+    "^tests/idle.lua:2: test 'one': got true, want false$" },
+  ["a decision that remembers"] = { { ["idle.lua"] =
+    "local P = {}\nlocal seen = {}\nfunction P.lease(r) return r.ttl, 'x' end\n" ..
+    "function P.decide(m)\n  local n = #seen\n  seen[n + 1] = m.id\n  return n % 2 == 0 and 'keep' or 'stop', 'x'\nend\n"
+    .. "return P" },
+    "remembers something between t" },
+  ["a loop"] = { { ["idle.lua"] = idle "  while true do end" }, "^idle.lua:1: more CPU time" },
+  ["plans without a default"] = { { ["plans.lua"] = "return { default = 'gold', plans = { free = { machines = 1 } } }" },
+    "^plans.lua:1: default: the name of one of the plans expected$" },
+  ["a step without undo"] = { { ["provision.lua"] = "return { steps = { { name = 'a', run = function() return true end } } }" },
+    "step 'a' has run and no undo" },
+  ["a route without a scope"] = { { ["routes.lua"] =
+    "return { routes = { { method = 'GET', path = '/x', handle = function() return 200 end } } }" },
+    "^routes.lua:1: routes%[1%]: scope: a scope expected" },
+  ["a job that is never due"] = { { ["schedule.lua"] =
+    "return { jobs = { { name = 'x', at = '61 * * * *', run = function() end } } }" }, "^schedule.lua:1: jobs%[1%] %(x%): " },
+} do
+  t.test("refused: " .. what, function()
+    if what:find("job") then require "policy.own_jobs" end
+    t.match(faults_of(case[1]), case[2])
+  end)
+end
+
+t.test("all faults of a step are told at once", function()
+  local told = faults_of { ["idle.lua"] = idle "  return kep", ["expiry.lua"] = "return {" }
+  t.match(told, "expiry.lua:1: ")
+  t.match(told, "idle.lua:3: ")
+end)
+
+t.test("recorded inputs are tried, and told when their verdict changes", function()
+  local input = { labels = {}, threshold = 7200, last_activity_at = 0, connections = 0 }
+  local samples = { ["idle.decide"] = { { input = input, now = 9000, results = { "stop", "old" } } } }
+  local gen = assert(generation.build(with { ["idle.lua"] = idle(keep) }, samples))
+  t.eq(#gen.changes, 1)
+  t.eq(gen.changes[1].was[1], "stop")
+  t.eq(gen.changes[1].is[1], "keep")
+  gen:close()
+  t.match(faults_of({ ["idle.lua"] = idle "  if m.id == 'that one' then error('no') end\n  return 'keep', 'x'" },
+    { ["idle.decide"] = { { input = { id = "that one", labels = {} }, now = 1, results = { "keep", "x" } } } }),
+    "^idle.lua:3: no$")
+end)
+
+t.test("a decision that fails later gives the safe answer, and the next one is right", function()
+  local policy = require "policy"
+  local source = idle("  if m.id == 'bad' then local x = nil; return x.y end\n"
+    .. "  if m.id == 'loop' then while true do end end\n  return 'stop', 'fine'")
+  local gen = assert(generation.build(with { ["idle.lua"] = source }))
+  gen.number = 7
+  local function ask(id) return policy.ask_of(gen, "idle.decide", { id = id, labels = {} }, 1) end
+  t.eq(ask "good", "stop")
+  for _, id in ipairs { "bad", "loop", "bad", "loop" } do
+    local verdict, reason = ask(id)
+    t.eq(verdict, "keep")
+    t.match(reason, "^the policy failed: policies/idle.lua:%d")
+    t.eq(ask "good", "stop")
+  end
+  local create, why = policy.ask_of(assert(generation.build(shipped())), "access.create", { machines = "x", most = 3 })
+  t.eq(create, "deny") -- text compared with a number
+  t.match(why, "^the policy failed: ")
+  gen:close()
+end)
+
+t.test("code that waits: a budget that is exceeded ends that run alone", function()
+  local gen = assert(generation.build(with { ["routes.lua"] = [[
+    local n = 0
+    return { routes = {
+      { method = "GET", path = "/a", open = true, handle = function() n = n + 1 local t = time.now() return 200, { t = t } end },
+      { method = "GET", path = "/b", open = true, handle = function() time.now() while true do end end },
+    } }]] }))
+  gen.number = 1
+  local asked = 0
+  local host = { ["time.now"] = function() asked = asked + 1 return 42 end }
+  local status, body = waiting.run(gen, "routes.lua", "routes.1.handle", host, {})
+  t.eq(status, 200)
+  t.eq(body.t, 42)
+  local none, err = waiting.run(gen, "routes.lua", "routes.2.handle", host, {})
+  t.eq(none, nil)
+  t.eq(err.code, "policy")
+  t.eq(waiting.run(gen, "routes.lua", "routes.1.handle", host, {}), 200)
+  t.eq(asked, 3)
+  none, err = waiting.run(gen, "routes.lua", "routes.1.handle", { ["time.now"] = function() error("misuse") end }, {})
+  t.eq(none, 200) -- the policy was told nil, err and went on
+  t.eq(err.t, nil)
+  gen:close()
+end)
+
+t.test("inputs by chance are the same for the same seed, and within the schema", function()
+  local spec = kinds.find "idle.decide"
+  local a, b = random.new(5), random.new(5)
+  for _ = 1, 200 do
+    local x, y = a:input(spec.input, 1700000000), b:input(spec.input, 1700000000)
+    t.eq(x.last_activity_at, y.last_activity_at)
+    t.eq(x.plan, y.plan)
+    t.ok(x.connections >= 0 and x.connections <= 1000)
+    t.ok(x.id)
+  end
+end)
+
+t.test("diff shows what changed, with three lines around it", function()
+  t.eq(diff.unified("x", "a\nb\n", "a\nb\n"), "")
+  t.eq(diff.unified("x", "1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nfive\n6\n7\n8\n9\n"),
+    "--- x\n+++ x\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n")
+  t.eq(diff.unified("x", "", "a\n"), "--- nothing\n+++ x\n@@ -0,0 +1,1 @@\n+a\n")
+  t.eq(diff.unified("x", "a\nb\n", "b\n"), "--- x\n+++ x\n@@ -1,2 +1,1 @@\n-a\n b\n")
+end)
+
+return t.done()

@@ -1,5 +1,6 @@
 -- The idle rule of Coder, in ours: it counts open connections (an editor or a terminal that nobody looks at is one; a build is
--- none) and AI agents that say they work. A workspace stops eight hours after its start, or an hour after the last of those.
+-- none) and AI agents that say they work. A workspace stops so long after its start as its template says (here eight hours), or
+-- an hour after the last of those.
 -- Not the same: web applications do not extend there; our connections do not say which they are.
 
 local P = { kind = "idle", name = "coder", version = 1 }

@@ -3,6 +3,7 @@
 local command = require "command"
 local fs = require "fs"
 local generation = require "policy.generation"
+local history = require "policy.history"
 local json = require "json"
 local kinds = require "policy.kinds"
 local null = require "whatif.null"
@@ -37,8 +38,9 @@ with exit code 1.
   --interval=S     seconds between two decisions about a machine (ACTIVITY_CHECK_INTERVAL); another one makes both sides
                    differ from what was recorded
   --json           everything, with the machine-hours of each day for a chart
-  --null           tests the replay itself: the policies in force must decide again what they decided, and come to the
-                   usage that was recorded; exit code 1 when they do not. To three minutes ago, when not told otherwise
+  --null           tests the replay itself: the policies in force must decide again what they decided since they are in
+                   force, and come to the usage that was recorded; exit code 1 when they do not. To three minutes ago,
+                   when not told otherwise
 ]]
 
 local spec = {
@@ -229,6 +231,12 @@ end
 
 -- ---- the null test
 
+-- Since when the policies in force are, unix ms.
+local function in_force_since()
+  local set = history.live()
+  return set and time.parse(set.at) or 0
+end
+
 local function test_null(from, to, side, model)
   local machines, decisions, differences, shown, usage = 0, 0, 0, 0, 0
   each(from, to, function(p)
@@ -265,7 +273,7 @@ function M.run(argv)
   local model = { interval = (options.interval or settings.ACTIVITY_CHECK_INTERVAL or 300) * 1000, delay = DELAY, near = NEAR }
   local live = policy.live()
   local before = side_of(live, settings)
-  if options.null then return test_null(from, to, before, model) end
+  if options.null then return test_null(math.max(from, in_force_since()), to, before, model) end
   local sources, files = candidate(live.sources, words)
   local after = side_of(build(sources), settings)
   local begun = sys.cpu_ms()

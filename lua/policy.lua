@@ -11,6 +11,7 @@
 --   policy.data("plans") -> the table of a file that is data
 --   policy.of(number) -> the generation of that number, also one that was replaced | nil, err    waits for nothing
 --   policy.try(sources, author, note) -> set | nil, faults    [yields] builds a set and puts it in force when it is good
+--   policy.shipped() -> {name = text} of the shipped files, without their tests
 --   policy.status() -> what /healthz?verbose and `cchost policy status` show
 --   policy.on_change(fn)    fn(gen) after another set is in force
 --   policy.counts() -> {[name] = {[verdict] = n, failed = n}}
@@ -50,6 +51,8 @@ local function defaults()
   end
   return out
 end
+
+M.shipped = defaults
 
 local function read_folder(folder, prefix, out)
   local names, err = fs.list(folder)

@@ -8,8 +8,9 @@
  *   value | nil, err = f:value(name, field) plain data of that source; functions in it are left out
  *   true, ... | nil, err = f:call(n, ...)   its results, 8 at most, behind true
  *   true, trace, ... | nil, err, trace = f:trace(n, ...)     trace = {lines = {...}, last = line, reads = {names} or nil: all}
- *   k, ... | nil, err, k = f:sweep(n, input, quiet, from, step, times [, tied])
- *       calls n(input, now) until its first result is not `quiet`; k: how many were, then the results of the one that was not
+ *   k, ... | nil, err, k = f:sweep(n, input, quiet, from, step, times [, tied [, behind]])
+ *       calls n(input, now) until its first result is not `quiet`; k: how many were, then the results of the one that was not.
+ *       tied: names of fields that are `now` at each call, or `behind` seconds before
  *   k, ... | nil, err, k = f:vary(n, input, now, quiet, names, values [, absent])
  *       calls n with other values of the fields in `names`, as many of `values` for each call as there are names (absent[i]
  *       true: no such field, whatever values[i] is), until the results are not as in the list `quiet` (fence.h)
@@ -225,6 +226,7 @@ static int l_sweep(lua_State *L)
     int function = check_function(L), rc, tied = 0;
     const char *quiet = luaL_checkstring(L, 4);
     double from = luaL_checknumber(L, 5), step = luaL_checknumber(L, 6), times = luaL_checknumber(L, 7);
+    double behind = luaL_optnumber(L, 9, 0);
     char text[TEXT];
     int64_t done;
 
@@ -235,8 +237,9 @@ static int l_sweep(lua_State *L)
         tied = 8;
     }
     luaL_checkstack(L, CC_FENCE_RESULTS + 8, "fence:sweep");
+    lua_settop(L, 8);
     lua_pushnil(L); /* the place of k */
-    rc = cc_fence_sweep(f, function, L, 3, tied, quiet, from, step, (int64_t)times, &done, text, sizeof(text));
+    rc = cc_fence_sweep(f, function, L, 3, tied, behind, quiet, from, step, (int64_t)times, &done, text, sizeof(text));
     if (rc < 0) {
         push_fault(L, rc, text);
         lua_pushnumber(L, (lua_Number)done);

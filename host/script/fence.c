@@ -309,7 +309,7 @@ struct job {
     /* sweep */
     int tied;
     const char *quiet;
-    double from, step;
+    double from, step, behind;
     int64_t times, done;
     /* vary */
     int quiet_index, names, values, absent;
@@ -977,7 +977,7 @@ static void set_tied(lua_State *L, const struct job *j, int input, int names, do
         lua_rawgeti(L, names, i);
         if (lua_isnil(L, -1))
             break;
-        lua_pushnumber(L, now);
+        lua_pushnumber(L, now - j->behind);
         lua_rawset(L, input);
     }
     lua_pop(L, 1);
@@ -1028,8 +1028,8 @@ static int sweep_body(lua_State *L, struct job *j)
     return k < j->times ? lua_gettop(L) - 4 : 0;
 }
 
-int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet,
-                   double from, double step, int64_t n, int64_t *done, char *message, size_t size)
+int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, double behind,
+                   const char *quiet, double from, double step, int64_t n, int64_t *done, char *message, size_t size)
 {
     struct job j = { .f = f,
                      .body = sweep_body,
@@ -1037,6 +1037,7 @@ int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input
                      .function = function,
                      .first = input,
                      .tied = tied,
+                     .behind = behind,
                      .quiet = quiet,
                      .from = from,
                      .step = step,

@@ -106,12 +106,12 @@ bool cc_fence_waits(const struct cc_fence *f, int task); /* begun, and not over 
 void cc_fence_end(struct cc_fence *f, int task);         /* gives up one that waits */
 
 /* Calls function(input, now) for now = from, from + step, ... n times, until its first result is not the string `quiet`.
- * `tied`: fields of input that are `now` at every call (the arrays of lua strings are on outer's stack: see bind_fence.c).
+ * `tied`: fields of input that are now - behind at every call (the array of lua strings is on outer's stack: see bind_fence.c).
  * *done: how many were quiet. -> results of the one that was not, pushed onto outer (0 when all were quiet), or an error
  * as above; it is then the fault of call *done. The budget is for each call. A function that changes its input is found
  * out and given a fresh one each time. */
-int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, const char *quiet,
-                   double from, double step, int64_t n, int64_t *done, char *message, size_t size);
+int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, double behind,
+                   const char *quiet, double from, double step, int64_t n, int64_t *done, char *message, size_t size);
 
 /* Calls function(input, now) again and again, each time with other values of some fields: `names` is a list of those on
  * outer's stack, `values` a list of the values, as many as names for each call; where a third list `absent` (0: none) has

@@ -10,7 +10,7 @@
 --   tracker.refresh(rec), tracker.drop(id)      its record changed; it runs no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
---   tracker.facts(track, ms) -> what idle.decide is told
+--   tracker.facts(track, ms [, last]) -> what idle.decide is told (timeline.facts)
 --   tracker.days(id) -> {[day] = chunk}, those that are not written yet
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
 
@@ -56,9 +56,9 @@ local function static_of(rec, begins)
 end
 M.static_of = static_of
 
-function M.facts(track, ms)
+function M.facts(track, ms, last)
   if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
-  track.m = timeline.facts(track.s, track.static, ms, track.m)
+  track.m = timeline.facts(track.s, track.static, ms, track.m, last)
   return track.m
 end
 
@@ -131,12 +131,22 @@ end
 
 -- ---- machines
 
+local leaving = {} -- days of machines that run no longer and are to be written
+
+-- What is left of a machine's track and is not written yet, or nil.
+local function left(id)
+  for i, track in ipairs(leaving) do
+    if track.id == id then return table.remove(leaving, i) end
+  end
+end
+
 function M.begin(rec, begins)
   local now = math.floor(steady.now())
-  local kept = newest(rec.id)
-  local s = kept and state_after(kept) or timeline.new()
-  local cut = { now, "c", 0 } -- connections are of this process
+  local old = left(rec.id)
+  local kept = old and old.chunk or newest(rec.id)
+  local s = old and old.s or kept and state_after(kept) or timeline.new()
   local today = kept and kept.day == chunk.day(now) and kept
+  local cut = { now, "c", 0 } -- connections are of this process
   if (s.connections or 0) > 0 then
     timeline.apply(s, cut)
     if today then chunk.event(today, cut) end
@@ -145,9 +155,14 @@ function M.begin(rec, begins)
   local track = {
     id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
     record_version = rec.version,
-    status_at = rec.status_at, began = now,
+    status_at = rec.status_at, began = now, full = old and old.full,
   }
+  if old and today ~= old.chunk then
+    track.full = track.full or {}
+    track.full[#track.full + 1] = old.chunk
+  end
   tracks[rec.id] = track
+  M.event(rec.id, "b", s.life ~= rec.status_at, track.static.started_at, rec.status_at)
   return track
 end
 
@@ -161,8 +176,6 @@ function M.refresh(rec)
   track.status_at = rec.status_at
   track.version = track.version + 1
 end
-
-local leaving = {} -- days of machines that run no longer and are to be written
 
 function M.drop(id)
   local track = tracks[id]

@@ -132,6 +132,25 @@ local function plan_fault(name, plan)
   if plan.idle ~= nil and not positive(plan.idle) then return ("plans.%s.idle: seconds expected"):format(name) end
 end
 
+local function price_fault(list)
+  if list == nil then return nil end
+  if type(list) ~= "table" then return "price: a list of {from = a day, hour = {type = micro-units}} expected" end
+  local before = ""
+  for i, p in ipairs(list) do
+    if type(p) ~= "table" or type(p.from) ~= "string" or not p.from:match("^%d%d%d%d%-%d%d%-%d%d$") then
+      return ("price[%d].from: a day like 2026-01-01 expected"):format(i)
+    end
+    if p.from <= before then return ("price[%d].from: a day behind that of the one before expected"):format(i) end
+    before = p.from
+    if type(p.hour) ~= "table" then return ("price[%d].hour: {type = micro-units} expected"):format(i) end
+    for name, micro in pairs(p.hour) do
+      if type(name) ~= "string" or type(micro) ~= "number" or micro < 0 or micro > 1e9 or micro % 1 ~= 0 then
+        return ("price[%d].hour.%s: whole micro-units, to 1000000000, expected"):format(i, tostring(name))
+      end
+    end
+  end
+end
+
 -- Pure data: M.plans = {name = {machines =, idle =, ...}}
 local function plans_fault(P)
   if type(P.plans) ~= "table" or next(P.plans) == nil then return "plans: a table of plans expected" end
@@ -143,6 +162,7 @@ local function plans_fault(P)
     if why then return why end
   end
   if not P.plans[P.default] then return "default: the name of one of the plans expected" end
+  return price_fault(P.price)
 end
 
 M.plans = {

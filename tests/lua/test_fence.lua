@@ -197,6 +197,8 @@ t.test("sweep: until the verdict changes", function()
   t.eq(select("#", f:sweep(decide, { at = 0 }, "keep", 0, 10, 6)), 1)
   t.eq(f:sweep(decide, { at = 0 }, "keep", 0, 10, 0), 0)
   t.eq((f:sweep(decide, { at = 0 }, "keep", 0, 10, 1000, { "at" })), 1000) -- its time goes along
+  t.eq((f:sweep(decide, { at = 0 }, "keep", 0, 10, 1000, { "at" }, 59)), 1000) -- and so long behind
+  t.eq(f:sweep(decide, { at = 0 }, "keep", 0, 10, 1000, { "at" }, 60), 0)
 end)
 
 t.test("sweep: a policy that changes its input gets a fresh one each time", function()

@@ -20,7 +20,7 @@ local commands = {
   { "export", "[FILE]", "every record as JSON lines" },
   { "import", "FILE", "what an export wrote" },
   { "config", "[--json]", "the settings in force, and where each comes from" },
-  { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back" },
+  { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "check", "[--dot]", "configuration and statuses: are they sound?" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
   { "rekey", "", "secrets sealed anew under a new master key" },

@@ -1,6 +1,7 @@
 -- cchost serve: the control plane.
 
 local accounts = require "accounts.setup"
+local canary = require "policy.canary"
 local certificates = require "certificates"
 local changes = require "machines.changes"
 local closing = require "accounts.closing"
@@ -157,6 +158,7 @@ local function look_after(settings)
   revocations.follow()
   task.spawn(reload.follow)
   changes.follow()
+  canary.serve()
   idle.serve(settings)
   expiry.serve()
   outbox.serve()
@@ -196,6 +198,7 @@ function M.run(args)
   jobs.stop()
   idle.finish()
   samples.save()
+  canary.save()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

@@ -263,11 +263,19 @@ M.settle = settle
 -- What a generation answers, or the safe answer. -> results...
 function M.ask_of(gen, name, input, now) return settle(gen, name, input, gen:ask(name, input, now)) end
 
-function M.ask_for(owner, name, input, now)
-  local gen, a, b, c = M.live()
-  if staged then gen, a, b, c = staged.ask(gen, owner, name, input, now) else a, b, c = M.ask_of(gen, name, input, now) end
+local function answer(gen, owner, name, input, now)
+  if staged then return staged.ask(gen, owner, name, input, now) end
+  return gen, M.ask_of(gen, name, input, now)
+end
+
+-- What the set in force says becomes one of the inputs that new sets are tried on.
+local function noted(name, input, now, gen, a, b, c)
   if gen == live then samples.note(name, input, now, a, b) end
   return gen, a, b, c
+end
+
+function M.ask_for(owner, name, input, now)
+  return noted(name, input, now, answer(M.live(), owner, name, input, now))
 end
 
 function M.ask(name, input, now) return select(2, M.ask_for(input.owner, name, input, now)) end

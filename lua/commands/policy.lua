@@ -123,7 +123,7 @@ local function test_again_and_again(folder)
   for _, dir in ipairs { folder, folder .. "/tests" } do watch.folder(dir, function() changed:fire() end) end
   while true do
     test_once(folder)
-    repeat local told = changed:wait(3600) until told
+    repeat local seen = changed:wait(3600) until seen
     task.sleep(0.1)
   end
 end

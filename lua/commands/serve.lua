@@ -125,6 +125,7 @@ local function start(settings)
   place, err = accounts.serve(settings)
   if not place then return nil, err end
   reconcile.remember()
+  canary.serve() -- before anybody is answered: users are decided for by the same set as before a restart
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
   local server
@@ -158,7 +159,6 @@ local function look_after(settings)
   revocations.follow()
   task.spawn(reload.follow)
   changes.follow()
-  canary.serve()
   idle.serve(settings)
   expiry.serve()
   outbox.serve()

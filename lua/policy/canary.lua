@@ -71,7 +71,7 @@ end
 local function give_back(guard, why)
   local figures, percent = {}, c.percent
   for k, v in pairs(c.trial:figures()) do figures[k] = v end
-  c.percent, c.tripped = 0, c.record.promoted_at
+  c.percent, c.tripped = 0, c.record.promotion
   log.error("policy", "a guard has tripped: the staged set decides no longer", {
     generation = c.gen.number, guard = guard, why = why, percent = percent, figures = json.encode(figures),
   })
@@ -125,11 +125,11 @@ local function look_on(name, input, now, ok, a, b)
   spend(sys.cpu_ms() - begun)
 end
 
-local function ask_live(live, name, input, now, owner)
+local function ask_live(live, name, input, now)
+  if not M.watched[name] then return live, policy.ask_of(live, name, input, now) end
   local begun = sys.cpu_ms()
   local ok, a, b, x = live:ask(name, input, now)
   spend(begun - sys.cpu_ms()) -- what this took may be taken once more
-  if not M.watched[name] then return live, policy.settle(live, name, input, ok, a, b, x) end
   if c.account > 0 then
     look_on(name, input, now, ok, a, b)
     check()
@@ -165,7 +165,7 @@ end
 
 local function found()
   local out = c.shadow and c.shadow:save() or {}
-  out.hash, out.at, out.promoted_at = c.record.hash, time.rfc3339(time.now()), c.record.promoted_at
+  out.hash, out.at, out.promotion = c.record.hash, time.rfc3339(time.now()), c.record.promotion
   out.faults, out.figures = c.faults, c.trial and c.trial:figures()
   return out
 end
@@ -211,7 +211,7 @@ local function build(rec)
   local saved = store.get("policy", "shadow")
   if saved and (saved.hash ~= rec.hash or not saved.counts) then saved = nil end
   new.shadow = shadow.new(saved)
-  if saved and saved.promoted_at == rec.promoted_at then new.trial = guards.trial(saved.figures) end
+  if saved and saved.promotion == rec.promotion then new.trial = guards.trial(saved.figures) end
   new.trial = new.trial or guards.trial()
   return new
 end
@@ -236,14 +236,14 @@ local function adopt(rec)
     local built = build(rec) -- waits
     c = built
   end
-  local promoted = c.record.promoted_at ~= rec.promoted_at
+  local promoted = c.record.promotion ~= rec.promotion
   c.record = rec
   if not c.gen then return refuse() end
   if promoted then c.trial = guards.trial() end
-  local percent = c.tripped and c.tripped == rec.promoted_at and 0 or rec.percent
+  local percent = c.tripped and c.tripped == rec.promotion and 0 or rec.percent
   if not new and percent == c.percent then return end
   c.percent = percent
-  log.info("policy", percent > 0 and "a staged set decides for a part of the users" or "a staged set is asked beside the live one",
+  log.info("policy", percent > 0 and "a staged set decides for a part of the users" or "a staged set is asked without effect",
     { generation = rec.generation, percent = percent, beside = policy.number() })
   policy.stage(M)
 end
@@ -290,7 +290,7 @@ function M.serve()
   task.spawn(function()
     local pause, of = SAVE_FIRST, nil
     while task.sleep(pause) do
-      local now = c and c.record.hash .. (c.record.promoted_at or "")
+      local now = c and c.record.hash .. c.record.promotion
       pause = now ~= of and SAVE_FIRST or math.min(SAVE_LAST, pause * 2)
       of = now
       if c and c.shadow and c.shadow.dirty then M.save() end

@@ -2,10 +2,10 @@
 -- deciding for a part of the users. The server that runs follows what is written here (policy/canary.lua).
 --
 -- The record "policy" id "staged": {generation, hash, files = {name = SHA-256}, changed = {names}, author, note, at, percent,
--- guards, promoted_at, live = {generation, hash}, of when it was staged; returned = {at, guard, why, figures, percent}}. The
--- record "policy" id "shadow": what the server has found ({hash, at, promoted_at, faults, figures, counts, differences}).
--- Events of policy/staged: "staged", "promoted", "unstaged", "canary_returned". When the set comes into force it is staged no
--- longer, in the same commit (policy/history.lua).
+-- guards, promoted_at, promotion = its number, live = {generation, hash} of when it was staged, returned = {at, guard, why,
+-- figures, percent}}. The record "policy" id "shadow": what the server has found ({hash, at, promotion, faults, figures, counts,
+-- differences}). Events of policy/staged: "staged", "promoted", "unstaged", "canary_returned". When the set comes into force it
+-- is staged no longer, in the same commit (policy/history.lua).
 --
 --   staging.get() -> record | nil
 --   staging.stage(gen, author, note) -> record | nil, err        in the place of another one that decides for nobody
@@ -40,7 +40,7 @@ function M.stage(gen, author, note)
     local set = history.put(tx, gen, author, note, "staged")
     local rec = {
       generation = set.generation, hash = set.hash, files = set.files, changed = set.changed, author = author, note = note,
-      at = set.at, percent = 0, live = { generation = live.generation, hash = live.hash },
+      at = set.at, percent = 0, promotion = 0, live = { generation = live.generation, hash = live.hash },
     }
     tx:del("policy", "shadow")
     tx:put("policy", "staged", rec)
@@ -67,13 +67,14 @@ end
 function M.promote(percent, guards, author)
   return edit(author, function(tx, rec)
     rec.percent, rec.guards, rec.promoted_at, rec.returned = percent, guards, time.rfc3339(tx:now()), nil
+    rec.promotion = rec.promotion + 1
     return "promoted", { percent = percent, guards = guards }
   end)
 end
 
 function M.give_back(record, guard, why, figures)
   return edit("policy", function(tx, rec)
-    if rec.hash ~= record.hash or rec.promoted_at ~= record.promoted_at or rec.percent == 0 then return nil end
+    if rec.hash ~= record.hash or rec.promotion ~= record.promotion or rec.percent == 0 then return nil end
     rec.returned = { at = time.rfc3339(tx:now()), guard = guard, why = why, figures = figures, percent = rec.percent }
     rec.percent = 0
     return "canary_returned", { guard = guard, why = why, figures = figures, percent = rec.returned.percent }

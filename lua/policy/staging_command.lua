@@ -110,7 +110,7 @@ function M.actions.promote(_, options, settings)
   local given = {}
   for _, g in ipairs(guards.list) do given[g.name] = options[g.option] end
   rec = command.must(staging.promote(percent, guards.with(given), M.author(options)))
-  local found = wait_for(settings, rec, function(f) return f.faults or f.promoted_at == rec.promoted_at end)
+  local found = wait_for(settings, rec, function(f) return f.faults or f.promotion == rec.promotion end)
   if found and found.faults then command.fail("the server cannot use it: see cchost policy staged") end
   if percent == 0 then return command.out("generation %d is asked, and decides for nobody", rec.generation) end
   command.out("generation %d decides for %g%% of the users%s", rec.generation, percent, found and "" or " when a server runs")

@@ -1,7 +1,7 @@
 -- The mails that we send: the link to sign in, and what outbox.lua has.
 --
--- A link is sent while the request waits, and not as durable work: a link is of no use later, and whoever asked for it sees at once that
--- it could not be sent, and asks again.
+-- A link is sent while the request waits, and not as durable work: a link is of no use later, and whoever asked for it sees at
+-- once that it could not be sent, and asks again.
 
 local mail = require "mail"
 

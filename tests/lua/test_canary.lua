@@ -7,12 +7,16 @@ local t = require "t"
 local canary = require "policy.canary"
 local changes = require "machines.changes"
 local crypto = require "crypto"
+local expiry = require "expiry"
 local fs = require "fs"
 local generation = require "policy.generation"
 local guards = require "policy.guards"
 local history = require "policy.history"
+local idle = require "idle"
+local instances = require "instances"
 local json = require "json"
 local policy = require "policy"
+local runner = require "runner"
 local shadow = require "policy.shadow"
 local slice = require "policy.slice"
 local staging = require "policy.staging"
@@ -39,8 +43,10 @@ assert(require("setup").open({
 }, { serve = true }))
 changes.follow()
 canary.serve()
+idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
+expiry.serve()
 
-local function idle(body)
+local function idle_file(body)
   return "local P = {}\nfunction P.lease(r) return r.ttl, 'all' end\nfunction P.decide(m, now)\n" .. body .. "\nend\nreturn P\n"
 end
 
@@ -144,7 +150,7 @@ t.test("guards: each trips beyond what it allows, not before, and not when it is
 end)
 
 t.test("staged: asked beside the live set without effect; what differs is counted and kept", function()
-  local rec = stage { ["idle.lua"] = idle [[
+  local rec = stage { ["idle.lua"] = idle_file [[
     if m.name == "bad" then local x = nil; return x.y end
     if m.name == "loop" then while true do end end
     if now - m.last_activity_at >= 3600 then return "stop", "an hour" end
@@ -214,7 +220,7 @@ t.test("the last hundred differences are kept, newest first; counts survive bein
 end)
 
 t.test("a staged set that costs too much is not asked more than it may", function()
-  stage { ["idle.lua"] = idle [[
+  stage { ["idle.lua"] = idle_file [[
     local n = 0
     for i = 1, 20000 do n = n + i end
     return "keep", "slow " .. n]] }
@@ -228,7 +234,7 @@ end)
 
 t.test("promoted: decides for its slice alone, everything of one user, never for the operator; nested as it grows", function()
   local rec = stage {
-    ["idle.lua"] = idle 'if m.threshold < 900 then return "stop", "short" end return "keep", "always"',
+    ["idle.lua"] = idle_file 'if m.threshold < 900 then return "stop", "short" end return "keep", "always"',
     ["plans.lua"] = "return { default = 'free', plans = { free = { machines = 3, idle = 600 } } }",
   }
   local off = guards.with { max_spend_percent = false, max_stop_ratio = false }
@@ -304,7 +310,7 @@ t.test("returns by itself: errors; who is asked meanwhile is answered by the liv
 end)
 
 t.test("returns by itself: stops, counted by machine; what was decided stays decided", function()
-  trips("stops", { ["idle.lua"] = idle 'return "stop", "at once"' }, nil, function(mine, rec)
+  trips("stops", { ["idle.lua"] = idle_file 'return "stop", "at once"' }, nil, function(mine, rec)
     for _ = 1, 10 do asked(mine[1], 60, { id = "the same" }) end
     t.eq(policy.number(mine[1]), rec.generation)
     local stopped = 0
@@ -321,7 +327,7 @@ t.test("returns by itself: denials, spend; and with limits of one's own", functi
     for i = 1, 3 do t.eq(select(2, create(mine[i], 77)), "deny") end
     t.eq(select(2, create(mine[4], 77)), "allow")
   end)
-  trips("spend", { ["idle.lua"] = idle 'return "keep", "for ever"' }, { max_spend_percent = 50 }, function(mine)
+  trips("spend", { ["idle.lua"] = idle_file 'return "keep", "for ever"' }, { max_spend_percent = 50 }, function(mine)
     for i = 1, 6 do asked(mine[i], 60) end
     for i = 7, 12 do asked(mine[i], 8000) end
     t.eq(policy.for_owner(mine[1]), canary.generation())
@@ -331,7 +337,7 @@ t.test("returns by itself: denials, spend; and with limits of one's own", functi
 end)
 
 t.test("a return is not undone by what is read from the store again; a new promotion begins anew", function()
-  stage { ["idle.lua"] = idle 'return "stop", "at once"' }
+  stage { ["idle.lua"] = idle_file 'return "stop", "at once"' }
   promote(50, { min_stops = 1 })
   local mine = users(1, true)[1]
   asked(mine, 60)
@@ -345,7 +351,7 @@ t.test("a return is not undone by what is read from the store again; a new promo
 end)
 
 t.test("one that decides is not replaced; what is in force is not staged; coming into force ends it", function()
-  local rec = stage { ["idle.lua"] = idle 'return "keep", "one"' }
+  local rec = stage { ["idle.lua"] = idle_file 'return "keep", "one"' }
   promote(5)
   local sources = {}
   for name, text in pairs(canary.generation().sources) do sources[name] = text end
@@ -367,7 +373,7 @@ t.test("a newer save while something is staged: told, and the staged set stays w
   local rec = stage { ["plans.lua"] = "return { default = 'free', plans = { free = { machines = 1 } } }" }
   local sources = {}
   for name, text in pairs(policy.live().sources) do sources[name] = text end
-  sources["idle.lua"] = idle 'return "keep", "newer"'
+  sources["idle.lua"] = idle_file 'return "keep", "newer"'
   assert(policy.try(sources, "a test"))
   local told = staging.told(canary.told())
   t.eq(told.hash, rec.hash)
@@ -376,8 +382,81 @@ t.test("a newer save while something is staged: told, and the staged set stays w
   unstage()
 end)
 
+-- Moves the clock on; what is due meanwhile is decided for the second at which it was due.
+local function go(seconds)
+  local target = time.now() + seconds * 1000
+  while time.now() < target do
+    time.advance(math.min(1000, target - time.now()))
+    assert(fs.stat("/"))
+  end
+  for _ = 1, 5 do t.turn() end
+end
+
+local function machine(owner, spec)
+  local m = assert(instances.create({ admin = true }, { image = "mock", user_id = owner, hours = spec and spec.hours }))
+  t.wait_until(function() return tracker.get(m.id) end, "tracked")
+  return m.id
+end
+
+local function event(id, type)
+  for _, e in ipairs(store.history("instance", id, {})) do
+    if e.type == type then return json.decode(e.data) end
+  end
+end
+
+local function status(id) return store.get("instance", id).status end
+
+t.test("machines: those of its slice are stopped by it, stamped with its number; the others, and after a return all, are not", function()
+  local people = {}
+  for i = 1, 24 do people[i] = assert(require("accounts.users").create { email = ("p%d@example.org"):format(i) }).id end
+  local rec = stage {
+    ["idle.lua"] = idle_file 'if now - m.last_activity_at >= m.threshold then return "stop", "staged" end return "keep", "used"',
+    ["plans.lua"] = "return { default = 'free', plans = { free = { machines = 0, idle = 900 } } }",
+    ["expiry.lua"] = "return { decide = function(m, now) return 'warn', 'staged says so' end }",
+  }
+  local mine, other = {}, {}
+  local of = {}
+  for _, id in ipairs(people) do of[id] = machine(id, { hours = 100 }) end
+  local own = machine()
+  promote(50, { min_stops = 3 })
+  for _, id in ipairs(people) do
+    local list = canary.decides(id) and mine or other
+    list[#list + 1] = of[id]
+  end
+  t.ok(#mine >= 4 and #other >= 1, #mine)
+  t.wait_until(function() return event(mine[1], "expiry_warning") end, "decided anew by the staged set")
+  t.eq(event(mine[1], "expiry_warning").decision.generation, rec.generation)
+  t.eq(store.get("instance", other[1]).expiry, nil)
+  local stops = json.decode(assert(instances.text({ admin = true }, mine[1]))).idle
+  t.eq(stops.generation, rec.generation)
+  t.eq(time.parse(stops.stops_at) - time.parse(store.get("instance", mine[1]).status_at) < 902000, true)
+  go(960)
+  t.wait_until(function() return staging.get().percent == 0 end, "returned")
+  t.eq(staging.get().returned.figures.stops, 3)
+  local stopped = 0
+  for _, id in ipairs(mine) do
+    if status(id) ~= "RUNNING" then
+      stopped = stopped + 1
+      local asked = event(id, "stopping")
+      t.eq(asked.decision.generation, rec.generation)
+      t.eq(asked.reason, "staged")
+    end
+  end
+  t.eq(stopped, 3) -- those that were decided; nobody else
+  for _, id in ipairs(other) do t.eq(status(id), "RUNNING") end
+  t.eq(status(own), "RUNNING")
+  go(1200)
+  for _, id in ipairs(mine) do
+    if status(id) == "RUNNING" then stopped = stopped + 1 end
+  end
+  t.eq(stopped, #mine)
+  unstage()
+end)
+
 t.test("the log is whole after all of this", function() assert(store.verify()) end)
 
+idle.finish()
+runner.release()
 ended = true
 turning:join()
 return t.done()

@@ -220,9 +220,10 @@ deps-fuzz: deps-build
 	$(call need,clang libclang-rt-14-dev)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0755 cchost $(DESTDIR)$(PREFIX)/bin/cchost
 	install -m 0644 $(wildcard examples/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples
+	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	$(if $(wildcard policies/*.lua),install -m 0644 $(wildcard policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/policies)
 
 clean:

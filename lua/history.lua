@@ -67,9 +67,9 @@ end
 -- record is kept. -> record | nil, err (code "not_found", with the reason)
 function M.instance(id, ms) return M.as_of(M.backwards("instance", id), ms) end
 
--- Ids of machines behind `after`, ascending: those with a record, and those whose record has been removed, which the
--- index "instance_purged" remembers.
-local function ids_behind(after)
+-- Ids of machines behind `after`, ascending, a page of them: those with a record, and those whose record has been removed,
+-- which the index "instance_purged" remembers.
+function M.ids_behind(after)
   local known = assert(store.list("instance", { after = after, limit = PAGE }))
   local gone = assert(store.scan("instance_purged", { after = after, limit = PAGE }))
   local ids = {}
@@ -97,7 +97,7 @@ function M.instances(ms, after, limit)
   end
   local records = {}
   while true do
-    local ids = ids_behind(after)
+    local ids = M.ids_behind(after)
     for _, id in ipairs(ids) do
       local record = M.instance(id, ms)
       if record and record.status ~= "DELETED" then

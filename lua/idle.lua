@@ -11,6 +11,7 @@
 
 local access = require "machines.access"
 local changes = require "machines.changes"
+local decisions = require "idle.decisions"
 local errors = require "errors"
 local host_http = require "http"
 local instances = require "instances"
@@ -256,6 +257,7 @@ end
 function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
   tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200, keep_days = new.LOG_DAYS }
+  decisions.threshold = new.IDLE_THRESHOLD or 7200
   pass.setup(settings)
   changes.on("instance", look)
   changes.on("user", function(id, type)

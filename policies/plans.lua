@@ -5,6 +5,8 @@
 --   idle       seconds unused after which a machine is stopped; absent: the setting IDLE_THRESHOLD
 --   warn_mail  whether a warning before a stop is mailed, too
 -- }
+-- price: what an hour of a machine that runs costs, by its type, in micro-units (1000000 is one), each from a day (UTC) on;
+--   oldest first. A type that is not there costs nothing. `cchost whatif` tells with it what other policies would have cost.
 
 local HOUR = 3600
 
@@ -15,5 +17,8 @@ return {
     free = { machines = 0, idle = 2 * HOUR },
     starter = { machines = 0, idle = 2 * HOUR },
     pro = { machines = 0, warn_mail = true },
+  },
+  price = {
+    { from = "2026-01-01", hour = { tiny = 10000, small = 20000, medium = 40000, large = 80000 } },
   },
 }

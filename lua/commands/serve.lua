@@ -15,10 +15,12 @@ local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
 local reload = require "policy.reload"
+local retention = require "retention"
 local runner = require "runner"
 local revocations = require "accounts.revocations"
 local samples = require "policy.samples"
 local setup = require "setup"
+local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -158,6 +160,7 @@ local function look_after(settings)
   every(60, closing.resume)
   revocations.follow()
   task.spawn(reload.follow)
+  task.spawn(function() retention.tidy(steady.now()) end) -- and then as policies/schedule.lua says
   changes.follow()
   idle.serve(settings)
   expiry.serve()

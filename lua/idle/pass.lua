@@ -17,6 +17,7 @@ local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local tracker = require "idle.tracker"
+local turns = require "idle.turns"
 
 local M = { stats = { decisions = 0, slices = 0, worst_ms = 0 } }
 
@@ -28,10 +29,7 @@ local wheel, hand = {}, nil -- [second] = {track...}; the next second to be look
 
 function M.on_verdict() end
 
--- Where in the interval a machine has its turn: by its id, whose digits are by chance.
-local function phase(id) return tonumber(id:sub(1, 7), 16) % (interval / 1000) * 1000 end
-
-local function next_turn(track, ms) return ms + interval - (ms - track.phase) % interval end
+local function next_turn(track, ms) return turns.next(track.phase, interval, ms) end
 
 local function put(track, ms)
   track.next_at = ms
@@ -47,25 +45,15 @@ function M.setup(new)
 end
 
 function M.add(track)
-  track.phase = phase(track.id)
+  track.phase = turns.phase(track.id, interval)
   put(track, next_turn(track, math.floor(steady.now())))
 end
 
 -- ---- one decision
 
-local function verdict_at(gen, track, ms)
-  local ok, verdict, reason = gen:ask("idle.decide", tracker.facts(track, ms), math.floor(ms / 1000))
+local function verdict_at(gen, track, ms, last)
+  local ok, verdict, reason = gen:ask("idle.decide", tracker.facts(track, ms, last), math.floor(ms / 1000))
   if ok then return verdict, reason end
-end
-
--- The first second behind `from` (ms) and not behind `to` at which the verdict is not `verdict`, which at `to` it is not.
-local function flips_at(gen, track, from, to, verdict)
-  local low, high = math.floor(from / 1000), math.floor(to / 1000)
-  while high - low > 1 do
-    local middle = math.floor((low + high) / 2)
-    if verdict_at(gen, track, middle * 1000) == verdict then low = middle else high = middle end
-  end
-  return high * 1000
 end
 
 function M.decide(track, ms)
@@ -76,7 +64,9 @@ function M.decide(track, ms)
   tracker.decided(track, ms, gen.number, verdict, reason)
   M.stats.decisions = M.stats.decisions + 1
   local turn = next_turn(track, ms)
-  if verdict ~= "stop" and verdict_at(gen, track, turn) ~= verdict then turn = flips_at(gen, track, ms, turn, verdict) end
+  if verdict ~= "stop" then
+    turn = turns.after(function(at, last) return (verdict_at(gen, track, at, last)) end, track.s, ms, turn, verdict)
+  end
   put(track, turn)
   local before = track.verdict
   track.verdict, track.reason, track.generation = verdict, reason, gen.number

@@ -10,8 +10,12 @@
 --     {ms, "c", n}                    n connections are open
 --     {ms, "r", load, foreground | false, turn, ssh}   the agent's report; `turn`: a turn of Claude is under way
 --     {ms, "l", id, until_ms, reason} a busy lease; until_ms <= ms: it was given back
---   m = timeline.facts(s, static, ms [, m])     what idle.decide is told at ms; static: what the record says. `m`: what an
---       earlier call with the same `static` gave: it is filled anew, which is twice as fast
+--     {ms, "b", fresh, started, life}  a host begins to watch: no connection is left. `life`: what tells one start of the machine
+--         from another; fresh: it is not the one before, so what its agent told, and the leases that it held, are over. started:
+--         when this one began, unix seconds
+--   m = timeline.facts(s, static, ms [, m [, last]])     what idle.decide is told at ms; static: what the record says. `m`: what
+--       an earlier call with the same `static` gave: it is filled anew, which is twice as fast. `last`: as if that were the time
+--       of the last input
 --
 -- Input is kept as runs: [first, last] with no gap above a minute. While the last input is at most a minute old it counts as
 -- now: so a run says all that its single inputs would have said, and hours of typing are two numbers. A run ends with its day.
@@ -62,6 +66,23 @@ function apply.l(s, ms, id, until_ms, reason)
   end
 end
 
+-- Ids of leases that the machine's own agent holds.
+local function is_agents(id) return id:sub(1, 6) == "agent/" end
+M.is_agents = is_agents
+
+function apply.b(s, ms, fresh, started, life)
+  if (s.connections or 0) > 0 then s.disconnected = ms end
+  s.connections, s.started, s.life = 0, started, life
+  if not fresh then return end
+  s.report, s.load, s.foreground, s.turn, s.ssh = nil, nil, nil, nil, nil
+  for id, lease in pairs(s.leases) do
+    if is_agents(id) then
+      s.leases[id] = nil
+      s.lease_ended = math.max(s.lease_ended or 0, math.min(lease.ends, ms))
+    end
+  end
+end
+
 function M.apply(s, e) apply[e[2]](s, e[1], e[3], e[4], e[5], e[6]) end
 
 -- Input as of ms. A run that begins later is not known yet.
@@ -89,21 +110,21 @@ end
 local floor = math.floor
 local function seconds(ms) return ms and floor(ms / 1000) end
 
-function M.facts(s, static, ms, m)
+function M.facts(s, static, ms, m, last)
   if not m then
     m = {}
     for name, value in pairs(static) do m[name] = value end
   end
-  local input = input_at(s, ms)
+  local input = last or input_at(s, ms)
   m.input_at, m.connections, m.disconnected_at = seconds(input), s.connections or 0, seconds(s.disconnected)
   m.report_at, m.load, m.foreground, m.busy_at = seconds(s.report), s.load, s.foreground, seconds(s.busy)
   m.turn, m.ssh_sessions = s.turn, s.ssh
   local ends, reason, ended = nil, nil, s.lease_ended
   if next(s.leases) then ends, reason, ended = leases_at(s, ms) end
-  m.lease_until, m.lease_reason = seconds(ends), reason
+  m.lease_until, m.lease_reason, m.lease_ended_at = seconds(ends), reason, seconds(ended)
   local used = static.started_at
   if m.input_at and m.input_at > used then used = m.input_at end
-  if ended and seconds(ended) > used then used = seconds(ended) end
+  if ended and m.lease_ended_at > used then used = m.lease_ended_at end
   m.last_activity_at = used
   return m
 end

@@ -11,7 +11,8 @@
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
 --   tracker.planned(track, gen)     before facts: its threshold is by that set's plans
---   tracker.facts(track, ms) -> what idle.decide is told
+--   tracker.facts(track, ms [, last]) -> what idle.decide is told (timeline.facts)
+--   tracker.days(id) -> {[day] = chunk}, those that are not written yet
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
 
 local chunk = require "idle.chunk"
@@ -70,9 +71,9 @@ function M.planned(track, gen)
   track.version = track.version + 1
 end
 
-function M.facts(track, ms)
+function M.facts(track, ms, last)
   if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
-  track.m = timeline.facts(track.s, track.static, ms, track.m)
+  track.m = timeline.facts(track.s, track.static, ms, track.m, last)
   return track.m
 end
 
@@ -145,18 +146,38 @@ end
 
 -- ---- machines
 
+local leaving = {} -- days of machines that run no longer and are to be written
+
+-- What is left of a machine's track and is not written yet, or nil.
+local function left(id)
+  for i, track in ipairs(leaving) do
+    if track.id == id then return table.remove(leaving, i) end
+  end
+end
+
 function M.begin(rec, begins)
   local now = math.floor(steady.now())
-  local kept = newest(rec.id)
-  local s = kept and state_after(kept) or timeline.new()
-  s.connections = 0 -- of this process
-  local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
+  local old = left(rec.id)
+  local kept = old and old.chunk or newest(rec.id)
+  local s = old and old.s or kept and state_after(kept) or timeline.new()
+  local today = kept and kept.day == chunk.day(now) and kept
+  local cut = { now, "c", 0 } -- connections are of this process
+  if (s.connections or 0) > 0 then
+    timeline.apply(s, cut)
+    if today then chunk.event(today, cut) end
+  end
+  today = today or chunk.new(chunk.day(now), s)
   local track = {
     id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
     record_version = rec.version,
-    status_at = rec.status_at, began = now,
+    status_at = rec.status_at, began = now, full = old and old.full,
   }
+  if old and today ~= old.chunk then
+    track.full = track.full or {}
+    track.full[#track.full + 1] = old.chunk
+  end
   tracks[rec.id] = track
+  M.event(rec.id, "b", s.life ~= rec.status_at, track.static.started_at, rec.status_at)
   return track
 end
 
@@ -170,8 +191,6 @@ function M.refresh(rec)
   track.status_at, track.planned = rec.status_at, nil
   track.version = track.version + 1
 end
-
-local leaving = {} -- days of machines that run no longer and are to be written
 
 function M.drop(id)
   local track = tracks[id]
@@ -193,6 +212,24 @@ local function take(track, list)
   for _, c in ipairs(track.full or {}) do list[#list + 1] = { track = track, chunk = c } end
   list[#list + 1] = { track = track, chunk = track.chunk }
   track.full, track.dirty, track.saved = nil, nil, time.mono()
+end
+
+local writing = {} -- what is taken and perhaps not there yet
+
+function M.days(id)
+  local out = {}
+  local function add(track)
+    for _, c in ipairs(track.full or {}) do out[c.day] = c end
+    if track.dirty then out[track.chunk.day] = track.chunk end
+  end
+  for _, d in ipairs(writing) do
+    if d.track.id == id then out[d.chunk.day] = d.chunk end
+  end
+  for _, track in ipairs(leaving) do
+    if track.id == id then add(track) end
+  end
+  if tracks[id] then add(tracks[id]) end
+  return out
 end
 
 local function write(list, from)
@@ -225,14 +262,16 @@ function M.save(all)
     if track.dirty and (all or now - (track.saved or 0) >= SAVE_MS) then take(track, list) end
   end
   for _, track in ipairs(leaving) do take(track, list) end
-  leaving = {}
+  leaving, writing = {}, list
   for from = 1, #list, BATCH do
     local ok, err = write(list, from)
     if not ok then
       for i = from, #list do keep_for_later(list[i].track, list[i].chunk) end
+      writing = {}
       return nil, err
     end
   end
+  writing = {}
   return #list
 end
 

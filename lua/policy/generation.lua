@@ -372,6 +372,14 @@ function Generation:sweep(name, ...)
   return k, verdict, reason
 end
 
+-- Calls name(input, now) with other values of fields (fence:vary). -> k, results... | nil, why, k
+function Generation:vary(name, ...)
+  local got = { self.fence:vary(self.fn[name], ...) }
+  if got[1] ~= nil then return unpack(got, 1, 9) end
+  if self.fence:spent() then renew(self) end
+  return nil, got[2].message, got[3]
+end
+
 function Generation:data(kind) return self.tables[kind] end
 
 local SPARE = 8 -- fences kept for the next that waits

@@ -56,7 +56,7 @@ end
 function M.test(name, fn)
   count = count + 1
   local before = task.count()
-  local ok, why = xpcall(fn, debug.traceback)
+  local ok, why = xpcall(fn, function(e) return debug.traceback(tostring(e), 2) end)
   if ok then
     ok, why = pcall(M.wait_until, function() return task.count() <= before end, "tasks to end")
   end

@@ -11,6 +11,7 @@
 
 local access = require "machines.access"
 local changes = require "machines.changes"
+local decisions = require "idle.decisions"
 local errors = require "errors"
 local host_http = require "http"
 local instances = require "instances"
@@ -185,7 +186,7 @@ end
 -- In an update: a mail to the owner of a machine that is about to stop, when his plan says so.
 local function mail_owner(tx, owner, name, text)
   local user = owner ~= "operator" and tx:get("user", owner)
-  local plan = user and policy.data("plans").plans[user.plan]
+  local plan = user and policy.data("plans", owner).plans[user.plan]
   if not plan or not plan.warn_mail or user.status ~= "active" then return end
   outbox.put(tx, {
     to = user.email, subject = ("Your machine %s is about to stop"):format(name), hours = 1,
@@ -256,6 +257,7 @@ end
 function M.serve(new)
   settings = { interval = new.ACTIVITY_CHECK_INTERVAL or 300 }
   tracker.setup { decide = pass.decide, threshold = new.IDLE_THRESHOLD or 7200, keep_days = new.LOG_DAYS }
+  decisions.threshold = new.IDLE_THRESHOLD or 7200
   pass.setup(settings)
   changes.on("instance", look)
   changes.on("user", function(id, type)
@@ -289,7 +291,7 @@ function instances.as_seen(text)
   local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
-    stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
+    stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.number(track.owner),
   }
   text = text:gsub('"last_activity_at":"[^"]*"', '"last_activity_at":"' .. time.rfc3339(m.last_activity_at * 1000) .. '"', 1)
   return text:sub(1, -2) .. ',"idle":' .. told .. "}"

@@ -7,10 +7,13 @@
  *   n | nil = f:find(name, field)           a function of that source: what call wants
  *   value | nil, err = f:value(name, field) plain data of that source; functions in it are left out
  *   true, ... | nil, err = f:call(n, ...)   its results, 8 at most, behind true
- *   true, trace, ... | nil, err, trace = f:trace(n, ...)     trace = {lines = {...}, last = line}
+ *   true, trace, ... | nil, err, trace = f:trace(n, ...)     trace = {lines = {...}, last = line, reads = {names} or nil: all}
  *   k, ... | nil, err, k = f:sweep(n, input, quiet, from, step, times [, tied [, behind]])
  *       calls n(input, now) until its first result is not `quiet`; k: how many were, then the results of the one that was not.
  *       tied: names of fields that are `now` at each call, or `behind` seconds before
+ *   k, ... | nil, err, k = f:vary(n, input, now, quiet, names, values [, absent])
+ *       calls n with other values of the fields in `names`, as many of `values` for each call as there are names (absent[i]
+ *       true: no such field, whatever values[i] is), until the results are not as in the list `quiet` (fence.h)
  *   task | nil, err = f:begin(n)            for code that waits
  *   called, ... | nil, err = f:resume(task, ...)      called true: the name of a host function and its arguments follow, and
  *       its answer is what the next resume hands over; false: the results, and the task is over. Over it is after an error, too
@@ -25,6 +28,7 @@
 #include "host/script/task.h"
 
 #include <lauxlib.h>
+#include <math.h>
 #include <string.h>
 
 #define FENCE_META "cchost.fence"
@@ -177,7 +181,15 @@ static void push_trace(lua_State *L, const struct cc_fence_trace *t)
 {
     int i;
 
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    if (!t->all_read) {
+        lua_createtable(L, t->n_reads, 0);
+        for (i = 0; i < t->n_reads; i++) {
+            lua_pushstring(L, t->reads[i]);
+            lua_rawseti(L, -2, i + 1);
+        }
+        lua_setfield(L, -2, "reads");
+    }
     lua_createtable(L, t->n_lines, 0);
     for (i = 0; i < t->n_lines; i++) {
         lua_pushinteger(L, t->lines[i]);
@@ -228,6 +240,35 @@ static int l_sweep(lua_State *L)
     lua_settop(L, 8);
     lua_pushnil(L); /* the place of k */
     rc = cc_fence_sweep(f, function, L, 3, tied, behind, quiet, from, step, (int64_t)times, &done, text, sizeof(text));
+    if (rc < 0) {
+        push_fault(L, rc, text);
+        lua_pushnumber(L, (lua_Number)done);
+        return 3;
+    }
+    lua_pushnumber(L, (lua_Number)done);
+    lua_replace(L, -rc - 2);
+    return rc + 1;
+}
+
+static int l_vary(lua_State *L)
+{
+    struct cc_fence *f = to_fence(L);
+    int function = check_function(L), rc, absent = 0;
+    double now = lua_isnil(L, 4) ? NAN : luaL_checknumber(L, 4);
+    char text[TEXT];
+    int64_t done;
+
+    luaL_checktype(L, 3, LUA_TTABLE);
+    luaL_checktype(L, 5, LUA_TTABLE);
+    luaL_checktype(L, 6, LUA_TTABLE);
+    luaL_checktype(L, 7, LUA_TTABLE);
+    if (!lua_isnoneornil(L, 8)) {
+        luaL_checktype(L, 8, LUA_TTABLE);
+        absent = 8;
+    }
+    luaL_checkstack(L, CC_FENCE_RESULTS + 24, "fence:vary");
+    lua_pushnil(L); /* the place of k */
+    rc = cc_fence_vary(f, function, L, 3, now, 5, 6, 7, absent, &done, text, sizeof(text));
     if (rc < 0) {
         push_fault(L, rc, text);
         lua_pushnumber(L, (lua_Number)done);
@@ -303,9 +344,10 @@ static int l_stats(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    { "pin", l_pin },     { "load", l_load },   { "find", l_find },   { "value", l_value },   { "call", l_call },
-    { "trace", l_trace }, { "sweep", l_sweep }, { "begin", l_begin }, { "resume", l_resume }, { "finish", l_finish },
-    { "spent", l_spent }, { "stats", l_stats }, { "close", l_close }, { "__gc", l_close },    { NULL, NULL },
+    { "pin", l_pin },     { "load", l_load },     { "find", l_find },     { "value", l_value },
+    { "call", l_call },   { "trace", l_trace },   { "sweep", l_sweep },   { "vary", l_vary },
+    { "begin", l_begin }, { "resume", l_resume }, { "finish", l_finish }, { "spent", l_spent },
+    { "stats", l_stats }, { "close", l_close },   { "__gc", l_close },    { NULL, NULL },
 };
 
 static const luaL_Reg fence_lib[] = { { "new", l_new }, { NULL, NULL } };

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <luajit.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ struct cc_fence {
         int ref;
     } task[CC_FENCE_TASKS];
     uint64_t calls, errors;
+    struct cc_fence_trace *trace; /* while a traced call goes on */
 };
 
 /* ---- budgets */
@@ -207,6 +209,19 @@ static void copy_string(struct copy *c, int index)
 
 static void copy_value(struct copy *c, int index, int depth);
 
+/* In the place of an input whose reads are noted (below): the input itself. Nothing else has a metatable. */
+static bool copy_watched(struct copy *c, int index, int depth)
+{
+    if (c->inwards || !lua_getmetatable(c->from, index))
+        return false;
+    lua_pop(c->from, 1);
+    luaL_checkstack(c->from, 6, "too deep");
+    cc_fence_open_watched(c->from, index);
+    copy_value(c, lua_gettop(c->from), depth);
+    lua_pop(c->from, 1);
+    return true;
+}
+
 static void copy_table(struct copy *c, int index, int depth)
 {
     lua_State *from = c->from;
@@ -262,7 +277,7 @@ static void copy_value(struct copy *c, int index, int depth)
     case LUA_TTABLE:
         if (depth >= CC_FENCE_DEPTH)
             c->fault = "it is more than 16 tables deep";
-        else
+        else if (!copy_watched(c, index, depth))
             copy_table(c, index, depth);
         break;
     case LUA_TLIGHTUSERDATA: /* json.null of the outer side: nothing */
@@ -296,6 +311,8 @@ struct job {
     const char *quiet;
     double from, step, behind;
     int64_t times, done;
+    /* vary */
+    int quiet_index, names, values, absent;
 };
 
 static int l_run(lua_State *L)
@@ -762,7 +779,84 @@ int cc_fence_resume(struct cc_fence *f, int task, lua_State *outer, int first, i
     return rc;
 }
 
-/* ---- calling, with the lines */
+/* ---- calling, with the lines, and what it looks at
+ *
+ * The first argument is an empty table in the place of the input, whose metatable notes what is asked for and hands it out
+ * of the input. The library (pairs) and the copying of results open it.
+ */
+
+static void note_read(struct cc_fence_trace *t, const char *name)
+{
+    int i;
+
+    for (i = 0; i < t->n_reads; i++)
+        if (strcmp(t->reads[i], name) == 0)
+            return;
+    if (t->n_reads == CC_FENCE_READS || strlen(name) >= CC_FENCE_READ_NAME)
+        t->all_read = true;
+    else
+        snprintf(t->reads[t->n_reads++], CC_FENCE_READ_NAME, "%s", name);
+}
+
+/* Upvalues of both: the fence, the input. */
+static int l_watched_index(lua_State *L)
+{
+    struct cc_fence *f = lua_touserdata(L, lua_upvalueindex(1));
+
+    if (f->trace && lua_type(L, 2) == LUA_TSTRING)
+        note_read(f->trace, lua_tostring(L, 2));
+    lua_settop(L, 2);
+    lua_rawget(L, lua_upvalueindex(2));
+    return 1;
+}
+
+static int l_watched_newindex(lua_State *L)
+{
+    lua_settop(L, 3);
+    luaL_argcheck(L, !lua_isnil(L, 2), 2, "index is nil");
+    lua_rawset(L, lua_upvalueindex(2));
+    return 0;
+}
+
+/* The table on top is replaced by one that is watched. */
+static void watch_table(lua_State *L, struct cc_fence *f)
+{
+    int input = lua_gettop(L);
+
+    lua_newtable(L);
+    lua_createtable(L, 0, 3);
+    lua_pushlightuserdata(L, f);
+    lua_pushvalue(L, input);
+    lua_pushcclosure(L, l_watched_index, 2);
+    lua_setfield(L, -2, "__index");
+    lua_pushlightuserdata(L, f);
+    lua_pushvalue(L, input);
+    lua_pushcclosure(L, l_watched_newindex, 2);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushlightuserdata(L, f);
+    lua_rawseti(L, -2, 1);
+    lua_pushvalue(L, input);
+    lua_rawseti(L, -2, 2);
+    lua_setmetatable(L, -2);
+    lua_replace(L, input);
+}
+
+void cc_fence_open_watched(lua_State *L, int index)
+{
+    struct cc_fence *f;
+
+    if (!lua_getmetatable(L, index)) {
+        lua_pushvalue(L, index);
+        return;
+    }
+    lua_rawgeti(L, -1, 1);
+    f = lua_touserdata(L, -1);
+    if (f && f->trace)
+        f->trace->all_read = true;
+    lua_rawgeti(L, -2, 2);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
 
 static const char trace_key = 't';
 
@@ -805,9 +899,16 @@ static int traced_body(lua_State *L, struct job *j)
     lua_pushlightuserdata(L, (void *)&trace_key);
     lua_pushlightuserdata(L, j);
     lua_rawset(L, LUA_REGISTRYINDEX);
+    luaL_checkstack(L, j->n + 16, "too many arguments");
+    push_function(L, j);
+    for (n = 0; n < j->n; n++) {
+        copy_in(L, j, j->first + n);
+        if (n == 0 && lua_istable(L, -1))
+            watch_table(L, j->f);
+    }
     lua_sethook(L, on_line, LUA_MASKCOUNT | LUA_MASKLINE, HOOK_COUNT);
-    n = call_body(L, j);
-    return n;
+    lua_call(L, j->n, LUA_MULTRET);
+    return lua_gettop(L);
 }
 
 int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int first, int n,
@@ -821,11 +922,13 @@ int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int
     assert(function > 0 && function <= f->n_functions);
     memset(trace, 0, sizeof(*trace));
     begin_call(f, f->box.limits.cpu_ms);
+    f->trace = trace;
     rc = run(f, &j, message, size);
     if (!f->box.over)
         lua_sethook(f->L, on_count, LUA_MASKCOUNT, HOOK_COUNT);
     if (rc == CC_OK)
         rc = carry_out(f, outer, message, size);
+    f->trace = NULL;
     tidy(f);
     return rc;
 }
@@ -948,6 +1051,129 @@ int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input
         rc = run(f, &j, message, size);
     }
     *done = j.done < 0 ? 0 : j.done;
+    if (rc == CC_OK)
+        rc = carry_out(f, outer, message, size);
+    tidy(f);
+    return rc;
+}
+
+/* ---- calling again and again, with other values */
+
+/* Sets the values of call k in the table at `input`. Stack: 2 the names. */
+static void set_values(lua_State *L, struct job *j, int input, int64_t k)
+{
+    int n = (int)lua_objlen(L, 2), i;
+
+    for (i = 1; i <= n; i++) {
+        int at = (int)(k * n + i);
+        bool gone = false;
+
+        lua_rawgeti(L, 2, i);
+        if (j->absent) {
+            lua_rawgeti(j->outer, j->absent, at);
+            gone = lua_toboolean(j->outer, -1);
+            lua_pop(j->outer, 1);
+        }
+        if (gone) {
+            lua_pushnil(L);
+        } else {
+            lua_rawgeti(j->outer, j->values, at);
+            copy_in(L, j, lua_gettop(j->outer));
+            lua_pop(j->outer, 1);
+        }
+        lua_rawset(L, input);
+    }
+}
+
+/* Whether the results from `first` on the stack are as the list at 1 has them. */
+static bool is_quiet(lua_State *L, int first)
+{
+    int i;
+
+    for (i = 1; i <= 3; i++) {
+        bool alike;
+
+        lua_rawgeti(L, 1, i);
+        alike = same(L, first + i - 1, lua_gettop(L), 0);
+        if (!alike && i > 1)
+            alike = lua_type(L, -1) == LUA_TSTRING && lua_type(L, first + i - 1) == LUA_TSTRING &&
+                    lua_objlen(L, first + i - 1) > 0;
+        lua_pop(L, 1);
+        if (!alike)
+            return false;
+    }
+    return true;
+}
+
+/* Stack: 1 the quiet results, 2 the names, 3 the input, 4 an untouched copy of it, then scratch. */
+static int vary_body(lua_State *L, struct job *j)
+{
+    bool fresh = j->done != 0; /* the function changes its input */
+    int64_t k;
+
+    j->done = 0;
+    lua_settop(L, 0);
+    luaL_checkstack(L, CC_FENCE_RESULTS + 16, "vary");
+    luaL_checkstack(j->outer, 16, "vary");
+    copy_in(L, j, j->quiet_index);
+    copy_in(L, j, j->names);
+    copy_in(L, j, j->first);
+    copy_in(L, j, j->first);
+    for (k = 0; k < j->times; k++) {
+        begin_call(j->f, j->f->box.limits.cpu_ms);
+        j->done = k;
+        if (fresh) {
+            copy_in(L, j, j->first);
+            lua_replace(L, 3);
+        }
+        set_values(L, j, 3, k);
+        push_function(L, j);
+        lua_pushvalue(L, 3);
+        if (isnan(j->from))
+            lua_pushnil(L);
+        else
+            lua_pushnumber(L, j->from);
+        lua_call(L, 2, CC_FENCE_RESULTS);
+        if (!is_quiet(L, 5))
+            break;
+        lua_settop(L, 4);
+    }
+    j->done = k;
+    if (!fresh && j->times > 0) {
+        set_values(L, j, 4, k < j->times ? k : k - 1);
+        if (!same(L, 3, 4, 0)) {
+            j->done = -1;
+            return 0;
+        }
+    }
+    return k < j->times ? lua_gettop(L) - 4 : 0;
+}
+
+int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input, double now, int quiet, int names,
+                  int values, int absent, int64_t *done, char *message, size_t size)
+{
+    struct job j = { .f = f,
+                     .body = vary_body,
+                     .outer = outer,
+                     .function = function,
+                     .first = input,
+                     .from = now,
+                     .quiet_index = quiet,
+                     .names = names,
+                     .values = values,
+                     .absent = absent };
+    size_t n = lua_objlen(outer, names);
+    int rc, top = lua_gettop(outer);
+
+    assert(function > 0 && function <= f->n_functions);
+    j.times = n ? (int64_t)(lua_objlen(outer, values) / n) : 0;
+    rc = run(f, &j, message, size);
+    if (rc == CC_OK && j.done < 0) {
+        j.done = 1;
+        rc = run(f, &j, message, size);
+    }
+    *done = j.done < 0 ? 0 : j.done;
+    lua_settop(outer, top);
     if (rc == CC_OK)
         rc = carry_out(f, outer, message, size);
     tidy(f);

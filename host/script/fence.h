@@ -78,11 +78,17 @@ int cc_fence_value(struct cc_fence *f, const char *name, const char *field, lua_
 int cc_fence_call(struct cc_fence *f, int function, lua_State *outer, int first, int n, char *message, size_t size);
 
 /* The same, and what ran: the lines of the function's own source, each once, in the order in which they were first reached,
- * in lines[0..*n_lines-1]; *last: the line that was reached last, from which it returned or raised. Slower. */
+ * in lines[0..*n_lines-1]; *last: the line that was reached last, from which it returned or raised; and the fields of its
+ * first argument that it has looked at, what others hold cannot have mattered. all_read: it went through all of them, or
+ * there were more than fit. Slower. */
+enum { CC_FENCE_READS = 64, CC_FENCE_READ_NAME = 48 };
 struct cc_fence_trace {
     int lines[256];
     int n_lines;
     int last;
+    char reads[CC_FENCE_READS][CC_FENCE_READ_NAME];
+    int n_reads;
+    bool all_read;
 };
 int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int first, int n,
                          struct cc_fence_trace *trace, char *message, size_t size);
@@ -106,5 +112,12 @@ void cc_fence_end(struct cc_fence *f, int task);         /* gives up one that wa
  * out and given a fresh one each time. */
 int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input, int tied, double behind,
                    const char *quiet, double from, double step, int64_t n, int64_t *done, char *message, size_t size);
+
+/* Calls function(input, now) again and again, each time with other values of some fields: `names` is a list of those on
+ * outer's stack, `values` a list of the values, as many as names for each call; where a third list `absent` (0: none) has
+ * true, the field is absent. `now`: NaN is nil. It ends at the first call whose results are not as the list `quiet` has
+ * them: the first three alike, but a text behind the first may be any other. *done and the results as with cc_fence_sweep. */
+int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input, double now, int quiet, int names,
+                  int values, int absent, int64_t *done, char *message, size_t size);
 
 #endif

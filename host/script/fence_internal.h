@@ -29,6 +29,9 @@ void cc_box_leave(lua_State *L);
 /* Steps that are left. */
 uint64_t cc_box_left(lua_State *L);
 
+/* Pushes the table at the absolute index: an input whose reads are noted (fence.c) is opened, and all of it counts as read. */
+void cc_fence_open_watched(lua_State *L, int index);
+
 /* Opens what policies may use. [raises] */
 void cc_fence_open_libs(lua_State *L);
 /* Pushes an environment for one source: copies of its own, and functions that suspend for the names in `host` (may be

@@ -72,7 +72,7 @@ static void wrap(lua_State *L, const char *name, lua_CFunction f)
 /* ---- pairs: a Lua function, so that what it does counts */
 
 static const char pairs_source[] =
-    "local next, sort, type, error = ...\n"
+    "local next, sort, type, error, open = ...\n"
     "local function before(a, b)\n"
     "  local x, y = type(a), type(b)\n"
     "  if x ~= y then return x == 'number' end\n"
@@ -80,6 +80,7 @@ static const char pairs_source[] =
     "end\n"
     "return function(t)\n"
     "  if type(t) ~= 'table' then error('pairs: table expected, got ' .. type(t), 2) end\n"
+    "  if next(t) == nil then t = open(t) end\n"
     "  local keys, n, i = {}, 0, 0\n"
     "  for k in next, t do\n"
     "    local kind = type(k)\n"
@@ -95,6 +96,12 @@ static const char pairs_source[] =
     "    if k ~= nil then return k, t[k] end\n"
     "  end\n"
     "end\n";
+
+static int l_open_watched(lua_State *L)
+{
+    cc_fence_open_watched(L, 1);
+    return 1;
+}
 
 /* ---- words: times as people read them. UTC, and no date where the minute is meant. */
 
@@ -147,7 +154,8 @@ static void make_pairs(lua_State *L)
     lua_remove(L, -2);
     lua_getglobal(L, "type");
     lua_getglobal(L, "error");
-    lua_call(L, 4, 1);
+    lua_pushcfunction(L, l_open_watched);
+    lua_call(L, 5, 1);
     lua_setglobal(L, "pairs");
 }
 

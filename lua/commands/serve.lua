@@ -1,6 +1,7 @@
 -- cchost serve: the control plane.
 
 local accounts = require "accounts.setup"
+local canary = require "policy.canary"
 local certificates = require "certificates"
 local changes = require "machines.changes"
 local closing = require "accounts.closing"
@@ -14,10 +15,12 @@ local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
 local reload = require "policy.reload"
+local retention = require "retention"
 local runner = require "runner"
 local revocations = require "accounts.revocations"
 local samples = require "policy.samples"
 local setup = require "setup"
+local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -124,6 +127,7 @@ local function start(settings)
   place, err = accounts.serve(settings)
   if not place then return nil, err end
   reconcile.remember()
+  canary.serve() -- before anybody is answered: users are decided for by the same set as before a restart
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
   local server
@@ -156,6 +160,7 @@ local function look_after(settings)
   every(60, closing.resume)
   revocations.follow()
   task.spawn(reload.follow)
+  task.spawn(function() retention.tidy(steady.now()) end) -- and then as policies/schedule.lua says
   changes.follow()
   idle.serve(settings)
   expiry.serve()
@@ -196,6 +201,7 @@ function M.run(args)
   jobs.stop()
   idle.finish()
   samples.save()
+  canary.save()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

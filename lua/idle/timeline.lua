@@ -121,10 +121,10 @@ function M.facts(s, static, ms, m, last)
   m.turn, m.ssh_sessions = s.turn, s.ssh
   local ends, reason, ended = nil, nil, s.lease_ended
   if next(s.leases) then ends, reason, ended = leases_at(s, ms) end
-  m.lease_until, m.lease_reason = seconds(ends), reason
+  m.lease_until, m.lease_reason, m.lease_ended_at = seconds(ends), reason, seconds(ended)
   local used = static.started_at
   if m.input_at and m.input_at > used then used = m.input_at end
-  if ended and seconds(ended) > used then used = seconds(ended) end
+  if ended and m.lease_ended_at > used then used = m.lease_ended_at end
   m.last_activity_at = used
   return m
 end

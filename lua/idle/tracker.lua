@@ -10,7 +10,9 @@
 --   tracker.refresh(rec), tracker.drop(id)      its record changed; it runs no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
+--   tracker.planned(track, gen)     before facts: its threshold is by that set's plans
 --   tracker.facts(track, ms [, last]) -> what idle.decide is told (timeline.facts)
+--   tracker.days(id) -> {[day] = chunk}, those that are not written yet
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
 
 local chunk = require "idle.chunk"
@@ -42,18 +44,32 @@ local function started_at(rec, begins)
   return math.floor(told / 1000)
 end
 
+-- Seconds unused: what the set's plans say of a plan, else the setting.
+local function threshold_of(gen, plan)
+  local known = gen:data("plans").plans[plan]
+  return known and known.idle or options.threshold
+end
+
+policy.derived["idle.decide"] = function(gen, m) return "threshold", threshold_of(gen, m.plan) end
+
 local function static_of(rec, begins)
   local user = rec.owner ~= "operator" and store.get("user", rec.owner)
-  local plans = policy.data("plans")
-  local plan = user and user.plan or plans.default
-  local known = plans.plans[plan]
+  local gen = policy.for_owner(rec.owner)
+  local plan = user and user.plan or gen:data("plans").default
   return {
     id = rec.id, name = rec.name, owner = rec.owner, plan = plan, type = rec.type, provider = rec.provider, labels = rec.labels,
     created_at = math.floor(time.parse(rec.created_at) / 1000), started_at = started_at(rec, begins),
-    threshold = known and known.idle or options.threshold,
+    threshold = threshold_of(gen, plan),
   }
 end
 M.static_of = static_of
+
+function M.planned(track, gen)
+  if track.planned == gen then return end
+  track.planned, track.m = gen, nil
+  track.static.threshold = threshold_of(gen, track.static.plan)
+  track.version = track.version + 1
+end
 
 function M.facts(track, ms, last)
   if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
@@ -144,7 +160,13 @@ function M.begin(rec, begins)
   local old = left(rec.id)
   local kept = old and old.chunk or newest(rec.id)
   local s = old and old.s or kept and state_after(kept) or timeline.new()
-  local today = kept and kept.day == chunk.day(now) and kept or chunk.new(chunk.day(now), s)
+  local today = kept and kept.day == chunk.day(now) and kept
+  local cut = { now, "c", 0 } -- connections are of this process
+  if (s.connections or 0) > 0 then
+    timeline.apply(s, cut)
+    if today then chunk.event(today, cut) end
+  end
+  today = today or chunk.new(chunk.day(now), s)
   local track = {
     id = rec.id, owner = rec.owner, static = static_of(rec, begins), s = s, chunk = today, version = 1,
     record_version = rec.version,
@@ -166,7 +188,7 @@ function M.refresh(rec)
   local started, same = track.static.started_at, track.status_at == rec.status_at
   track.static, track.owner, track.record_version = static_of(rec, not same), rec.owner, rec.version
   if same then track.static.started_at = started end
-  track.status_at = rec.status_at
+  track.status_at, track.planned = rec.status_at, nil
   track.version = track.version + 1
 end
 
@@ -190,6 +212,24 @@ local function take(track, list)
   for _, c in ipairs(track.full or {}) do list[#list + 1] = { track = track, chunk = c } end
   list[#list + 1] = { track = track, chunk = track.chunk }
   track.full, track.dirty, track.saved = nil, nil, time.mono()
+end
+
+local writing = {} -- what is taken and perhaps not there yet
+
+function M.days(id)
+  local out = {}
+  local function add(track)
+    for _, c in ipairs(track.full or {}) do out[c.day] = c end
+    if track.dirty then out[track.chunk.day] = track.chunk end
+  end
+  for _, d in ipairs(writing) do
+    if d.track.id == id then out[d.chunk.day] = d.chunk end
+  end
+  for _, track in ipairs(leaving) do
+    if track.id == id then add(track) end
+  end
+  if tracks[id] then add(tracks[id]) end
+  return out
 end
 
 local function write(list, from)
@@ -222,14 +262,16 @@ function M.save(all)
     if track.dirty and (all or now - (track.saved or 0) >= SAVE_MS) then take(track, list) end
   end
   for _, track in ipairs(leaving) do take(track, list) end
-  leaving = {}
+  leaving, writing = {}, list
   for from = 1, #list, BATCH do
     local ok, err = write(list, from)
     if not ok then
       for i = from, #list do keep_for_later(list[i].track, list[i].chunk) end
+      writing = {}
       return nil, err
     end
   end
+  writing = {}
   return #list
 end
 

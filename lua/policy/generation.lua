@@ -15,6 +15,7 @@
 --   gen:data(kind)   the table of a file that is data (plans), or whose functions wait (routes): without its functions
 --   fence = gen:borrow(), gen:give_back(fence)    one for code that waits (policy/waiting.lua): nobody else's meanwhile
 --   generation.revive(sources) -> gen | nil, faults    a set that was in force once: filled, not tried again. Waits for nothing
+--   gen.on_failure   fn() for when its code that waits fails, or nil: whoever tries it sets this
 --   gen:close()
 
 local allowed = require "policy.allowed"
@@ -369,6 +370,14 @@ function Generation:sweep(name, ...)
     return nil, verdict.message, reason
   end
   return k, verdict, reason
+end
+
+-- Calls name(input, now) with other values of fields (fence:vary). -> k, results... | nil, why, k
+function Generation:vary(name, ...)
+  local got = { self.fence:vary(self.fn[name], ...) }
+  if got[1] ~= nil then return unpack(got, 1, 9) end
+  if self.fence:spent() then renew(self) end
+  return nil, got[2].message, got[3]
 end
 
 function Generation:data(kind) return self.tables[kind] end

@@ -6,8 +6,12 @@
 -- A kind: {file =, doc =, host = names of the host functions that its code may call (only code that waits), functions =,
 --   data = fault(table without its functions, has(field) -> whether there is a function) -> why it cannot be, or nil}
 -- A function: {input = fields, now = whether its second argument is the time, verdicts = what its first result may be,
---   fault(...) -> why its results cannot be, or nil (in place of verdicts), safe(input, why) -> what is done when it fails}
+--   fault(...) -> why its results cannot be, or nil (in place of verdicts), safe(input, why) -> what is done when it fails,
+--   would = {[verdict] = what would have become of it, or {[the verdict that it was] = the same}}}
 -- A field: {type, doc =, optional = may be absent, ...}; explain changes a field by the points of its grid (policy/grid.lua):
+--   past, future: a time that is not after `now`, or after it    least, most: fields that it is not before, or not after
+--   derived(input) -> what it must be beside those in `from`, also nil: grid.settle brings inputs into order by it
+--   say: what people call it, for the sentences of explain: {moved =, given =, gone =}; unit (policy/say.lua)
 --   "time"    unix seconds                               "count"  a whole number from 0 to `max`
 --   "number"  from `min` to `max`, in steps of `step`    "flag"   true or false
 --   "enum"    one of `of`                                "text", "map"   no grid: explain leaves them as they are
@@ -16,7 +20,7 @@
 local M = {}
 
 local function text(doc, optional) return { "text", doc = doc, optional = optional } end
-local function moment(doc, optional) return { "time", doc = doc, optional = optional } end
+local function past(doc, optional, say) return { "time", doc = doc, optional = optional, past = true, say = say } end
 local function count(doc, max) return { "count", max = max, doc = doc } end
 
 -- What is known of a user, as every kind sees it.
@@ -34,6 +38,28 @@ local function keep(_, why) return "keep", why end
 local function deny(_, why) return "deny", why end
 
 -- ---- idle
+
+local none = { load = 0, turn = false, ssh_sessions = 0 } -- what an agent reports of a machine that does nothing
+
+-- What is known from the agent's report alone: there when it has reported.
+local function of_report(field)
+  return function(m)
+    if not m.report_at then return nil end
+    local v = m[field]
+    if v == nil then return none[field] end
+    return v
+  end
+end
+
+-- As timeline.lua has it: a report of work is work at its time, and no work is known of that no report told.
+local function busy_at(m)
+  local report = m.report_at
+  if not report then return nil end
+  if m.turn or (m.load or 0) >= 0.5 then return report end
+  return m.busy_at and math.min(m.busy_at, report)
+end
+
+local function last_activity_at(m) return math.max(m.started_at, m.input_at or 0, m.lease_ended_at or 0) end
 
 M.idle = {
   file = "idle.lua", doc = "when a machine that runs is idle, and is warned or stopped",
@@ -53,23 +79,40 @@ M.idle = {
     },
     decide = {
       now = true, verdicts = { "keep", "warn", "stop" }, safe = keep, recorded = true,
+      would = { keep = "stayed up", warn = { keep = "been warned", stop = "stayed up" }, stop = "been stopped" },
       input = with {
         id = text "the machine's uuid", name = text "its name", type = text "its machine type",
         provider = text "where it is", labels = { "map", doc = "its labels" },
-        created_at = moment "when it was made", started_at = moment "when it began to run",
-        threshold = { "number", min = 60, max = 31536000, step = 60, doc = "seconds unused: its plan's, else IDLE_THRESHOLD" },
-        input_at = moment("the last bytes typed, or command run, by its user; now, while those are at most a minute old", true),
+        created_at = { "time", past = true, most = "started_at", doc = "when it was made" },
+        started_at = { "time", past = true, least = "created_at", doc = "when it began to run", say = { moved = "its start" } },
+        threshold = { "number", min = 60, max = 31536000, step = 60, unit = "s",
+          doc = "seconds unused: its plan's, else IDLE_THRESHOLD", say = { moved = "a threshold" } },
+        input_at = past("the last bytes typed, or command run, by its user; now, while those are at most a minute old", true,
+          { moved = "input", given = "input", gone = "no input" }),
         connections = count("terminals and other streams that are open through us", 1000),
-        disconnected_at = moment("when the last of them ended", true),
-        report_at = moment("when the machine's agent last told of itself; what follows is of then", true),
-        load = { "number", min = 0, max = 64, step = 0.05, optional = true, doc = "processors in use, on average" },
-        foreground = text("the program in the foreground of its newest terminal, when that is no shell", true),
-        busy_at = moment("when the agent last saw a program in the foreground, or a load of 0.5 and more", true),
-        turn = { "flag", optional = true, doc = "a turn of Claude is under way" },
-        ssh_sessions = { "count", max = 1000, optional = true, doc = "logins over ssh" },
-        lease_until = moment("until when a busy lease is held", true),
-        lease_reason = text("what its holder said", true),
-        last_activity_at = moment "the latest of started_at, input_at, and the end of the last lease",
+        disconnected_at = past("when the last of them ended", true),
+        report_at = past("when the machine's agent last told of itself; what follows is of then", true,
+          { moved = "the agent's report", given = "a report of its agent", gone = "no report of its agent" }),
+        load = { "number", min = 0, max = 64, step = 0.05, optional = true, doc = "processors in use, on average",
+          from = { "report_at" }, derived = of_report "load", say = { moved = "a load" } },
+        foreground = { "text", optional = true, from = { "report_at" }, derived = of_report "foreground",
+          doc = "the program in the foreground of its newest terminal, when that is no shell" },
+        busy_at = { "time", optional = true, past = true, from = { "report_at", "turn", "load" }, derived = busy_at,
+          doc = "when the agent last saw a turn of Claude, or a load of 0.5 and more",
+          say = { moved = "work", given = "work", gone = "no work" } },
+        turn = { "flag", optional = true, doc = "a turn of Claude is under way",
+          from = { "report_at" }, derived = of_report "turn",
+          say = { given = "a turn of Claude under way", gone = "no turn of Claude under way" } },
+        ssh_sessions = { "count", max = 1000, optional = true, doc = "logins over ssh", from = { "report_at" },
+          derived = of_report "ssh_sessions" },
+        lease_until = { "time", optional = true, future = true, doc = "until when a busy lease is held",
+          say = { moved = "its busy lease ending", given = "a busy lease", gone = "no busy lease" } },
+        lease_reason = { "text", optional = true, doc = "what its holder said", from = { "lease_until" },
+          derived = function(m) return m.lease_until and (m.lease_reason or "work") end },
+        lease_ended_at = past("when the last busy lease that is over ended", true,
+          { moved = "the end of the last busy lease", given = "a busy lease that ended", gone = "no busy lease before" }),
+        last_activity_at = { "time", past = true, derived = last_activity_at,
+          from = { "started_at", "input_at", "lease_ended_at" }, doc = "the latest of started_at, input_at, and the end of the last lease" },
       },
     },
   },
@@ -185,7 +228,8 @@ M.access = {
         base = count("what RATE_LIMIT_AUTH and RATE_LIMIT_API say, a minute", 1000000),
         who = { "enum", of = { "user", "operator", "nobody" },
           doc = "counted by account (user), or by client address (the operator's key; nobody)" },
-        plan = { "enum", of = { "free", "starter", "pro" }, open = true, optional = true, doc = "the user's plan" },
+        plan = { "enum", of = { "free", "starter", "pro" }, open = true, optional = true, doc = "the user's plan",
+          from = { "who" }, derived = function(r) return r.who ~= "nobody" and r.plan or nil end },
       },
     },
     mails = {
@@ -199,7 +243,7 @@ M.access = {
       input = { domain = text "what is behind the @ of the address" },
     },
     signup = {
-      verdicts = { "allow", "deny" }, safe = deny,
+      verdicts = { "allow", "deny" }, safe = deny, would = { allow = "been allowed", deny = "been refused" },
       input = {
         email = { "text", personal = true, doc = "the address" }, domain = text "what is behind its @",
         setting = { "enum", of = { "open", "closed" }, doc = "the setting SIGNUP" },
@@ -207,13 +251,13 @@ M.access = {
       },
     },
     create = {
-      verdicts = { "allow", "deny" }, safe = deny,
+      verdicts = { "allow", "deny" }, safe = deny, would = { allow = "been allowed", deny = "been refused" },
       input = with {
         machines = asking.machines, most = asking.most, type = text "the machine type", provider = text "where it would be made",
       },
     },
     wake = {
-      verdicts = { "allow", "deny" }, safe = deny,
+      verdicts = { "allow", "deny" }, safe = deny, would = { allow = "been allowed", deny = "been refused" },
       input = with {
         machines = asking.machines, most = asking.most, type = text "the machine type",
         running = count("machines of the account that run now", 100000),
@@ -229,11 +273,13 @@ M.expiry = {
   functions = {
     decide = {
       now = true, verdicts = { "keep", "warn", "stop", "delete" }, safe = keep, recorded = true,
+      would = { keep = "been left alone", warn = "been warned", stop = "been stopped", delete = "been deleted" },
       input = with {
         id = text "the machine's uuid", name = text "its name", type = text "its machine type",
         labels = { "map", doc = "its labels" },
         status = { "enum", of = { "RUNNING", "STOPPED", "ERROR" }, doc = "its status" },
-        created_at = moment "when it was made", expires_at = moment "when its hours are over",
+        created_at = past "when it was made",
+        expires_at = { "time", doc = "when its hours are over", say = { moved = "its hours ending" } },
       },
     },
   },
@@ -246,11 +292,12 @@ M.orphans = {
   functions = {
     decide = {
       now = true, verdicts = { "report", "delete" }, safe = function(_, why) return "report", why end, recorded = true,
+      would = { report = "been reported only", delete = "been deleted" },
       input = {
         provider = text "where it is", short = text "its name there, without cc-",
-        since = moment "when a sweep first saw it",
+        since = past("when a sweep first saw it", false, { moved = "the first sweep that saw it" }),
         setting = { "enum", of = { "report", "delete" }, doc = "the setting ORPHANS" },
-        grace = { "number", min = 0, max = 2592000, step = 60, doc = "the setting ORPHAN_GRACE_SECONDS" },
+        grace = { "number", min = 0, max = 2592000, step = 60, unit = "s", doc = "the setting ORPHAN_GRACE_SECONDS" },
       },
     },
   },

@@ -2,7 +2,10 @@
 --
 --   r = random.new(seed)               the same seed gives the same inputs, everywhere
 --   r:input(fields, now) -> table      `now`: unix seconds; times lie around it
--- Edges come more often than their share: 0, the bounds, now itself, what is absent, plans that nobody has heard of.
+-- Edges come more often than their share: 0, the bounds, now itself, what is absent, plans that nobody has heard of. What is
+-- derived of other fields is what they make it.
+
+local grid = require "policy.grid"
 
 local M = {}
 M.__index = M
@@ -24,12 +27,18 @@ local make = {}
 
 function make:text() return self:of(words) end
 
-function make:time(_, now)
+local function any_time(self, now)
   local which = self:below(8)
   if which == 0 then return now end
   if which == 1 then return now - self:below(60) end
   if which == 2 then return now + self:below(7200) end
   return now - self:below(10 ^ (2 + self:below(6)))
+end
+
+function make:time(f, now)
+  local t = any_time(self, now)
+  if f.past and t > now or f.future and t < now then t = 2 * now - t end
+  return f.future and t == now and now + 1 or t
 end
 
 function make:count(f)
@@ -73,7 +82,10 @@ function M:input(fields, now)
     local f = fields[name]
     if not f.optional or self:below(3) > 0 then out[name] = make[f[1]](self, f, now) end
   end
-  return out
+  for name, f in pairs(fields) do
+    if f.most and out[f.most] and out[name] then out[name] = math.min(out[name], out[f.most]) end
+  end
+  return grid.settle(fields, out)
 end
 
 return M

@@ -3,14 +3,18 @@
 local app = require "app"
 local access = require "machines.access"
 local credentials = require "accounts.credentials"
+local decisions = require "idle.decisions"
 local errors = require "errors"
 local fields = require "machines.fields"
 local host_http = require "http"
 local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
+local query = require "query"
 local task = require "task"
+local time = require "time"
 local types = require "types"
+local when = require "when"
 
 -- What changes when the answer comes before the work is done: 202, and where to look.
 local function moved(rec, done, op)
@@ -168,6 +172,55 @@ app.delete("/instances/{id}/leases/{lease}", write(), function(req)
   local ok, err = leases.release(req.actor, req.id, req.second)
   if not ok then return nil, err end
   return 200, { message = "released" }
+end)
+
+-- A time in the query. -> unix ms or nil | nil, err
+local function time_of(http, name)
+  local text = app.query(http, name)
+  if not text then return nil end
+  local ms, err = when.parse(text, time.now())
+  if not ms then return errors.fail("invalid", name .. ": " .. err.message, { field = name }) end
+  return ms
+end
+
+local kind_of = { idle = true, expiry = true, placement = true, access = true, lease = true, orphans = true }
+
+-- What is kept of the policies' decisions about a machine; ?at=: one of them, taken again and explained.
+app.get("/instances/{id}/decisions", { scope = "instances:read", object = "history" }, function(req)
+  local limit, after = app.page(req.http)
+  if not limit then return nil, after end
+  local times = {}
+  for _, name in ipairs { "at", "since", "until" } do
+    local ms, err = time_of(req.http, name)
+    if err then return nil, err end
+    times[name] = ms
+  end
+  local kind = app.query(req.http, "kind")
+  if kind and not kind_of[kind] then
+    return errors.fail("invalid", "kind: idle, expiry, placement, access, lease or orphans expected", { field = "kind" })
+  end
+  if times.at then
+    local one, err = decisions.at(req.id, times.at, kind)
+    if not one then return nil, err end
+    return 200, one
+  end
+  local rows, more = decisions.list(req.id, {
+    since = times.since, until_ms = times["until"], after = after, limit = limit, kind = kind,
+  })
+  if not rows then return nil, more end
+  local out = json.array {}
+  for i, row in ipairs(rows) do
+    out[i] = { kind = row.kind, from = time.rfc3339(row.from), to = time.rfc3339(row.to), count = row.count,
+      verdict = row.verdict, reason = row.reason, generation = row.generation, event = row.event }
+  end
+  local headers
+  if more then
+    local link = ("/instances/%s/decisions?limit=%d&after=%s"):format(req.id, limit, more)
+    if times.since then link = link .. "&since=" .. query.encode(time.rfc3339(times.since)) end
+    if kind then link = link .. "&kind=" .. kind end
+    headers = { Link = ("<%s>; rel=\"next\""):format(link) }
+  end
+  return 200, out, headers
 end)
 
 -- For browsers, which can give a WebSocket no header: good once, for a minute, as ?token= at what is beneath this machine.

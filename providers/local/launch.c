@@ -356,19 +356,21 @@ int cc_local_end(const struct cc_local *l, struct cc_provider_ctx *x, const char
 {
     struct pollfd nap = { .fd = -1 };
     struct cc_alive alive;
-    int pidfd, tries, r;
+    int pidfd = -1, tries, r;
 
-    /* A launcher at work writes the pid right after it took the lock. */
+    /* A launcher at work writes the pid right after it took the lock: until then there is none, or that of the one before. */
     for (tries = 0; tries < 1000; tries++) {
         cc_machine_alive(l, short_id, &alive);
-        if (!alive.locked || alive.pid)
+        if (!alive.locked)
+            return 0;
+        if (alive.pid && (pidfd = open_pid1(&alive)) >= 0)
             break;
+        if (alive.pid && errno != ESRCH && errno != EINVAL)
+            return cc_err_sys(x->err, errno, "pid 1 of cc-%s", short_id);
         poll(&nap, 0, 5);
     }
-    if (!alive.pid)
-        return alive.locked ? cc_err_set(x->err, CC_E_TIMEOUT, "a launcher of cc-%s hangs", short_id) : 0;
-    if ((pidfd = open_pid1(&alive)) < 0)
-        return errno == ESRCH || errno == EINVAL ? 0 : cc_err_sys(x->err, errno, "pid 1 of cc-%s", short_id);
+    if (pidfd < 0)
+        return cc_err_set(x->err, CC_E_TIMEOUT, "a launcher of cc-%s hangs", short_id);
     r = end_pid1(pidfd, x, grace_ms);
     close(pidfd);
     return r;

@@ -242,15 +242,11 @@ static int begin(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_
         r = cc_machine_save(l, x->arena, m, x->err);
     if (r == 0)
         r = cc_local_launch(l, x, m, image_root);
-    /* The launcher of a host that was killed may have had its orders, and take the lock only now. */
-    for (tries = 0; r == CC_E_CONFLICT && tries < 3; tries++) {
-        cc_machine_alive(l, m->short_id, &alive);
-        if (!alive.locked)
-            break; /* it is a volume that is in use */
-        r = cc_local_end(l, x, m->short_id, 0);
-        if (r == 0)
+    /* The launcher of a host that was killed may have had its orders, and takes the lock, or lets it go, only now. A volume
+     * that is in use stays so. */
+    for (tries = 0; r == CC_E_CONFLICT && tries < 3; tries++)
+        if ((r = cc_local_end(l, x, m->short_id, 0)) == 0)
             r = cc_local_launch(l, x, m, image_root);
-    }
     if (r == 0) {
         cc_machine_alive(l, m->short_id, &alive);
         cc_machine_info(l, x->arena, m, &alive, out);

@@ -71,11 +71,11 @@ async function objects() {
 const bodies = {
   '/auth/login': { email: 'new@example.org' }, '/auth/tokens': { name: 'x', scopes: ['billing'] }, '/users': { email: 'x@example.org' },
   '/instances/{id}/extend': { hours: 1 }, '/instances/{id}/resize': { type: 'small' }, '/instances/{id}/exec': { cmd: ['true'] },
-  '/instances/{id}/volumes': { id: 'v2', path: '/v2' },
+  '/instances/{id}/volumes': { id: 'v2', path: '/v2' }, '/instances/{id}/lease': { reason: 'a test', ttl: 60 },
 };
 
 function request(route, of) {
-  const where = route.path.replace('{id}', of[route.object] ?? 'x').replace('{volume}', 'v1');
+  const where = route.path.replace('{id}', of[route.object] ?? 'x').replace('{volume}', 'v1').replace('{lease}', 'l1');
   return [route.method, where, ['POST', 'PATCH', 'PUT'].includes(route.method) ? bodies[route.path] ?? {} : undefined];
 }
 

@@ -159,12 +159,12 @@ test('records have an ETag: 304 for who has it, 412 for who has an old one', asy
   const { body: m } = await create(s);
   await s.running(m.id);
   const { headers, body } = await s.call('GET', `/instances/${m.id}`);
-  assert.strictEqual(headers.etag, `"${body.version}"`);
+  assert.match(headers.etag, new RegExp(`^"${body.version}(\\.[0-9a-f]{8})?"$`)); // behind the dot: of what is told beside the record
   const same = await s.call('GET', `/instances/${m.id}`, undefined, { 'If-None-Match': headers.etag });
   assert.deepStrictEqual([same.status, same.text, same.headers.etag], [304, '', headers.etag]);
   const changed = await s.call('PATCH', `/instances/${m.id}`, { labels: { version: '7', a: '"version":9' } }, { 'If-Match': headers.etag });
   assert.strictEqual(changed.status, 200);
-  assert.strictEqual((await s.call('GET', `/instances/${m.id}`)).headers.etag, `"${body.version + 1}"`);
+  assert.match((await s.call('GET', `/instances/${m.id}`)).headers.etag, new RegExp(`^"${body.version + 1}[."]`));
   assert.strictEqual((await s.call('PATCH', `/instances/${m.id}`, {}, { 'If-Match': headers.etag })).status, 412);
   assert.strictEqual((await s.call('PATCH', `/instances/${m.id}`, {}, { 'If-Match': 'x' })).status, 400);
 });
@@ -186,12 +186,13 @@ test('an earlier state of a machine can be read', async (t) => {
   const { body: m } = await create(s, { name: 'then' });
   await s.running(m.id);
   const before = (await s.call('GET', `/instances/${m.id}`)).body;
+  delete before.idle; // what is told beside the record
   await until(() => Date.now() > Date.parse(before.updated_at), 'a millisecond');
   const at = new Date().toISOString();
   await until(() => Date.now() > Date.parse(at), 'a millisecond');
   await s.call('PATCH', `/instances/${m.id}`, { name: 'now' });
   const then = await s.call('GET', `/instances/${m.id}?at=${at}`);
-  assert.deepStrictEqual(then.body, before);
+  assert.deepStrictEqual({ ...then.body, last_activity_at: before.last_activity_at }, before);
   assert.strictEqual((await s.call('GET', `/instances/${m.id}?at=2020-01-01`)).status, 404);
   assert.deepStrictEqual([400, 'at'], await (async () => { const r = await s.call('GET', `/instances/${m.id}?at=soon`); return [r.status, r.body.field]; })());
 });

@@ -314,4 +314,85 @@ t.test("garbage of many calls does not fill the fence", function()
   t.ok(f:stats().memory < 4194304)
 end)
 
+-- ---- what explain stands on: what was looked at, and calls with other values
+
+local function reads_of(source, value)
+  local f, decide = fenced("local P = {}\nfunction P.decide(m, now)\n" .. source .. "\nend\nreturn P\n")
+  local ok, trace, a, b = f:trace(decide, value or input, 200)
+  local reads = type(trace) == "table" and trace.reads
+  if reads then table.sort(reads) end
+  return reads and table.concat(reads, " "), a, b, ok, f, decide
+end
+
+t.test("a trace says which fields were looked at", function()
+  t.eq(reads_of("return m.at + 1"), "at")
+  t.eq(reads_of("if m.status == 'x' then return m.at end return m.labels.team"), "labels status")
+  t.eq(reads_of("return m.none"), "none")
+  t.eq(reads_of("return 1"), "")
+  t.eq(reads_of("return m[1], #m, type(m)"), "")
+  t.eq(reads_of("for i, v in ipairs(m) do return v end return 1"), "")
+  t.eq(reads_of("local n = 0 for k in pairs(m) do n = n + 1 end return n"), nil) -- all
+  t.eq(select(2, reads_of("local n = 0 for k in pairs(m) do n = n + 1 end return n")), 4)
+  t.eq(select(2, reads_of("local n = 0 for k in pairs(m.labels) do n = n + 1 end return n")), 1)
+  t.eq(select(2, reads_of("m.at = 7 m.status = nil return m.at, m.status")), 7)
+  t.eq(select(3, reads_of("m.at = 7 m.status = nil return m.at, m.status")), nil)
+  local _, back = reads_of("m.new = 1 return m")
+  t.eq(back.new, 1); t.eq(back.labels.team, "blue")
+  _, back = reads_of("return { inner = { m } }")
+  t.eq(back.inner[1].at, 100)
+  t.eq(select(4, reads_of("m[nil] = 1 return 1")), nil)
+  t.eq(reads_of("local n = 0 for i = 1, 70 do n = n + (m['f' .. i] or 0) end return n"), nil) -- more than fit
+end)
+
+t.test("a traced input that was kept is no harm later", function()
+  local f, decide = fenced("local P, old = {}\nfunction P.decide(m)\n  local was = old and old.at\n  old = old or m\n"
+    .. "  return was or 0\nend\nreturn P\n")
+  t.eq(select(3, f:trace(decide, input)), 0)
+  for _ = 1, 3 do t.eq(select(2, f:call(decide, input)), 100) end
+  f:close()
+end)
+
+local function vary(source, names, values, absent, quiet)
+  local f, decide = fenced("local P = {}\nfunction P.decide(m, now)\n" .. source .. "\nend\nreturn P\n")
+  local got = { f:vary(decide, input, 200, quiet or { "keep", "x" }, names, values, absent) }
+  f:close()
+  return unpack(got, 1, 5)
+end
+
+t.test("calls with other values end at the first result that is another", function()
+  local source = "return m.at > 105 and 'stop' or 'keep', 'at ' .. m.at"
+  local k, verdict, reason = vary(source, { "at" }, { 101, 102, 106, 107 })
+  t.eq(k, 2); t.eq(verdict, "stop"); t.eq(reason, "at 106")
+  t.eq(vary(source, { "at" }, { 101, 102 }), 2)
+  t.eq(vary(source, { "at" }, {}), 0)
+  k, verdict = vary("return m.at == nil and 'stop' or 'keep', 'x'", { "at" }, { 1, false, 2 }, { false, true, false })
+  t.eq(k, 1); t.eq(verdict, "stop")
+  k = vary("return m.at == 2 and m.status == 'B' and 'stop' or 'keep', 'x'", { "at", "status" }, { 2, "A", 1, "B", 2, "B" })
+  t.eq(k, 2)
+  k = vary("return m.flag == false and 'stop' or 'keep', 'x'", { "flag" }, { true, false })
+  t.eq(k, 1)
+end)
+
+t.test("a result without its reason, or another table, is another result", function()
+  t.eq(vary("if m.at == 2 then return 'keep' end return 'keep', 'x'", { "at" }, { 1, 2 }), 1)
+  t.eq(vary("if m.at == 2 then return 'keep', '' end return 'keep', 'x'", { "at" }, { 1, 2 }), 1)
+  t.eq(vary("return { a = m.at < 5 }, 'x'", { "at" }, { 1, 2, 5 }, nil, { { a = true }, "y" }), 2)
+  t.eq(vary("return 1, m.at, 'x'", { "at" }, { 1, 1, 2 }, nil, { 1, 1, "x" }), 2)
+end)
+
+t.test("one that changes its input is asked with a fresh one each time", function()
+  local k = vary("m.n = (m.n or 0) + 1 m.labels.team = 'red' return m.n > 1 and 'stop' or 'keep', 'x'", { "at" }, { 1, 2, 3 })
+  t.eq(k, 3)
+end)
+
+t.test("a fault among them is told with its place, and a budget is each call's", function()
+  local k, err, at = vary("if m.at == 3 then error('no') end return 'keep', 'x'", { "at" }, { 1, 2, 3, 4 })
+  t.eq(k, nil); t.match(err.message, "no$"); t.eq(at, 2)
+  k, err, at = vary("while m.at == 2 do m.x = 1 end return 'keep', 'x'", { "at" }, { 1, 2 })
+  t.eq(k, nil); t.eq(err.code, "limit"); t.eq(at, 1)
+  local many = {}
+  for i = 1, 20000 do many[i] = i end
+  t.eq(vary("local n = 0 for i = 1, 1000 do n = n + i end return 'keep', 'x'", { "at" }, many), 20000)
+end)
+
 return t.done()

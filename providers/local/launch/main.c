@@ -220,16 +220,17 @@ static void note(const struct box *b, pid_t pid)
 }
 
 /* Pid 1's way from its birth to its trade. */
-static _Noreturn void be_machine(struct box *b, int link)
+static _Noreturn void be_machine(struct box *b, int link, int launcher)
 {
+    struct pollfd p[2] = { { .fd = link, .events = POLLIN }, { .fd = launcher, .events = POLLIN } };
     char go;
-
-    struct pollfd p = { .fd = link, .events = POLLIN };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* until ready: no machine of a launcher that died */
     box_report_to(link);
-    if (poll(&p, 1, 10000) != 1 || read(link, &go, 1) != 1)
+    /* It may have died before that; its descriptors are ours as well, so `link` would not tell. */
+    if (poll(p, 2, 10000) < 1 || p[1].revents || read(link, &go, 1) != 1)
         _exit(1);
+    close(launcher);
     if (unshare(CLONE_FILES) != 0)
         box_fail(errno, "unshare files");
     close(CC_LAUNCH_FD);
@@ -265,10 +266,21 @@ static void await_ready(int link, int pidfd)
     _exit(1);
 }
 
+/* From here until the machine is ready the launcher dies with the host: one that went on would take the machine's lock when
+ * the next host has looked for it already. */
+static void die_with_host(void)
+{
+    char c;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (recv(CC_LAUNCH_FD, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+        _exit(2); /* it had died before */
+}
+
 static int run(void)
 {
     struct box *b = mmap(NULL, sizeof(*b), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int link[2], pidfd = -1;
+    int link[2], pidfd = -1, self;
     char text[64];
     pid_t pid;
 
@@ -280,14 +292,17 @@ static int run(void)
     if (b == MAP_FAILED || chdir("/") != 0)
         box_fail(errno, "starting");
     box_read(b);
+    die_with_host();
     open_all(b);
     enter_groups(b);
     if (!b->mapped)
         own_namespace();
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, link) != 0)
         box_fail(errno, "socketpair");
+    if ((self = (int)syscall(SYS_pidfd_open, getpid(), 0)) < 0)
+        box_fail(errno, "pidfd_open");
     if ((pid = clone_machine(b, &pidfd)) == 0)
-        be_machine(b, link[1]);
+        be_machine(b, link[1], self);
     note(b, pid);
     map_ids(b, pid);
     b->userns_fd = open_ns(pid, "user");
@@ -299,6 +314,7 @@ static int run(void)
     await_ready(link[0], pidfd);
     if (lseek(b->lock_fd, 0, SEEK_END) < 0 || write(b->lock_fd, "ready\n", 6) != 6)
         box_fail(errno, "%s", b->lock);
+    prctl(PR_SET_PDEATHSIG, 0);
     snprintf(text, sizeof(text), "ok %d\n", pid);
     if (write(CC_LAUNCH_FD, text, strlen(text)) < 0)
         _exit(2); /* the host has gone; the machine lives */

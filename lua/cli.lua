@@ -22,7 +22,7 @@ local commands = {
   { "export", "[FILE]", "every record as JSON lines" },
   { "import", "FILE", "what an export wrote" },
   { "config", "[--json]", "the settings in force, and where each comes from" },
-  { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back" },
+  { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
   { "check", "[--dot]", "configuration and statuses: are they sound?" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },

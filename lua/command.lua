@@ -1,7 +1,8 @@
 -- What the commands share: their options, the store of DATA_DIR, what they print, how they end.
 --
 --   options, words, settings = command.read(argv, {usage=, options = {name = kind}, words = {min, max}})
---       kinds: flag (--name), text, count (1 or more), sequence (0 or more), time (unix ms; see when.lua).
+--       kinds: flag (--name), text, count (1 or more), sequence (0 or more), time (unix ms; see when.lua), bound (a number, 0
+--       or more, or "off": false). --name VALUE is --name=VALUE.
 --       Every other --name=value is a setting. What cannot be understood ends the command with code 2.
 --   command.open(settings [, "may be new"])   the store; one that is not there is an error unless it may be new
 --   value = command.must(value, err)          the value, or the end with the error on stderr and code 1
@@ -55,6 +56,19 @@ function kinds.time(text)
   return ms, err and err.message
 end
 
+function kinds.bound(text)
+  if text == "off" then return false end
+  local n = #text < 16 and text:match("^%d+%.?%d*$") and tonumber(text)
+  return n or nil, "a number, 0 or more, or off, expected"
+end
+
+-- "--name" of an option that has a value, and the value behind it, as one argument.
+local function joined(argv, i, declared)
+  local kind, value = declared[argv[i]:match("^%-%-([%w-]+)$") or ""], argv[i + 1]
+  if not kind or kind == "flag" or not value or value:match("^%-%-") then return argv[i], 1 end
+  return argv[i] .. "=" .. value, 2
+end
+
 -- One argument that is an option of the command's own; true when it was one.
 local function take(options, declared, argument)
   local name, value = argument:match("^%-%-([%w-]+)=?(.*)$")
@@ -75,8 +89,11 @@ end
 
 function M.read(argv, spec)
   local options, rest = {}, {}
-  for _, a in ipairs(argv) do
+  local i = 1
+  while i <= #argv do
+    local a, n = joined(argv, i, spec.options or {})
     if not take(options, spec.options or {}, a) then rest[#rest + 1] = a end
+    i = i + n
   end
   local settings, words = config.load(rest)
   if not settings then

@@ -32,7 +32,7 @@ local function input_of(rec)
   local user = rec.owner ~= "operator" and store.get("user", rec.owner)
   return {
     id = rec.id, name = rec.name, type = rec.type, labels = rec.labels, owner = rec.owner,
-    plan = user and user.plan or policy.data("plans").default, status = rec.status,
+    plan = user and user.plan or policy.data("plans", rec.owner).default, status = rec.status,
     created_at = math.floor(time.parse(rec.created_at) / 1000), expires_at = math.floor(time.parse(rec.expires_at) / 1000),
   }
 end
@@ -40,8 +40,7 @@ end
 local function expires(rec) return rec and rec.expires_at ~= json.null and watched[rec.status] and rec.provider ~= "foreign" end
 
 -- The first second behind `now` at which the policy says something else, a day ahead at most.
-local function next_change(input, now, verdict, reason)
-  local gen = policy.live()
+local function next_change(gen, input, now, verdict, reason)
   local function differs(at)
     local ok, v, r = gen:ask("expiry.decide", input, at)
     return not ok or v ~= verdict or r ~= reason
@@ -61,12 +60,12 @@ local function next_change(input, now, verdict, reason)
   return now + AHEAD
 end
 
-local function note(id, verdict, reason)
+local function note(id, generation, verdict, reason)
   return store.update(function(tx)
     local old = record.get(tx, id)
     if not old then return true end
     local rec = record.edit(old)
-    rec.expiry = { verdict = verdict, reason = reason, generation = policy.live().number }
+    rec.expiry = { verdict = verdict, reason = reason, generation = generation }
     if verdict == "warn" then idle.mail_owner(tx, rec.owner, rec.name, "stops: " .. reason) end
     if verdict == "keep" then
       record.save(tx, old, rec, "expiry_changed", "policy")
@@ -79,17 +78,17 @@ local function note(id, verdict, reason)
   end)
 end
 
-local function act(rec, verdict, reason)
+local function act(rec, generation, verdict, reason)
   local known = rec.expiry
   if not known and verdict == "keep" then return true end
   if not known or known.verdict ~= verdict or known.reason ~= reason then
-    local ok, err = note(rec.id, verdict, reason)
+    local ok, err = note(rec.id, generation, verdict, reason)
     if not ok then return nil, err end
   end
   local verb = verdict == "stop" and rec.status == "RUNNING" and "stop" or verdict == "delete" and "delete"
   if not verb then return true end
   return instances.move({ admin = true, by = "policy", reason = reason, decision = {
-    kind = "expiry", verdict = verdict, generation = policy.live().number, at = time.rfc3339(steady.now()),
+    kind = "expiry", verdict = verdict, generation = generation, at = time.rfc3339(steady.now()),
   } }, rec.id, verb, 0)
 end
 
@@ -101,11 +100,11 @@ local function decide(id)
   end
   local now = math.floor(steady.now() / 1000)
   local input = input_of(rec)
-  local verdict, reason = policy.ask("expiry.decide", input, now)
-  due[id] = next_change(input, now, verdict, reason)
+  local gen, verdict, reason = policy.ask_for(rec.owner, "expiry.decide", input, now)
+  due[id] = next_change(gen, input, now, verdict, reason)
   working[id] = true
   task.spawn(function()
-    local ok, done, err = xpcall(act, debug.traceback, rec, verdict, reason)
+    local ok, done, err = xpcall(act, debug.traceback, rec, gen.number, verdict, reason)
     working[id] = nil
     if ok and done ~= nil then return end
     log.warn("expiry", "a verdict was not carried out; tried again",
@@ -143,9 +142,11 @@ end
 function M.serve()
   due = {}
   changes.on("instance", on_change)
-  policy.on_change(function()
+  local function anew()
     for id in pairs(due) do due[id] = 0 end
-  end)
+  end
+  policy.on_change(anew)
+  policy.on_split(anew)
   all()
   task.spawn(function()
     repeat

@@ -186,7 +186,7 @@ end
 -- In an update: a mail to the owner of a machine that is about to stop, when his plan says so.
 local function mail_owner(tx, owner, name, text)
   local user = owner ~= "operator" and tx:get("user", owner)
-  local plan = user and policy.data("plans").plans[user.plan]
+  local plan = user and policy.data("plans", owner).plans[user.plan]
   if not plan or not plan.warn_mail or user.status ~= "active" then return end
   outbox.put(tx, {
     to = user.email, subject = ("Your machine %s is about to stop"):format(name), hours = 1,
@@ -291,7 +291,7 @@ function instances.as_seen(text)
   local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),
-    stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.live().number,
+    stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.number(track.owner),
   }
   text = text:gsub('"last_activity_at":"[^"]*"', '"last_activity_at":"' .. time.rfc3339(m.last_activity_at * 1000) .. '"', 1)
   return text:sub(1, -2) .. ',"idle":' .. told .. "}"

@@ -174,16 +174,19 @@ local function name_taken(tx, rec)
 end
 
 -- How many machines an account of this plan may have; 0: any number.
-local function most_of(plan)
-  local known = policy.data("plans").plans[plan]
+local function most_of(gen, plan)
+  local known = gen:data("plans").plans[plan]
   local most, quota = known and known.machines or 0, M.settings.quota
   if most == 0 or quota == 0 then return math.max(most, quota) end
   return math.min(most, quota)
 end
 
+local function most_by(gen, input) return "most", most_of(gen, input.plan) end
+policy.derived["access.create"], policy.derived["access.wake"] = most_by, most_by
+
 local function plan_of(tx, owner)
   local account = tx:get("user", owner)
-  return account and account.plan or policy.data("plans").default
+  return account and account.plan or policy.data("plans", owner).default
 end
 
 -- Why the policy does not let its owner have one more machine, or nil.
@@ -191,8 +194,8 @@ local function over_quota(tx, rec)
   if rec.owner == "operator" then return end
   local plan = plan_of(tx, rec.owner)
   local verdict, reason = policy.ask("access.create", {
-    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(plan), type = rec.type,
-    provider = rec.provider,
+    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(policy.for_owner(rec.owner), plan),
+    type = rec.type, provider = rec.provider,
   })
   if verdict ~= "allow" then return errors.new("quota", reason) end
 end
@@ -213,8 +216,8 @@ local function not_woken(tx, rec)
   if rec.owner == "operator" then return end
   local plan = plan_of(tx, rec.owner)
   local verdict, reason = policy.ask("access.wake", {
-    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(plan), type = rec.type,
-    running = running_of(rec.owner),
+    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(policy.for_owner(rec.owner), plan),
+    type = rec.type, running = running_of(rec.owner),
   })
   if verdict ~= "allow" then return errors.new("denied", reason) end
 end
@@ -234,8 +237,8 @@ end
 -- Where the policy wants a new machine; what it names must be there. -> place | nil, err
 local function place_for(owner, spec)
   local account = owner ~= "operator" and users.find(owner)
-  local place, reason = policy.ask("placement.place", {
-    owner = owner, plan = account and account.plan or policy.data("plans").default, provider = spec.provider,
+  local gen, place, reason = policy.ask_for(owner, "placement.place", {
+    owner = owner, plan = account and account.plan or policy.data("plans", owner).default, provider = spec.provider,
     type = spec.type or types.default, location = spec.location, default = M.settings.provider, labels = spec.labels or {},
     image = spec.image or "host",
   })
@@ -245,7 +248,7 @@ local function place_for(owner, spec)
     return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type),
       { field = "type" })
   end
-  place.reason = reason
+  place.reason, place.generation = reason, gen.number
   return place
 end
 
@@ -272,7 +275,6 @@ function M.create(actor, spec)
   if not owner then return nil, oerr end
   local place, perr = place_for(owner, spec)
   if not place then return nil, perr end
-  local generation = policy.live().number
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
@@ -282,7 +284,7 @@ function M.create(actor, spec)
     if why then return nil, why end
     workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
     record.save(tx, nil, rec, "created", by(actor),
-      { decision = { kind = "placement", reason = place.reason, generation = generation } })
+      { decision = { kind = "placement", reason = place.reason, generation = place.generation } })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)

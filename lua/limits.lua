@@ -1,6 +1,7 @@
 -- How often somebody may ask: token buckets by account, else by client address, in a fixed amount of memory.
 --
--- How much is the policy's decision (policies/access.lua), of the generation that Policy-Generation names. Every answer
+-- How much is the policy's decision (policies/access.lua), of the generation that Policy-Generation names; a user's by that
+-- which decides for him. Every answer
 -- that was counted says how it stands, in RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset (seconds until all is
 -- there again); one that is refused has Retry-After.
 --
@@ -28,8 +29,7 @@ end
 
 -- -> per minute, burst, generation; 0: no limit
 local function allowed(actor, class)
-  local gen = policy.live()
-  local per_minute, burst = policy.ask_of(gen, "access.limit", {
+  local gen, per_minute, burst = policy.ask_for(actor and actor.user, "access.limit", {
     class = class, base = settings[class], who = not actor and "nobody" or actor.user and "user" or "operator",
     plan = actor and actor.plan or nil,
   })

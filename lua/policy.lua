@@ -7,13 +7,21 @@
 --   policy.live() -> the generation in force (policy/generation.lua, with .number): whoever decides several things for one
 --       request takes it once and asks it, so that all come from one set. [yields] the first time in a script: call it before
 --       an update that asks
---   policy.number() -> that one's number, or nil when none was built yet: waits for nothing
---   policy.data("plans") -> the table of a file that is data
+--   policy.number([owner]) -> the number of that one, or of the one for that user; nil when none was built yet: waits for nothing
+--   policy.for_owner(owner) -> the generation that decides for this user: the one in force, or one that is tried on a part of
+--       the users (policy/canary.lua); all that is decided for him is decided by it. Nobody, and "operator": the one in force
+--   policy.ask_for(owner, "idle.decide", input [, now]) -> generation, verdict, reason [, more]    what policy.ask does, and
+--       which one it was that answered, for the stamp. policy.ask is that for input.owner
+--   policy.data("plans" [, owner]) -> the table of a file that is data
+--   policy.derived["idle.decide"] = fn(gen, input) -> field, value     which field of the input says what that set's plans
+--       say: for another set that is asked the same
 --   policy.of(number) -> the generation of that number, also one that was replaced | nil, err    waits for nothing
 --   policy.try(sources, author, note) -> set | nil, faults    [yields] builds a set and puts it in force when it is good
 --   policy.shipped() -> {name = text} of the shipped files, without their tests
 --   policy.status() -> what /healthz?verbose and `cchost policy status` show
 --   policy.on_change(fn)    fn(gen) after another set is in force
+--   policy.on_split(fn)     fn() after other users than before are decided for by a staged set
+--   policy.stage(trial)     policy/canary.lua's: who asks a staged set, or nil
 --   policy.counts() -> {[name] = {[verdict] = n, failed = n}}
 -- A set that was replaced is closed when the last that holds it lets go (garbage collection); work in flight ends on its own.
 
@@ -32,8 +40,11 @@ local time = require "time"
 local M = {}
 
 local live                -- the generation in force
+local staged              -- policy/canary.lua, while a set is staged
 local state = { faults = {}, counts = {} }
-local listeners = {}
+local listeners, on_split = {}, {}
+
+M.derived = {}
 
 M.folder = nil -- POLICIES_DIR
 
@@ -102,15 +113,37 @@ function M.live()
   return live
 end
 
--- The number of the generation in force, or nil when none was built yet.
-function M.number() return live and live.number end
+function M.for_owner(owner)
+  if staged and staged.decides(owner) then return staged.generation() end
+  return M.live()
+end
 
-function M.data(kind) return M.live():data(kind) end
+function M.number(owner)
+  if not live then return nil end
+  return (owner and M.for_owner(owner) or live).number
+end
+
+function M.data(kind, owner) return M.for_owner(owner):data(kind) end
+
+function M.on_split(fn) on_split[#on_split + 1] = fn end
+
+-- Those who are told may decide: so not in the middle of a decision.
+local function tell_split()
+  task.spawn(function()
+    for _, fn in ipairs(on_split) do fn() end
+  end)
+end
+
+function M.stage(trial)
+  staged = trial
+  tell_split()
+end
 
 local revived = {} -- [number] = a generation that was replaced and is asked for again
 
 function M.of(number)
   if live and live.number == number then return live end
+  if staged and staged.generation().number == number then return staged.generation() end
   if revived[number] then return revived[number] end
   local set = number > 0 and history.get(number)
   if number > 0 and not set then return errors.fail("not_found", ("generation %d is not kept"):format(number)) end
@@ -206,7 +239,7 @@ end
 local told, n_told = {}, 0 -- [name .. why] = when
 
 -- A fault is told once a minute, and counted each time.
-local function failed(gen, name, why)
+local function failed(gen, name, why, then_what)
   state.counts[name] = state.counts[name] or { failed = 0 }
   state.counts[name].failed = state.counts[name].failed + 1
   local key, now = name .. why, time.mono()
@@ -214,12 +247,13 @@ local function failed(gen, name, why)
   if n_told == 1000 then told, n_told = {}, 0 end
   if not told[key] then n_told = n_told + 1 end
   told[key] = now
-  log.error("policy", "a decision failed; the safe answer is given", { decision = name, why = why, generation = gen.number })
+  log.error("policy", "a decision failed; " .. (then_what or "the safe answer is given"),
+    { decision = name, why = why, generation = gen.number })
 end
+M.failed = failed
 
--- What a generation answers, or the safe answer. -> results...
-function M.ask_of(gen, name, input, now)
-  local ok, a, b, c = gen:ask(name, input, now)
+-- What gen:ask gave becomes what is done. -> results...
+local function settle(gen, name, input, ok, a, b, c)
   if ok then
     count(name, a)
     return a, b, c
@@ -227,13 +261,27 @@ function M.ask_of(gen, name, input, now)
   failed(gen, name, a)
   return kinds.find(name).safe(input, "the policy failed: " .. a)
 end
+M.settle = settle
 
-function M.ask(name, input, now)
-  local gen = M.live()
-  local a, b, c = M.ask_of(gen, name, input, now)
-  samples.note(name, input, now, a, b)
-  return a, b, c
+-- What a generation answers, or the safe answer. -> results...
+function M.ask_of(gen, name, input, now) return settle(gen, name, input, gen:ask(name, input, now)) end
+
+local function answer(gen, owner, name, input, now)
+  if staged then return staged.ask(gen, owner, name, input, now) end
+  return gen, M.ask_of(gen, name, input, now)
 end
+
+-- What the set in force says becomes one of the inputs that new sets are tried on.
+local function noted(name, input, now, gen, a, b, c)
+  if gen == live then samples.note(name, input, now, a, b) end
+  return gen, a, b, c
+end
+
+function M.ask_for(owner, name, input, now)
+  return noted(name, input, now, answer(M.live(), owner, name, input, now))
+end
+
+function M.ask(name, input, now) return select(2, M.ask_for(input.owner, name, input, now)) end
 
 -- ---- telling
 

@@ -60,8 +60,8 @@ function M.define(kind, def)
   definitions[kind] = def
 end
 
--- A hook for kinds whose steps a policy has: resolve[kind](op) -> the definition that the operation began under; stamp[kind]()
--- -> what op.generation says of one that is asked for.
+-- A hook for kinds whose steps a policy has: resolve[kind](op) -> the definition that the operation began under;
+-- stamp[kind](rec) -> what op.generation says of one that is asked for.
 M.resolve, M.stamp = {}, {}
 
 local function def_of(op)
@@ -198,7 +198,7 @@ function M.ask(tx, subject, rec, kind, input, by)
   local op = {
     id = crypto.uuid(), kind = kind, subject = subject, machine = rec.id, state = "queued", step = json.null, attempts = 0,
     next_at = json.null, deadline_at = json.null, input = input or {}, results = {}, created_at = now_text(), by = by,
-    version = 0, generation = M.stamp[kind] and M.stamp[kind]() or nil,
+    version = 0, generation = M.stamp[kind] and M.stamp[kind](rec) or nil,
   }
   local def = def_of(op)
   if def.overtakes then

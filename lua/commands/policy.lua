@@ -1,6 +1,7 @@
 -- cchost policy: which policies are in force, what they were, and another set in their place.
 
 local command = require "command"
+local describe = require "policy.describe"
 local diff = require "policy.diff"
 local fs = require "fs"
 local generation = require "policy.generation"
@@ -11,6 +12,8 @@ local store = require "store"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
+local told = require "policy.told"
+local trying = require "policy.staging_command"
 local watch = require "watch"
 
 local M = {}
@@ -18,29 +21,45 @@ local M = {}
 M.help = [=[
 usage: cchost policy status [--json]
        cchost policy test [DIR] [--watch]
+       cchost policy describe [--meta]
        cchost policy apply DIR [--note=TEXT] [--author=NAME]
        cchost policy log [--limit=N]
        cchost policy show [GENERATION [FILE]]
        cchost policy diff [GENERATION [GENERATION]]
        cchost policy rollback [GENERATION] [--note=TEXT]
+       cchost policy stage DIR [--note=TEXT]
+       cchost policy promote --percent=N [--max-errors=N ...] [--force]
+       cchost policy unstage
+       cchost policy staged [--json] [--limit=N]
 
 The policies in force, and how they came to be. A running server takes what is saved in POLICIES_DIR by itself when it
 is good; DIR is another folder of policies, of which the shipped files are the rest.
 
   status     the generation in force, its files, and what is wrong with what was saved last
   test       compiles, lints and tests a folder (POLICIES_DIR) without using it; --watch: after every save
+  describe   what each function is told and may answer; --meta: as annotations for editors (lua/meta/policies.lua)
   apply      tests DIR and puts its files into POLICIES_DIR, all of them as one edit; a running server says when they
              are in force
   log        who changed what, newest first
   show       a generation's files (the one in force), or one of them
   diff       what changed in a generation; between two; without any: from what is in force to what lies in POLICIES_DIR
   rollback   puts the files of an earlier generation (the one before) into POLICIES_DIR
-]=]
+  stage      tests the files of DIR over what is in force, and has a running server ask that set beside the live one on every
+             real decision, without effect
+  promote    below 100: the staged set decides for so many of the users, always the same ones, until a guard trips (below);
+             100: its files go into POLICIES_DIR, unless others changed there meanwhile (--force)
+  unstage    ends it; who was decided for by it is decided for by the live set
+  staged     what both sets said, and the last differences (--limit=10)
+
+A staged set returns by itself to deciding for nobody when (--NAME=off: never)
+]=] .. trying.help() .. "\n"
 
 local spec = {
-  usage = "cchost policy status|test|apply|log|show|diff|rollback ...; see cchost policy --help", words = { 1, 3 },
-  options = { json = "flag", watch = "flag", note = "text", author = "text", limit = "count" },
+  usage = "cchost policy status|test|describe|apply|log|show|diff|rollback|stage|promote|unstage|staged ...; "
+    .. "see cchost policy --help",
+  words = { 1, 3 }, options = { json = "flag", watch = "flag", meta = "flag", note = "text", author = "text", limit = "count" },
 }
+for name, kind in pairs(trying.options) do spec.options[name] = kind end
 
 local function sorted(map)
   local out = {}
@@ -108,7 +127,7 @@ local function test_again_and_again(folder)
   for _, dir in ipairs { folder, folder .. "/tests" } do watch.folder(dir, function() changed:fire() end) end
   while true do
     test_once(folder)
-    repeat local told = changed:wait(3600) until told
+    repeat local seen = changed:wait(3600) until seen
     task.sleep(0.1)
   end
 end
@@ -152,11 +171,13 @@ local function wait_for(hash)
   command.fail("the server has not taken it in 10 s: see its log and cchost policy status")
 end
 
-local function put(settings, sources, note, author, keep)
+local function author_of(options)
+  return options.author or sys.env("SUDO_USER") or sys.env("USER") or "operator"
+end
+
+local function put_built(settings, gen, sources, note, author, keep)
   local folder = settings.POLICIES_DIR
-  local gen = build(sources)
-  if not gen then return 1 end
-  command.must(history.propose(gen.hash, author or sys.env("SUDO_USER") or sys.env("USER") or "operator", note))
+  command.must(history.propose(gen.hash, author, note))
   install(folder, sources, keep)
   if served(settings) then return wait_for(gen.hash) end
   local set = command.must(history.add(gen, "cchost policy"))
@@ -164,31 +185,31 @@ local function put(settings, sources, note, author, keep)
   return 0
 end
 
+local function put(settings, sources, options, note, keep)
+  local gen = build(sources)
+  if not gen then return 1 end
+  return put_built(settings, gen, sources, note, author_of(options), keep)
+end
+
 -- ---- actions
 
-local actions = {}
+trying.build, trying.served, trying.author, trying.install = build, served, author_of, put_built
+
+local actions = trying.actions
 
 function actions.status(_, options, settings)
   local set = set_of()
-  local sources, err = policy.read(settings.POLICIES_DIR)
-  local saved = sources and generation.hash(sources)
-  local pending = saved and saved ~= set.hash
   local faults = {}
-  if pending then
+  local is, err = told.status(settings.POLICIES_DIR, function(sources)
     local gen, why = generation.build(sources)
     faults = gen and {} or why
-  end
-  if options.json then
-    for i, f in ipairs(faults) do faults[i] = { file = f.file, line = f.line, text = f.text } end
-    return command.out("%s", json.encode {
-      generation = set.generation, hash = set.hash, at = set.at, author = set.author, note = set.note, files = set.files,
-      folder = settings.POLICIES_DIR, saved = saved, pending = pending or false, faults = json.array(faults),
-    })
-  end
+    return faults
+  end)
+  if options.json then return command.out("%s", json.encode(is)) end
   command.out("generation %d  %s  by %s%s", set.generation, set.at, set.author, set.note and ": " .. set.note or "")
   for _, name in ipairs(sorted(set.files)) do command.out("  %s  %s", set.files[name]:sub(1, 12), name) end
-  if not sources and err.code ~= "not_found" then command.out("%s cannot be read: %s", settings.POLICIES_DIR, err.message) end
-  if not pending then return command.out("%s: as it is in force", settings.POLICIES_DIR) end
+  if not is.saved and err.code ~= "not_found" then command.out("%s cannot be read: %s", settings.POLICIES_DIR, err.message) end
+  if not is.pending then return command.out("%s: as it is in force", settings.POLICIES_DIR) end
   if #faults == 0 then return command.out("%s: differs, and is good; a running server takes it", settings.POLICIES_DIR) end
   command.out("%s: differs, and is refused:", settings.POLICIES_DIR)
   for _, f in ipairs(faults) do command.out("  %s", generation.text(f)) end
@@ -207,13 +228,17 @@ function actions.apply(words, options, settings)
   if not own then command.fail("%s: %s", words[2], err.message) end
   local all = policy.read(settings.POLICIES_DIR) or policy.read(words[2])
   for name, text in pairs(own) do all[name] = text end
-  return put(settings, all, options.note, options.author, true)
+  return put(settings, all, options, options.note, true)
+end
+
+function actions.describe(_, options)
+  command.must(sys.stdout(options.meta and describe.annotations() or describe.markdown()))
 end
 
 function actions.log(_, options)
   for _, set in ipairs(history.list(nil, options.limit or 50)) do
-    command.out("%4d  %s  %-20s %s%s", set.generation, set.at, set.author or "", table.concat(set.changed or {}, " "),
-      set.note and "  (" .. set.note .. ")" or "")
+    command.out("%4d  %s  %-20s %s%s%s", set.generation, set.at, set.author or "", table.concat(set.changed or {}, " "),
+      set.note and "  (" .. set.note .. ")" or "", set.state == "staged" and "  [staged]" or "")
   end
 end
 
@@ -240,7 +265,9 @@ function actions.diff(words, _, settings)
   elseif b then
     was, is = sources_of(set_of(a)), sources_of(set_of(b))
   else
-    was, is = a > 1 and sources_of(set_of(a - 1)) or {}, sources_of(set_of(a))
+    local set = set_of(a)
+    local before = history.before(set)
+    was, is = before > 0 and sources_of(set_of(before)) or {}, sources_of(set)
   end
   local names = {}
   for name in pairs(was) do names[name] = true end
@@ -253,15 +280,16 @@ end
 
 function actions.rollback(words, options, settings)
   local live = set_of()
-  local to = number(words[2]) or live.generation - 1
+  local to = number(words[2]) or history.before(live)
   local set = set_of(to)
-  return put(settings, sources_of(set), options.note or "back to generation " .. to, options.author, false)
+  return put(settings, sources_of(set), options, options.note or "back to generation " .. to, false)
 end
 
 function M.run(argv)
   local options, words, settings = command.read(argv, spec)
   local action = actions[words[1]]
   if not action then command.usage("usage: %s", spec.usage) end
+  if words[1] == "describe" then return action(words, options) end
   if words[1] ~= "test" or fs.stat(settings.DATA_DIR .. "/store/data.mdb") then
     command.open(settings, words[1] == "apply")
   end

@@ -1,6 +1,7 @@
 -- cchost serve: the control plane.
 
 local accounts = require "accounts.setup"
+local canary = require "policy.canary"
 local certificates = require "certificates"
 local changes = require "machines.changes"
 local closing = require "accounts.closing"
@@ -126,6 +127,7 @@ local function start(settings)
   place, err = accounts.serve(settings)
   if not place then return nil, err end
   reconcile.remember()
+  canary.serve() -- before anybody is answered: users are decided for by the same set as before a restart
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
   local server
@@ -199,6 +201,7 @@ function M.run(args)
   jobs.stop()
   idle.finish()
   samples.save()
+  canary.save()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

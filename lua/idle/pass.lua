@@ -13,7 +13,6 @@
 --   pass.on_verdict(track, verdict, reason, ms, before)   hook: a verdict that is not the one before
 
 local policy = require "policy"
-local samples = require "policy.samples"
 local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
@@ -58,11 +57,10 @@ local function verdict_at(gen, track, ms, last)
 end
 
 function M.decide(track, ms)
-  local gen = policy.live()
   local now = math.floor(ms / 1000)
+  tracker.planned(track, policy.for_owner(track.owner))
   local m = tracker.facts(track, ms)
-  local verdict, reason = policy.ask_of(gen, "idle.decide", m, now)
-  samples.note("idle.decide", m, now, verdict, reason)
+  local gen, verdict, reason = policy.ask_for(track.owner, "idle.decide", m, now)
   tracker.decided(track, ms, gen.number, verdict, reason)
   M.stats.decisions = M.stats.decisions + 1
   local turn = next_turn(track, ms)
@@ -136,7 +134,8 @@ local function look_ahead(gen, track, ms)
 end
 
 function M.forecast(track)
-  local gen = policy.live()
+  local gen = policy.for_owner(track.owner)
+  tracker.planned(track, gen)
   local f, now = track.foreseen, math.floor(steady.now())
   if f and f.version == track.version and f.generation == gen.number and (not f.stops_at or f.stops_at > now)
     and now - f.at < 60000 then

@@ -10,6 +10,7 @@
 --   tracker.refresh(rec), tracker.drop(id)      its record changed; it runs no longer
 --   tracker.event(id, kind, ...)    now; an id that is not tracked is ignored
 --   tracker.get(id) -> track: {id, static, s, m, chunk, next_at, last_at, ...}     tracker.all() -> {[id] = track}
+--   tracker.planned(track, gen)     before facts: its threshold is by that set's plans
 --   tracker.facts(track, ms [, last]) -> what idle.decide is told (timeline.facts)
 --   tracker.days(id) -> {[day] = chunk}, those that are not written yet
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
@@ -43,18 +44,32 @@ local function started_at(rec, begins)
   return math.floor(told / 1000)
 end
 
+-- Seconds unused: what the set's plans say of a plan, else the setting.
+local function threshold_of(gen, plan)
+  local known = gen:data("plans").plans[plan]
+  return known and known.idle or options.threshold
+end
+
+policy.derived["idle.decide"] = function(gen, m) return "threshold", threshold_of(gen, m.plan) end
+
 local function static_of(rec, begins)
   local user = rec.owner ~= "operator" and store.get("user", rec.owner)
-  local plans = policy.data("plans")
-  local plan = user and user.plan or plans.default
-  local known = plans.plans[plan]
+  local gen = policy.for_owner(rec.owner)
+  local plan = user and user.plan or gen:data("plans").default
   return {
     id = rec.id, name = rec.name, owner = rec.owner, plan = plan, type = rec.type, provider = rec.provider, labels = rec.labels,
     created_at = math.floor(time.parse(rec.created_at) / 1000), started_at = started_at(rec, begins),
-    threshold = known and known.idle or options.threshold,
+    threshold = threshold_of(gen, plan),
   }
 end
 M.static_of = static_of
+
+function M.planned(track, gen)
+  if track.planned == gen then return end
+  track.planned, track.m = gen, nil
+  track.static.threshold = threshold_of(gen, track.static.plan)
+  track.version = track.version + 1
+end
 
 function M.facts(track, ms, last)
   if track.m_of ~= track.static then track.m, track.m_of = nil, track.static end
@@ -173,7 +188,7 @@ function M.refresh(rec)
   local started, same = track.static.started_at, track.status_at == rec.status_at
   track.static, track.owner, track.record_version = static_of(rec, not same), rec.owner, rec.version
   if same then track.static.started_at = started end
-  track.status_at = rec.status_at
+  track.status_at, track.planned = rec.status_at, nil
   track.version = track.version + 1
 end
 

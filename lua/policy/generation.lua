@@ -15,6 +15,7 @@
 --   gen:data(kind)   the table of a file that is data (plans), or whose functions wait (routes): without its functions
 --   fence = gen:borrow(), gen:give_back(fence)    one for code that waits (policy/waiting.lua): nobody else's meanwhile
 --   generation.revive(sources) -> gen | nil, faults    a set that was in force once: filled, not tried again. Waits for nothing
+--   gen.on_failure   fn() for when its code that waits fails, or nil: whoever tries it sets this
 --   gen:close()
 
 local allowed = require "policy.allowed"

@@ -2,13 +2,16 @@
 -- a restart with a broken file still runs, and an old decision can be taken again by the policy that took it.
 --
 -- Records: "policy_set" (id: the generation, ten digits) {generation, hash, files = {name = SHA-256}, author, note, at,
--- changed = {names}}; "policy_source" (id: SHA-256) {text}; "policy" id "live": the newest set. What was proposed by
--- `cchost policy apply` waits in "policy" id "proposed" {hash, author, note} until its files are seen.
+-- changed = {names}, before = the generation in force until then, state = "staged" of one that was only tried}; "policy_source"
+-- (id: SHA-256) {text}; "policy" id "live": the set in force; "policy" id "numbers" {last}: the newest generation of either
+-- sort. What was proposed by `cchost policy apply` waits in "policy" id "proposed" {hash, author, note} until its files are seen.
 --
 --   history.live() -> set | nil                     history.get(generation) -> set | nil
 --   history.sources(set) -> {name = text} | nil, err
 --   history.list(after, limit) -> {set...}, newest first; after: a generation
+--   history.before(set) -> the generation that was in force before it, 0: none
 --   history.add(gen, author, note) -> set | nil, err          the same hash as the live one: that one, nothing is written
+--   history.put(tx, gen, author, note, state) -> set          in an update: a set with a number of its own
 --   history.propose(hash, author, note) -> true | nil, err
 
 local errors = require "errors"
@@ -44,6 +47,8 @@ function M.list(after, limit)
   return out
 end
 
+function M.before(set) return set.before or set.generation - 1 end
+
 -- Names of files that differ between two sets; `was` may be nil. Sorted.
 function M.changed(was, is)
   local out, old = json.array {}, was and was.files or {}
@@ -70,22 +75,39 @@ local function keep_sources(tx, gen)
   end
 end
 
+function M.put(tx, gen, author, note, state)
+  local live, numbers = tx:get("policy", "live"), tx:get("policy", "numbers")
+  local last = math.max(live and live.generation or 0, numbers and numbers.last or 0)
+  local set = {
+    generation = last + 1, hash = gen.hash, files = gen.files, author = author, note = note, at = time.rfc3339(tx:now()),
+    before = live and live.generation or 0, state = state,
+  }
+  set.changed = M.changed(live, set)
+  keep_sources(tx, gen)
+  tx:put("policy_set", id_of(set.generation), set)
+  tx:put("policy", "numbers", { last = set.generation })
+  return set
+end
+
+-- A set that comes into force is no longer staged. -> the number that it had while it was, or nil
+local function end_staging(tx, hash)
+  local staged = tx:get("policy", "staged")
+  if not staged or staged.hash ~= hash then return nil end
+  tx:del("policy", "staged")
+  tx:del("policy", "shadow")
+  return staged.generation
+end
+
 function M.add(gen, author, note)
   return store.update(function(tx)
     local was = tx:get("policy", "live")
     if was and was.hash == gen.hash then return was end
     local proposed = tx:get("policy", "proposed")
     if proposed and proposed.hash == gen.hash then author, note = proposed.author, proposed.note end
-    local set = {
-      generation = (was and was.generation or 0) + 1, hash = gen.hash, files = gen.files, author = author, note = note,
-      at = time.rfc3339(tx:now()),
-    }
-    set.changed = M.changed(was, set)
-    keep_sources(tx, gen)
-    tx:put("policy_set", id_of(set.generation), set)
+    local set = M.put(tx, gen, author, note)
     tx:put("policy", "live", set)
-    tx:log("policy", "live", "policies_changed",
-      { generation = set.generation, hash = set.hash, changed = set.changed, note = note }, author)
+    tx:log("policy", "live", "policies_changed", { generation = set.generation, hash = set.hash, changed = set.changed,
+      note = note, staged = end_staging(tx, gen.hash) }, author)
     return set
   end)
 end

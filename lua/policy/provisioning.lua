@@ -55,6 +55,6 @@ function M.definition(gen, base, effects, after)
   return def
 end
 
-M.stamp = policy.number
+function M.stamp(rec) return policy.number(rec.owner) end
 
 return M

@@ -1,6 +1,7 @@
 -- Inputs of real decisions, kept to try new policies on: of each function and verdict the last few, and some by chance.
 --
 --   samples.note(name, input, now, verdict, reason)    cheap; keeps a copy of few
+--   samples.copy_input(name, input) -> a copy, without what is personal
 --   samples.all() -> {[name] = {{input =, now =, results = {verdict, reason}}, ...}}
 --   samples.load(), samples.save()                     [yields] the record policy_sample of each function
 
@@ -32,7 +33,7 @@ local function copy(v)
 end
 
 -- Without what is personal.
-local function copy_input(name, input)
+function M.copy_input(name, input)
   local fields, out = kinds.find(name).input, copy(input)
   for field in pairs(input) do
     if fields[field] and fields[field].personal then out[field] = "not kept" end
@@ -47,7 +48,7 @@ function M.note(name, input, now, verdict, reason)
   local n = k.verdicts[key] or 0
   if n >= 4 and k.seen % EVERY ~= 0 then return end
   k.verdicts[key] = n + 1
-  k.list[k.at] = { input = copy_input(name, input), now = now, results = { copy(verdict), copy(reason) } }
+  k.list[k.at] = { input = M.copy_input(name, input), now = now, results = { copy(verdict), copy(reason) } }
   k.at = k.at % MOST + 1
   k.dirty = true
 end

@@ -28,6 +28,7 @@ end
 
 local function failed(gen, field, err)
   log.error("policy", "a policy failed", { where = field, why = err.message, generation = gen.number })
+  if gen.on_failure then gen.on_failure() end
   return errors.fail("policy", err.message)
 end
 

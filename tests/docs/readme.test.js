@@ -74,12 +74,13 @@ test('the commands of the operator\'s page work beside a server', async () => {
     assert.ok(pieces.length >= 8);
     const said = pieces.map((lines) => {
       const r = spawnSync('bash', ['-euc', lines.join('\n').replaceAll('./cchost', binary)],
-        { cwd: here, encoding: 'utf8', env: { ...process.env, DATA_DIR: s.dir }, timeout: 60e3 });
+        { cwd: here, encoding: 'utf8', env: { ...process.env, DATA_DIR: s.dir, POLICIES_DIR: path.join(s.dir, 'policies') }, timeout: 60e3 });
       assert.strictEqual(r.status, 0, `${lines.join('\n')}\n${r.stdout}${r.stderr}`);
       return r.stdout;
     }).join('');
     for (const sign of [/ RUNNING +mock +small +operator +first\n/, /the log is whole: /, / created /, /cchost.backup: \d+ bytes/,
-      /restored: restored, /, /lines imported: \d+/, /machines imported: 1/, /"provider":"foreign"/, /statuses: sound/]) {
+      /restored: restored, /, /lines imported: \d+/, /machines imported: 1/, /"provider":"foreign"/,
+      /generation 2 is staged, and asked beside generation 1/, /generation 2 decides for 10% of the users\n/, /generation 3 is in force\n/, /statuses: sound/]) {
       assert.match(said, sign);
     }
     for (const file of ['out.json', 'all.jsonl', 'statuses.dot']) assert.ok(fs.statSync(path.join(here, file)).size > 0, file);

@@ -3,6 +3,7 @@
 --   r = recorded.new(runs)      runs as in a day's `d`, of all days in their order
 --   r.at(ms) -> verdict, reason, generation | nil       r.behind(ms) -> the time of the next one | nil
 --   r.before(ms) -> the time of the last one at ms or before | nil
+--   r.by_others(generation, from, to) -> whether another generation decided some of them
 --   for ms, verdict, reason, generation in r.each(from, to) do
 
 local M = {}
@@ -39,6 +40,13 @@ function M.new(runs)
     if not run then return nil end
     if ms >= last_of(run) then return last_of(run) end
     return run[1] + math.floor((ms - run[1]) / run[2]) * run[2]
+  end
+
+  function r.by_others(generation, from, to)
+    for _, run in ipairs(runs) do
+      if run[4] ~= generation and run[1] <= to and last_of(run) >= from then return true end
+    end
+    return false
   end
 
   function r.each(from, to)

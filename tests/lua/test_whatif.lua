@@ -314,6 +314,7 @@ t.test("recorded decisions are found by their times", function()
   local n = 0
   for _ in r.each(105, 205) do n = n + 1 end
   t.eq(n, 4)
+  t.eq(r.by_others(1, 0, 199), false); t.eq(r.by_others(1, 0, 200), true); t.eq(r.by_others(2, 126, 300), false)
 end)
 
 t.test("history's own delay, second look and failed stop are its own again", function()

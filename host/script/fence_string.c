@@ -262,7 +262,7 @@ static int l_rep(lua_State *L)
     const char *s = luaL_checklstring(L, 1, &len);
     lua_Number n = luaL_checknumber(L, 2);
     luaL_Buffer b;
-    lua_Number i;
+    size_t i, times;
 
     if (n < 1 || len == 0) {
         lua_pushliteral(L, "");
@@ -271,8 +271,9 @@ static int l_rep(lua_State *L)
     if (!(n * (lua_Number)len <= REP_MAX))
         return luaL_error(L, "string.rep: more than 64 KiB");
     cc_box_charge(L, (uint64_t)(n * (lua_Number)len) / 8);
+    times = (size_t)n;
     luaL_buffinit(L, &b);
-    for (i = 0; i < n; i++)
+    for (i = 0; i < times; i++)
         luaL_addlstring(&b, s, len);
     luaL_pushresult(&b);
     return 1;

@@ -1,6 +1,7 @@
 -- cchost policy: which policies are in force, what they were, and another set in their place.
 
 local command = require "command"
+local describe = require "policy.describe"
 local diff = require "policy.diff"
 local fs = require "fs"
 local generation = require "policy.generation"
@@ -20,6 +21,7 @@ local M = {}
 M.help = [=[
 usage: cchost policy status [--json]
        cchost policy test [DIR] [--watch]
+       cchost policy describe [--meta]
        cchost policy apply DIR [--note=TEXT] [--author=NAME]
        cchost policy log [--limit=N]
        cchost policy show [GENERATION [FILE]]
@@ -35,6 +37,7 @@ is good; DIR is another folder of policies, of which the shipped files are the r
 
   status     the generation in force, its files, and what is wrong with what was saved last
   test       compiles, lints and tests a folder (POLICIES_DIR) without using it; --watch: after every save
+  describe   what each function is told and may answer; --meta: as annotations for editors (lua/meta/policies.lua)
   apply      tests DIR and puts its files into POLICIES_DIR, all of them as one edit; a running server says when they
              are in force
   log        who changed what, newest first
@@ -52,8 +55,9 @@ A staged set returns by itself to deciding for nobody when (--NAME=off: never)
 ]=] .. trying.help() .. "\n"
 
 local spec = {
-  usage = "cchost policy status|test|apply|log|show|diff|rollback|stage|promote|unstage|staged ...; see cchost policy --help",
-  words = { 1, 3 }, options = { json = "flag", watch = "flag", note = "text", author = "text", limit = "count" },
+  usage = "cchost policy status|test|describe|apply|log|show|diff|rollback|stage|promote|unstage|staged ...; "
+    .. "see cchost policy --help",
+  words = { 1, 3 }, options = { json = "flag", watch = "flag", meta = "flag", note = "text", author = "text", limit = "count" },
 }
 for name, kind in pairs(trying.options) do spec.options[name] = kind end
 
@@ -227,6 +231,10 @@ function actions.apply(words, options, settings)
   return put(settings, all, options, options.note, true)
 end
 
+function actions.describe(_, options)
+  command.must(sys.stdout(options.meta and describe.annotations() or describe.markdown()))
+end
+
 function actions.log(_, options)
   for _, set in ipairs(history.list(nil, options.limit or 50)) do
     command.out("%4d  %s  %-20s %s%s%s", set.generation, set.at, set.author or "", table.concat(set.changed or {}, " "),
@@ -281,6 +289,7 @@ function M.run(argv)
   local options, words, settings = command.read(argv, spec)
   local action = actions[words[1]]
   if not action then command.usage("usage: %s", spec.usage) end
+  if words[1] == "describe" then return action(words, options) end
   if words[1] ~= "test" or fs.stat(settings.DATA_DIR .. "/store/data.mdb") then
     command.open(settings, words[1] == "apply")
   end

@@ -7,7 +7,8 @@
 -- (history.lua) and the account's plan of that time: what comes out must be what is kept, and it is said when it is not.
 --
 --   decisions.list(id, {since =, until_ms =, after = cursor, kind =, limit =}) -> rows, after = cursor or nil | nil, err
---       [yields] newest first. row: {kind =, from =, to =, count =, verdict =, reason =, generation =, event = type of the log's entry}; times: unix ms
+--       [yields] newest first; times: unix ms. row: {kind =, from =, to =, count =, verdict =, reason =, generation =,
+--       event = type of the log's entry}
 --   decisions.at(id, ms [, kind]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD

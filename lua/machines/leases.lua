@@ -50,8 +50,9 @@ end
 local function granted(tx, rec, spec, since, now)
   local account = tx:get("user", rec.owner)
   return policy.ask("idle.lease", {
-    owner = rec.owner, plan = account and account.plan or policy.data("plans", rec.owner).default, reason = spec.reason,
-    ttl = spec.ttl, held = math.floor((now - since) / 1000),
+    owner = rec.owner, plan = account and account.plan or policy.data("plans", rec.owner).default,
+    reason = spec.reason, ttl = spec.ttl,
+    held = math.floor((now - since) / 1000),
   })
 end
 

@@ -421,13 +421,15 @@ end
 return 0
 ]]
 
+local binary = assert(sys.env "CCHOST", "tests/run sets CCHOST")
+
 -- Runs the program twice at once. -> {[line of output] = which printed it}; none is printed twice
 local function both(program)
   local file, answers = dir .. "/program.lua", {}
   assert(fs.write(file, program))
   for _, name in ipairs { "/go", "/ready1", "/ready2" } do fs.remove(dir .. name) end
   for i = 1, 2 do
-    task.spawn(function() answers[i] = assert(sys.run { assert(sys.env "CCHOST"), file, dir, tostring(i), timeout = 60 }) end)
+    task.spawn(function() answers[i] = assert(sys.run { binary, file, dir, tostring(i), timeout = 60 }) end)
   end
   for i = 1, 2 do
     while not fs.stat(dir .. "/ready" .. i) and not answers[i] do assert(fs.stat("/")) end

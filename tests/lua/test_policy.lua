@@ -1,5 +1,6 @@
 -- Sets of policies: what is refused and why, what is asked of a set, and what becomes of a decision that fails.
 local t = require "t"
+local describe = require "policy.describe"
 local diff = require "policy.diff"
 local fs = require "fs"
 local generation = require "policy.generation"
@@ -173,6 +174,12 @@ t.test("inputs by chance are the same for the same seed, and within the schema",
     t.ok(x.connections >= 0 and x.connections <= 1000)
     t.ok(x.id)
   end
+end)
+
+t.test("policies/README.md and lua/meta/policies.lua are what the program says", function()
+  local readme = assert(fs.read("policies/README.md"))
+  t.eq(readme:match("## What each is told\n\n(.*)$"), describe.markdown())
+  t.eq(fs.read("lua/meta/policies.lua"), describe.annotations())
 end)
 
 t.test("diff shows what changed, with three lines around it", function()

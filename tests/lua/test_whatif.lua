@@ -9,11 +9,15 @@ local past = require "whatif.past"
 local policy = require "policy"
 local prices = require "whatif.prices"
 local recorded = require "whatif.recorded"
+local record = require "machines.record"
 local replay = require "whatif.replay"
+local store = require "store"
+local time = require "time"
 local timeline = require "idle.timeline"
 local totals = require "whatif.totals"
 local traces = require "traces"
 local turns = require "idle.turns"
+local users = require "accounts.users"
 
 local MIN, DAY = 60000, 86400000
 local T0 = 1780272000000 -- a midnight
@@ -326,6 +330,61 @@ t.test("history's own delay, second look and failed stop are its own again", fun
   h = { input = { { 10 } }, spans = { { 0, 135, "idle" } }, d = { { T0 + 130 * MIN, 300000, 2, 1, "stop", "x" } } }
   _, ran = lived(h, ours)
   t.eq(ran, "0-135")
+end)
+
+t.test("from the store: spans, who ended them, offs, and the plan that its owner had", function()
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  local began, id, user = time.now(), "0f8fad5b-d9cb-469f-a165-708677289501", nil
+  local function soon() while time.now() == began do end began = time.now() end
+  local function change(status, by, note, fields)
+    soon()
+    assert(store.update(function(tx)
+      local old = record.get(tx, id)
+      local rec = record.edit(old or {
+        id = id, short = "708677289501", name = "box", owner = user, provider = "mock", type = "small", labels = {},
+        desired = "RUNNING", created_at = time.rfc3339(time.now()), operation = json.null,
+      })
+      for k, v in pairs(fields or {}) do rec[k] = v end
+      if status then record.enter(rec, status) end
+      record.save(tx, old, rec, "changed", by, note)
+      return true
+    end))
+    return time.now()
+  end
+  user = assert(store.update(function(tx) return users.create(tx, { email = "ann@example.org" }).id end))
+  local from = time.now() - 1000
+  change("STARTING", user)
+  change("RUNNING", "system")
+  soon()
+  assert(store.update(function(tx)
+    local old = tx:get("user", user)
+    local rec = record.edit(old)
+    rec.plan = "pro"
+    users.save(tx, old, rec, "changed", "operator")
+    return true
+  end))
+  change(nil, user, nil, { name = "new" })
+  change("STOPPING", "policy", { decision = { kind = "idle" } })
+  change("STOPPED", "system")
+  change("STARTING", user)
+  change("RUNNING", "system")
+  change("STOPPING", user)
+  change("STOPPED", "system")
+  change("DELETING", user)
+  change("DELETED", "system")
+  soon()
+  local p = past.of(id, from, time.now() + 1)
+  local told = {}
+  for _, e in ipairs(p.things) do
+    local more = e[2] == "static" and " " .. e[3].name .. " " .. e[3].plan or e[2] == "end" and " " .. tostring(e[3])
+    told[#told + 1] = e[2] .. (more or "")
+  end
+  t.eq(table.concat(told, ", "), "start, static box pro, static new pro, end true, start, end false, off, off")
+  t.eq(p.static.plan, "free"); t.eq(p.owner, user)
+  t.ok(p.things[1][4] < p.things[1][1], "asked before it ran")
+  t.eq(past.of("0f8fad5b-d9cb-469f-a165-708677289502", from, time.now()), nil)
+  t.eq(past.of(id, from - 1000, from), nil)
+  t.eq(table.concat(past.ids()), id); t.eq(#past.ids(id), 0)
 end)
 
 -- ---- properties, on labelled traces

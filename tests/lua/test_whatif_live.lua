@@ -21,6 +21,7 @@ local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
+local totals = require "whatif.totals"
 local traces = require "traces"
 local tracker = require "idle.tracker"
 
@@ -189,11 +190,24 @@ end
 function P.lease(r) return r.ttl, "as asked" end
 return P]]
 
+-- A stretch of decisions in one call comes to what they come to one by one.
+local function same_in_stretches(known, side, m, what)
+  local fast = replay.machine(past.build(known), side, m)
+  local slow = replay.machine(past.build(known), side, m, { decision = function() end })
+  t.eq(fast.decisions, slow.decisions, what)
+  t.eq(fast.undone, slow.undone, what)
+  for _, f in ipairs(totals.FIELDS) do t.eq(fast.plans.free[f], slow.plans.free[f], what .. " " .. f) end
+end
+
 local next_from = T0 -- time does not go back: each machine lives behind the one before
 
 local function null_of(n, interval, seed)
   local decisions, stops, wakes, machines = 0, 0, 0, 0
-  local side = side_of(policy.live())
+  local side, other = side_of(policy.live()), side_of(now_do(function()
+    local sources = policy.shipped()
+    sources["idle.lua"] = assert(fs.read("examples/policies/codespaces.lua"))
+    return require("policy.generation").build(sources)
+  end))
   local m = { interval = interval * 1000, delay = MIN, near = 15 * MIN }
   for i = 1, n do
     local known = record(traces.machine(seed, i, 4, next_from), interval)
@@ -202,6 +216,8 @@ local function null_of(n, interval, seed)
     t.eq(#found.differences, 0, ("machine %d: %s"):format(i, tell(found)))
     t.eq(found.ms, found.recorded_ms, "usage of machine " .. i)
     decisions, machines = decisions + found.decisions, machines + 1
+    same_in_stretches(known, side, m, "of the policies that recorded it")
+    same_in_stretches(known, other, m, "of others")
     for _, span in ipairs(known.spans) do stops = stops + (span.idle and 1 or 0) end
     wakes = wakes + #known.spans - 1
     -- from the middle on, too

@@ -1,0 +1,179 @@
+---@meta policies
+-- Made by `cchost policy describe --meta` from lua/policy/kinds.lua: what policies are told and may call, for editors.
+
+---The time of day in UTC, as in "17:42 UTC".
+---@param seconds number unix time
+---@return string
+function clock(seconds) end
+
+---A length of time in words, as in "2 h 5 min".
+---@param seconds number
+---@return string
+function duration(seconds) end
+
+---The table of another policy file: use "plans" is policies/plans.lua.
+---@param name string
+---@return table
+function use(name) end
+
+---@class policies.access.create
+---@field machines integer machines that the account has
+---@field most integer how many its plan allows; 0: any number
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field provider string where it would be made
+---@field type string the machine type
+
+---@class policies.access.limit
+---@field base integer what RATE_LIMIT_AUTH and RATE_LIMIT_API say, a minute
+---@field class "api"|"auth" "auth": signing in; "api": everything else
+---@field plan? "free"|"starter"|"pro"|string the user's plan
+---@field who "user"|"operator"|"nobody" counted by account (user), or by client address (the operator's key; nobody)
+
+---@class policies.access.mails
+---@field domain string what is behind the @ of the address
+
+---@class policies.access.signup
+---@field accounts integer accounts that there are
+---@field domain string what is behind its @
+---@field email string the address
+---@field setting "open"|"closed" the setting SIGNUP
+
+---@class policies.access.wake
+---@field machines integer machines that the account has
+---@field most integer how many its plan allows; 0: any number
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field running integer machines of the account that run now
+---@field type string the machine type
+
+---@class policies.expiry.decide
+---@field created_at integer when it was made
+---@field expires_at integer when its hours are over
+---@field id string the machine's uuid
+---@field labels table<string, string> its labels
+---@field name string its name
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field status "RUNNING"|"STOPPED"|"ERROR" its status
+---@field type string its machine type
+
+---@class policies.idle.decide
+---@field busy_at? integer when the agent last saw a turn of Claude, or a load of 0.5 and more
+---@field connections integer terminals and other streams that are open through us
+---@field created_at integer when it was made
+---@field disconnected_at? integer when the last of them ended
+---@field foreground? string the program in the foreground of its newest terminal, when that is no shell
+---@field id string the machine's uuid
+---@field input_at? integer the last bytes typed, or command run, by its user; now, while those are at most a minute old
+---@field labels table<string, string> its labels
+---@field last_activity_at integer the latest of started_at, input_at, and the end of the last lease
+---@field lease_ended_at? integer when the last busy lease that is over ended
+---@field lease_reason? string what its holder said
+---@field lease_until? integer until when a busy lease is held
+---@field load? number processors in use, on average
+---@field name string its name
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field provider string where it is
+---@field report_at? integer when the machine's agent last told of itself; what follows is of then
+---@field ssh_sessions? integer logins over ssh
+---@field started_at integer when it began to run
+---@field threshold number seconds unused: its plan's, else IDLE_THRESHOLD
+---@field turn? boolean a turn of Claude is under way
+---@field type string its machine type
+
+---@class policies.idle.lease
+---@field held integer seconds that it has been held already
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field reason string what its holder says
+---@field ttl integer seconds asked for
+
+---@class policies.orphans.decide
+---@field grace number the setting ORPHAN_GRACE_SECONDS
+---@field provider string where it is
+---@field setting "report"|"delete" the setting ORPHANS
+---@field short string its name there, without cc-
+---@field since integer when a sweep first saw it
+
+---@class policies.placement.place
+---@field default string the setting PROVIDER
+---@field image string the image asked for
+---@field labels table<string, string> the request's labels
+---@field location? string the location that the request names
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field provider? string the provider that the request names
+---@field type string the machine type asked for, or the default
+
+machine = {}
+---[waits]
+---@return any value, table|nil err
+function machine.create(...) end
+---[waits]
+---@return any value, table|nil err
+function machine.destroy(...) end
+---[waits]
+---@return any value, table|nil err
+function machine.start(...) end
+---[waits]
+---@return any value, table|nil err
+function machine.stop(...) end
+---[waits]
+---@return any value, table|nil err
+function machine.make_volumes(...) end
+---[waits]
+---@return any value, table|nil err
+function machine.exec(...) end
+http = {}
+---[waits]
+---@return any value, table|nil err
+function http.request(...) end
+log = {}
+---[waits]
+---@return any value, table|nil err
+function log.info(...) end
+---[waits]
+---@return any value, table|nil err
+function log.warn(...) end
+instances = {}
+---[waits]
+---@return any value, table|nil err
+function instances.get(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.list(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.create(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.start(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.stop(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.delete(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.patch(...) end
+---[waits]
+---@return any value, table|nil err
+function instances.extend(...) end
+policy = {}
+---[waits]
+---@return any value, table|nil err
+function policy.generation(...) end
+time = {}
+---[waits]
+---@return any value, table|nil err
+function time.now(...) end
+housekeeping = {}
+---[waits]
+---@return any value, table|nil err
+function housekeeping.forget(...) end
+---[waits]
+---@return any value, table|nil err
+function housekeeping.processes(...) end

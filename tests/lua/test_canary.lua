@@ -7,6 +7,7 @@ local t = require "t"
 local canary = require "policy.canary"
 local changes = require "machines.changes"
 local crypto = require "crypto"
+local decisions = require "idle.decisions"
 local expiry = require "expiry"
 local fs = require "fs"
 local generation = require "policy.generation"
@@ -450,6 +451,11 @@ t.test("machines: its slice's are stopped by it, stamped with its number; the ot
       local e = event(id, "stopping")
       t.eq(e.decision.generation, rec.generation)
       t.eq(e.reason, "staged")
+      local again = assert(decisions.at(id, time.parse(e.decision.at), "idle")) -- by the set that took it, with its plans
+      t.eq(again.generation, rec.generation)
+      t.eq(again.verdict, "stop")
+      t.eq(again.inputs.threshold, 900)
+      t.eq(again.note, nil)
     end
   end
   t.ok(stopped == 2 or stopped == 3, stopped) -- the third may have been asked once more: by the live set

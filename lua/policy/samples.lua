@@ -12,7 +12,7 @@ local store = require "store"
 local M = {}
 
 local MOST = 64  -- of a function
-local EVERY = 16 -- beyond the first: one decision in so many is kept, in the place of the oldest
+local EVERY, MANY = 16, 1000 -- beyond the first: one decision in so many is kept, in the place of the oldest; of a fleet's fewer
 
 local kept = {} -- [name] = {list =, at = the next place, seen =, verdicts = {}, dirty =}
 
@@ -46,7 +46,7 @@ function M.note(name, input, now, verdict, reason)
   k.seen = k.seen + 1
   local key = type(verdict) == "string" and verdict or "answered"
   local n = k.verdicts[key] or 0
-  if n >= 4 and k.seen % EVERY ~= 0 then return end
+  if n >= 4 and k.seen % (k.seen < MANY and EVERY or MANY) ~= 0 then return end
   k.verdicts[key] = n + 1
   k.list[k.at] = { input = M.copy_input(name, input), now = now, results = { copy(verdict), copy(reason) } }
   k.at = k.at % MOST + 1

@@ -41,7 +41,7 @@ end
 
 function M.setup(new)
   interval = new.interval * 1000
-  wheel, hand = {}, nil
+  wheel, hand = {}, math.floor(steady.now() / 1000)
 end
 
 function M.add(track)
@@ -90,12 +90,27 @@ local function turn(slot, now, begun)
   return begun
 end
 
+-- Puts all that was due before `second` there.
+local function catch_up(second)
+  local late = {}
+  for at, slot in pairs(wheel) do
+    if at < second then
+      for _, track in ipairs(slot) do late[#late + 1] = track end
+    end
+  end
+  for at in pairs(wheel) do
+    if at < second then wheel[at] = nil end
+  end
+  for _, track in ipairs(wheel[second] or {}) do late[#late + 1] = track end
+  wheel[second], hand = late, second
+end
+
 -- -> true | nil, err when the task is cancelled
 function M.tick()
   local now = math.floor(steady.now())
   local second = math.floor(now / 1000)
   hand = hand or second
-  if second - hand > 100000 or second < hand - 60 then hand = second end -- the clock was set
+  if second - hand > 1000 then catch_up(second) end -- the host slept
   local begun = sys.cpu_ms()
   while hand <= second do
     local slot = wheel[hand]

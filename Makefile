@@ -224,7 +224,10 @@ install: all
 	install -m 0755 cchost $(DESTDIR)$(PREFIX)/bin/cchost
 	install -m 0644 $(wildcard examples/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
-	$(if $(wildcard policies/*.lua),install -m 0644 $(wildcard policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/policies)
+	install -m 0644 $(wildcard policies/*.lua) policies/README.md $(DESTDIR)$(PREFIX)/share/cchost/policies
+	install -d $(DESTDIR)$(PREFIX)/share/cchost/policies/tests $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
+	install -m 0644 $(wildcard policies/tests/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/policies/tests
+	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 
 clean:
 	rm -rf build cchost

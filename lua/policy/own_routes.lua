@@ -4,6 +4,7 @@
 --   own_routes.find(gen, method, path) -> route, values... | nil, allowed methods      as router:find
 -- A set whose routes cannot be, or are built in already, is not taken.
 
+local credentials = require "accounts.credentials"
 local errors = require "errors"
 local generation = require "policy.generation"
 local instances = require "instances"
@@ -17,36 +18,69 @@ local waiting = require "policy.waiting"
 
 local M = {}
 
--- What the policy may ask, under the caller's rights.
-local function host_of(gen, actor)
+-- Lists that came out of a fence are plain tables: JSON's lists again.
+local function listed(v)
+  if type(v) ~= "table" then return v end
+  local out = #v > 0 and json.array {} or {}
+  for k, item in pairs(v) do out[k] = listed(item) end
+  return out
+end
+
+-- Whether the caller may do this to that machine (key; nil: to none in particular) by himself: the route's own scope does not
+-- lend him another, and his credential may have ended while the route waited. -> true | nil, err
+local function may(actor, scope, key)
+  if not actor then return errors.fail("unauthorized", "authentication required") end
+  local stands, gone = credentials.check(actor)
+  if not stands then return nil, gone end
+  local ok, err = rights.allow(actor, { scope = scope, object = key ~= nil and "instance" or nil })
+  if not ok or key == nil or not actor.machine then return ok, err end
+  return rights.within(actor, instances.resolve(actor, tostring(key)))
+end
+
+-- What the policy may ask, under the caller's rights; actor nil: nobody's.
+local function host_of(gen, caller)
+  -- one request's key and version are about the route, not about each thing that it does
+  local actor = caller and setmetatable({ idempotent = false, expects = false }, { __index = caller })
   local function text(value) return tostring(value):sub(1, 2000) end
   local function settled(rec, op) -- a change that goes on is as good as done: the record says where it stands
     if rec == nil then return nil, op end
     return rec
   end
+  -- fn(key, ...), for who has that scope
+  local function with(scope, fn)
+    return function(key, ...)
+      local ok, err = may(actor, scope, key)
+      if not ok then return nil, err end
+      return fn(key, ...)
+    end
+  end
   local host = {
-    ["instances.get"] = function(id) return instances.get(actor, id) end,
+    ["instances.get"] = with("instances:read", function(id) return instances.get(actor, id) end),
     ["instances.list"] = function(after, limit)
+      local ok, err = may(actor, "instances:read")
+      if not ok then return nil, err end
       local page = instances.list(actor, after, math.min(tonumber(limit) or 100, 200))
       local list = {}
       for i, json_text in ipairs(page.texts) do list[i] = json.decode(json_text) end
       return { instances = list, after = page.after }
     end,
-    ["instances.create"] = function(spec) return settled(instances.create(actor, spec)) end,
-    ["instances.patch"] = function(id, change) return instances.patch(actor, id, change) end,
-    ["instances.extend"] = function(id, hours) return instances.extend(actor, id, hours) end,
+    ["instances.create"] = function(spec)
+      local ok, err = may(actor, "instances:write")
+      if not ok then return nil, err end
+      return settled(instances.create(actor, listed(spec or {})))
+    end,
+    ["instances.patch"] = with("instances:write", function(id, change) return instances.patch(actor, id, listed(change)) end),
+    ["instances.extend"] = with("instances:write", function(id, hours) return instances.extend(actor, id, hours) end),
     ["policy.generation"] = function() return gen.number end,
     ["time.now"] = function() return math.floor(time.now() / 1000) end,
     ["log.info"] = function(line) log.info("routes", text(line), {}) return true end,
     ["log.warn"] = function(line) log.warn("routes", text(line), {}) return true end,
   }
   for _, verb in ipairs { "start", "stop", "delete" } do
-    host["instances." .. verb] = function(id) return settled(instances.move(actor, id, verb)) end
+    host["instances." .. verb] = with("instances:write", function(id) return settled(instances.move(actor, id, verb)) end)
   end
   return host
 end
-
-local nobody = { user = nil, admin = false }
 
 local function told(req)
   local asked = {}
@@ -78,7 +112,7 @@ end
 local function handler(gen, index)
   local field = ("routes.%d.handle"):format(index)
   return function(req)
-    local status, body, headers = waiting.run(gen, "routes.lua", field, host_of(gen, req.actor or nobody), told(req))
+    local status, body, headers = waiting.run(gen, "routes.lua", field, host_of(gen, req.actor), told(req))
     if status == nil then
       local err = type(body) == "table" and body or { code = "policy", message = "the route gave no answer" }
       if err.code == "policy" then return errors.fail("internal", "the route of a policy failed: " .. tostring(err.message)) end
@@ -94,6 +128,7 @@ local function options_of(route)
   return {
     open = route.open, scope = route.scope or route.open and nil, admin = route.admin, object = route.object,
     body = route.body or (route.method ~= "GET" and route.method ~= "DELETE") or nil, own = true,
+    effect_outside = route.method == "POST", -- with an Idempotency-Key it is done at most once
   }
 end
 

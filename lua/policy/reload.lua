@@ -76,7 +76,8 @@ function M.look()
   local hash = generation.hash(sources)
   if hash == seen then return end
   seen = hash
-  policy.try(sources, author(folder))
+  local set, faults = policy.try(sources, author(folder))
+  if not set and faults[1].file == "store" then seen = nil end -- it could not be written: again at the next look
 end
 
 function M.follow()

@@ -164,6 +164,47 @@ test('routes of the operator: rights, objects, bodies, faults', async () => {
   await done(s);
 });
 
+// Bug: an open route made machines of the operator's own for anybody, and a route lent its caller what his token may not.
+test('a route of a policy does nothing that its caller may not do by himself', async () => {
+  const s = await Policies.begin({ 'routes.lua': `
+local function try(value, err) if value == nil then return 200, { refused = err.code } end return 200, { done = true } end
+return { kind = "routes", routes = {
+  { method = "GET", path = "/open/make", open = true, handle = function() return try(instances.create {}) end },
+  { method = "GET", path = "/open/list", open = true, handle = function() return try(instances.list()) end },
+  { method = "GET", path = "/open/stop", open = true, handle = function(req) return try(instances.stop(req.query.id)) end },
+  { method = "GET", path = "/any/stop", scope = "instances:read", handle = function(req) return try(instances.stop(req.query.id)) end },
+  { method = "GET", path = "/any/get", scope = "instances:read", handle = function(req) return try(instances.get(req.query.id)) end },
+  { method = "POST", path = "/two", scope = "instances:write", handle = function()
+      local a, b = instances.create { ports = { 80 } }, instances.create {}
+      return 201, { a = a.id, b = b.id, ports = a.ports }
+    end },
+} }
+` });
+  const { body: own } = await s.call('POST', '/instances', { name: 'own' });
+  await s.running(own.id);
+  for (const where of ['/open/make', '/open/list', `/open/stop?id=${own.id}`, '/open/stop?id=own']) {
+    assert.deepStrictEqual(JSON.parse((await get(s, where)).text), { refused: 'unauthorized' }, where);
+  }
+  const ann = await s.account('ann@example.org');
+  const as = async (user, scopes) => {
+    const { body: { token } } = await s.call('POST', '/auth/login', { email: user }, { 'X-API-Key': undefined });
+    const made = await s.call('POST', '/auth/tokens', { name: 'x', scopes }, { 'X-API-Key': undefined, Authorization: `Bearer ${token}` });
+    assert.strictEqual(made.status, 201, made.text);
+    return { 'X-API-Key': undefined, Authorization: `Bearer ${made.body.token}` };
+  };
+  const { body: hers } = await s.call('POST', '/instances', { name: 'hers', user_id: ann });
+  await s.running(hers.id);
+  const reader = await as('ann@example.org', ['instances:read']);
+  assert.deepStrictEqual((await s.call('GET', `/any/get?id=${hers.id}`, undefined, reader)).body, { done: true });
+  assert.deepStrictEqual((await s.call('GET', `/any/stop?id=${hers.id}`, undefined, reader)).body, { refused: 'denied' });
+  assert.deepStrictEqual((await s.call('GET', `/any/get?id=${own.id}`, undefined, reader)).body, { refused: 'not_found' });
+  const two = await s.call('POST', '/two', {}, { 'Idempotency-Key': 'k1' });
+  assert.strictEqual(two.status, 201, two.text);
+  assert.notStrictEqual(two.body.a, two.body.b);
+  assert.deepStrictEqual(two.body.ports, [80]);
+  await done(s);
+});
+
 test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   const s = await Policies.begin();
   const cchost = (...words) => run(['policy', ...words, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`]);

@@ -24,7 +24,7 @@ local commands = {
   { "config", "[--json]", "the settings in force, and where each comes from" },
   { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
-  { "check", "[--dot]", "configuration and statuses: are they sound?" },
+  { "check", "[--dot]", "configuration, policies and statuses: are they sound?" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },

@@ -18,6 +18,7 @@
 --   policy.of(number) -> the generation of that number, also one that was replaced | nil, err    waits for nothing
 --   policy.try(sources, author, note) -> set | nil, faults    [yields] builds a set and puts it in force when it is good
 --   policy.shipped() -> {name = text} of the shipped files, without their tests
+--   policy.read(folder) -> sources | nil, err      policy.shipped() -> those that the binary carries
 --   policy.status() -> what /healthz?verbose and `cchost policy status` show
 --   policy.on_change(fn)    fn(gen) after another set is in force
 --   policy.on_split(fn)     fn() after other users than before are decided for by a staged set
@@ -62,6 +63,8 @@ local function defaults()
   end
   return out
 end
+
+M.shipped = defaults
 
 M.shipped = defaults
 

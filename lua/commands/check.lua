@@ -1,7 +1,9 @@
--- cchost check: is the configuration sound, and can no machine get stuck?
+-- cchost check: is the configuration sound, are the policies, and can no machine get stuck?
 
 local command = require "command"
 local config = require "config"
+local generation = require "policy.generation"
+local policy = require "policy"
 local statuses = require "statuses"
 
 local M = {}
@@ -9,8 +11,10 @@ local M = {}
 M.help = [[
 usage: cchost check [--dot] [--SETTING=VALUE ...]
 
-Reads the configuration as serve would, and prints the graph of statuses: what each accepts, how long it may last and
-where it leads then. Exit code 1 with a sentence for each fault: a setting that cannot be, a status that cannot be
+Reads the configuration as serve would, compiles, lints and tests the policies in POLICIES_DIR (the shipped ones for what is not
+there), and prints the graph of statuses: what each accepts, how long it may last and
+where it leads then. Exit code 1 with a sentence for each fault: a setting that cannot be, a policy that would be refused
+(with file and line), a status that cannot be
 reached, has no deadline or no way out, or does not accept stop and delete.
 
   --dot   the graph for graphviz: cchost check --dot | dot -Tsvg
@@ -49,6 +53,25 @@ local function refuse(faults)
   return 1
 end
 
+-- -> how many tests ran | nil, faults as sentences
+local function check_policies(settings)
+  require "routes" -- a route of a policy must not be a built-in one
+  require "policy.own_jobs"
+  local sources, err = policy.read(settings.POLICIES_DIR)
+  if not sources then
+    if err.code ~= "not_found" then return nil, { err.message } end
+    sources = policy.shipped()
+  end
+  local gen, faults = generation.build(sources)
+  if not gen then
+    local told = {}
+    for i, f in ipairs(faults) do told[i] = generation.text(f) end
+    return nil, told
+  end
+  for _, w in ipairs(gen.warnings) do io.stderr:write("cchost: warning: ", generation.text(w), "\n") end
+  return gen.tests
+end
+
 function M.run(argv)
   local dot, rest = false, {}
   for _, a in ipairs(argv) do
@@ -60,8 +83,11 @@ function M.run(argv)
   local ok, err = require("setup").use(settings)
   if not ok then return refuse { err.message } end
   for _, w in ipairs(told.warnings) do io.stderr:write("cchost: warning: ", w, "\n") end
+  local tests, faults = check_policies(settings)
+  if not tests then return refuse(faults) end
   if dot then return print_dot(statuses.list()) end
   command.out("configuration: sound")
+  command.out("policies: sound (%d tests)", tests)
   command.out("statuses: sound")
   for _, s in ipairs(statuses.list()) do print_status(s) end
 end

@@ -283,5 +283,9 @@ test('check prints the graph of statuses, and refuses what would not hold', () =
   assert.match(dot, /^digraph statuses \{\n[\s\S]* {2}STOPPED -> STARTING \[label="start"\]\n[\s\S]*\}\n$/);
   refused(1, /--status-seconds \(command line\): statuses that pass expected/, dir, 'check', '--status-seconds={NOWHERE=3}');
   refused(1, /--log-level \(command line\): one of/, dir, 'check', '--log-level=loud');
+  assert.match(text, /^policies: sound \(\d+ tests\)$/m);
+  const policies = folder();
+  fs.writeFileSync(path.join(policies, 'idle.lua'), 'return {\n  decide = strng.x,\n}\n');
+  refused(1, /idle\.lua:2: undefined name 'strng'; did you mean 'string'\?/, dir, 'check', `--policies-dir=${policies}`);
   assert.ok(!fs.existsSync(path.join(dir, 'data')), 'it opens nothing');
 });

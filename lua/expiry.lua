@@ -18,12 +18,14 @@ local policy = require "policy"
 local record = require "machines.record"
 local steady = require "steady"
 local store = require "store"
+local sys = require "sys"
 local task = require "task"
 local time = require "time"
 
 local M = {}
 
 local AHEAD, STEP = 86400, 900 -- seconds
+local SLICE_MS = 2
 local due = {}                 -- [id] = unix seconds of the next decision
 local working = {}             -- [id] = true while a verdict is carried out
 local watched = { RUNNING = true, STOPPED = true, ERROR = true }
@@ -41,13 +43,17 @@ local function expires(rec) return rec and rec.expires_at ~= json.null and watch
 
 -- The first second behind `now` at which the policy says something else, a day ahead at most.
 local function next_change(gen, input, now, verdict, reason)
+  local failed = false -- then there is nothing to look for: it is asked again after a step
   local function differs(at)
+    if failed then return true end
     local ok, v, r = gen:ask("expiry.decide", input, at)
-    return not ok or v ~= verdict or r ~= reason
+    failed = not ok
+    return failed or v ~= verdict or r ~= reason
   end
   local before = now
   for at = now + STEP, now + AHEAD, STEP do
     if differs(at) then
+      if failed then return now + STEP end
       local low, high = before, at
       while high - low > 1 do
         local middle = math.floor((low + high) / 2)
@@ -87,9 +93,13 @@ local function act(rec, generation, verdict, reason)
   end
   local verb = verdict == "stop" and rec.status == "RUNNING" and "stop" or verdict == "delete" and "delete"
   if not verb then return true end
-  return instances.move({ admin = true, by = "policy", reason = reason, decision = {
+  local now = store.get("instance", rec.id)
+  if not now or now.expires_at ~= rec.expires_at or now.status ~= rec.status then return true end -- it is decided anew
+  local done, err = instances.move({ admin = true, by = "policy", reason = reason, expects = now.version, decision = {
     kind = "expiry", verdict = verdict, generation = generation, at = time.rfc3339(steady.now()),
   } }, rec.id, verb, 0)
+  if done == nil and err.code == "precondition" then return true end
+  return done, err
 end
 
 local function decide(id)
@@ -115,8 +125,16 @@ end
 
 local function look()
   local now = steady.now() / 1000
+  local ripe, begun = {}, sys.cpu_ms()
   for id, at in pairs(due) do
-    if at <= now and not working[id] then decide(id) end
+    if at <= now and not working[id] then ripe[#ripe + 1] = id end
+  end
+  for _, id in ipairs(ripe) do
+    decide(id)
+    if sys.cpu_ms() - begun > SLICE_MS then
+      if not task.sleep(0) then return end
+      begun = sys.cpu_ms()
+    end
   end
 end
 

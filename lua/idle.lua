@@ -104,6 +104,18 @@ local function level(load)
   return math.min(64, math.floor(load * 2) / 2)
 end
 
+-- Until when the policy grants a lease that somebody holds on the machine: it is capped like one from outside.
+local function granted_until(track, lease)
+  local now = steady.now()
+  local ttl = math.max(0, math.ceil((lease.until_at - now) / 1000))
+  local _, seconds = policy.ask_for(track.owner, "idle.lease", {
+    owner = track.owner, plan = track.static.plan, reason = lease.reason or "", ttl = math.min(ttl, 2592000),
+    held = math.max(0, math.floor((now - (lease.since or now)) / 1000)),
+  })
+  if seconds >= ttl then return lease.until_at end
+  return math.floor(now / 1000 + seconds) * 1000
+end
+
 local function take_report(id, told)
   local track = tracker.get(id)
   if not track then return end
@@ -111,9 +123,9 @@ local function take_report(id, told)
   local last = (told.last_input_at or 0)
   if last > 0 and last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
   for _, lease in ipairs(told.leases or {}) do
-    local held = s.leases["agent/" .. lease.id]
-    if not held or held.ends ~= lease.until_at then
-      tracker.event(id, "l", "agent/" .. lease.id, lease.until_at, lease.reason or "")
+    local held, ends = s.leases["agent/" .. lease.id], granted_until(track, lease)
+    if ends > steady.now() and (not held or held.ends ~= ends) then
+      tracker.event(id, "l", "agent/" .. lease.id, ends, lease.reason or "")
     end
   end
   for name in pairs(s.leases) do
@@ -212,7 +224,9 @@ end
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.
 local function stop(track)
   M.ask_agent(track.id)
-  if tracker.get(track.id) ~= track then return end
+  see_streams() -- what was typed since the last second's look
+  local rec = store.get("instance", track.id)
+  if tracker.get(track.id) ~= track or not rec then return end
   local now = steady.now()
   if track.last_at < now - 1000 or track.version ~= track.stop_version then
     track.enforcing = true
@@ -220,10 +234,10 @@ local function stop(track)
     track.enforcing = nil
     if track.verdict ~= "stop" then return end
   end
-  local ok, err = instances.move({ admin = true, by = "policy", reason = track.reason, decision = {
+  local ok, err = instances.move({ admin = true, by = "policy", reason = track.reason, expects = rec.version, decision = {
     kind = "idle", generation = track.generation, at = time.rfc3339(track.last_at),
   } }, track.id, "stop", 0)
-  if not ok and err.code ~= "state" and err.code ~= "conflict" then
+  if not ok and err.code ~= "state" and err.code ~= "conflict" and err.code ~= "precondition" then
     log.warn("idle", "a machine could not be stopped", { machine = track.id, error = tostring(err) })
   end
 end

@@ -73,8 +73,12 @@ local function read_folder(folder, prefix, out)
   if not names then return nil, err end
   for _, name in ipairs(names) do
     if name:match("^[%w_][%w_-]*%.lua$") then
-      local text, rerr = fs.read(folder .. "/" .. name, 1048576)
-      if not text then return nil, rerr end
+      local path = folder .. "/" .. name
+      local info, serr = fs.stat(path, true)
+      if info and info.type ~= "file" then serr = errors.new("invalid", "a plain file expected, not a " .. info.type) end
+      local text, rerr
+      if not serr then text, rerr = fs.read(path, 1048576) end
+      if not text then return errors.fail("invalid", path .. ": " .. (serr or rerr).message) end
       out[prefix .. name] = text
     end
   end
@@ -142,7 +146,7 @@ function M.stage(trial)
   tell_split()
 end
 
-local revived = {} -- [number] = a generation that was replaced and is asked for again
+local revived, n_revived = {}, 0 -- [number] = a generation that was replaced and is asked for again; the last few
 
 function M.of(number)
   if live and live.number == number then return live end
@@ -156,7 +160,8 @@ function M.of(number)
   local gen, faults = generation.revive(sources)
   if not gen then return errors.fail("invalid", ("generation %d: %s"):format(number, generation.text(faults[1]))) end
   gen.number = number
-  revived[number] = gen
+  if n_revived == 16 then revived, n_revived = {}, 0 end -- who still holds one keeps it
+  revived[number], n_revived = gen, n_revived + 1
   return gen
 end
 
@@ -178,6 +183,7 @@ local function try(sources, author, note)
     tell_faults(faults, live and "the edit is refused; the last good policies stay" or "the policies cannot be used")
     return nil, faults
   end
+  gen.shipped = hash == generation.hash(defaults())
   local set, err = history.add(gen, author, note)
   if not set then
     gen:close()
@@ -222,9 +228,26 @@ function M.open(settings, options)
   samples.load()
   local sources, err = nil, nil
   if M.folder then sources, err = M.read(M.folder) end
-  if err and err.code ~= "not_found" then return nil, err end
-  if M.try(sources or defaults(), "start") then return true end
-  return fall_back()
+  local known = history.live()
+  if not sources and known and not known.shipped then -- a folder that is away takes nobody's policies away
+    local ok, why = fall_back()
+    if ok and err then M.refuse(err) end
+    return ok, why
+  end
+  if not M.try(sources or defaults(), "start") then return fall_back() end
+  if err then M.refuse(err) end
+  return true
+end
+
+-- POLICIES_DIR cannot be read: that is told like a bad edit. Where none was ever used it need not be there.
+function M.refuse(err)
+  local set = history.live()
+  if err.code == "not_found" and (not set or set.shipped) then return end
+  local text = err.code == "not_found" and "the folder is not there" or err.message
+  local known = state.faults[1]
+  if known and known.text == text then return end
+  state.faults, state.refused_at = { { file = M.folder, line = 1, text = text } }, time.rfc3339(time.now())
+  tell_faults(state.faults, "the policies cannot be read; the last good ones stay")
 end
 
 -- ---- asking

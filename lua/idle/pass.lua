@@ -64,7 +64,7 @@ function M.decide(track, ms)
   tracker.decided(track, ms, gen.number, verdict, reason)
   M.stats.decisions = M.stats.decisions + 1
   local turn = next_turn(track, ms)
-  if verdict ~= "stop" then
+  if verdict ~= "stop" and not reason:find("^the policy failed") then
     turn = turns.after(function(at, last) return (verdict_at(gen, track, at, last)) end, track.s, ms, turn, verdict)
   end
   put(track, turn)
@@ -76,10 +76,9 @@ end
 -- ---- the wheel
 
 local function turn(slot, now, begun)
-  for i = 1, #slot do
-    local track = slot[i]
+  for _, track in ipairs(slot) do
     if tracker.get(track.id) == track and track.next_at <= now then tracker.due(track, now) end
-    if i % 16 == 0 and sys.cpu_ms() - begun > SLICE_MS then
+    if sys.cpu_ms() - begun > SLICE_MS then
       M.stats.slices = M.stats.slices + 1
       M.stats.worst_ms = math.max(M.stats.worst_ms, sys.cpu_ms() - begun)
       local ok, err = task.sleep(0)

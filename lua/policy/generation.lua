@@ -334,8 +334,9 @@ end
 
 -- A fence whose budget was exceeded is spent: another one of the same set takes its place.
 local function renew(gen)
+  local another = assert(fill(gen.sources))
   gen.fence:close()
-  gen.fence = assert(fill(gen.sources))
+  gen.fence = another
   collect(gen)
 end
 

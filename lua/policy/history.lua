@@ -80,7 +80,7 @@ function M.put(tx, gen, author, note, state)
   local last = math.max(live and live.generation or 0, numbers and numbers.last or 0)
   local set = {
     generation = last + 1, hash = gen.hash, files = gen.files, author = author, note = note, at = time.rfc3339(tx:now()),
-    before = live and live.generation or 0, state = state,
+    before = live and live.generation or 0, state = state, shipped = gen.shipped or nil,
   }
   set.changed = M.changed(live, set)
   keep_sources(tx, gen)

@@ -68,9 +68,8 @@ function M.look()
   local folder = policy.folder
   local sources, err = policy.read(folder)
   if not sources then
-    if err.code ~= "not_found" then
-      log.error("policy", "the folder cannot be read", { folder = folder, error = tostring(err) })
-    end
+    policy.refuse(err)
+    seen = nil
     return
   end
   local hash = generation.hash(sources)
@@ -84,9 +83,12 @@ function M.follow()
   local folder = policy.folder
   if not folder then return end
   while true do
-    keep_watch(folder)
-    keep_watch(folder .. "/tests")
-    M.look()
+    local ok, why = xpcall(function()
+      keep_watch(folder)
+      keep_watch(folder .. "/tests")
+      M.look()
+    end, debug.traceback)
+    if not ok then log.error("policy", "looking for edits raised", { traceback = why }) end
     local before = last_change
     local told, err = changed:wait(LOOK_SECONDS)
     if not told and err.code ~= "timeout" then return end

@@ -6,11 +6,18 @@
 --     field: as in "routes.1.handle"; host: {["instances.get"] = fn(...) -> value | nil, err}. What a host function raises
 --     comes back to the policy as an error of code "invalid". err.code: "policy" (the code failed: err.message says where),
 --     or what cancelled this task.
+-- Others run between two of its calls as soon as it has had 2 ms, and it ends after M.seconds (a job's and a step's own
+-- deadline cancels it before) or M.calls calls of the host.
 
 local errors = require "errors"
 local log = require "log"
+local sys = require "sys"
+local task = require "task"
+local time = require "time"
 
-local M = {}
+local M = { seconds = 3600, calls = 100000 }
+
+local SLICE_MS = 2
 
 local function pack(...) return select("#", ...), { ... } end
 
@@ -21,7 +28,7 @@ local function answer(host, name, ...)
   local n, out = pack(xpcall(fn, debug.traceback, ...))
   if not out[1] then
     log.warn("policy", "a host function refused its arguments", { call = name, traceback = out[2] })
-    return 2, { nil, { code = "invalid", message = name .. ": " .. tostring(out[2]):match("^[^\n]*") } }
+    return 2, { nil, { code = "invalid", message = name .. ": it cannot be asked so; the log says why" } }
   end
   return n - 1, { unpack(out, 2, n) }
 end
@@ -32,6 +39,17 @@ local function failed(gen, field, err)
   return errors.fail("policy", err.message)
 end
 
+-- Between two calls: lets others run, and ends what goes on for ever. -> true | nil, err
+local function go_on(limit)
+  limit.calls = limit.calls + 1
+  if limit.calls > M.calls then return errors.fail("policy", ("more than %d calls of the host"):format(M.calls)) end
+  if time.mono() > limit.ends then return errors.fail("policy", ("it takes longer than %d s"):format(M.seconds)) end
+  if sys.cpu_ms() - limit.begun < SLICE_MS then return true end
+  local ok, err = task.sleep(0)
+  limit.begun = sys.cpu_ms()
+  return ok, err
+end
+
 function M.run(gen, file, field, host, ...)
   local fence = gen:borrow()
   local fn = fence:find("policies/" .. file, field)
@@ -39,21 +57,27 @@ function M.run(gen, file, field, host, ...)
     gen:give_back(fence)
     return errors.fail("policy", ("%s: there is no function %s"):format(file, field))
   end
-  local task, terr = fence:begin(fn)
-  if not task then
+  local thread, terr = fence:begin(fn)
+  if not thread then
     gen:give_back(fence)
     return failed(gen, field, terr)
   end
-  local n, said = pack(fence:resume(task, ...))
+  local limit = { calls = 0, begun = sys.cpu_ms(), ends = time.mono() + M.seconds * 1000 }
+  local n, said = pack(fence:resume(thread, ...))
   while said[1] == true do
     local m, result = answer(host, said[2], unpack(said, 3, n))
     local err = result[1] == nil and result[2]
-    if err and err.code == "cancelled" then
-      fence:finish(task)
+    if not (err and err.code == "cancelled") then
+      local ok, why = go_on(limit)
+      err = not ok and why
+    end
+    if err then
+      fence:finish(thread)
       gen:give_back(fence)
+      if err.code == "policy" then return failed(gen, field, err) end
       return nil, err
     end
-    n, said = pack(fence:resume(task, unpack(result, 1, m)))
+    n, said = pack(fence:resume(thread, unpack(result, 1, m)))
   end
   gen:give_back(fence)
   if said[1] == nil then return failed(gen, field, said[2]) end

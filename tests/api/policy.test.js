@@ -164,6 +164,48 @@ test('routes of the operator: rights, objects, bodies, faults', async () => {
   await done(s);
 });
 
+// Bug: the budgets began anew at each call of the host, and such a route held the loop for ever.
+test('a route that calls the host for ever holds up nobody, and ends with its client', async () => {
+  const s = await Policies.begin({ 'routes.lua': `
+return { kind = "routes", routes = {
+  { method = "GET", path = "/forever", open = true, handle = function() while true do time.now() end end },
+} }
+` });
+  const req = http.get({ port: s.port, path: '/forever' });
+  req.on('error', () => {});
+  for (let i = 0; i < 50; i++) assert.strictEqual((await s.call('GET', '/healthz')).status, 200);
+  req.destroy();
+  await s.says(/more than 100000 calls of the host|cancelled|a policy failed/);
+  await done(s);
+});
+
+// Bug: a folder that was away at a start (a disk not mounted) put the shipped policies in force for everybody.
+test('a folder that is away, or cannot be read, takes nobody\'s policies away', async () => {
+  const dir = temp(), policies = temp();
+  fs.writeFileSync(path.join(policies, 'routes.lua'), routes(3));
+  fs.writeFileSync(path.join(policies, 'plans.lua'), plans(3));
+  const start = () => Server.start({ provider: 'mock', policies_dir: policies }, dir);
+  let s = await start();
+  await s.stop();
+  fs.renameSync(policies, `${policies}.away`);
+  s = await start();
+  let h = await health(s);
+  assert.deepStrictEqual([h.generation, h.policies.ok, h.policies.faults[0].text], [1, false, 'the folder is not there']);
+  assert.strictEqual(JSON.parse((await get(s, '/which')).text).n, 3);
+  fs.renameSync(`${policies}.away`, policies);
+  await until(async () => (await health(s)).policies.ok, 'the folder is back');
+  await s.stop();
+  fs.mkdirSync(path.join(policies, 'lib_d.lua'));
+  s = await start();
+  h = await health(s);
+  assert.deepStrictEqual([h.generation, h.policies.ok], [1, false]);
+  assert.match(h.policies.faults[0].text, /lib_d\.lua: a plain file expected, not a directory/);
+  fs.rmdirSync(path.join(policies, 'lib_d.lua'));
+  await until(async () => (await health(s)).policies.ok, 'it can be read again');
+  await s.stop();
+  for (const d of [dir, policies]) fs.rmSync(d, { recursive: true });
+});
+
 // Bug: an open route made machines of the operator's own for anybody, and a route lent its caller what his token may not.
 test('a route of a policy does nothing that its caller may not do by himself', async () => {
   const s = await Policies.begin({ 'routes.lua': `

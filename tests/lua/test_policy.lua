@@ -7,6 +7,7 @@ local generation = require "policy.generation"
 local kinds = require "policy.kinds"
 local random = require "policy.random"
 local sys = require "sys"
+local task = require "task"
 local waiting = require "policy.waiting"
 
 local function shipped()
@@ -174,6 +175,29 @@ t.test("inputs by chance are the same for the same seed, and within the schema",
     t.ok(x.connections >= 0 and x.connections <= 1000)
     t.ok(x.id)
   end
+end)
+
+-- Bug: budgets began anew at each call of the host, and a task that called it for ever held the loop.
+t.test("code that waits lets others run between its calls, and ends", function()
+  local gen = assert(generation.build(with { ["routes.lua"] = [[
+    return { routes = {
+      { method = "GET", path = "/a", open = true, handle = function() while true do time.now() end end },
+    } }]] }))
+  gen.number = 1
+  local others, ended = 0, false
+  local other = task.spawn(function()
+    while not ended do
+      others = others + 1
+      task.sleep(0)
+    end
+  end)
+  local none, err = waiting.run(gen, "routes.lua", "routes.1.handle", { ["time.now"] = function() return 1 end }, {})
+  ended = true
+  other:join()
+  t.eq(none, nil)
+  t.match(err.message, "more than 100000 calls of the host")
+  t.ok(others > 20, others)
+  gen:close()
 end)
 
 t.test("policies/README.md and lua/meta/policies.lua are what the program says", function()

@@ -21,6 +21,8 @@ local runner = require "runner"
 local schema = require "schema"
 local statuses = require "statuses"
 local store = require "store"
+local sys = require "sys"
+local task = require "task"
 local time = require "time"
 local types = require "types"
 local users = require "accounts.users"
@@ -47,6 +49,7 @@ function M.refuses_start(rec) end -- luacheck: ignore 212
 local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
 local WAIT_SECONDS = 30
 local MAX_QUEUE = 16
+local SLICE_MS = 2
 
 -- ---- whose it is
 
@@ -114,16 +117,20 @@ function M.at(actor, key, text)
   return history.instance(id, ms)
 end
 
--- Machines that are not deleted, by id: {texts = {json...}, after = cursor or nil}.
+-- Machines that are not deleted, by id [yields]: {texts = {json...}, after = cursor or nil}.
 function M.list(actor, after, limit)
   local index, prefix = "instance_live", ""
   if not actor.admin then index, prefix = "instance_owner", actor.user .. "/" end
-  local texts = {}
+  local texts, begun = {}, sys.cpu_ms()
   local page = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
     local text = store.raw("instance", after)
     if text then texts[#texts + 1] = M.as_seen(freshness.mark(text)) end
+    if sys.cpu_ms() - begun > SLICE_MS then -- each may have to look ahead for when it stops
+      task.sleep(0)
+      begun = sys.cpu_ms()
+    end
   end
   return { texts = texts, after = #page > limit and after or nil }
 end

@@ -11,6 +11,8 @@
 --   chunk.decided(c, ms, generation, verdict, reason)
 --   for ms, generation, verdict, reason in chunk.decisions(c) do
 
+local plain = require "plain"
+
 local M = {}
 
 local DAY = 86400000
@@ -20,17 +22,9 @@ function M.day(ms) return math.floor(ms / DAY) end
 
 function M.key(machine, day) return ("%s/%05d"):format(machine, day) end
 
-local function copy(v)
-  if type(v) ~= "table" then return v end
-  local out = {}
-  for k, x in pairs(v) do out[k] = copy(x) end
-  return out
-end
-
-M.copy = copy
 
 function M.new(day, state)
-  return { day = day, i = {}, e = {}, d = {}, s = copy(state) }
+  return { day = day, i = {}, e = {}, d = {}, s = plain.copy(state) }
 end
 
 function M.event(c, e)

@@ -18,6 +18,7 @@ local errors = require "errors"
 local explain = require "policy.explain"
 local history = require "history"
 local json = require "json"
+local plain = require "plain"
 local policy = require "policy"
 local store = require "store"
 local task = require "task"
@@ -172,7 +173,7 @@ end
 
 -- The signals as a decision at `ms` knew them.
 local function state_at(day, ms)
-  local s = chunk.copy(day.s or timeline.new())
+  local s = plain.copy(day.s or timeline.new())
   s.leases = s.leases or {}
   local events = {}
   local function add(at, e, order)

@@ -17,6 +17,7 @@
 
 local chunk = require "idle.chunk"
 local json = require "json"
+local plain = require "plain"
 local policy = require "policy"
 local steady = require "steady"
 local store = require "store"
@@ -81,7 +82,7 @@ end
 
 -- The state that a kept day ends with.
 local function state_after(kept)
-  local s = chunk.copy(kept.s or timeline.new())
+  local s = plain.copy(kept.s or timeline.new())
   local events = {}
   for i = 1, #kept.i, 2 do
     events[#events + 1] = { kept.i[i], "i", order = 0 }

@@ -15,6 +15,7 @@
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
 
 local json = require "json"
+local plain = require "plain"
 local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
@@ -34,23 +35,11 @@ end
 
 -- ---- what changed
 
-local function same(a, b)
-  if a == b then return true end
-  if type(a) ~= "table" or type(b) ~= "table" then return false end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
-end
-
 -- -> {field = new value}, {fields that went}
 function M.changes(old, rec)
   local new, gone = {}, json.array {}
   for k, v in pairs(rec) do
-    if not same(old[k], v) then new[k] = v end
+    if not plain.same(old[k], v) then new[k] = v end
   end
   for k in pairs(old) do
     if rec[k] == nil then gone[#gone + 1] = k end

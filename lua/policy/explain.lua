@@ -16,6 +16,7 @@
 local generation = require "policy.generation"
 local grid = require "policy.grid"
 local kinds = require "policy.kinds"
+local plain = require "plain"
 local say = require "policy.say"
 local sys = require "sys"
 local task = require "task"
@@ -33,17 +34,6 @@ local function sorted(map)
   for name in pairs(map) do out[#out + 1] = name end
   table.sort(out)
   return out
-end
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
 end
 
 -- ---- asking
@@ -162,7 +152,7 @@ local function flip_of(q, field)
     while at and at < block.n do
       local verdict, reason
       at, verdict, reason = next_other(q, block, names, at)
-      if at and not same(verdict, q.verdict) then
+      if at and not plain.same(verdict, q.verdict) then
         local to = block.to[at]
         if to == grid.ABSENT then to = nil end
         local from = q.input[field]

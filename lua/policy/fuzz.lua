@@ -13,6 +13,7 @@
 local generation = require "policy.generation"
 local grid = require "policy.grid"
 local kinds = require "policy.kinds"
+local plain = require "plain"
 local random = require "policy.random"
 local task = require "task"
 local time = require "time"
@@ -21,17 +22,6 @@ local M = {}
 
 local BATCH = 100 -- inputs asked in both orders
 local NOW = 1700000000
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
-end
 
 local function sorted(map)
   local out = {}
@@ -74,7 +64,7 @@ local function depends(sources, name, before, case)
   ask(gen, name, before)
   local second = ask(gen, name, case)
   gen:close()
-  if same(first, second) then return nil end
+  if plain.same(first, second) then return nil end
   local _, kind = kinds.find(name)
   return { file = kind.file, line = 1,
     text = "the same input is decided differently after another decision: something is remembered" }
@@ -150,7 +140,7 @@ local function candidates(fields, case, name)
   if v == nil then return out end
   if f.optional then out[1] = changed(fields, case, name, nil) end
   for _, value in ipairs(simpler[f[1]](f, v, case.now)) do
-    local c = not same(value, v) and changed(fields, case, name, value)
+    local c = not plain.same(value, v) and changed(fields, case, name, value)
     if c then out[#out + 1] = c end
   end
   return out
@@ -218,7 +208,7 @@ local function try(gen, sources, name, batch, number)
   for i = #batch, 1, -1 do
     local again = ask(gen, name, batch[i])
     if not again[1] then return shrink_failure(gen, name, fields, batch[i], fault_of(name, again[2]), number + i) end
-    if not same(again, answers[i]) then return shrink_dependence(sources, name, fields, batch, i, number) end
+    if not plain.same(again, answers[i]) then return shrink_dependence(sources, name, fields, batch, i, number) end
   end
 end
 

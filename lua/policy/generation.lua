@@ -22,6 +22,7 @@ local allowed = require "policy.allowed"
 local crypto = require "crypto"
 local fence = require "fence"
 local kinds = require "policy.kinds"
+local plain = require "plain"
 local random = require "policy.random"
 local task = require "task"
 
@@ -239,17 +240,6 @@ local function run_tests(gen)
   return faults
 end
 
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
-end
-
 -- Asks each input, then each in the other order: a decision that answers otherwise the second time remembers something.
 local function try_inputs(gen, name, inputs)
   local spec, kind = kinds.find(name)
@@ -265,7 +255,7 @@ local function try_inputs(gen, name, inputs)
   end
   for i = #inputs, 1, -1 do
     local got = { gen:ask(name, inputs[i].input, spec.now and inputs[i].now or nil) }
-    if not same(got, answers[i]) then
+    if not plain.same(got, answers[i]) then
       return { file = kind.file, line = 1, input = inputs[i],
         text = ("%s decides the same input differently the second time: it remembers something between decisions"):format(name) }
     end
@@ -274,7 +264,7 @@ local function try_inputs(gen, name, inputs)
 end
 
 local function differs(was, is)
-  if type(was) == "table" or type(is) == "table" then return not same(was, is) end
+  if type(was) == "table" or type(is) == "table" then return not plain.same(was, is) end
   return was ~= is
 end
 

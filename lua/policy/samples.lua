@@ -7,6 +7,7 @@
 
 local json = require "json"
 local kinds = require "policy.kinds"
+local plain = require "plain"
 local store = require "store"
 
 local M = {}
@@ -25,16 +26,9 @@ local function of(name)
   return k
 end
 
-local function copy(v)
-  if type(v) ~= "table" then return v end
-  local out = {}
-  for name, value in pairs(v) do out[name] = copy(value) end
-  return out
-end
-
 -- Without what is personal.
 function M.copy_input(name, input)
-  local fields, out = kinds.find(name).input, copy(input)
+  local fields, out = kinds.find(name).input, plain.copy(input)
   for field in pairs(input) do
     if fields[field] and fields[field].personal then out[field] = "not kept" end
   end
@@ -48,7 +42,7 @@ function M.note(name, input, now, verdict, reason)
   local n = k.verdicts[key] or 0
   if n >= 4 and k.seen % (k.seen < MANY and EVERY or MANY) ~= 0 then return end
   k.verdicts[key] = n + 1
-  k.list[k.at] = { input = M.copy_input(name, input), now = now, results = { copy(verdict), copy(reason) } }
+  k.list[k.at] = { input = M.copy_input(name, input), now = now, results = { plain.copy(verdict), plain.copy(reason) } }
   k.at = k.at % MOST + 1
   k.dirty = true
 end

@@ -14,6 +14,7 @@
 local chunk = require "idle.chunk"
 local history = require "history"
 local json = require "json"
+local plain = require "plain"
 local policy = require "policy"
 local recorded = require "whatif.recorded"
 local store = require "store"
@@ -43,7 +44,7 @@ local function read_days(p, days)
   local state, runs = nil, {}
   local last
   for _, day in ipairs(days) do
-    state = state or chunk.copy(day.s)
+    state = state or plain.copy(day.s)
     for _, run in ipairs(day.d) do runs[#runs + 1] = run end
     for _, e in ipairs(signals(day)) do
       if e[1] < p.from then

@@ -23,8 +23,8 @@
 --
 -- Between two events a stretch of decisions is one call of the fence (fence:sweep).
 
-local chunk = require "idle.chunk"
 local kinds = require "policy.kinds"
+local plain = require "plain"
 local prices = require "whatif.prices"
 local timeline = require "idle.timeline"
 local turns = require "idle.turns"
@@ -387,7 +387,7 @@ local signal = { i = true, c = true, r = true, l = true, b = true }
 local function new(past, side, model, hooks)
   local x = {
     past = past, side = side, gen = side.gen, model = model, hooks = hooks or {}, interval = model.interval,
-    phase = turns.phase(past.id, model.interval), s = chunk.copy(past.state), plans = {}, days = {}, decisions = 0,
+    phase = turns.phase(past.id, model.interval), s = plain.copy(past.state), plans = {}, days = {}, decisions = 0,
     undone = 0, next_at = NEVER, connections = past.state.connections or 0, input_last = past.state.last, idle = past.idle,
     stopped_at = past.idle,
   }

@@ -1,5 +1,6 @@
 -- Explain: what it names flips the verdict, nothing nearer on the same grid does, and where it names nothing nothing does.
 -- EXPLAIN_DECISIONS=10000: the long run, in place of 500.
+local plain = require "plain"
 local t = require "t"
 local explain = require "policy.explain"
 local generation = require "policy.generation"
@@ -13,17 +14,6 @@ local DECISIONS = tonumber(sys.env("EXPLAIN_DECISIONS") or "500")
 local NOW = 1700000000
 
 local gen = policy.live() -- the shipped ones
-
-local function same(a, b)
-  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
-  for k, v in pairs(a) do
-    if not same(v, b[k]) then return false end
-  end
-  for k in pairs(b) do
-    if a[k] == nil then return false end
-  end
-  return true
-end
 
 local function copy(m)
   local out = {}
@@ -88,7 +78,7 @@ local function brute(g, name, input, now, field, verdict)
     for other, of in pairs(fields) do
       if of.derived then m[other] = of.derived(m) end
     end
-    return m[field] == v and not same(verdict_of(g, name, m, told), verdict)
+    return m[field] == v and not plain.same(verdict_of(g, name, m, told), verdict)
   end
   for _, v in ipairs(values_of(f, was, now, input)) do
     local d = distance(was, v)
@@ -114,8 +104,8 @@ local function check(g, name, input, now, searched, flips)
     if to == nil then to = grid.ABSENT end
     local m = grid.change(spec.input, input, flip.field, to)
     t.ok(m, "it is a point: " .. flip.field)
-    t.ok(not same(verdict_of(g, name, m, told), verdict), name .. ": " .. flip.text .. " does not flip it")
-    t.ok(same(verdict_of(g, name, m, told), flip.verdict), "the verdict is as named")
+    t.ok(not plain.same(verdict_of(g, name, m, told), verdict), name .. ": " .. flip.text .. " does not flip it")
+    t.ok(plain.same(verdict_of(g, name, m, told), flip.verdict), "the verdict is as named")
     -- the next smaller step does not
     local last
     for v, rank in grid.each(spec.input[flip.field], input[flip.field], input, now) do
@@ -123,7 +113,8 @@ local function check(g, name, input, now, searched, flips)
       last = v
     end
     local smaller = last ~= nil and grid.change(spec.input, input, flip.field, last)
-    if smaller then t.ok(same(verdict_of(g, name, smaller, told), verdict), name .. ": a smaller step flips " .. flip.field) end
+    if smaller then t.ok(plain.same(verdict_of(g, name, smaller, told), verdict),
+      name .. ": a smaller step flips " .. flip.field) end
   end
   if not searched then return flips end
   for field in pairs(searched == true and spec.input or searched) do

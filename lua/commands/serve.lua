@@ -1,6 +1,7 @@
 -- cchost serve: the control plane.
 
 local accounts = require "accounts.setup"
+local billing = require "billing.watch"
 local canary = require "policy.canary"
 local certificates = require "certificates"
 local changes = require "machines.changes"
@@ -164,6 +165,7 @@ local function look_after(settings)
   changes.follow()
   idle.serve(settings)
   expiry.serve()
+  billing.serve()
   outbox.serve()
   own_jobs.serve()
   every(600, samples.save)

@@ -18,6 +18,7 @@ local sessions = require "accounts.sessions"
 local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
+local stripe = require "stripe"
 local users = require "accounts.users"
 
 local M = {}
@@ -32,6 +33,10 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  stripe.setup {
+    key = settings.STRIPE_SECRET_KEY, url = settings.STRIPE_API_URL, version = settings.STRIPE_API_VERSION,
+    usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
+  }
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {

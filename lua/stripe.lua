@@ -27,6 +27,7 @@
 
 local client = require "stripe.client"
 local errors = require "errors"
+local json = require "json"
 
 local M = {}
 
@@ -158,7 +159,7 @@ end
 
 -- The last `most` of a list.
 local function tail(list, most)
-  local out = {}
+  local out = json.array {}
   for i = #list - most + 1, #list do out[#out + 1] = list[i] end
   return out
 end
@@ -168,7 +169,7 @@ end
 function M.events(p)
   need(p, "since")
   local most = p.most or MOST_EVENTS
-  local kept, after, more = {}, nil, false
+  local kept, after, more = json.array {}, nil, false
   for _ = 1, MAX_PAGES do
     local list, next_or_err = events_page(p, after)
     if not list then return nil, next_or_err end

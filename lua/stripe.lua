@@ -13,7 +13,7 @@
 --   customer(id) -> customer; of one that was deleted {id, deleted = true}
 --   checkout_subscription({customer, price, usage_price, user_id, plan, trial_days, success_url, cancel_url}, o) -> session
 --   checkout_payment({customer, currency, amount, name, user_id, metadata, success_url, cancel_url}, o) -> session
---       amount in the currency's smallest unit; metadata also comes with the payment's charge, refunds and disputes
+--       amount in the currency's smallest unit; the payment's charge has the metadata, too (a dispute has none)
 --   checkout_session(id) -> session
 --   portal_session({customer, return_url}, o) -> {url}
 --   subscription(id) -> subscription

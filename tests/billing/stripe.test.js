@@ -80,7 +80,7 @@ withStripe('every verb is a request that Stripe\'s document allows, and gets wha
   const once = (await ask(...block(customer.id))).value;
   assert.deepStrictEqual([once.mode, once.amount_total, once.currency, once.metadata], ['payment', 1234, 'eur', { user_id: USER, block: 'b-1', hours: '24' }]);
   const { charge } = stripe.world.pay(once.id);
-  assert.deepStrictEqual([charge.amount, charge.metadata.block], [1234, 'b-1']); // so refunds and disputes know, too
+  assert.deepStrictEqual([charge.amount, charge.metadata.block], [1234, 'b-1']); // so the event of a refund knows
   assert.match((await ask('portal_session', { customer: customer.id, return_url: 'https://cc.example.org/dashboard' })).value.url, /^https:\/\/billing\.stripe\.com\//);
 
   const now = stripe.world.now();

@@ -17,9 +17,11 @@ local reconcile = require "reconcile"
 local retention = require "retention"
 local runner = require "runner"
 local sessions = require "accounts.sessions"
+local standing = require "billing.standing"
 local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
+local stripe = require "stripe"
 local task = require "task"
 local users = require "accounts.users"
 
@@ -35,6 +37,11 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  stripe.setup {
+    key = settings.STRIPE_SECRET_KEY, url = settings.STRIPE_API_URL, version = settings.STRIPE_API_VERSION,
+    usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
+  }
+  standing.on = stripe.configured()
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {

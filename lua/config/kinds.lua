@@ -10,9 +10,16 @@ local secrets = require "secrets"
 local M = { of_many = { cidrs = true, files = true } }
 
 local MAX_NETWORKS = 64 -- as the server has room for
+local MAX_WORD = 250
 
 function M.string(d, text)
   if d.least and #text < d.least then return nil, ("at least %d characters expected"):format(d.least) end
+  return text
+end
+
+-- of a form of its own
+function M.word(d, text)
+  if #text > MAX_WORD or not text:match(d.like) then return nil, d.wanted .. " expected" end
   return text
 end
 

@@ -191,6 +191,9 @@ test('a folder that is away, or cannot be read, takes nobody\'s policies away', 
   s = await start();
   let h = await health(s);
   assert.deepStrictEqual([h.generation, h.policies.ok, h.policies.faults[0].text], [1, false, 'the folder is not there']);
+  const checked = await run(['check', `--data-dir=${dir}`, `--policies-dir=${policies}`]); // Bug: it said that all is sound
+  assert.strictEqual(checked.code, 1, checked.out);
+  assert.match(checked.err, /the folder is not there, and the set in force is not the shipped one/);
   assert.strictEqual(JSON.parse((await get(s, '/which')).text).n, 3);
   fs.renameSync(`${policies}.away`, policies);
   await until(async () => (await health(s)).policies.ok, 'the folder is back');

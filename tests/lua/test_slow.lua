@@ -123,7 +123,7 @@ t.test("others run while a slow decision is explained, which ends", function()
   local input = tracker.facts(tracker.get(first), now * 1000)
   explain.budget_ms = 100
   local reads = slow["idle.lua"]:gsub("burn%(%) return", "burn() local never = m.load == -1 return never and 'stop' or")
-  force { ["idle.lua"] = reads }
+  force { ["idle.lua"] = reads, ["expiry.lua"] = slow["expiry.lua"] }
   local _, row, others, d = beside(function() return explain.decision(policy.live(), "idle.decide", input, now) end)
   t.ok(row < 20, row)
   t.ok(others >= 20, others)

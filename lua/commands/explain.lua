@@ -94,6 +94,8 @@ function M.run(argv)
   local options, words, settings = command.read(argv, {
     usage = USAGE, options = { json = "flag", kind = "text" }, words = { 1, 2 },
   })
+  local fault = options.kind and decisions.kind_fault(options.kind)
+  if fault then command.usage("--kind: %s", fault) end
   local ms, err
   if words[2] then ms, err = when.parse(words[2], time.now()) end
   if err then command.usage("%s", err.message) end

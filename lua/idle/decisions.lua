@@ -12,6 +12,7 @@
 --   decisions.at(id, ms [, kind]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD
+--   decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
 
 local chunk = require "idle.chunk"
 local errors = require "errors"
@@ -27,6 +28,12 @@ local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
+
+local kind_of = { idle = true, expiry = true, placement = true, access = true, lease = true, orphans = true }
+
+function M.kind_fault(kind)
+  return not kind_of[kind] and "idle, expiry, placement, access, lease or orphans expected" or nil
+end
 
 local DAYS = 4        -- read at once
 local PLAN_LOOK = 512 -- entries of an account's log that are looked through for its plan

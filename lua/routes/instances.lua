@@ -183,7 +183,6 @@ local function time_of(http, name)
   return ms
 end
 
-local kind_of = { idle = true, expiry = true, placement = true, access = true, lease = true, orphans = true }
 
 -- What is kept of the policies' decisions about a machine; ?at=: one of them, taken again and explained.
 app.get("/instances/{id}/decisions", { scope = "instances:read", object = "history" }, function(req)
@@ -196,9 +195,8 @@ app.get("/instances/{id}/decisions", { scope = "instances:read", object = "histo
     times[name] = ms
   end
   local kind = app.query(req.http, "kind")
-  if kind and not kind_of[kind] then
-    return errors.fail("invalid", "kind: idle, expiry, placement, access, lease or orphans expected", { field = "kind" })
-  end
+  local fault = kind and decisions.kind_fault(kind)
+  if fault then return errors.fail("invalid", "kind: " .. fault, { field = "kind" }) end
   if times.at then
     local one, err = decisions.at(req.id, times.at, kind)
     if not one then return nil, err end

@@ -153,6 +153,16 @@ t.test("routes of an admin alone need no object; words of the router are segment
   } }]] }, "")
 end)
 
+t.test("a job whose day never comes is warned of", function()
+  require "policy.own_jobs"
+  local gen = assert(generation.build(with { ["schedule.lua"] =
+    "return { jobs = { { name = 'x', at = '30 3 31 2 *', run = function() end }, { name = 'y', at = '0 0 29 2 *', "
+    .. "run = function() end } } }" }))
+  t.eq(#gen.warnings, 1)
+  t.eq(generation.text(gen.warnings[1]), "schedule.lua:1: the job 'x' never comes: there is no such day as its at says")
+  gen:close()
+end)
+
 t.test("all faults of a step are told at once", function()
   local told = faults_of { ["idle.lua"] = idle "  return kep", ["expiry.lua"] = "return {" }
   t.match(told, "expiry.lua:1: ")

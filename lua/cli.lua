@@ -25,6 +25,7 @@ local commands = {
   { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
   { "check", "[--dot]", "configuration, policies and statuses: are they sound?" },
+  { "stripe", "[show|retry ID]", "events of Stripe, orders and reports that wait or are parked" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },

@@ -22,6 +22,7 @@ local revocations = require "accounts.revocations"
 local samples = require "policy.samples"
 local setup = require "setup"
 local steady = require "steady"
+local stripe = require "stripe.serve"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -167,6 +168,7 @@ local function look_after(settings)
   expiry.serve()
   billing.serve()
   outbox.serve()
+  stripe.serve()
   own_jobs.serve()
   every(600, samples.save)
 end

@@ -61,13 +61,14 @@ local function refuse_second(status)
     :format(status))
 end
 
--- Whether he has a subscription, by our record or, where that does not know yet, by Stripe's. -> false | nil, err
+-- Whether he has none, by our record and, as that may not know yet, by Stripe's. -> true | nil, err
 local function check_none(user, customer)
   local rec = users.get(user)
   if accounts.has_subscription(rec) then return refuse_second(rec.subscription_status) end
   local sub, err = subscriptions.living(customer)
   if sub == nil then return nil, err end
-  return sub and refuse_second(sub.status)
+  if sub then return refuse_second(sub.status) end
+  return true
 end
 
 -- His page that is open: the same again, or none any more. -> url, or false | nil, err
@@ -110,11 +111,12 @@ function M.plan(user, name, pages)
   return customers.alone(user, function()
     return with_customer(user, function(customer)
       local none, err = check_none(user, customer)
-      if none == nil then return nil, err end
+      if not none then return nil, err end
       local url
       url, err = open_page(user, name, price)
       if url == nil then return nil, err end
-      return url or new_page(user, customer, name, price, pages)
+      if url then return url end
+      return new_page(user, customer, name, price, pages)
     end)
   end)
 end

@@ -2,8 +2,8 @@
 -- same for ever (stripe.lua), and kept in its record.
 --
 --   customers.ensure(user_id) -> customer id | nil, err     [yields]
---   customers.find(customer, named) -> user id or nil       [yields] named: the user that the object's metadata name. Whose
---       record does not say so (it was brought back from a backup) becomes the customer's
+--   customers.find(customer, named) -> user id, or nil | nil, err     [yields] named: the user that the object's metadata name.
+--       Whose record names no customer (it was brought back from a backup) becomes this one's
 --   customers.forget(user_id, customer, why) -> true | nil, err     [yields] he is deleted at Stripe
 --   customers.alone(user_id, fn) -> what fn returns         [yields] one at a time for each account
 
@@ -62,7 +62,13 @@ function M.find(customer, named)
   if id then return id end
   local user = type(named) == "string" and ids.is_uuid(named) and users.get(named:lower())
   if not user or user.status == "deleted" or user.stripe_customer_id then return nil end
-  return keep(user.id, customer) == customer and user.id or nil
+  local now_is, err = stripe.customer(customer)
+  if not now_is and err.code ~= "not_found" then return nil, err end
+  if not now_is or now_is.deleted then return nil end
+  local kept
+  kept, err = keep(user.id, customer)
+  if not kept then return nil, err end
+  return kept == customer and user.id or nil
 end
 
 function M.forget(user_id, customer, why)
@@ -71,6 +77,7 @@ function M.forget(user_id, customer, why)
       if u.stripe_customer_id ~= customer then return false end
       u.stripe_customer_id = nil
     end, { customer = customer, reason = why })
+    tx:del("stripe_checkout", user_id) -- his page is his no more
     return true
   end)
 end

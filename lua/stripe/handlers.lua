@@ -29,6 +29,14 @@ local on = {} -- [type] = fn(object, event) -> note, also | nil, err
 
 local function stranger(customer) return "nobody here is the customer " .. (customer or "?") end
 
+-- fn(user id) with whose customer it is; a stranger's is noted. -> what fn returns
+local function for_user(customer, named, fn)
+  local user, err = customers.find(customer, named)
+  if err then return nil, err end
+  if not user then return stranger(customer) end
+  return fn(user)
+end
+
 -- An amount of Stripe's in the books' currency. -> micro-units | nil, err
 local function micro_of(n, currency)
   local is = book.get((store.get("meta", "price_book") or { last = 1 }).last).currency
@@ -56,7 +64,7 @@ end
 on["customer.subscription.trial_will_end"] = function(sub)
   local note, err = subscription(sub)
   if not note then return nil, err end
-  local user = customers.find(objects.customer(sub))
+  local user = customers.find(objects.customer(sub)) -- known, if he is anybody, since the sync
   local ends = objects.number(sub.trial_end)
   return note, user and ends and function(tx)
     local u = tx:get("user", user)
@@ -108,9 +116,10 @@ end
 
 local function completed(session)
   if not objects.id(session) then return "a session without an id" end
-  local customer, metadata = objects.customer(session), objects.table(session.metadata)
-  local user = customers.find(customer, metadata.user_id)
   if not PAID[session.payment_status] then return "nothing is paid yet" end
+  local customer = objects.customer(session)
+  local user, err = customers.find(customer, objects.table(session.metadata).user_id)
+  if err then return nil, err end
   if not user then
     log.error("stripe", "somebody has paid who is no user here: refund it at Stripe, or find out whose it is",
       { session = session.id, customer = customer, amount = session.amount_total })
@@ -125,26 +134,24 @@ on["checkout.session.completed"] = completed
 on["checkout.session.async_payment_succeeded"] = completed
 
 -- Nothing comes of it. A later word that it was paid finds what it needs in the session itself.
-local function given_up(session)
-  local user = customers.find(objects.customer(session))
-  if not user then return stranger(objects.customer(session)) end
+local function given_up(session, more)
   local order = objects.text(objects.table(session.metadata).order)
-  return "given up", function(tx)
-    forget_page(tx, session, user)
-    local offer = order and #order <= 64 and tx:get("stripe_offer", order)
-    if offer and offer.user == user then orders.withdraw(tx, order) end
-  end
+  return for_user(objects.customer(session), nil, function(user)
+    return "given up", function(tx)
+      forget_page(tx, session, user)
+      local offer = order and #order <= 64 and tx:get("stripe_offer", order)
+      if offer and offer.user == user then orders.withdraw(tx, order) end
+      if more then more(tx, user) end
+    end
+  end)
 end
 
-on["checkout.session.expired"] = given_up
+on["checkout.session.expired"] = function(session) return given_up(session) end
 
 on["checkout.session.async_payment_failed"] = function(session)
-  local note, also = given_up(session)
-  local user = customers.find(objects.customer(session))
-  return note, user and function(tx)
-    also(tx)
+  return given_up(session, function(tx, user)
     users.note(tx, user, "payment_failed", { session = objects.id(session) }, "stripe")
-  end or nil
+  end)
 end
 
 -- ---- invoices
@@ -189,31 +196,35 @@ local function book_invoice(invoice, user)
   end)
 end
 
-local function invoice_user(invoice)
+local function for_invoice(invoice, fn)
   local parent = objects.table(objects.table(invoice.parent).subscription_details)
   local details = objects.table(invoice.subscription_details)
-  return customers.find(objects.customer(invoice),
-    objects.table(parent.metadata).user_id or objects.table(details.metadata).user_id)
+  local named = objects.table(parent.metadata).user_id or objects.table(details.metadata).user_id
+  return for_user(objects.customer(invoice), named, fn)
+end
+
+-- What is so of its subscription now, if it is for one. -> note | nil, err
+local function sync_of(invoice)
+  local sub = objects.subscription_of(invoice)
+  if not sub then return "not a subscription's" end
+  return sync_note(sub, objects.customer(invoice))
 end
 
 on["invoice.paid"] = function(invoice)
   if not objects.id(invoice) then return "an invoice without an id" end
-  local user = invoice_user(invoice)
-  if not user then return stranger(objects.customer(invoice)) end
-  local ok, err = book_invoice(invoice, user)
-  if not ok then return nil, err end
-  local sub = objects.subscription_of(invoice)
-  if sub then return sync_note(sub, objects.customer(invoice)) end
-  return "paid"
+  return for_invoice(invoice, function(user)
+    local ok, err = book_invoice(invoice, user)
+    if not ok then return nil, err end
+    return sync_of(invoice)
+  end)
 end
 
 on["invoice.payment_failed"] = function(invoice)
-  local user, sub = invoice_user(invoice), objects.subscription_of(invoice)
-  if not user then return stranger(objects.customer(invoice)) end
-  local note, err = "not a subscription's", nil
-  if sub then note, err = sync_note(sub, objects.customer(invoice)) end
-  if not note then return nil, err end
-  return note, function(tx) users.note(tx, user, "payment_failed", { invoice = objects.id(invoice) }, "stripe") end
+  return for_invoice(invoice, function(user)
+    local note, err = sync_of(invoice)
+    if not note then return nil, err end
+    return note, function(tx) users.note(tx, user, "payment_failed", { invoice = objects.id(invoice) }, "stripe") end
+  end)
 end
 
 -- ---- money that goes back
@@ -221,16 +232,9 @@ end
 -- What was paid once has its buyer in its metadata (stripe.lua); what has not was for a plan.
 local function is_fee(charge) return objects.text(objects.table(charge.metadata).user_id) == nil end
 
-on["charge.refunded"] = function(charge)
+local function book_refund(charge, user, unit)
   local id, back = objects.id(charge), objects.number(charge.amount_refunded)
-  if not id or not back then return "a charge without an amount" end
-  local customer = objects.customer(charge)
-  local user = customers.find(customer, objects.table(charge.metadata).user_id)
-  if not user then return stranger(customer) end
-  local unit, err = micro_of(1, charge.currency)
-  if not unit then return nil, err end
-  local ok
-  ok, err = store.update(function(tx)
+  return store.update(function(tx)
     local rec = tx:get("stripe_charge", id) or { refunded = 0 }
     if back <= rec.refunded then return true end
     accounts.refund(tx, user, {
@@ -241,8 +245,18 @@ on["charge.refunded"] = function(charge)
     tx:put("stripe_charge", id, rec, user)
     return true
   end)
-  if not ok then return nil, err end
-  return "refunded"
+end
+
+on["charge.refunded"] = function(charge)
+  if not objects.id(charge) or not objects.number(charge.amount_refunded) then return "a charge without an amount" end
+  return for_user(objects.customer(charge), objects.table(charge.metadata).user_id, function(user)
+    local unit, err = micro_of(1, charge.currency)
+    if not unit then return nil, err end
+    local ok
+    ok, err = book_refund(charge, user, unit)
+    if not ok then return nil, err end
+    return "refunded"
+  end)
 end
 
 -- A dispute names no customer, its charge does. -> {user =, micro =, id =, fee =, charge =} | false, note | nil, err
@@ -256,7 +270,9 @@ local function dispute_of(dispute)
     return nil, err
   end
   local customer = objects.customer(charge)
-  local user = customers.find(customer, objects.table(charge.metadata).user_id)
+  local user
+  user, err = customers.find(customer, objects.table(charge.metadata).user_id)
+  if err then return nil, err end
   if not user then return false, stranger(customer) end
   local micro
   micro, err = micro_of(dispute.amount, dispute.currency)
@@ -320,21 +336,17 @@ end, "closed")
 
 on["customer.deleted"] = function(customer)
   local id = objects.id(customer)
-  local user_id = customers.find(id)
-  if not user_id then return stranger(id) end
-  local now_is, err = stripe.customer(id)
-  if not now_is and err.code ~= "not_found" then return nil, err end
-  if now_is and now_is.deleted ~= true then return "Stripe has him still" end
-  local user = users.get(user_id)
-  if user.stripe_subscription_id then
-    local note
-    note, err = sync_note(user.stripe_subscription_id, id)
-    if not note then return nil, err end
-  end
-  local ok
-  ok, err = customers.forget(user_id, id, "deleted at Stripe")
-  if not ok then return nil, err end
-  return "gone"
+  return for_user(id, nil, function(user)
+    local now_is, err = stripe.customer(id)
+    if not now_is and err.code ~= "not_found" then return nil, err end
+    if now_is and now_is.deleted ~= true then return "Stripe has him still" end
+    local sub, ok = users.get(user).stripe_subscription_id, true
+    if sub then ok, err = sync_note(sub, id) end
+    if not ok then return nil, err end
+    ok, err = customers.forget(user, id, "deleted at Stripe")
+    if not ok then return nil, err end
+    return "gone"
+  end)
 end
 
 -- ---- all

@@ -141,7 +141,8 @@ function M.sync(id, customer)
   local sub, err = fetch(id, customer)
   if not sub then return nil, err end
   customer = objects.customer(sub) or customer
-  user_id = customers.find(customer, objects.table(sub.metadata).user_id)
+  user_id, err = customers.find(customer, objects.table(sub.metadata).user_id)
+  if err then return nil, err end
   if user_id then return in_turn(user_id, id, customer) end
   return { status = sub.status, note = "nobody here is the customer " .. (customer or "?") }
 end

@@ -26,7 +26,7 @@ class Shop {
   user(who) { return this.server.call('GET', `/users/${who.id}`).then((r) => r.body); }
   async checkout(who, body = {}) {
     const r = await who.call('POST', '/billing/checkout', body);
-    if (r.status !== 200) throw new Error(`checkout: ${r.status} ${r.text}`);
+    if (r.status !== 200) throw new Error(`checkout: ${r.status} ${r.text}\n${this.server.log}`);
     return [...this.world.sessions.values()].find((s) => s.url === r.body.url);
   }
 

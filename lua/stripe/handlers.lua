@@ -232,11 +232,18 @@ end
 -- What was paid once has its buyer in its metadata (stripe.lua); what has not was for a plan.
 local function is_fee(charge) return objects.text(objects.table(charge.metadata).user_id) == nil end
 
+local function too_early(tx, metadata)
+  if orders.is_booked(tx, metadata) then return nil end
+  return errors.new("conflict", "what goes back has not come yet", { retryable = true })
+end
+
 local function book_refund(charge, user, unit)
   local id, back = objects.id(charge), objects.number(charge.amount_refunded)
   return store.update(function(tx)
     local rec = tx:get("stripe_charge", id) or { refunded = 0 }
     if back <= rec.refunded then return true end
+    local early = too_early(tx, charge.metadata)
+    if early then return nil, early end
     accounts.refund(tx, user, {
       id = ("stripe/refund/%s/%d"):format(id, back), micro = (back - rec.refunded) * unit, by = "stripe", charge = id,
       fee = is_fee(charge) or nil,
@@ -277,13 +284,15 @@ local function dispute_of(dispute)
   local micro
   micro, err = micro_of(dispute.amount, dispute.currency)
   if not micro then return nil, err end
-  return { user = user, micro = micro, id = id, fee = is_fee(charge) or nil, charge = charge_id }
+  return { user = user, micro = micro, id = id, fee = is_fee(charge) or nil, charge = charge_id, metadata = charge.metadata }
 end
 
 local function taken(d)
   return store.update(function(tx)
     local rec = tx:get("stripe_dispute", d.id) or {}
     if rec.opened or rec.won or d.micro == 0 then return true end
+    local early = too_early(tx, d.metadata)
+    if early then return nil, early end
     local _, credit = accounts.refund(tx, d.user, { id = ("stripe/dispute/%s/opened"):format(d.id), type = "dispute",
       micro = d.micro, by = "stripe", charge = d.charge, fee = d.fee })
     rec.opened, rec.credit = true, credit

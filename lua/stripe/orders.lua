@@ -5,6 +5,7 @@
 --   orders.withdraw(tx, id)              it will not be
 --   orders.amount_of(session, currency) -> micro-units | nil, err
 --   orders.paid(tx, session, user, micro) -> true, or false when it was before      in an update
+--   orders.is_booked(tx, metadata)       whether what a charge with these metadata paid is in the books, if it paid an order
 --   orders.machine(tx, session, user)    in an update: a subscription began; he gets a machine if he has none
 --   orders.queue
 --
@@ -51,10 +52,23 @@ local function amount_of(session, currency)
 end
 M.amount_of = amount_of
 
+local function offer_id(metadata)
+  local id = objects.text(objects.table(metadata).order)
+  return id and #id <= 64 and id or nil
+end
+
+-- Money that goes back is booked after the money that came: else it would find no credit to take.
+function M.is_booked(tx, metadata)
+  local id = offer_id(metadata)
+  local session = id and tx:lookup("order_paid", id)
+  return not id or session ~= nil and tx:lookup("ledger_entry", "stripe/session/" .. session) ~= nil
+end
+
 function M.paid(tx, session, user, micro)
   local metadata = objects.table(session.metadata)
-  local id = objects.text(metadata.order)
-  local offer = id and #id <= 64 and tx:get("stripe_offer", id)
+  local id = offer_id(metadata)
+  local offer = id and tx:get("stripe_offer", id)
+  if id then tx:index("order_paid", id, objects.id(session)) end
   if offer and offer.user ~= user then offer = nil end
   local rec = offer or from_metadata(metadata)
   rec.user, rec.micro, rec.lane = user, micro, user

@@ -186,6 +186,12 @@ withShop(test, 'refunds, told twice and in any order, are booked by their differ
   await shop.tell({ reverse: true, twice: true });
   const b = balances(shop, ann);
   assert.deepStrictEqual([b.credit, b.refunds, b.payments], [18e6, -9e6, -(19 + 30 - 12 - 9) * 1e6]);
+  const early = await shop.checkout(ann, { credit: 8 });
+  w.refund(w.pay(early).charge, 300);
+  await shop.tell({ reverse: true }); // what goes back comes first
+  await shop.worked(['event', 'order']);
+  assert.strictEqual(balances(shop, ann).credit, 23e6);
+  w.refund([...w.charges.values()].at(-1));
   w.refund(charge);
   await shop.tell();
   assert.deepStrictEqual([balances(shop, ann).credit, balances(shop, ann).payments], [undefined, -10e6]);

@@ -11,7 +11,7 @@ const { withShop } = require('./shop.js');
 const policies = temp();
 fs.writeFileSync(path.join(policies, 'plans.lua'), `return { kind = "plans", default = "free", currency = "USD",
   plans = { free = { machines = 1 }, starter = { machines = 1, overage = true, grace = 86400, fee = { { from = "2026-01-01", month = 19000000 } } }, pro = { machines = 0 } },
-  price = { { from = "2026-01-01", hour = { tiny = 123456789, small = 123456789, medium = 123456789 }, storage = 1234567 } } }`);
+  price = { { from = "2026-01-01", hour = { tiny = 123456789, small = 123456789, medium = 123456789 }, storage = 123456 } } }`);
 test.after(() => fs.rmSync(policies, { recursive: true }));
 
 async function use(shop, who, times) {
@@ -37,7 +37,7 @@ withShop(test, 'each entry that is owed is reported once, in whole cents, and th
   const { reported } = books.accounts[ann.id];
   assert.deepStrictEqual([books.faults, reported.micro], [[], owed(books, ann)]);
   const sum = w.meterEvents.reduce((n, e) => n + Number(e.payload.value), 0);
-  assert.ok(sum > 5, `${sum}`);
+  assert.ok(sum > 2, `${sum}`);
   assert.strictEqual(sum, Math.floor(reported.micro / 10000));
   assert.strictEqual(sum, reported.sent);
   assert.ok(w.meterEvents.every((e) => e.payload.stripe_customer_id === subscription.customer && e.identifier.length <= 100));

@@ -194,15 +194,15 @@ static inline bool mentions(const char *file, const char *text)
     return found;
 }
 
-/* NULL, or which machine, volume, slot, trash, mount or socket of this directory there still is. */
+/* NULL, or which machine, volume, slot, port, trash, mount or socket of this directory there still is. */
 static inline const char *left_behind(struct fix *f)
 {
-    static const char *const places[] = { "machines", "volumes", "slots", "trash" };
+    static const char *const places[] = { "machines", "volumes", "slots", "ports", "trash" };
     static char why[200];
     char path[128];
     size_t i;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
         snprintf(path, sizeof(path), "%s/%s", f->dir, places[i]);
         snprintf(why, sizeof(why), "%d left in %s", entries(path), path);
         if (entries(path) != 0)

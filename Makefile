@@ -106,6 +106,7 @@ all: deps-build
 cchost-build: $(if $(filter release,$(V)),cchost,$(O)/cchost)
 cchost: build/release/cchost
 	@ln -f $< $@ 2>/dev/null || cp $< $@
+	@ln -sf cchost ccc
 
 $(O)/cchost: $(O)/host/main.o $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -233,6 +234,7 @@ deps-fuzz: deps-build
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0755 cchost $(DESTDIR)$(PREFIX)/bin/cchost
+	ln -sf cchost $(DESTDIR)$(PREFIX)/bin/ccc
 	install -m 0644 $(wildcard examples/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0644 $(wildcard policies/*.lua) policies/README.md $(DESTDIR)$(PREFIX)/share/cchost/policies
@@ -241,7 +243,7 @@ install: all
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 
 clean:
-	rm -rf build cchost
+	rm -rf build cchost ccc
 
 $(O)/bench_store: $(O)/tests/bench/bench_store.o $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

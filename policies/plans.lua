@@ -19,6 +19,7 @@ return {
     pro = { machines = 0, warn_mail = true },
   },
   price = {
-    { from = "2026-01-01", hour = { tiny = 10000, small = 20000, medium = 40000, large = 80000 } },
+    { from = "2026-01-01", hour = { tiny = 10000, small = 20000, medium = 40000, large = 80000,
+      cpx11 = 7000, cpx21 = 10000, cpx31 = 19000 } },
   },
 }

@@ -5,8 +5,8 @@
 -- In: a server becomes a machine of the provider "foreign" (foreign.lua), which nothing drives.  instanceId is its short
 -- form and the end of its id, which is made from it, so that a second import finds the first; email is its owner;
 -- serverName its name and its name at the provider; serverIp the label server_ip; serverType its type as it stands.
--- Out: every machine that is not deleted; email is its account's address, serverIp where it is reached over ssh. One that never expires says so by the year 9999, because those scripts take an
--- absent time for one that is past.
+-- Out: every machine that is not deleted; email is the address of its account, serverIp where it is reached over ssh. One that
+-- never expires says so by the year 9999, because those scripts take an absent time for one that is past.
 
 local crypto = require "crypto"
 local errors = require "errors"

@@ -196,9 +196,10 @@ static void tell(const struct cc_mock *m, struct cc_arena *a, const struct cc_mo
     if (v->ssh && m->ssh_why)
         out->ssh.why = cc_arena_strdup(a, m->ssh_why);
     else if (v->ssh) /* of the network that is kept for examples: nobody is there */
-        out->ssh = (struct cc_ssh){ .host = cc_arena_printf(a, "192.0.2.%ld", strtol(v->short_id + 10, NULL, 16)),
-                                    .port = 22,
-                                    .user = "claude" };
+        out->ssh =
+            (struct cc_ssh){ .host = cc_arena_printf(a, "192.0.2.%ld", 1 + strtol(v->short_id + 10, NULL, 16) % 254),
+                             .port = 22,
+                             .user = "claude" };
 }
 
 static int find(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, struct cc_mock_machine **out)

@@ -146,7 +146,8 @@ static pid_t start_agent_again(const struct box *b) { return start_agent(b, -1);
 /* As the user, like everything else: it lets in nobody but him, and opens no port but its own. */
 static pid_t start_sshd(const struct box *b)
 {
-    char *argv[] = { b->sshd, "-D", "-e", "-f", CC_LAUNCH_SSH_DIR "/sshd_config", NULL };
+    static char config[] = CC_LAUNCH_SSH_DIR "/sshd_config";
+    char *argv[] = { b->sshd, "-D", "-e", "-f", config, NULL };
     pid_t pid = fork();
 
     if (pid != 0)

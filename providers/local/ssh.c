@@ -344,7 +344,7 @@ static bool answers(uint32_t port, int wait_ms)
 
 bool cc_ssh_await(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m)
 {
-    int64_t until = (int64_t)cc_mono_ms() + ANSWER_MS, left;
+    int64_t begun = (int64_t)cc_mono_ms(), until = begun + ANSWER_MS, left;
     struct pollfd nap = { .fd = x->call->wake_fd, .events = POLLIN };
 
     if (m->ssh.why || m->spec.ssh_keys.n == 0)
@@ -354,7 +354,7 @@ bool cc_ssh_await(const struct cc_local *l, struct cc_provider_ctx *x, struct cc
             return false;
         poll(&nap, 1, RETRY_MS);
     }
-    no_ssh(x->arena, m, "sshd did not answer on 127.0.0.1:%u in %d s (%s tells more)", m->ssh.port, ANSWER_MS / 1000,
-           cc_machine_path(l, x->arena, m->short_id, "log"));
+    no_ssh(x->arena, m, "sshd did not answer on 127.0.0.1:%u in %.1f s (%s tells more)", m->ssh.port,
+           (double)((int64_t)cc_mono_ms() - begun) / 1000, cc_machine_path(l, x->arena, m->short_id, "log"));
     return true;
 }

@@ -234,20 +234,21 @@ void box_pasta(struct box *b, pid_t init, int pidfd)
     turn = open(b->turn, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (turn < 0 || flock(turn, LOCK_EX) != 0)
         fprintf(stderr, "nat: %s: %s\n", b->turn, strerror(errno));
-    if (setns(pidfd, CLONE_NEWPID) == 0) {
-        pasta_start(b);
-        for (tries = 0; tries < 400 && !network_up(init); tries++) {
-            if (poll(&p, 1, 5) != 0)
-                break;
-            if (b->port &&
-                b->pasta_pid == 0) { /* somebody took the port meanwhile: a network without ssh is better than none */
-                fprintf(stderr, "nat: port %s is not to be had: the machine is not reached over ssh\n", b->port);
-                b->port = NULL;
-                pasta_start(b);
-            }
-        }
-        if (b->mapped) /* as long as it starts it is nobody's hurry; then it serves */
-            setpriority(PRIO_USER, (id_t)(b->uid_base + b->uid_count), 0);
+    if (setns(b->pidns_fd, CLONE_NEWPID) != 0) {
+        fprintf(stderr, "nat: entering the machine: %s\n", strerror(errno));
+        _exit(1);
     }
+    pasta_start(b);
+    for (tries = 0; tries < 400 && !network_up(init); tries++) {
+        if (poll(&p, 1, 5) != 0)
+            break;
+        if (b->port && b->pasta_pid == 0) { /* the port was taken meanwhile: better no ssh than no network */
+            fprintf(stderr, "nat: port %s is not to be had: the machine is not reached over ssh\n", b->port);
+            b->port = NULL;
+            pasta_start(b);
+        }
+    }
+    if (b->mapped) /* as long as it starts it is nobody's hurry; then it serves */
+        setpriority(PRIO_USER, (id_t)(b->uid_base + b->uid_count), 0);
     _exit(0);
 }

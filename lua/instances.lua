@@ -399,15 +399,25 @@ function M.patch(actor, key, change)
   end)
 end
 
--- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua).
+-- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that was
+-- stopped because its hours had ended is started again. -> record, operation id or nil | nil, err
 function M.extend(actor, key, hours)
-  return edit(actor, key, function(tx, old, rec)
+  local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
     local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
     if fault then return nil, fault end
     prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours })
+    local ended = old.expiry and old.expiry.verdict == "stop" and old.desired == "STOPPED"
+    local resumed
+    if ended then
+      rec.desired, rec.reason = "RUNNING", json.null
+      resumed = workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
+    end
+    record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
+    return resumed
   end)
+  if rec and op then runner.drive("instance", rec.id) end
+  return rec, op
 end
 
 -- ---- changes for which a machine that runs is stopped and started again; they wait and answer like move

@@ -3,16 +3,17 @@
 -- (meter.lua). The index "ledger_entry" has the id of every entry: what caused one twice is one.
 --
 --   ledger.change(tx, owner, t, by, fn) -> account     in an update: brings the account up to `t` (unix ms; never back), then
---       fn(x), x as meter.lua has it; posts what comes of it
+--       fn(x), x as meter.lua has it; writes what comes of it
 --   ledger.post_once(x, entry) -> true, or false when it was there
 --   ledger.next(account) -> unix ms or nil
---   ledger.get(owner) -> account or nil      ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and
---       `entries`: what of it is not written yet; or nil
+--   ledger.get(owner) -> account or nil
+--   ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and `entries`: what of it is not
+--       written yet; or nil
 --   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq and at as the log has them
 --   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
 --
--- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}}, what
--- was posted of a machine in a month, in the order of time: a reading kept for speed, which verify compares with the log.
+-- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}},
+-- what was posted of a machine in a month, in the order of time: a reading kept for speed.
 
 local book = require "billing.book"
 local json = require "json"

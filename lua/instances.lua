@@ -197,6 +197,12 @@ local function plan_of(tx, owner)
   return account and account.plan or policy.data("plans", owner).default
 end
 
+-- One machine a user, the seeds' rule, is a conflict with that one and no matter of too many requests.
+local function one_of_plan(plan, owner)
+  local known = policy.data("plans", owner).plans[plan]
+  return known ~= nil and known.machines == 1
+end
+
 -- Why the policy, or what is paid, does not let its owner have one more machine, or nil.
 local function over_quota(tx, rec, actor)
   if rec.owner == "operator" then return end
@@ -207,7 +213,9 @@ local function over_quota(tx, rec, actor)
     owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid), most = most, type = rec.type,
     provider = rec.provider, prepaid = prepaid,
   })
-  if verdict ~= "allow" then return errors.new("quota", reason, { http_status = most == 1 and 409 or nil }) end
+  if verdict ~= "allow" then
+    return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
+  end
   if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner) end
 end
 

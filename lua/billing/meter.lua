@@ -4,7 +4,8 @@
 --
 -- The account (the record "ledger"):
 --   {owner =, at = unix ms up to which all is reckoned, book = number of the price book, plan = name,
---    managed = "local" | "stripe", subscription =, period = {id =, from =, to =, day =, used = ms before it} or nil,
+--    managed = "local" | "stripe", subscription =, period = {id =, from =, to =, day =, included = ms, fee = micro-units,
+--    used = ms before it} or nil,
 --    entries = how many, balances = {[account] = whole number},
 --    open = {[machine] = {state =, since =, from =, type =, gib =, rate =, price =, how =, ends =}}}
 --
@@ -209,11 +210,17 @@ local function entry(x, t, type, id, list, more)
   x.post(e)
 end
 
--- What a plan comes to on [a, b) of a period: ms of hours, micro-units of its fee
-local function portion(x, plan, p, a, b)
-  local ms = floor((plan.included or 0) * HOUR + 0.5)
-  local fee = x.acct.managed == "local" and x.books.fee(plan, p.from) or 0
-  return amount.share(ms, p.from, p.to, a, b), amount.share(fee, p.from, p.to, a, b)
+-- Notes in a period what the account's plan gives and costs for the whole of it; a later edit of the plan changes neither.
+local function price(x, p)
+  local plan = plan_of(x)
+  p.included = floor((plan.included or 0) * HOUR + 0.5)
+  p.fee = x.acct.managed == "local" and x.books.fee(plan, p.from) or 0
+end
+
+-- What of that falls on the part of a period that begins at `t`: ms of hours, micro-units of the fee
+local function rest_of(p, t)
+  t = max(t, p.from)
+  return amount.share(p.included, p.from, p.to, t, p.to), amount.share(p.fee, p.from, p.to, t, p.to)
 end
 
 -- Posts hours of a period, and its fee.
@@ -233,9 +240,8 @@ end
 local function open_period(x, t, p)
   p.used = balance(x, "used")
   x.acct.period = p
-  local from = x.acct.managed == "stripe" and p.from or max(t, p.from) -- Stripe's was paid for as a whole
-  local ms, fee = portion(x, plan_of(x), p, from, p.to)
-  grant(x, t, "period", "period/" .. p.id, ms, fee)
+  price(x, p)
+  grant(x, t, "period", "period/" .. p.id, rest_of(p, x.acct.managed == "stripe" and p.from or t)) -- Stripe's is paid as a whole
 end
 
 local function month_of(x, t)
@@ -274,13 +280,14 @@ function M.plan(x, t, name, managed, subscription, period)
   local old, new_plan = acct.period, name ~= acct.plan
   cut_all(x, t)
   local had, paid = 0, 0
-  if old then had, paid = portion(x, plan_of(x), old, max(t, old.from), old.to) end
+  if old then had, paid = rest_of(old, t) end
   local same_period = old and managed == acct.managed and (not period or period.from == old.from)
   acct.plan, acct.managed, acct.subscription = name, managed, subscription
   if same_period then
     if period then old.to = period.to end
     if new_plan then
-      local ms, fee = portion(x, plan_of(x), old, max(t, old.from), old.to)
+      price(x, old)
+      local ms, fee = rest_of(old, t)
       local more = max(ms - had, -balance(x, "included"))
       grant(x, t, "plan", ("plan/%s/%d/%s"):format(acct.owner, t, name), more, fee - paid)
     end

@@ -60,6 +60,19 @@ deps-run: deps-build
 	$(call need,$(RUN_PKGS))
 deps-test: deps-run
 	$(call need,$(TEST_PKGS))
+# What checks our requests by others' rules (tests/lib/kit.js). It is not of this project; where it stands beside it, it is
+# set up, once. What cannot be is told by the tests that need it.
+KIT := $(wildcard ../shared/conformance/setup)
+.PHONY: deps-kit deps-npm
+deps-npm: ; $(call need,npm)
+deps-kit: deps-test
+ifneq ($(KIT),)
+	@home=$${CONFORMANCE_HOME:-$$HOME/.cache/conformance}; \
+	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && exit 0; \
+	command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm; \
+	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
+	flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
+endif
 deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
 deps-bench: deps-test
@@ -145,7 +158,7 @@ $(O)/llhttp/%.o: /usr/share/llhttp/%.c
 run: deps-run
 	@$(MAKE) --no-print-directory all
 	@exec ./cchost serve
-test: deps-test
+test: deps-kit
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) tests/run
 
@@ -166,7 +179,7 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 .SECONDARY:
 
-asan: deps-test
+asan: deps-kit
 	@$(MAKE) --no-print-directory V=asan all unit-build
 	@V=asan tests/run
 

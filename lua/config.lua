@@ -151,6 +151,7 @@ end
 -- What was there instead, when it may be told: a secret has slipped into a setting of another kind before.
 local function shown(d, raw)
   if d.secret or d.holds_secret or type(raw) ~= "string" or raw:find("[@%c]") or #raw > 100 then return "" end
+  if raw:find("[sr]k_") or raw:find("whsec_", 1, true) then return "" end -- Stripe's
   return (", not %q"):format(raw)
 end
 

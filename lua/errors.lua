@@ -7,7 +7,8 @@ local M = {}
 M.status = {
   invalid = 400, unauthorized = 401, denied = 403, not_found = 404, exists = 409, conflict = 409, state = 409,
   precondition = 412, limit = 413, too_many = 429, cancelled = 503, internal = 500, unsupported = 400,
-  unavailable = 503, failed = 502, key_reused = 422, quota = 429, timeout = 504, io = 503, full = 507, corrupt = 500,
+  unavailable = 503, failed = 502, key_reused = 422, quota = 429, payment = 402,
+  timeout = 504, io = 503, full = 507, corrupt = 500,
 }
 
 -- errors.new(code, message [, fields]) -> err

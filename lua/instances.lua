@@ -14,11 +14,13 @@ local history = require "history"
 local ids = require "ids"
 local json = require "json"
 local policy = require "policy"
+local prepaid_hours = require "billing.prepaid"
 local providers = require "providers"
 local record = require "machines.record"
 local rights = require "rights"
 local runner = require "runner"
 local schema = require "schema"
+local standing = require "billing.standing"
 local statuses = require "statuses"
 local store = require "store"
 local sys = require "sys"
@@ -46,7 +48,6 @@ function M.last_used(id) end -- luacheck: ignore 212
 -- Why a machine whose hours are over may not be started, or nil (expiry.lua).
 function M.refuses_start(rec) end -- luacheck: ignore 212
 
-local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
 local WAIT_SECONDS = 30
 local MAX_QUEUE = 16
 local SLICE_MS = 2
@@ -180,15 +181,15 @@ local function name_taken(tx, rec)
   end
 end
 
--- How many machines an account of this plan may have; 0: any number.
-local function most_of(gen, plan)
-  local known = gen:data("plans").plans[plan]
+-- How many machines an account of this plan may have; 0: any number. The plan does not count those of prepaid hours.
+local function most_of(gen, plan, prepaid)
+  local known = not prepaid and gen:data("plans").plans[plan]
   local most, quota = known and known.machines or 0, M.settings.quota
   if most == 0 or quota == 0 then return math.max(most, quota) end
   return math.min(most, quota)
 end
 
-local function most_by(gen, input) return "most", most_of(gen, input.plan) end
+local function most_by(gen, input) return "most", most_of(gen, input.plan, input.prepaid) end
 policy.derived["access.create"], policy.derived["access.wake"] = most_by, most_by
 
 local function plan_of(tx, owner)
@@ -196,15 +197,26 @@ local function plan_of(tx, owner)
   return account and account.plan or policy.data("plans", owner).default
 end
 
--- Why the policy does not let its owner have one more machine, or nil.
-local function over_quota(tx, rec)
+-- One machine a user, the seeds' rule, is a conflict with that one and no matter of too many requests.
+local function one_of_plan(plan, owner)
+  local known = policy.data("plans", owner).plans[plan]
+  return known ~= nil and known.machines == 1
+end
+
+-- Why the policy, or what is paid, does not let its owner have one more machine, or nil.
+local function over_quota(tx, rec, actor)
   if rec.owner == "operator" then return end
   local plan = plan_of(tx, rec.owner)
+  local prepaid = prepaid_hours.counts(rec)
+  local most = most_of(policy.for_owner(rec.owner), plan, prepaid)
   local verdict, reason = policy.ask("access.create", {
-    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(policy.for_owner(rec.owner), plan),
-    type = rec.type, provider = rec.provider,
+    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid), most = most, type = rec.type,
+    provider = rec.provider, prepaid = prepaid,
   })
-  if verdict ~= "allow" then return errors.new("quota", reason) end
+  if verdict ~= "allow" then
+    return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
+  end
+  if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner) end
 end
 
 local function running_of(owner)
@@ -216,17 +228,18 @@ local function running_of(owner)
   return n
 end
 
--- Why the policy does not let a machine be started, or nil.
-local function not_woken(tx, rec)
+-- Why the policy, or what is paid, does not let a machine be started, or nil.
+local function not_woken(tx, rec, actor)
   local ended = M.refuses_start(rec)
   if ended then return errors.new("denied", ended) end
   if rec.owner == "operator" then return end
-  local plan = plan_of(tx, rec.owner)
+  local plan, prepaid = plan_of(tx, rec.owner), prepaid_hours.counts(rec)
   local verdict, reason = policy.ask("access.wake", {
-    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner), most = most_of(policy.for_owner(rec.owner), plan),
-    type = rec.type, running = running_of(rec.owner),
+    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid),
+    most = most_of(policy.for_owner(rec.owner), plan, prepaid), type = rec.type, running = running_of(rec.owner),
   })
   if verdict ~= "allow" then return errors.new("denied", reason) end
+  if not prepaid_hours.lasts(rec) and not actor.admin then return standing.refusal(tx, rec.owner) end
 end
 
 local function check_create(actor, spec)
@@ -287,8 +300,9 @@ function M.create(actor, spec)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
     local rec = fields.new_record(spec, owner, place)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
-    local why = name_taken(tx, rec) or over_quota(tx, rec)
+    local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor)
     if why then return nil, why end
+    if spec.hours then prepaid_hours.buy(tx, rec, spec.hours, by(actor), "bought") end
     workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
     record.save(tx, nil, rec, "created", by(actor),
       { decision = { kind = "placement", reason = place.reason, generation = place.generation } })
@@ -338,8 +352,8 @@ local function ask(tx, actor, old, rec, form)
   if verb ~= "delete" and #rec.queue >= MAX_QUEUE then
     return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
   end
-  local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec) -- it counts again
-  local denied = again or verb == "start" and not_woken(tx, rec)
+  local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec, actor) -- it counts again
+  local denied = again or verb == "start" and not_woken(tx, rec, actor)
   if denied then return nil, denied end
   rec.desired = wish[verb]
   rec.reason = actor.reason
@@ -393,18 +407,25 @@ function M.patch(actor, key, change)
   end)
 end
 
--- expires_at = max(now, expires_at) + hours
+-- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that was
+-- stopped because its hours had ended is started again. -> record, operation id or nil | nil, err
 function M.extend(actor, key, hours)
-  return edit(actor, key, function(tx, old, rec)
+  local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
-    local now = time.now()
-    local ends = math.max(now, rec.expires_at ~= json.null and time.parse(rec.expires_at) or now) + hours * 3600000
-    if ends > LAST_TIME then
-      return errors.fail("invalid", "hours: that is beyond the year 9999", { field = "hours" })
+    local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
+    if fault then return nil, fault end
+    prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))
+    local ended = old.expiry and old.expiry.verdict == "stop" and old.desired == "STOPPED"
+    local resumed
+    if ended then
+      rec.desired, rec.reason = "RUNNING", json.null
+      resumed = workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
     end
-    rec.expires_at = time.rfc3339(ends)
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours })
+    record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
+    return resumed
   end)
+  if rec and op then runner.drive("instance", rec.id) end
+  return rec, op
 end
 
 -- ---- changes for which a machine that runs is stopped and started again; they wait and answer like move

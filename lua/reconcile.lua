@@ -86,6 +86,13 @@ workflow.define("destroy_orphan", {
   fail = function() end,
 })
 
+local good = {}   -- [provider] = when it was last listed, RFC 3339
+local seen, before = {}, {} -- [provider] = the same on the clock of deadlines, and of the list before that one
+
+-- The last time at which a machine that reads RUNNING is known to have been alive: what it cost ends there (or, if it was
+-- never listed since it began to run, when it began: billing/meter.lua sees to that).
+local function last_seen(rec) return before[rec.provider] or time.rfc3339(0) end
+
 -- ---- judging
 
 -- A machine that a provider calls "starting" for longer than this is half-made, and will not come up by itself.
@@ -143,6 +150,7 @@ local function act(id, version, state)
       return false
     end
     rec.drift = tried
+    if type == "found_down" and old.status == "RUNNING" then rec.ran_until = last_seen(old) end
     if kind == "adopt" then
       record.enter(rec, state == "stopped" and "STOPPED" or "RUNNING")
       rec.error, rec.provider_id = nil, "cc-" .. rec.short
@@ -180,7 +188,6 @@ end
 -- ---- one sweep
 
 local LISTED_MS = 60000
-local good = {} -- [provider] = when it was last listed, RFC 3339
 
 -- Its machines' records were true at the last good list; before this process had one, when the provider's record says.
 local function lost(name, err)
@@ -214,8 +221,9 @@ end
 local function found(name)
   if freshness.since(name) then log.info("reconcile", "the provider can be listed again", { provider = name }) end
   freshness.found(name)
-  good[name] = now_text()
   local known = store.get("provider", name)
+  before[name] = seen[name] or known and known.listed_at
+  seen[name], good[name] = steady.after(0), now_text()
   if known and known.ok then return note_listed(name, known) end
   update_provider(name, function(rec, tx)
     if not known then return tx:put("provider", name, rec) and nil end -- the first time: nothing has changed

@@ -4,10 +4,12 @@
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
+local book = require "billing.book"
 local errors = require "errors"
 local fs = require "fs"
 local instances = require "instances"
 local log = require "log"
+require "billing.metering"
 local migrations = require "migrations"
 local policy = require "policy"
 local providers = require "providers"
@@ -15,9 +17,12 @@ local reconcile = require "reconcile"
 local retention = require "retention"
 local runner = require "runner"
 local sessions = require "accounts.sessions"
+local standing = require "billing.standing"
 local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
+local stripe = require "stripe"
+local task = require "task"
 local users = require "accounts.users"
 
 local M = {}
@@ -32,6 +37,11 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  stripe.setup {
+    key = settings.STRIPE_SECRET_KEY, url = settings.STRIPE_API_URL, version = settings.STRIPE_API_VERSION,
+    usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
+  }
+  standing.on = stripe.configured()
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {
@@ -58,6 +68,22 @@ local function share_clock(serve)
   return true
 end
 
+-- The prices in force are in the book before anything is metered by them.
+local function open_book(serve)
+  if not serve then
+    if store.get("meta", "price_book") then return true end
+    return book.note(policy.data("plans"))
+  end
+  policy.on_change(function(gen)
+    local plans = gen:data("plans")
+    task.spawn(function()
+      local ok, err = book.note(plans)
+      if not ok then log.error("setup", "new prices are not in the book", { error = tostring(err) }) end
+    end)
+  end)
+  return book.note(policy.data("plans"))
+end
+
 function M.open(settings, options)
   local ok, err = M.use(settings)
   if not ok then return nil, err end
@@ -67,6 +93,7 @@ function M.open(settings, options)
     migrations.run,
     function() return share_clock(options.serve) end,
     function() return policy.open(settings, options) end,
+    function() return open_book(options.serve) end,
   } do
     ok, err = step()
     if not ok then return nil, err end

@@ -14,7 +14,27 @@ function P.signup(r)
   return "allow", "anybody may sign up"
 end
 
+local function among(list, name)
+  for _, v in ipairs(list) do
+    if v == name then return true end
+  end
+end
+
+-- What the plan does not have, or nil.
+local function beyond(r)
+  local plan = use("plans").plans[r.plan]
+  if not plan or r.prepaid then return end
+  if plan.types and not among(plan.types, r.type) then
+    return ("machines of the type %s are not in the plan %s"):format(r.type, r.plan)
+  end
+  if plan.providers and not among(plan.providers, r.provider) then
+    return ("machines at %s are not in the plan %s"):format(r.provider, r.plan)
+  end
+end
+
 function P.create(r)
+  local other = beyond(r)
+  if other then return "deny", other end
   if r.most > 0 and r.machines >= r.most then
     return "deny", r.most .. (r.most == 1 and " machine is" or " machines are") .. " all that you may have; delete one first"
   end

@@ -2,11 +2,13 @@
 --
 -- Record "user", its id a uuid, its owner itself:
 --   {id, number, email, name, plan, role = "user" | "admin", status = "active" | "suspended" | "deleted", ssh_keys = {...},
---    created_at, updated_at, last_sign_in_at, version}
+--    created_at, updated_at, last_sign_in_at, version,
+--    stripe_customer_id, stripe_subscription_id, subscription_status, subscription_since: as Stripe last told, absent before}
 -- Indexes, as long as it is not deleted: user_email address -> id, user_number number -> id. A number is never given twice.
 --
 -- Functions return a value, or nil, err. `actor` is who asks (app.lua); `by` is how the log calls him.
 
+local billing = require "billing.accounts"
 local credentials = require "accounts.credentials"
 local crypto = require "crypto"
 local errors = require "errors"
@@ -171,13 +173,20 @@ function M.patch(actor, key, values)
     address, err = address_of(values.email)
     if not address then return nil, err end
   end
+  local fault = values.plan and billing.plan_fault(values.plan)
+  if fault then return errors.fail("invalid", "plan: " .. fault, { field = "plan" }) end
   local changed
   changed, err = edit(actor, key, "changed", function(user, tx)
+    if values.plan and values.plan ~= user.plan and user.stripe_subscription_id and user.subscription_status ~= "canceled" then
+      return errors.fail("state", "plan: it is that of the account's subscription at Stripe; change it there", { field = "plan" })
+    end
     if address and address ~= user.email and tx:lookup("user_email", address) then
       return errors.fail("exists", "email: there is an account with this address already", { field = "email" })
     end
+    local plan = user.plan
     for k, v in pairs(values) do user[k] = v end
     user.email = address or user.email
+    if user.plan ~= plan then billing.plan_changed(tx, user, M.by(actor)) end
     return true
   end)
   if not changed then return nil, err end

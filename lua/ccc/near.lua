@@ -34,7 +34,7 @@ function M.open(settings, _, how)
   return setmetatable({}, M)
 end
 
-function M.types() return types.priced(policy.data("plans").price, time.now()) end
+function M.types() return types.priced(policy.data("plans"), time.now()) end
 
 function M:account(address) -- luacheck: ignore 212
   return store.update(function(tx) return users.find_or_create(tx, address) end)

@@ -1,6 +1,7 @@
 -- cchost serve: the control plane.
 
 local accounts = require "accounts.setup"
+local billing = require "billing.watch"
 local canary = require "policy.canary"
 local certificates = require "certificates"
 local changes = require "machines.changes"
@@ -11,6 +12,7 @@ local expiry = require "expiry"
 local idle = require "idle"
 local jobs = require "schedule.jobs"
 local log = require "log"
+local metering = require "billing.metering"
 local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
@@ -164,6 +166,8 @@ local function look_after(settings)
   changes.follow()
   idle.serve(settings)
   expiry.serve()
+  task.spawn(metering.catch_up)
+  billing.serve()
   outbox.serve()
   own_jobs.serve()
   every(600, samples.save)

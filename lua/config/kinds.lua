@@ -10,6 +10,7 @@ local secrets = require "secrets"
 local M = { of_many = { cidrs = true, files = true } }
 
 local MAX_NETWORKS = 64 -- as the server has room for
+local MAX_WORD = 250
 
 function M.string(d, text)
   if d.least and #text < d.least then return nil, ("at least %d characters expected"):format(d.least) end
@@ -21,6 +22,12 @@ function M.ports(_, text)
   local first, last = text:match("^(%d+)%-(%d+)$")
   first, last = tonumber(first), tonumber(last)
   if not last or first < 1024 or last > 65535 or first > last then return nil, "FIRST-LAST within 1024-65535 expected" end
+  return text
+end
+
+-- of a form of its own
+function M.word(d, text)
+  if #text > MAX_WORD or not text:match(d.like) then return nil, d.wanted .. " expected" end
   return text
 end
 

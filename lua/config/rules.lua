@@ -30,7 +30,8 @@ local function needs(name, why)
 end
 
 local secrets = { "API_KEY", "JWT_SECRET", "JWT_SECRET_PREVIOUS", "MASTER_KEY", "MASTER_KEY_FILE", "MASTER_KEY_PREVIOUS",
-  "SMTP_PASSWORD", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "HCLOUD_TOKEN", "NETBIRD_API_TOKEN" }
+  "SMTP_PASSWORD", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SECRET_PREVIOUS", "HCLOUD_TOKEN",
+  "NETBIRD_API_TOKEN" }
 
 -- What earlier systems and examples have had; no secret if everybody knows it.
 local known = { ["dev-api-key"] = true, ["dev-jwt-secret-change-in-production"] = true, changeme = true, secret = true }
@@ -72,7 +73,17 @@ local function poor_secret(name)
   end }
 end
 
+-- A price without which a plan cannot be bought.
+local function needs_price(name)
+  return { names = { name, "STRIPE_SECRET_KEY" }, check = function(s)
+    if production(s) and s.STRIPE_SECRET_KEY and not s[name] then
+      return "missing, and billing is on (STRIPE_SECRET_KEY): nobody could buy that plan"
+    end
+  end }
+end
+
 M.list = {
+  needs_price "STRIPE_PRICE_STARTER", needs_price "STRIPE_PRICE_PRO",
   needs("API_KEY"), needs("JWT_SECRET"), needs("BASE_URL"), needs("SMTP_HOST", "who signs in is sent a link by mail"),
   poor_secret "API_KEY", poor_secret "JWT_SECRET", poor_secret "MASTER_KEY", poor_secret "JWT_SECRET_PREVIOUS",
   { names = { "MASTER_KEY_FILE" }, check = function(s)
@@ -128,6 +139,33 @@ M.list = {
   { names = { "STRIPE_WEBHOOK_SECRET", "STRIPE_SECRET_KEY" }, check = function(s)
     if production(s) and s.STRIPE_SECRET_KEY and not s.STRIPE_WEBHOOK_SECRET then
       return "missing, and billing is on (STRIPE_SECRET_KEY): anybody could say that he has paid"
+    end
+  end },
+  { names = { "STRIPE_WEBHOOK_SECRET_PREVIOUS", "STRIPE_WEBHOOK_SECRET" }, check = function(s)
+    if s.STRIPE_WEBHOOK_SECRET_PREVIOUS and not s.STRIPE_WEBHOOK_SECRET then
+      return "it is set, and STRIPE_WEBHOOK_SECRET is not"
+    end
+  end },
+  { names = { "STRIPE_SECRET_KEY" }, check = function(s)
+    local key = s.STRIPE_SECRET_KEY
+    if production(s) and not key then
+      return nil, nil, { "it is not set, so nobody is asked for money; plans and hours are yours to grant" }
+    elseif production(s) and key:match("^.k_test_") then
+      return nil, nil, { "it is a key for tests: what is paid by it is no money" }
+    elseif key and key:match("^.k_live_") and not production(s) then
+      return nil, nil, { "it is a live key, and this is no production: what is tried out is paid in earnest" }
+    end
+  end },
+  { names = { "STRIPE_API_URL", "STRIPE_SECRET_KEY" }, check = function(s)
+    local url = s.STRIPE_API_URL
+    if production(s) and s.STRIPE_SECRET_KEY and url and not is_https(url) and is_public(url) then
+      return "production needs https: the key would cross the network in the open"
+    end
+  end },
+  { names = { "STRIPE_USAGE", "STRIPE_API_VERSION" }, check = function(s)
+    if s.STRIPE_USAGE == "records" and s.STRIPE_API_VERSION >= "2025-03-31" then
+      return ("version %s of Stripe's API (STRIPE_API_VERSION) has no usage records; meter, or one before 2025-03-31, expected")
+        :format(s.STRIPE_API_VERSION)
     end
   end },
   { names = { "DEV_LOGIN", "BASE_URL", "LISTEN_ADDR" }, check = function(s)

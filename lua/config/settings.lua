@@ -1,5 +1,6 @@
 -- Every setting that there is: its name (the environment's; --listen-addr and cchost.lua's LISTEN_ADDR are the same), its kind
 -- (config/kinds.lua), its default, and what it means. `unit`: of a plain number. `secret`: its value is shown nowhere.
+-- `like`, `wanted`: of a word, its pattern and how that is called.
 -- `holds_secret`: a file that has one in it; no fault quotes the value, for it may be what belongs into the file.
 -- `later`: declared and checked, and nothing reads it yet.
 
@@ -91,9 +92,25 @@ return {
   { "DOCKER_HOST", "string", nil, later = true, doc = "dockerd's socket" },
   { "NETBIRD_API_URL", "url", "https://api.netbird.io", path = true, later = true, doc = "Netbird's API" },
   { "NETBIRD_API_TOKEN", "string", nil, secret = true, later = true, doc = "and the token for it" },
-  { "STRIPE_SECRET_KEY", "string", nil, secret = true, later = true, doc = "Stripe's key; billing is on when it is set" },
-  { "STRIPE_WEBHOOK_SECRET", "string", nil, secret = true, later = true, doc = "signs what Stripe tells us" },
-  { "STRIPE_API_URL", "url", nil, path = true, later = true, doc = "Stripe's API, when it is elsewhere" },
+  { "STRIPE_SECRET_KEY", "word", nil, secret = true, like = "^[sr]k_[%w_]+$", wanted = "a key that begins with sk_ or rk_",
+    doc = "Stripe's key, secret or restricted; billing is on when it is set" },
+  { "STRIPE_WEBHOOK_SECRET", "word", nil, secret = true, later = true, like = "^whsec_[%w+/=_-]+$",
+    wanted = "a secret that begins with whsec_", doc = "signs what Stripe tells us" },
+  { "STRIPE_WEBHOOK_SECRET_PREVIOUS", "word", nil, secret = true, later = true, like = "^whsec_[%w+/=_-]+$",
+    wanted = "a secret that begins with whsec_", doc = "one that is being rolled, and still signs" },
+  { "STRIPE_API_URL", "url", nil, path = true, doc = "Stripe's API, when it is elsewhere" },
+  { "STRIPE_API_VERSION", "word", "2026-10-28.endive", like = "^%d%d%d%d%-%d%d%-%d%d[%l.]*$",
+    wanted = "a version like 2026-10-28.endive", doc = "the version of its API that we ask for" },
+  { "STRIPE_PRICE_STARTER", "word", nil, later = true, like = "^%w[%w_.-]*$", wanted = "a price's id, like price_1Nxyz",
+    doc = "its price that is the plan starter" },
+  { "STRIPE_PRICE_PRO", "word", nil, later = true, like = "^%w[%w_.-]*$", wanted = "a price's id, like price_1Nxyz",
+    doc = "its price that is the plan pro" },
+  { "STRIPE_PRICE_USAGE", "word", nil, later = true, like = "^%w[%w_.-]*$", wanted = "a price's id, like price_1Nxyz",
+    doc = "its metered price for what goes beyond the included hours; nothing is reported when absent" },
+  { "STRIPE_USAGE", "enum", "meter", one_of = { "meter", "records" },
+    doc = "how usage is reported: by meter events, or by usage records, which versions since 2025-03-31 have no more" },
+  { "STRIPE_METER", "word", "cchost_usage", like = "^[%w_.-]+$", wanted = "a meter's event name",
+    doc = "the event name of the meter that STRIPE_PRICE_USAGE is billed by" },
   { "ANTHROPIC_API_KEY", "string", nil, secret = true, later = true, doc = "for machines whose user has given none" },
   { "OTEL_EXPORTER_OTLP_ENDPOINT", "url", nil, path = true, later = true, doc = "where traces and metrics are sent" },
 }

@@ -135,7 +135,8 @@ function M.new_record(spec, owner, place)
     subnet_id = spec.subnet_id or json.null, ssh_keys = tidy_keys(spec.ssh_keys), ssh = json.null,
     labels = spec.labels or {}, plan = spec.plan or json.null, network = spec.network or "nat", desired = "RUNNING",
     created_at = time.rfc3339(now), last_activity_at = time.rfc3339(now),
-    expires_at = spec.hours and time.rfc3339(now + spec.hours * 3600000) or json.null,
+    expires_at = spec.hours and time.rfc3339(now + spec.hours * 3600000) or json.null, -- until its clock starts
+    prepaid = spec.hours and { hours = spec.hours, begun_at = json.null } or nil,
     operation = json.null, queue = json.array {},
   }
   record.enter(rec, statuses.first)

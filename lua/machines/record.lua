@@ -89,29 +89,33 @@ local function reindex(tx, old, rec)
   end
 end
 
--- ---- quota: a machine counts from its creation until somebody asks for its deletion
+-- ---- quota: a machine counts from its creation until somebody asks for its deletion; those of prepaid hours by themselves
 
-local function counts(rec) return rec ~= nil and rec.owner ~= "operator" and rec.desired ~= "DELETED" and 1 or 0 end
+local function counts(rec)
+  if not rec or rec.owner == "operator" or rec.desired == "DELETED" then return nil end
+  return type(rec.prepaid) == "table" and rec.prepaid.counts and "prepaid" or "instances"
+end
 
-local function add(tx, owner, more)
-  if more == 0 then return end
+local function add(tx, owner, old, new)
+  if old == new then return end
   local account = tx:get("account", owner) or { instances = 0 }
-  account.instances = account.instances + more
+  if old then account[old] = account[old] - 1 end
+  if new then account[new] = (account[new] or 0) + 1 end
   tx:put("account", owner, account, owner)
 end
 
 local function count(tx, old, rec)
   if old and old.owner ~= rec.owner then
-    add(tx, old.owner, -counts(old))
+    add(tx, old.owner, counts(old), nil)
     old = nil
   end
-  add(tx, rec.owner, counts(rec) - counts(old))
+  add(tx, rec.owner, counts(old), counts(rec))
 end
 
--- How many machines of `owner` count, in an update.
-function M.counted(tx, owner)
-  local account = tx:get("account", owner)
-  return account and account.instances or 0
+-- How many machines of `owner` count, in an update: those of his plan, or (`prepaid`) all.
+function M.counted(tx, owner, prepaid)
+  local account = tx:get("account", owner) or {}
+  return (account.instances or 0) + (prepaid and account.prepaid or 0)
 end
 
 -- ---- writing
@@ -134,16 +138,22 @@ local function event(old, rec, note)
   return data
 end
 
+-- Called before a record is written, in the same update; may still change it (billing/metering.lua). -> since when the account's
+-- meter counts it as what it is now (RFC 3339, on the clock of deadlines), or nil: as before
+function M.before_save(tx, old, rec, by) end -- luacheck: ignore 212
+
 -- Puts the record into a status, whose whole time begins now.
 function M.enter(rec, status)
   local seconds = statuses.get(status).seconds
   rec.status, rec.status_at = status, time.rfc3339(time.now())
+  if status == "RUNNING" then rec.ran_until = nil end
   rec.deadline_at = seconds and steady.after(seconds) or json.null
 end
 
 -- In an update: writes the record. `old`: as M.get gave it, nil for a new one. A change of status names the event by
 -- itself (STOPPING: "stopping", ERROR: "failed"), unless `type` says more than that (`named`).
 function M.save(tx, old, rec, type, by, note, named)
+  local metered_at = M.before_save(tx, old, rec, by)
   rec.version = old and old.version + 1 or 1
   rec.updated_at = time.rfc3339(tx:now())
   if old and old.status ~= rec.status and not named then
@@ -152,7 +162,9 @@ function M.save(tx, old, rec, type, by, note, named)
   reindex(tx, old, rec)
   count(tx, old, rec)
   tx:put("instance", rec.id, rec, rec.owner)
-  tx:log("instance", rec.id, type, event(old, rec, note), by)
+  local data = event(old, rec, note)
+  data.metered_at = metered_at
+  tx:log("instance", rec.id, type, data, by)
 end
 
 -- In an update: forgets a machine that is DELETED, with its days of activity. Its chain and the index "instance_purged" still

@@ -21,6 +21,7 @@ function use(name) end
 ---@field most integer how many its plan allows; 0: any number
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field prepaid boolean for hours that were bought, or given by the operator: its plan does not limit it
 ---@field provider string where it would be made
 ---@field type string the machine type
 
@@ -46,6 +47,20 @@ function use(name) end
 ---@field plan "free"|"starter"|"pro"|string the account's plan
 ---@field running integer machines of the account that run now
 ---@field type string the machine type
+
+---@class policies.billing.decide
+---@field billing boolean money is asked for: Stripe is set up
+---@field credit number the account's credit, in its currency
+---@field grace number seconds that the plan gives after a failed payment
+---@field hours_left number hours of the plan, and of the trial, that are left
+---@field needs_subscription boolean the plan has a fee
+---@field overage boolean the plan goes on beyond its hours, and bills them
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field running integer its machines that run now, those within prepaid hours left out
+---@field runs_out_at? integer when hours and credit end, if all goes on as it does
+---@field subscription "inactive"|"trialing"|"active"|"past_due"|"unpaid"|"paused"|"canceled"|"incomplete"|"incomplete_expired" the subscription's status, as Stripe calls it; "inactive": there is none
+---@field subscription_since? integer since when it has that status
 
 ---@class policies.expiry.decide
 ---@field created_at integer when it was made

@@ -17,6 +17,8 @@
 --   "enum"    one of `of`                                "text", "map"   no grid: explain leaves them as they are
 --   personal: not kept among the samples
 
+local time = require "time"
+
 local M = {}
 
 local function text(doc, optional) return { "text", doc = doc, optional = optional } end
@@ -124,6 +126,44 @@ M.idle = {
 
 local function positive(v) return type(v) == "number" and v > 0 and v < 1e15 end
 
+local function is_micro(v, most) return type(v) == "number" and v >= 0 and v <= most and v % 1 == 0 end
+
+-- A list of what is so from a day on, oldest first; each entry is looked at by fault(entry, its name).
+local function dated_fault(list, name, fault)
+  if list == nil then return nil end
+  if type(list) ~= "table" then return name .. ": a list of {from = a day, ...} expected" end
+  local n, before = 0, ""
+  for _ in pairs(list) do n = n + 1 end
+  if n ~= #list then return name .. ": a list of {from = a day, ...} expected" end
+  for i, p in ipairs(list) do
+    local at = ("%s[%d]"):format(name, i)
+    local from = type(p) == "table" and p.from
+    if type(from) ~= "string" or not from:match("^%d%d%d%d%-%d%d%-%d%d$") or not time.parse(from .. "T00:00:00Z") then
+      return at .. ".from: a day like 2026-01-01 expected"
+    end
+    if from <= before then return at .. ".from: a day behind that of the one before expected" end
+    before = from
+    local why = fault(p, at)
+    if why then return why end
+  end
+end
+
+local function names_fault(list)
+  if type(list) ~= "table" then return "a list of names expected" end
+  for _, v in ipairs(list) do
+    if type(v) ~= "string" then return "a list of names expected" end
+  end
+end
+
+local function by_type_fault(map, at)
+  if type(map) ~= "table" then return at .. ": {type = micro-units} expected" end
+  for name, micro in pairs(map) do
+    if type(name) ~= "string" or not is_micro(micro, 1e9 - 1) then
+      return ("%s.%s: whole micro-units below 1000000000 expected"):format(at, tostring(name))
+    end
+  end
+end
+
 local function plan_fault(name, plan)
   if type(name) ~= "string" or not name:match("^[%w_-]+$") then return "plans: a name of letters, digits, _ and - expected" end
   if type(plan) ~= "table" then return ("plans.%s: a table expected"):format(name) end
@@ -131,25 +171,30 @@ local function plan_fault(name, plan)
     return ("plans.%s.machines: a whole number expected (0: any number)"):format(name)
   end
   if plan.idle ~= nil and not positive(plan.idle) then return ("plans.%s.idle: seconds expected"):format(name) end
+  for _, field in ipairs { "included", "trial" } do
+    local v = plan[field]
+    if v ~= nil and (type(v) ~= "number" or v < 0 or v > 1e6) then return ("plans.%s.%s: hours expected"):format(name, field) end
+  end
+  if plan.grace ~= nil and not positive(plan.grace) then return ("plans.%s.grace: seconds expected"):format(name) end
+  if plan.overage ~= nil and type(plan.overage) ~= "boolean" then
+    return ("plans.%s.overage: true or false expected"):format(name)
+  end
+  for _, field in ipairs { "types", "providers" } do
+    local why = plan[field] ~= nil and names_fault(plan[field])
+    if why then return ("plans.%s.%s: %s"):format(name, field, why) end
+  end
+  return dated_fault(plan.fee, ("plans.%s.fee"):format(name), function(f, at)
+    if not is_micro(f.month, 1e12) then return at .. ".month: whole micro-units expected" end
+  end)
 end
 
 local function price_fault(list)
-  if list == nil then return nil end
-  if type(list) ~= "table" then return "price: a list of {from = a day, hour = {type = micro-units}} expected" end
-  local before = ""
-  for i, p in ipairs(list) do
-    if type(p) ~= "table" or type(p.from) ~= "string" or not p.from:match("^%d%d%d%d%-%d%d%-%d%d$") then
-      return ("price[%d].from: a day like 2026-01-01 expected"):format(i)
+  return dated_fault(list, "price", function(p, at)
+    if p.storage ~= nil and not is_micro(p.storage, 1e6) then
+      return at .. ".storage: whole micro-units, to 1000000, expected"
     end
-    if p.from <= before then return ("price[%d].from: a day behind that of the one before expected"):format(i) end
-    before = p.from
-    if type(p.hour) ~= "table" then return ("price[%d].hour: {type = micro-units} expected"):format(i) end
-    for name, micro in pairs(p.hour) do
-      if type(name) ~= "string" or type(micro) ~= "number" or micro < 0 or micro > 1e9 or micro % 1 ~= 0 then
-        return ("price[%d].hour.%s: whole micro-units, to 1000000000, expected"):format(i, tostring(name))
-      end
-    end
-  end
+    return by_type_fault(p.hour, at .. ".hour") or p.block ~= nil and by_type_fault(p.block, at .. ".block") or nil
+  end)
 end
 
 -- Pure data: M.plans = {name = {machines =, idle =, ...}}
@@ -163,6 +208,9 @@ local function plans_fault(P)
     if why then return why end
   end
   if not P.plans[P.default] then return "default: the name of one of the plans expected" end
+  if P.currency ~= nil and (type(P.currency) ~= "string" or not P.currency:match("^%u%u%u$")) then
+    return "currency: three capital letters like USD expected"
+  end
   return price_fault(P.price)
 end
 
@@ -256,6 +304,7 @@ M.access = {
       verdicts = { "allow", "deny" }, safe = deny, would = { allow = "been allowed", deny = "been refused" },
       input = with {
         machines = asking.machines, most = asking.most, type = text "the machine type", provider = text "where it would be made",
+        prepaid = { "flag", doc = "for hours that were bought, or given by the operator: its plan does not limit it" },
       },
     },
     wake = {
@@ -263,6 +312,35 @@ M.access = {
       input = with {
         machines = asking.machines, most = asking.most, type = text "the machine type",
         running = count("machines of the account that run now", 100000),
+      },
+    },
+  },
+}
+
+-- ---- billing
+
+local statuses = { "inactive", "trialing", "active", "past_due", "unpaid", "paused", "canceled", "incomplete",
+  "incomplete_expired" }
+
+M.billing = {
+  file = "billing.lua", doc = "whether an account's machines may run, as far as money goes",
+  functions = {
+    decide = {
+      now = true, verdicts = { "run", "warn", "stop", "hold" }, safe = function(_, why) return "hold", why end,
+      would = { run = "been let run", warn = "been warned", stop = "been stopped", hold = "been left as it was" },
+      input = with {
+        billing = { "flag", doc = "money is asked for: Stripe is set up" },
+        needs_subscription = { "flag", doc = "the plan has a fee" },
+        subscription = { "enum", of = statuses,
+          doc = "the subscription's status, as Stripe calls it; \"inactive\": there is none" },
+        subscription_since = past("since when it has that status", true),
+        overage = { "flag", doc = "the plan goes on beyond its hours, and bills them" },
+        grace = { "number", min = 0, max = 31536000, step = 60, unit = "s",
+          doc = "seconds that the plan gives after a failed payment" },
+        hours_left = { "number", min = 0, max = 1e6, step = 0.25, doc = "hours of the plan, and of the trial, that are left" },
+        credit = { "number", min = 0, max = 1e9, step = 0.01, doc = "the account's credit, in its currency" },
+        runs_out_at = { "time", optional = true, doc = "when hours and credit end, if all goes on as it does" },
+        running = count("its machines that run now, those within prepaid hours left out", 100000),
       },
     },
   },
@@ -397,7 +475,7 @@ M.schedule = {
 -- ---- reading the table
 
 -- In the order in which they are loaded.
-M.list = { "plans", "access", "expiry", "idle", "orphans", "placement", "provision", "routes", "schedule" }
+M.list = { "plans", "access", "billing", "expiry", "idle", "orphans", "placement", "provision", "routes", "schedule" }
 
 local by_file = {}
 for _, name in ipairs(M.list) do

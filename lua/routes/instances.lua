@@ -47,7 +47,7 @@ function instances.on_leaving(id, verb)
 end
 
 app.get("/types", { scope = "instances:read" }, function()
-  return 200, types.priced(policy.data("plans").price, time.now())
+  return 200, types.priced(policy.data("plans"), time.now())
 end)
 
 app.post("/instances", { scope = "instances:write", body = true }, function(req)

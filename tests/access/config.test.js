@@ -23,6 +23,7 @@ const production = {
   ENVIRONMENT: 'production', LISTEN_ADDR: '0.0.0.0:443', BASE_URL: 'https://api.example.org', TRUSTED_PROXIES: '10.0.0.0/8',
   API_KEY: 'operator-key-0123456789abcdef', JWT_SECRET: 'jwt-secret-0123456789abcdef0123456789', MASTER_KEY: '5a4b3c2d1e0f6978a1b2c3d4e5f60718293a4b5c6d7e8f900a1b2c3d4e5f6071',
   SMTP_HOST: 'mail.example.org', SMTP_USERNAME: 'me', SMTP_PASSWORD: 'mail-password-0123',
+  STRIPE_SECRET_KEY: 'sk_live_0123456789', STRIPE_WEBHOOK_SECRET: 'whsec_0123456789', STRIPE_PRICE_STARTER: 'price_1Nstarter', STRIPE_PRICE_PRO: 'price_1Npro',
 };
 
 test('production with all that it needs is sound', () => {
@@ -49,7 +50,16 @@ const rules = [
   [{ TLS_KEY: '/no/such/file' }, /^TLS_KEY \(environment\): a file that can be read expected/],
   [{ SMTP_HOST: undefined, SMTP_USERNAME: undefined, SMTP_PASSWORD: undefined }, /^SMTP_HOST: production needs.*link by mail/],
   [{ SMTP_PASSWORD: undefined }, /^SMTP_PASSWORD: missing/], [{ SMTP_TLS: 'none' }, /^SMTP_TLS.*in the open/], [{ SMTP_FROM: 'nobody' }, /^SMTP_FROM/],
-  [{ STRIPE_SECRET_KEY: 'sk_0123456789' }, /^STRIPE_WEBHOOK_SECRET: missing, and billing is on/],
+  [{ STRIPE_WEBHOOK_SECRET: undefined }, /^STRIPE_WEBHOOK_SECRET: missing, and billing is on/],
+  [{ STRIPE_PRICE_STARTER: undefined }, /^STRIPE_PRICE_STARTER: missing, and billing is on/], [{ STRIPE_PRICE_PRO: '' }, /^STRIPE_PRICE_PRO: missing/],
+  [{ STRIPE_SECRET_KEY: 'pk_live_0123456789' }, /^STRIPE_SECRET_KEY \(environment\): a key that begins with sk_ or rk_ expected$/],
+  [{ STRIPE_SECRET_KEY: 'sk_live_0123456789\nX: y' }, /^STRIPE_SECRET_KEY \(environment\): a key that begins/],
+  [{ STRIPE_WEBHOOK_SECRET: 'sk_live_9876543210' }, /^STRIPE_WEBHOOK_SECRET \(environment\): a secret that begins with whsec_ expected$/],
+  [{ STRIPE_WEBHOOK_SECRET_PREVIOUS: production.STRIPE_WEBHOOK_SECRET }, /^STRIPE_WEBHOOK_SECRET \(environment\): it is the same as STRIPE_WEBHOOK_SECRET_PREVIOUS/],
+  [{ STRIPE_WEBHOOK_SECRET: undefined, STRIPE_WEBHOOK_SECRET_PREVIOUS: 'whsec_9876543210' }, /^STRIPE_WEBHOOK_SECRET_PREVIOUS.*it is set, and STRIPE_WEBHOOK_SECRET is not/],
+  [{ STRIPE_PRICE_PRO: 'sk_live_9876543210 x' }, /^STRIPE_PRICE_PRO \(environment\): a price's id, like price_1Nxyz expected$/], // and is not quoted
+  [{ STRIPE_API_URL: 'http://stripe.example.org' }, /^STRIPE_API_URL.*production needs https/],
+  [{ STRIPE_USAGE: 'records' }, /^STRIPE_USAGE.*has no usage records; meter, or one before 2025-03-31/], [{ STRIPE_API_VERSION: 'latest' }, /^STRIPE_API_VERSION.*like 2026/],
   [{ DEV_LOGIN: 'on' }, /^DEV_LOGIN.*'off' expected/], [{ PROVIDER: 'mock' }, /^PROVIDER.*only plays/],
   [{ JWT_SECRET_PREVIOUS: production.JWT_SECRET }, /^JWT_SECRET \(environment\): it is the same as JWT_SECRET_PREVIOUS/],
   [{ RATE_LIMIT_API: '-1' }, /^RATE_LIMIT_API \(environment\): a whole number from 0 to 1000000 expected, not "-1"/],
@@ -71,6 +81,15 @@ for (const [change, fault] of rules) {
     }
   });
 }
+
+test('money is doubted in words: nobody asked for it, or not in earnest, or in earnest by mistake', () => {
+  const doubts = (env) => run(['check'], env).faults.filter((f) => /STRIPE/.test(f)).map((f) => f.replace(/^warning: /, ''));
+  assert.match(doubts({ ...production, STRIPE_SECRET_KEY: undefined })[0], /^STRIPE_SECRET_KEY: it is not set, so nobody is asked for money/);
+  assert.match(doubts({ ...production, STRIPE_SECRET_KEY: 'rk_test_0123456789' })[0], /^STRIPE_SECRET_KEY \(environment\): it is a key for tests/);
+  assert.match(doubts({ STRIPE_SECRET_KEY: production.STRIPE_SECRET_KEY })[0], /^STRIPE_SECRET_KEY \(environment\): it is a live key, and this is no production/);
+  assert.deepStrictEqual(doubts({ ...production, STRIPE_API_URL: 'http://127.0.0.1:12111', STRIPE_USAGE: 'records', STRIPE_API_VERSION: '2023-08-16' }), []);
+  assert.deepStrictEqual([doubts({}), doubts({ STRIPE_SECRET_KEY: 'sk_test_0123456789', STRIPE_API_URL: 'http://stripe-mock:12111' })], [[], []]);
+});
 
 test('all faults are told at once, each with where it came from', () => {
   const file = 'return {\n  LOG_DAYS = "x",\n  RATE_LIMT_API = 5,\n\n  SMTP_PORT = 70000,\n}\n';

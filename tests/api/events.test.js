@@ -36,7 +36,7 @@ const make = async (s, name) => {
 };
 
 test('pages: every entry once, in order, with its place in its chain', () => withServer({}, async (s) => {
-  assert.deepStrictEqual((await s.call('GET', '/events')).body.map((e) => e.type), ['policies_changed']);
+  assert.deepStrictEqual((await s.call('GET', '/events')).body.map((e) => e.type), ['policies_changed', 'in_force']);
   const a = await make(s, 'a');
   const b = await make(s, 'b');
   await s.call('POST', '/instances/a/stop');
@@ -231,10 +231,12 @@ test('events are the owner\'s and the operator\'s; a silent stream says somethin
     assert.deepStrictEqual(new Set(log.map((e) => e.id)), new Set([ids.ann, ids.bob]));
     for (const user of ['ann', 'bob']) {
       const own = log.filter((e) => e.id === ids[user]);
-      assert.deepStrictEqual((await as(user, 'GET', '/events')).body, own);
+      const seen = (await as(user, 'GET', '/events')).body;
+      assert.deepStrictEqual(seen.filter((e) => e.kind === 'instance'), own);
+      assert.deepStrictEqual(new Set(seen.map((e) => e.id)), new Set([ids[user], user]), 'and his own ledger');
       assert.deepStrictEqual((await as(user, 'GET', '/instances/box/events')).body, own);
-      await watching[user].has(own.length);
-      assert.deepStrictEqual(watching[user].events.map((e) => e.data), own);
+      await watching[user].has(seen.length);
+      assert.deepStrictEqual(watching[user].events.map((e) => e.data), seen);
     }
     await watching.root.has(log.length);
     const other = await as('bob', 'GET', `/instances/${ids.ann}/events`);

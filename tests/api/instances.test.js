@@ -168,7 +168,10 @@ test('a provider that keeps no log says so', async () => {
 });
 
 test('extend counts from now, or from the end that is paid already', async () => {
-  const m = await made({ hours: 2 });
+  const { id } = await made({ hours: 2 });
+  await s.running(id); // its hours begin when it runs
+  const m = (await s.call('GET', `/instances/${id}`)).body;
+  assert.strictEqual(Date.parse(m.expires_at) - Date.parse(m.prepaid.begun_at), 2 * 3600e3);
   const r = await s.call('POST', `/instances/${m.id}/extend`, { hours: 3 });
   assert.strictEqual(Date.parse(r.body.expires_at) - Date.parse(m.expires_at), 3 * 3600e3);
 });

@@ -251,7 +251,7 @@ test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   const s = await Policies.begin();
   const cchost = (...words) => run(['policy', ...words, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`]);
   const dir = fs.mkdtempSync('/tmp/cchost-edit-');
-  fs.writeFileSync(path.join(dir, 'plans.lua'), shipped('plans.lua').replace('starter = { machines = 0', 'starter = { machines = 3'));
+  fs.writeFileSync(path.join(dir, 'plans.lua'), shipped('plans.lua').replace('machines = 0, warn_mail', 'machines = 3, warn_mail'));
   fs.writeFileSync(path.join(dir, 'expiry.lua'), 'return {');
   const refused = await cchost('apply', dir);
   assert.deepStrictEqual([refused.code, (await health(s)).generation], [1, 1]);
@@ -259,14 +259,14 @@ test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   assert.ok(!fs.existsSync(path.join(s.policies, 'plans.lua')), 'half of it was put in place');
   fs.unlinkSync(path.join(dir, 'expiry.lua'));
   assert.match((await cchost('test', dir)).out, /: good: /);
-  const applied = await cchost('apply', dir, '--note=three for starters', '--author=ann');
+  const applied = await cchost('apply', dir, '--note=three for pros', '--author=ann');
   assert.strictEqual(applied.out, 'generation 2 is in force\n');
-  assert.match((await cchost('log')).out, /^ +2 .* ann +.*plans\.lua.*\(three for starters\)\n +1 /);
-  assert.match((await cchost('show', '2', 'plans.lua')).out, /starter = \{ machines = 3/);
-  assert.match((await cchost('diff', '2')).out, /^--- plans\.lua\n\+\+\+ plans\.lua\n@@ .*\n(.*\n)*-.*starter = \{ machines = 0.*\n\+.*starter = \{ machines = 3/m);
+  assert.match((await cchost('log')).out, /^ +2 .* ann +.*plans\.lua.*\(three for pros\)\n +1 /);
+  assert.match((await cchost('show', '2', 'plans.lua')).out, / machines = 3, warn_mail/);
+  assert.match((await cchost('diff', '2')).out, /^--- plans\.lua\n\+\+\+ plans\.lua\n@@ .*\n(.*\n)*-.* machines = 0, warn_mail.*\n\+.* machines = 3, warn_mail/m);
   assert.strictEqual((await cchost('diff')).out, '');
   assert.strictEqual((await cchost('rollback')).out, 'generation 3 is in force\n');
-  assert.match((await cchost('show', '3', 'plans.lua')).out, /starter = \{ machines = 0/);
+  assert.match((await cchost('show', '3', 'plans.lua')).out, / machines = 0, warn_mail/);
   const event = (await s.call('GET', '/events?type=policies_changed&order=newest')).body[0];
   assert.deepStrictEqual([event.data.generation, event.data.note], [3, 'back to generation 1']);
   assert.strictEqual((await cchost('show', '9')).code, 1);

@@ -14,6 +14,7 @@ local dir, machines, days, seed = ...
 assert(days, "DIR MACHINES DAYS [SEED] expected")
 assert(store.open { dir = dir, serve = true })
 time.virtual(traces.from)
+require("steady").adopt(time.now() - time.mono())
 
 local function machine(tx, known)
   local static = known.statics[1][2]

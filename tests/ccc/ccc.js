@@ -70,7 +70,7 @@ const mock = (settings) => `{state="${settings.dir}/world",ledger="${settings.di
 // At a server, whose files ccc does not see.
 async function atServer(more = '', settings = {}) {
   const dir = temp();
-  const s = await Server.start({ provider: 'mock', mock: mock({ dir, more }), ...settings }, dir);
+  const s = await Server.start({ provider: 'mock', mock: mock({ dir, more }), policies_dir: undefined, ...settings }, dir);
   const place = new Place({ CCHOST_URL: s.url, API_KEY: s.key, DATA_DIR: '/nonexistent' }, bin);
   place.server = s;
   place.dir = dir;

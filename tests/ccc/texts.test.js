@@ -58,9 +58,10 @@ for (const [where, make] of [['at a server', atServer], ['on a store', onStore]]
   cpx11  2 vCPU, 2GB RAM, 40GB   ~€0.007/hr  ~€5/mo
   cpx21  3 vCPU, 4GB RAM, 80GB   ~€0.010/hr  ~€7/mo
   cpx31  4 vCPU, 8GB RAM, 160GB  ~€0.019/hr  ~€14/mo
+Sold by the hour at (USD): cpx11 0.04, cpx21 0.08, cpx31 0.15
 `);
-      assert.deepStrictEqual(p.json('types').map((x) => [x.name, x.vcpu, x.memory_mib, x.disk_gib, x.hour_micro]),
-        [['cpx11', 2, 2048, 40, 7000], ['cpx21', 3, 4096, 80, 10000], ['cpx31', 4, 8192, 160, 19000]]);
+      assert.deepStrictEqual(p.json('types').map((x) => [x.name, x.vcpu, x.memory_mib, x.disk_gib, x.list_eur_micro, x.hour_micro, x.currency]),
+        [['cpx11', 2, 2048, 40, 7000, 40000, 'USD'], ['cpx21', 3, 4096, 80, 10000, 80000, 'USD'], ['cpx31', 4, 8192, 160, 19000, 150000, 'USD']]);
     });
 
     await t.test('provision by words, status, list, extend, deprovision', () => {

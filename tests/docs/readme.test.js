@@ -66,7 +66,7 @@ test('make run serves; the commands of the first minute and the scripts work on 
 });
 
 test('the commands of the operator\'s page work beside a server', async () => {
-  const s = await Server.start({ provider: 'mock' });
+  const s = await Server.start({ provider: 'mock', policies_dir: undefined }); // the shipped ones
   const here = temp();
   try {
     await s.running((await s.call('POST', '/instances', { name: 'first' })).body.id);

@@ -182,7 +182,7 @@ test('instances and operations list what there is', async () => {
 test('backup while serving, restore elsewhere: the same records and the same log', async () => {
   const dir = folder();
   const file = path.join(dir, 'copy');
-  assert.match(ok(s.dir, 'backup', file), /entries of 4 objects/);
+  assert.match(ok(s.dir, 'backup', file), /entries of 5 objects/);
   assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600);
   refused(1, /exists/, s.dir, 'backup', file);
   refused(1, /serve is running/, s.dir, 'restore', file);
@@ -192,7 +192,7 @@ test('backup while serving, restore elsewhere: the same records and the same log
   for (const args of [['log', '--json'], ['instances', '--json'], ['operations', '--all', '--json']]) {
     assert.strictEqual(ok(there, ...args), ok(s.dir, ...args), args.join(' '));
   }
-  assert.match(ok(there, 'log', '--verify'), /^the log is whole: \d+ entries of 4 objects\n$/);
+  assert.match(ok(there, 'log', '--verify'), /^the log is whole: \d+ entries of 5 objects\n$/);
   refused(1, /exists/, there, 'restore', file);
   ok(there, 'restore', file, '--force');
   assert.ok(fs.readdirSync(there).some((n) => /^store\.replaced-\d+$/.test(n)), 'the old store is kept');

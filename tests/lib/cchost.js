@@ -49,7 +49,8 @@ class Server {
 
   async launch() {
     const args = ['serve', '--listen-addr=127.0.0.1:0', `--data-dir=${this.dir}`];
-    const unlimited = { rate_limit_api: 0, rate_limit_auth: 0 }; // tests of limits set them
+    // No limits of requests and of plans: tests of those set them.
+    const unlimited = { rate_limit_api: 0, rate_limit_auth: 0, policies_dir: path.join(root, 'tests', 'lib', 'policies') };
     for (const [k, v] of Object.entries({ ...unlimited, ...this.settings })) if (v !== undefined) args.push(`--${k.replace(/_/g, '-')}=${v}`);
     this.log = '';
     const [command, ...before] = [...(this.how.wrap || []), binary];
@@ -111,8 +112,8 @@ class Server {
   }
 
   // The id of the account with this address, made when there is none.
-  async account(email) {
-    const made = await this.call('POST', '/users', { email });
+  async account(email, plan) {
+    const made = await this.call('POST', '/users', { email, plan });
     return made.status === 201 ? made.body.id : (await this.call('GET', `/users/${email}`)).body.id;
   }
 

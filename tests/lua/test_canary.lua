@@ -103,7 +103,7 @@ end
 local function counts(name) return select(2, canary.told()).counts[name] end
 
 local function create(owner, machines)
-  return policy.ask_for(owner, "access.create", { owner = owner, plan = "free", machines = machines, most = 0, type = "small",
+  return policy.ask_for(owner, "access.create", { owner = owner, plan = "pro", machines = machines, most = 0, type = "small",
     provider = "mock" })
 end
 

@@ -6,6 +6,7 @@ local access = require "machines.access"
 
 assert(require("setup").open({
   DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
+  POLICIES_DIR = "tests/lib/policies",
   QUOTA_INSTANCES = 10, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }, { serve = true }))
 

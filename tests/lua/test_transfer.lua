@@ -12,6 +12,7 @@ local transfer_state = require "transfer_state"
 
 local settings = {
   DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
+  POLICIES_DIR = "tests/lib/policies",
   QUOTA_INSTANCES = 10, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }
 

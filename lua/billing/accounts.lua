@@ -1,0 +1,146 @@
+-- What changes an account's books from outside: its plan, its subscription, money that comes and goes, gifts, corrections. Each
+-- [in an update], with an id that says what caused it: the same cause a second time changes nothing.
+--
+--   accounts.pay(tx, owner, {id =, micro =, by =, ...})       what is owed becomes less, the rest is credit
+--   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
+--   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again
+--   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
+--   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
+--     -> true, or false when it was done before
+--   accounts.plan_changed(tx, user, by)                       after users.lua has another plan in the record
+--   accounts.subscribed(tx, user, sub, by) -> the user's record   sub = {id =, status =, plan =, since = ms, from = ms, to = ms}
+--   accounts.plan_fault(name)                                 why there is no such plan, or nil
+-- Amounts are whole micro-units, above 0 unless said otherwise.
+
+local amount = require "billing.amount"
+local book = require "billing.book"
+local ledger = require "billing.ledger"
+local meter = require "billing.meter"
+local policy = require "policy"
+local steady = require "steady"
+local time = require "time"
+
+local M = {}
+
+-- The plan is the subscription's; what may run says policies/billing.lua.
+local GOOD = { active = true, trialing = true, past_due = true }
+
+local function positive(micro) assert(micro > 0 and micro % 1 == 0, "a whole number above 0 expected") end
+
+-- Posts one entry; make(x, list) fills its postings. -> whether it was posted
+local function post(tx, owner, type, e, make)
+  local posted = false
+  ledger.change(tx, owner, steady.now(), e.by, function(x)
+    if x.known(e.id) then return end
+    local list = {}
+    make(x, list)
+    local entry = { id = e.id, type = type, at = x.acct.at, postings = list }
+    for k, v in pairs(e) do
+      if k ~= "by" and k ~= "micro" and k ~= "type" then entry[k] = v end
+    end
+    posted = ledger.post_once(x, entry)
+    meter.retune(x, x.acct.at)
+  end)
+  return posted
+end
+
+local function add(list, account, micro)
+  if micro ~= 0 then list[#list + 1] = { account, micro } end
+end
+
+-- What is owed becomes less, the rest is credit.
+local function give(x, list, micro)
+  local owed = math.min(micro, -(x.acct.balances.owed or 0))
+  add(list, "owed", owed)
+  add(list, "credit", micro - owed)
+end
+
+local function take(x, list, micro, rest)
+  local credit = math.min(micro, x.acct.balances.credit or 0)
+  add(list, "credit", -credit)
+  add(list, rest, credit - micro)
+end
+
+-- The meter's open intervals are posted first: what is owed, and what credit there is, is then what it is now.
+local function settled(make)
+  return function(x, list)
+    meter.settle(x, x.acct.at)
+    make(x, list)
+  end
+end
+
+function M.pay(tx, owner, e)
+  positive(e.micro)
+  return post(tx, owner, "payment", e, settled(function(x, list)
+    add(list, "payments", -e.micro)
+    give(x, list, e.micro)
+  end))
+end
+
+function M.paid_fee(tx, owner, e)
+  positive(e.micro)
+  return post(tx, owner, "subscription", e, function(_, list)
+    add(list, "payments", -e.micro)
+    add(list, "revenue", e.micro)
+  end)
+end
+
+function M.refund(tx, owner, e)
+  return post(tx, owner, e.type or "refund", e, settled(function(x, list)
+    add(list, "payments", e.micro)
+    if e.micro >= 0 then
+      take(x, list, e.micro, "refunds")
+    else
+      add(list, "refunds", -e.micro)
+    end
+  end))
+end
+
+function M.adjust(tx, owner, e)
+  return post(tx, owner, "adjustment", e, settled(function(x, list)
+    add(list, "adjustments", -e.micro)
+    if e.micro >= 0 then give(x, list, e.micro) else take(x, list, -e.micro, "owed") end
+  end))
+end
+
+function M.give_hours(tx, owner, e)
+  local ms = math.floor(e.hours * amount.HOUR + 0.5)
+  return post(tx, owner, "gift", e, function(_, list)
+    add(list, "granted", -ms)
+    add(list, "bonus", ms)
+  end)
+end
+
+-- ---- plans
+
+function M.plan_fault(name)
+  local names = {}
+  for known in pairs(policy.data("plans").plans) do
+    if known == name then return nil end
+    names[#names + 1] = known
+  end
+  table.sort(names)
+  return ("there is no plan '%s'; one of %s expected"):format(name, table.concat(names, ", "))
+end
+
+function M.plan_changed(tx, user, by)
+  local t = math.floor(steady.now())
+  ledger.change(tx, user.id, t, by, function(x)
+    if x.acct.plan ~= user.plan and x.acct.managed == "local" then meter.plan(x, x.acct.at, user.plan, "local") end
+  end)
+end
+
+function M.subscribed(tx, user, sub, by)
+  local good = GOOD[sub.status]
+  user.stripe_subscription_id, user.subscription_status = sub.id, sub.status
+  user.subscription_since = time.rfc3339(sub.since)
+  user.plan = good and sub.plan or book.get(book.last(tx)).default
+  ledger.change(tx, user.id, steady.now(), by, function(x)
+    local managed = good and "stripe" or "local"
+    local period = good and { from = sub.from, to = sub.to } or nil
+    if good or x.acct.managed == "stripe" then meter.plan(x, x.acct.at, user.plan, managed, good and sub.id, period) end
+  end)
+  return user
+end
+
+return M

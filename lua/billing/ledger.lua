@@ -1,0 +1,258 @@
+-- The ledger: an append-only, double-entry book per account. An entry is an entry of the log under ("ledger", owner), so it is
+-- hash-chained like all of the log; the record "ledger" holds the balances, which are a reading of the entries, and the meter
+-- (meter.lua). The index "ledger_entry" has the id of every entry: what caused one twice is one.
+--
+--   ledger.change(tx, owner, t, by, fn) -> account     in an update: brings the account up to `t` (unix ms; never back), then
+--       fn(x), x as meter.lua has it; writes what comes of it
+--   ledger.post_once(x, entry) -> true, or false when it was there
+--   ledger.next(account) -> unix ms or nil
+--   ledger.get(owner) -> account or nil
+--   ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and `entries`: what of it is not
+--       written yet; or nil
+--   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq and at as the log has them
+--   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
+--
+-- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}},
+-- what was posted of a machine in a month, in the order of time: a reading kept for speed.
+
+local book = require "billing.book"
+local json = require "json"
+local meter = require "billing.meter"
+local months = require "billing.months"
+local store = require "store"
+local task = require "task"
+local time = require "time"
+
+local M = {}
+
+local PAGE = 500
+
+-- micro-units; all others are milliseconds
+M.money = { credit = true, owed = true, revenue = true, payments = true, refunds = true, adjustments = true, waived = true }
+
+local function is_hours_of_user(account)
+  return account == "included" or account == "bonus" or account:sub(1, 6) == "block:"
+end
+
+-- What is wrong with an entry's postings on these balances (which it changes), or nil.
+local function apply(balances, entry)
+  local micro, ms = 0, 0
+  for _, p in ipairs(entry.postings) do
+    local account, value = p[1], p[2]
+    if value % 1 ~= 0 then return account .. ": a whole number expected" end
+    if M.money[account] then micro = micro + value else ms = ms + value end
+    local now = (balances[account] or 0) + value
+    if now < 0 and (account == "credit" or is_hours_of_user(account)) then return account .. " would be below 0" end
+    if now > 0 and account == "owed" then return "more than is owed would be given back" end
+    balances[account] = now ~= 0 and now or nil
+  end
+  if micro ~= 0 or ms ~= 0 then return "its postings do not come to 0" end
+end
+
+-- ---- usage
+
+local function usage_key(machine, t) return machine .. "/" .. months.name(t) end
+
+local function note_segment(tx, owner, e)
+  local key = usage_key(e.machine, e.from)
+  local rec = tx:get("usage", key) or { segments = json.array {} }
+  local list = json.array {}
+  for i, s in ipairs(rec.segments) do list[i] = s end
+  list[#list + 1] = json.array { e.from, e.to, e.state, e.machine_type, e.rate, e.how, e.plan }
+  tx:put("usage", key, { segments = list }, owner)
+end
+
+local function cut_segment(tx, owner, e)
+  local key = usage_key(e.machine, e.from)
+  local list = json.array {}
+  for _, s in ipairs(tx:get("usage", key).segments) do
+    if s[2] <= e.from then
+      list[#list + 1] = s
+    elseif s[1] < e.from then
+      list[#list + 1] = json.array { s[1], e.from, unpack(s, 3) }
+    end
+  end
+  tx:put("usage", key, { segments = list }, owner)
+end
+
+local function as_table(s)
+  return { from = s[1], to = s[2], state = s[3], type = s[4], rate = s[5], how = s[6], plan = s[7] }
+end
+
+-- What was posted of a machine, newest first, of this month of `t` and the one before: further back nothing is taken.
+local function segments_of(tx, machine, t)
+  local out = {}
+  for _, at in ipairs { t, months.from(t) - 1 } do
+    local rec = tx:get("usage", usage_key(machine, at))
+    for i = #(rec and rec.segments or {}), 1, -1 do out[#out + 1] = as_table(rec.segments[i]) end
+  end
+  return out
+end
+
+-- ---- changing
+
+local function plan_of(tx, owner)
+  local user = tx:get("user", owner)
+  return user and user.plan or book.get(book.last(tx)).default
+end
+
+-- The books, as meter.lua asks for them.
+local function books_of(tx)
+  return {
+    get = book.get, last = book.last(tx), plan = book.plan, rate = book.rate, fee = book.fee, next_date = book.next_date,
+    at = function(t) return book.at(tx, t) end,
+  }
+end
+
+-- Posts an entry, unless one with its id is there. -> whether it was posted
+function M.post_once(x, entry)
+  if x.ids[entry.id] or x.known(entry.id) then return false end
+  local why = apply(x.acct.balances, entry)
+  if why then error(("ledger entry %s: %s"):format(entry.id, why), 0) end
+  x.acct.entries = x.acct.entries + 1
+  x.ids[entry.id] = true
+  x.entries[#x.entries + 1] = entry
+  return true
+end
+
+local function write(tx, owner, by, e)
+  tx:index("ledger_entry", e.id, owner)
+  local data = {}
+  for k, v in pairs(e) do data[k] = v end
+  data.at = time.rfc3339(e.at)
+  tx:log("ledger", owner, e.type, data, by)
+  if e.type == "usage" then note_segment(tx, owner, e) end
+  if e.type == "return" then cut_segment(tx, owner, e) end
+end
+
+-- What the meter works on (meter.lua). Entries are collected: nothing is written before all of it has succeeded.
+local function work_on(reader, acct)
+  local x = { acct = acct, books = books_of(reader), ids = {}, entries = {} }
+  function x.known(id) return reader:lookup("ledger_entry", id) ~= nil end
+  function x.post(e) return M.post_once(x, e) end
+  function x.segments(machine) return segments_of(reader, machine, x.acct.at) end
+  return x
+end
+
+function M.change(tx, owner, t, by, fn)
+  t = math.floor(t)
+  local acct = tx:get("ledger", owner)
+  local x = work_on(tx, acct or meter.new(owner, plan_of(tx, owner), t))
+  if not acct then meter.begin(x, t) end
+  meter.advance(x, t)
+  fn(x)
+  for _, e in ipairs(x.entries) do write(tx, owner, by, e) end
+  tx:put("ledger", owner, x.acct, owner)
+  return x.acct
+end
+
+-- ---- reading
+
+function M.get(owner) return store.get("ledger", owner) end
+
+local committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
+  lookup = function(_, index, key) return (store.lookup(index, key)) end }
+
+-- A view in which nothing is written: what has happened by `t`, posted or not. The account is changed: give a copy.
+function M.view(acct, t, tx)
+  local x = work_on(tx or committed, acct)
+  meter.advance(x, math.floor(t))
+  meter.settle(x, math.floor(t))
+  return x
+end
+
+-- The same of an account that has no ledger yet: as it would begin now.
+function M.fresh(owner, t, tx)
+  local reader = tx or committed
+  local x = work_on(reader, meter.new(owner, plan_of(reader, owner), t))
+  meter.begin(x, t)
+  return x
+end
+
+-- When something happens by itself next (meter.next).
+function M.next(acct) return (meter.next(work_on(committed, acct))) end
+
+function M.look(owner, t)
+  local acct = M.get(owner)
+  return acct and M.view(acct, t)
+end
+
+local function decoded(e)
+  local data = json.decode(e.data)
+  data.seq, data.type, data.by, data.logged_at = e.seq, e.type, e.by, time.rfc3339(e.at)
+  return data
+end
+
+function M.entries(owner, options)
+  local out, limit = {}, options and options.limit or 100
+  local seq = options and options.before
+  if not seq then
+    for i, e in ipairs(assert(store.history("ledger", owner, { limit = limit }))) do out[i] = decoded(e) end
+    return out
+  end
+  while #out < limit and seq > 0 do
+    local e = assert(store.log { after = seq - 1, limit = 1 })[1]
+    if not e or e.seq ~= seq or e.kind ~= "ledger" or e.id ~= owner then break end
+    out[#out + 1] = decoded(e)
+    seq = e.prev
+  end
+  return out
+end
+
+-- ---- proof
+
+local function same_balances(a, b)
+  for k, v in pairs(a) do
+    if b[k] ~= v then return k end
+  end
+  for k, v in pairs(b) do
+    if a[k] ~= v then return k end
+  end
+end
+
+-- The entries of one account, oldest first, on no balances at all. -> entries, fault or nil
+local function verify_one(owner, acct)
+  local seqs, seq = {}, nil
+  for _, e in ipairs(assert(store.history("ledger", owner, { limit = 1 }))) do seq = e.seq end
+  while seq and seq > 0 do
+    seqs[#seqs + 1] = seq
+    seq = assert(store.log { after = seq - 1, limit = 1 })[1].prev
+    if #seqs % PAGE == 0 then task.sleep(0) end
+  end
+  local balances = {}
+  for i = #seqs, 1, -1 do
+    local e = decoded(assert(store.log { after = seqs[i] - 1, limit = 1 })[1])
+    local why = apply(balances, e)
+    if not why and store.lookup("ledger_entry", e.id) ~= owner then why = "its id is not in the index" end
+    if why then return #seqs, ("%s: entry %s (%d): %s"):format(owner, e.id, e.seq, why) end
+    if i % PAGE == 0 then task.sleep(0) end
+  end
+  if #seqs ~= acct.entries then
+    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, #seqs, acct.entries)
+  end
+  local differs = same_balances(balances, acct.balances)
+  if differs then
+    return #seqs, ("%s: %s is %d, and its entries come to %d"):format(owner, differs, acct.balances[differs] or 0,
+      balances[differs] or 0)
+  end
+  return #seqs
+end
+
+-- `each(owner, entries)` is called after every account.
+function M.verify(each)
+  local out, after = { accounts = 0, entries = 0, faults = {} }, nil
+  repeat
+    local page = assert(store.list("ledger", { after = after, limit = 100 }))
+    for _, row in ipairs(page) do
+      after = row.id
+      local n, fault = verify_one(row.id, json.decode(row.json))
+      out.accounts, out.entries = out.accounts + 1, out.entries + n
+      if fault then out.faults[#out.faults + 1] = fault end
+      if each then each(row.id, n) end
+    end
+    task.sleep(0)
+  until #page < 100
+  return out
+end
+
+return M

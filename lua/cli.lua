@@ -10,6 +10,7 @@ M.version = "0.1.0"
 -- name, arguments, what it does; a command's own help says the rest
 local commands = {
   { "serve", "[--SETTING=VALUE ...]", "the control plane (make run does this)" },
+  { "ccc", "COMMAND [...]", "machines by the hour: provision, status, list, extend, deprovision, types" },
   { "attach", "ID", "a terminal on a machine" },
   { "instances", "[ID]", "the machines, or one" },
   { "operations", "[ID]", "the work that is under way or was, or one piece of it" },
@@ -84,8 +85,11 @@ local function run_script(path, args)
   return run(function() return chunk(unpack(args)) end)
 end
 
--- main(argv) -> exit code. argv[0] is the program.
+-- main(argv) -> exit code. argv[0] is the program: called `ccc` (a link to it) it is that command.
 function M.main(argv)
+  if (argv[0] or ""):match("([^/]*)$") == "ccc" then
+    return run(function() return require("commands.ccc").run(argv) end)
+  end
   local name = argv[1]
   if name == nil or name == "--help" or name == "-h" or name == "help" then
     sys.stdout(usage())

@@ -12,7 +12,11 @@
 --   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
 --
 -- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}}, what
--- was posted of a machine in a month, in the order of time: a reading kept for speed, which verify compares with the log.
+-- was posted of a machine in a month, in the order of time: a reading kept for speed, which proof.lua compares with the log. The
+-- index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
+--
+-- An export has no log: an account that is imported begins again with an entry "imported" that has its balances, and stands for
+-- all the entries (`carries`) that made them.
 
 local book = require "billing.book"
 local json = require "json"
@@ -59,6 +63,7 @@ local function note_segment(tx, owner, e)
   for i, s in ipairs(rec.segments) do list[i] = s end
   list[#list + 1] = json.array { e.from, e.to, e.state, e.machine_type, e.rate, e.how, e.plan }
   tx:put("usage", key, { segments = list }, owner)
+  if #list == 1 then tx:index("usage_month", ("%s/%s/%s"):format(owner, months.name(e.from), e.machine), "") end
 end
 
 local function cut_segment(tx, owner, e)
@@ -145,6 +150,16 @@ function M.change(tx, owner, t, by, fn)
   return x.acct
 end
 
+-- In an update that has put an account of an export: the entry with which its log begins here.
+function M.carry(tx, owner, acct, from)
+  local list = json.array {}
+  for account, value in pairs(acct.balances) do list[#list + 1] = json.array { account, value } end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  local id = ("imported/%s/%s"):format(owner, from)
+  tx:index("ledger_entry", id, owner)
+  tx:log("ledger", owner, "imported", { id = id, at = time.rfc3339(acct.at), postings = list, carries = acct.entries }, "operator")
+end
+
 -- ---- reading
 
 function M.get(owner) return store.get("ledger", owner) end
@@ -218,16 +233,17 @@ local function verify_one(owner, acct)
     seq = assert(store.log { after = seq - 1, limit = 1 })[1].prev
     if #seqs % PAGE == 0 then task.sleep(0) end
   end
-  local balances = {}
+  local balances, n = {}, 0
   for i = #seqs, 1, -1 do
     local e = decoded(assert(store.log { after = seqs[i] - 1, limit = 1 })[1])
+    n = n + (e.carries or 1)
     local why = apply(balances, e)
     if not why and store.lookup("ledger_entry", e.id) ~= owner then why = "its id is not in the index" end
     if why then return #seqs, ("%s: entry %s (%d): %s"):format(owner, e.id, e.seq, why) end
     if i % PAGE == 0 then task.sleep(0) end
   end
-  if #seqs ~= acct.entries then
-    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, #seqs, acct.entries)
+  if n ~= acct.entries then
+    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, n, acct.entries)
   end
   local differs = same_balances(balances, acct.balances)
   if differs then

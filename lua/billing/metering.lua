@@ -4,6 +4,7 @@
 -- The moment is that of the commit, and `metered_at` in the machine's log says it; where a machine was found dead, it is
 -- record.ran_until, the last time that it was seen alive.
 --
+-- metering.of(rec) -> what the meter of its account is to know of a machine: {state =, type =, gib =, ends =}, or nil
 -- metering.failures: how many changes of machines could not be carried into the books since this process began.
 
 local json = require "json"
@@ -31,6 +32,8 @@ local function metered(rec)
   end
   return state and { state = state, type = rec.type, gib = rec.resources.disk_gib } or nil
 end
+
+M.of = metered
 
 -- When what is so now began, unix ms on the clock of deadlines: a wall clock that is set costs nobody anything.
 local function moment(old, rec)

@@ -99,7 +99,7 @@ end
 local function compare_open(last, open)
   local function said(s, since) return ("%s %s since %s"):format(s.state, s.type, time.rfc3339(since)) end
   if last and not open then return said(last, last.from) .. ", and its account's meter does not run" end
-  if open and not last then return "its account's meter counts " .. said(open, open.since) .. ", and its log says that it should not" end
+  if open and not last then return "its account's meter counts " .. said(open, open.since) .. ", and its log does not" end
   if last and said(last, last.from) ~= said(open, open.since) then
     return said(last, last.from) .. ", and its account's meter counts " .. said(open, open.since)
   end
@@ -128,10 +128,8 @@ end
 
 -- ---- on the store
 
-local committed = { get = function(_, kind, id) return (store.get(kind, id)) end }
-
 local function is_free(s, a, b)
-  local rate = book.rate(book.get(book.at(committed, a)), s.state, s.type, s.gib, a)
+  local rate = book.rate(book.get(book.at(ledger.committed, a)), s.state, s.type, s.gib, a)
   return amount.cost(rate, a, b) == 0
 end
 

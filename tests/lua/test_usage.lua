@@ -132,7 +132,7 @@ t.test("the proof finds what is posted and did not happen, what happened and is 
   t.eq(proof.compare(open, nil, { s(5, 8) }, { since = 5, from = 8, state = "RUNNING", type = "small" }, free), nil)
   t.match(proof.compare(open, nil, { s(5, 8) }, { since = 5, from = 9, state = "RUNNING", type = "small" }, free), "not posted")
   t.match(proof.compare(open, nil, {}, nil, free), "meter does not run")
-  t.match(proof.compare({}, nil, {}, { since = 5, from = 9, state = "RUNNING", type = "small" }, free), "should not")
+  t.match(proof.compare({}, nil, {}, { since = 5, from = 9, state = "RUNNING", type = "small" }, free), "and its log does not")
 end)
 
 -- ---- on a store

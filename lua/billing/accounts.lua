@@ -2,7 +2,7 @@
 -- [in an update], with an id that says what caused it: the same cause a second time changes nothing.
 --
 --   accounts.pay(tx, owner, {id =, micro =, by =, ...})       what is owed becomes less, the rest is credit
---   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says, and is no credit
+--   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
 --   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
 --   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
@@ -22,7 +22,8 @@ local time = require "time"
 
 local M = {}
 
-local GOOD = { active = true, trialing = true, past_due = true } -- the plan is the subscription's; policies/billing.lua says what may run
+-- The plan is the subscription's; what may run says policies/billing.lua.
+local GOOD = { active = true, trialing = true, past_due = true }
 
 local function positive(micro) assert(micro > 0 and micro % 1 == 0, "a whole number above 0 expected") end
 

@@ -9,7 +9,7 @@
 --   book.get(n)               -> {n =, from = unix ms, currency =, default =, plans =, price =}, immutable
 --   book.plan(b, name)        -> the plan, or the default one where the book does not have it
 --   book.rate(b, state, type, gib, t) -> micro-units an hour at `t`, version of the price (a text)
---   book.fee(b, plan, t)      -> micro-units a month
+--   book.fee(plan, t)         -> micro-units a month
 --   book.next_date(b, t)      -> the first moment behind `t` at which a price of the book changes, or nil
 --
 -- Records: "price_book" (id: eight digits), and meta/price_book {last =}.
@@ -113,7 +113,7 @@ function M.block_rate(b, type, t)
   return p.block and p.block[type] or p.hour[type] or 0
 end
 
-function M.fee(b, plan, t)
+function M.fee(plan, t)
   local f = plan.fee and at(plan.fee, t)
   return f and f.month or 0
 end

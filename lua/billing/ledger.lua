@@ -3,19 +3,21 @@
 -- (meter.lua). The index "ledger_entry" has the id of every entry: what caused one twice is one.
 --
 --   ledger.change(tx, owner, t, by, fn) -> account     in an update: brings the account up to `t` (unix ms; never back), then
---       fn(x), x as meter.lua has it; posts what comes of it
+--       fn(x), x as meter.lua has it; writes what comes of it
 --   ledger.post_once(x, entry) -> true, or false when it was there
 --   ledger.next(account) -> unix ms or nil
---   ledger.get(owner) -> account or nil      ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and
---       `entries`: what of it is not written yet; or nil
+--   ledger.get(owner) -> account or nil
+--   ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and `entries`: what of it is not
+--       written yet; or nil
 --   ledger.books()            the books of prices, as meter.lua asks for them
---   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq, at, and prev as the log has them;
---       `before`: from the entry of that seq on, which is the prev of one
+--   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq, at, and prev as the log has
+--       them; `before`: from the entry of that seq on, which is the prev of one
+--   ledger.carry(tx, owner, acct, from)   in an update that has put an account of an export
 --   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
 --
--- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}}, what
--- was posted of a machine in a month, in the order of time: a reading kept for speed, which proof.lua compares with the log. The
--- index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
+-- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}},
+-- what was posted of a machine in a month, in the order of time: a reading kept for speed, which proof.lua compares with the
+-- log. The index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
 --
 -- An export has no log: an account that is imported begins again with an entry "imported" that has its balances, and stands for
 -- all the entries (`carries`) that made them.

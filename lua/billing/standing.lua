@@ -61,7 +61,7 @@ function M.of(owner, t, tx)
   local out = {
     plan = x.acct.plan, hours_left = (b.included or 0) + (b.bonus or 0), credit = b.credit or 0, owed = -(b.owed or 0),
     used = (b.used or 0) - (x.acct.period and x.acct.period.used or 0), overage = plan.overage == true, rate = 0, running = 0,
-    needs_subscription = book.fee(current, plan, t) > 0, grace = plan.grace or 0, period = x.acct.period,
+    needs_subscription = book.fee(plan, t) > 0, grace = plan.grace or 0, period = x.acct.period,
     currency = current.currency, balances = json.decode(json.encode(b)), open = x.acct.open,
   }
   for _, m in pairs(x.acct.open) do

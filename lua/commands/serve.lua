@@ -12,6 +12,7 @@ local expiry = require "expiry"
 local idle = require "idle"
 local jobs = require "schedule.jobs"
 local log = require "log"
+local metering = require "billing.metering"
 local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
@@ -165,6 +166,7 @@ local function look_after(settings)
   changes.follow()
   idle.serve(settings)
   expiry.serve()
+  task.spawn(metering.catch_up)
   billing.serve()
   outbox.serve()
   own_jobs.serve()

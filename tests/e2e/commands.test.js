@@ -180,7 +180,7 @@ test('instances and operations list what there is', async () => {
 test('backup while serving, restore elsewhere: the same records and the same log', async () => {
   const dir = folder();
   const file = path.join(dir, 'copy');
-  assert.match(ok(s.dir, 'backup', file), /entries of 4 objects/);
+  assert.match(ok(s.dir, 'backup', file), /entries of 5 objects/);
   assert.strictEqual(fs.statSync(file).mode & 0o777, 0o600);
   refused(1, /exists/, s.dir, 'backup', file);
   refused(1, /serve is running/, s.dir, 'restore', file);

@@ -283,7 +283,7 @@ end
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
   if not version then return 200, text end
-  local decided = text:match(',"idle":(%b{})}$') or text:match(',"usage_hours":([%d.]+)}$')
+  local decided = text:match(',"idle":(%b{})}$') or text:match(',"usage_hours":([^,}]+)}$')
   if decided then version = version .. "." .. crypto.hex(crypto.sha256(decided)):sub(1, 8) end
   local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end

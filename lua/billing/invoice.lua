@@ -1,7 +1,7 @@
 -- What a month comes to: an account's entries of that month, by line; and what the same month would have come to under
 -- another plan, by running the meter over what was used again.
 --
---   invoice.of(owner, from, to, now) -> invoice              a month that is over never changes; the running one is told up to `now`
+--   invoice.of(owner, from, to, now) -> invoice              a month that is over never changes; the running one is up to `now`
 --   invoice.under(owner, from, to, now, plan) -> invoice     under the plan of that name
 --     invoice: {owner =, from =, to =, currency =, plan =, lines =, charged =, waived =, paid =, adjusted =, refunded =,
 --         opening =, closing =, granted = ms, used = {[how] = ms RUNNING}, running = whether the month goes on}

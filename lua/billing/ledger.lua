@@ -167,7 +167,8 @@ function M.carry(tx, owner, acct, from)
   for account, value in pairs(acct.balances) do list[#list + 1] = json.array { account, value } end
   table.sort(list, function(a, b) return a[1] < b[1] end)
   local id = ("imported/%s/%s"):format(owner, from)
-  tx:log("ledger", owner, "imported", { id = id, at = time.rfc3339(acct.at), postings = list, carries = acct.entries }, "operator")
+  local at = time.rfc3339(acct.at)
+  tx:log("ledger", owner, "imported", { id = id, at = at, postings = list, carries = acct.entries }, "operator")
 end
 
 -- ---- reading

@@ -124,7 +124,8 @@ t.test("the proof finds what is posted and did not happen, what happened and is 
     "030Z.*031Z is posted, and not in its log")
   t.match(proof.compare(log, nil, { s(0, 9), s(10, 20, "STOPPED"), s(20, 30) }, nil, free),
     "009Z.*010Z is in its log, and not posted")
-  t.match(proof.compare(log, nil, { s(0, 10), s(0, 10), s(10, 20, "STOPPED"), s(20, 30) }, nil, free), "20 ms are in its log, 30")
+  t.match(proof.compare(log, nil, { s(0, 10), s(0, 10), s(10, 20, "STOPPED"), s(20, 30) }, nil, free),
+    "20 ms are in its log, 30")
   t.match(proof.compare(log, nil, { s(0, 10), s(20, 30) }, nil, free), "STOPPED small between")
   t.eq(proof.compare(log, nil, { s(0, 10), s(20, 30) }, nil, function() return true end), nil)
   t.eq(proof.compare(log, 25, { s(20, 30) }, nil, free), nil)
@@ -201,6 +202,23 @@ t.test("prepaid hours are counted as what they are", function()
   t.wait_until(function() return store.get("instance", id).status == "RUNNING" end)
   time.advance(5 * HOUR)
   same()
+  move(id, "delete")
+  same()
+end)
+
+t.test("a machine of before there were books is taken in, and its log says since when", function()
+  local hook = record.before_save
+  record.before_save = function() end
+  local id = made(ann)
+  record.before_save = hook
+  time.advance(HOUR)
+  t.eq(#usage.of(id, 0, now()), 0)
+  t.eq(assert(require("billing.metering").catch_up()), 1)
+  local since = now()
+  time.advance(HOUR)
+  same()
+  t.eq(ms_of(usage.of_log(id)), now() - since)
+  t.eq(ms_of(usage.of(id, 0, now())), now() - since)
   move(id, "delete")
   same()
 end)

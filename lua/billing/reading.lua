@@ -95,8 +95,8 @@ local function line(l)
   return {
     kind = l.kind, text = invoice.words(l, invoice.name_of), amount = text(l.micro),
     waived = l.waived ~= 0 and text(l.waived) or nil, at = l.at and rfc3339(l.at) or nil, entry = l.id, machine = l.machine,
-    type = l.type or l.machine_type, plan = l.plan, state = l.state, rate = l.rate and text(l.rate) or nil, paid_by = l.how, hours = l.ms and hours(l.ms) or l.hours, ms = l.ms,
-    reason = l.reason,
+    type = l.type or l.machine_type, plan = l.plan, state = l.state, rate = l.rate and text(l.rate) or nil, paid_by = l.how,
+    hours = l.ms and hours(l.ms) or l.hours, ms = l.ms, reason = l.reason,
   }
 end
 

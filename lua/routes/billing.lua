@@ -12,6 +12,7 @@ local json = require "json"
 local ledger = require "billing.ledger"
 local months = require "billing.months"
 local reading = require "billing.reading"
+local receipts = require "billing.receipts"
 local steady = require "steady"
 local users = require "accounts.users"
 local when = require "when"
@@ -129,4 +130,18 @@ app.get("/billing/invoices/preview", OPTIONS, function(req)
   local fault = accounts.plan_fault(plan)
   if fault then return bad("plan", fault) end
   return 200, reading.invoice(invoice.under(user.id, from, to, steady.now(), plan))
+end)
+
+-- ---- receipts
+
+app.get("/billing/receipts", OPTIONS, function(req)
+  local user, err = whose(req)
+  if not user then return nil, err end
+  local from, to = month(req.http)
+  if not from then return nil, to end
+  return 200, receipts.of(user.id, from, to, steady.now()), { ["Content-Type"] = "application/jose" }
+end)
+
+app.get("/billing/receipts/key", { open = true }, function()
+  return 200, receipts.jwk(), { ["Cache-Control"] = "public, max-age=3600" }
 end)

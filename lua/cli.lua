@@ -27,6 +27,8 @@ local commands = {
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
   { "check", "[--dot]", "configuration, policies and statuses: are they sound?" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
+  { "ledger", "[USER] [...]", "the accounts' books; --verify proves them; adjust, pay, hours" },
+  { "invoice", "USER MONTH [--plan=NAME]", "what a month came to for an account" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },
   { "types", "", "the machine types on offer" },

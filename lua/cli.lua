@@ -26,6 +26,7 @@ local commands = {
   { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
   { "check", "[--dot]", "configuration, policies and statuses: are they sound?" },
+  { "stripe", "[show|retry ID]", "events of Stripe, orders and reports that wait or are parked" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
   { "ledger", "[USER] [...]", "the accounts' books; --verify proves them; adjust, pay, hours" },
   { "invoice", "USER MONTH [--plan=NAME]", "what a month came to for an account" },

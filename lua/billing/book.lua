@@ -3,6 +3,7 @@
 -- moment costs is one question with one answer, whoever asks it and however late.
 --
 --   book.note(plans)          [yields] serve's, for every set of policies that comes into force
+--   book.take(tx, n)          in an update that has put book `n` of an export
 --   book.last(tx)             -> the number of the newest book, in an update (0: none)
 --   book.at(tx, t)            -> the number of the one that was in force at `t`
 --   book.get(n)               -> {n =, from = unix ms, currency =, default =, plans =, price =}, immutable
@@ -59,6 +60,10 @@ function M.get(n) return read[n] or ready(assert(store.get("price_book", key(n))
 function M.last(tx)
   local meta = tx:get("meta", "price_book")
   return meta and meta.last or 0
+end
+
+function M.take(tx, n)
+  if n > M.last(tx) then tx:put("meta", "price_book", { last = n }) end
 end
 
 function M.note(plans)

@@ -4,6 +4,7 @@
 -- The moment is that of the commit, and `metered_at` in the machine's log says it; where a machine was found dead, it is
 -- record.ran_until, the last time that it was seen alive.
 --
+-- metering.of(rec) -> what the meter of its account is to know of a machine: {state =, type =, gib =, ends =}, or nil
 -- metering.failures: how many changes of machines could not be carried into the books since this process began.
 
 local json = require "json"
@@ -33,6 +34,8 @@ local function metered(rec)
   end
   return state and { state = state, type = rec.type, gib = rec.resources.disk_gib } or nil
 end
+
+M.of = metered
 
 -- When what is so now began, unix ms on the clock of deadlines: a wall clock that is set costs nobody anything.
 local function moment(old, rec)
@@ -98,7 +101,11 @@ function M.catch_up()
         n = n + 1
         local ok, err = store.update(function(tx)
           local now = tx:get("instance", row.key)
-          if now and metered(now) then tell(tx, now.owner, now.id, math.floor(steady.now()), metered(now), "system") end
+          if now and metered(now) then
+            local t = math.floor(steady.now())
+            tell(tx, now.owner, now.id, t, metered(now), "system")
+            tx:log("instance", now.id, "metered", { metered_at = time.rfc3339(t) }, "system") -- its log tells since when
+          end
           return true
         end)
         if not ok then return nil, err end

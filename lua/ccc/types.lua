@@ -28,15 +28,16 @@ function M.line(t)
   return (("  %-5s  %d vCPU, %.4gGB RAM, %-7s%s"):format(t.name, t.vcpu, t.memory_mib / 1024, disk, price):gsub("%s+$", ""))
 end
 
--- Pure. What we ask, or nil where we ask nothing.
+-- Pure. What we ask, or nil where that is nothing, or what the lines have said.
 function M.sold(list)
-  local out, currency = {}, nil
+  local out, currency, other = {}, nil, false
   for _, t in ipairs(list) do
     if t.hour_micro and t.hour_micro > 0 then
       out[#out + 1], currency = ("%s %s"):format(t.name, amount.text(t.hour_micro)), t.currency
+      other = other or t.hour_micro ~= t.list_eur_micro
     end
   end
-  return #out > 0 and ("Sold by the hour at (%s): %s"):format(currency, table.concat(out, ", ")) or nil
+  return other and ("Sold by the hour at (%s): %s"):format(currency, table.concat(out, ", ")) or nil
 end
 
 function M.run(argv)

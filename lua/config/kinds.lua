@@ -17,17 +17,17 @@ function M.string(d, text)
   return text
 end
 
+-- of a form of its own
+function M.word(d, text)
+  if #text > MAX_WORD or not text:match(d.like) then return nil, d.wanted .. " expected" end
+  return text
+end
+
 -- "20000-29999"
 function M.ports(_, text)
   local first, last = text:match("^(%d+)%-(%d+)$")
   first, last = tonumber(first), tonumber(last)
   if not last or first < 1024 or last > 65535 or first > last then return nil, "FIRST-LAST within 1024-65535 expected" end
-  return text
-end
-
--- of a form of its own
-function M.word(d, text)
-  if #text > MAX_WORD or not text:match(d.like) then return nil, d.wanted .. " expected" end
   return text
 end
 

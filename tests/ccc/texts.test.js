@@ -58,10 +58,9 @@ for (const [where, make] of [['at a server', atServer], ['on a store', onStore]]
   cpx11  2 vCPU, 2GB RAM, 40GB   ~€0.007/hr  ~€5/mo
   cpx21  3 vCPU, 4GB RAM, 80GB   ~€0.010/hr  ~€7/mo
   cpx31  4 vCPU, 8GB RAM, 160GB  ~€0.019/hr  ~€14/mo
-Sold by the hour at (USD): cpx11 0.04, cpx21 0.08, cpx31 0.15
 `);
       assert.deepStrictEqual(p.json('types').map((x) => [x.name, x.vcpu, x.memory_mib, x.disk_gib, x.list_eur_micro, x.hour_micro, x.currency]),
-        [['cpx11', 2, 2048, 40, 7000, 40000, 'USD'], ['cpx21', 3, 4096, 80, 10000, 80000, 'USD'], ['cpx31', 4, 8192, 160, 19000, 150000, 'USD']]);
+        [['cpx11', 2, 2048, 40, 7000, 7000, 'USD'], ['cpx21', 3, 4096, 80, 10000, 10000, 'USD'], ['cpx31', 4, 8192, 160, 19000, 19000, 'USD']]);
     });
 
     await t.test('provision by words, status, list, extend, deprovision', () => {
@@ -150,6 +149,16 @@ test('who may not is told', async () => {
   p.env.API_KEY = 'a-key-that-is-not-the-servers';
   p.refused(/^Error: invalid API key\n$/, 'list');
   p.refused(/^Error: invalid API key\n$/, 'provision', 'a@example.org', key().text);
+  await p.end();
+});
+
+test('types tells what an operator asks, where that is something else', async () => {
+  const dear = path.join(bin, 'dear');
+  fs.mkdirSync(dear);
+  fs.writeFileSync(path.join(dear, 'plans.lua'), `return { kind = "plans", default = "free", currency = "CHF", plans = { free = { machines = 0 } },
+    price = { { from = "2026-01-01", hour = { cpx11 = 7000, cpx21 = 50000 }, block = { cpx21 = 45000 } }, { from = "2999-01-01", hour = { cpx11 = 1 } } } }`);
+  const p = await atServer('', { policies_dir: dear });
+  assert.match(p.ok('types'), /\n {2}cpx31 {2}.*~€14\/mo\nSold by the hour at \(CHF\): cpx11 0\.007, cpx21 0\.045\n$/);
   await p.end();
 });
 

@@ -49,7 +49,7 @@ local function say(r)
     amount.text(r.total), amount.text(r.paid), amount.text(r.balance)))
 end
 
-print(FORMAT:format("account", "plan", "hours", "usage", "fees, blocks", "total", "paid", "balance"))
+print(FORMAT:format("account", "plan", "hours", "usage", "fees+blocks", "total", "paid", "balance"))
 local sum = { name = "all", plan = months.name(from), ms = 0, usage = 0, total = 0, paid = 0, balance = 0 }
 local n, after = 0, nil
 local page

@@ -3,13 +3,13 @@
 --
 --   receipts.setup(key)                       the private key, 32 bytes (keys.receipt)
 --   receipts.of(owner, from, to, now) -> text of a JWS
---   receipts.jwk() -> the public key (RFC 7517); its kid is its thumbprint (RFC 7638), which the head of a receipt names
+--   receipts.jwk() -> the public key (RFC 7517); its kid is its thumbprint (RFC 7638), which a receipt's head names
 --   receipts.sign(key, claims [, head]) -> text      receipts.verify(x, y, text) -> claims, head | nil
 --   receipts.signed(x, y, text) -> head, body | nil
 --
 -- Claims: {account, month, from, to, issued_at, running (whether the month goes on), currency,
 --   intervals = {{machine, from, to (unix ms), state, type, rate, paid_by}, ...}, totals = {running_ms, charged, waived,
---   invoice, balance}, ledger = {entries =, seq =, hash =}}. Amounts and rates are micro-units. An interval that is "charged" cost
+--   invoice, balance}, ledger = {entries =, seq =, hash =}}. Amounts and rates are micro-units. A "charged" interval cost
 -- its part of floor(rate * time since the epoch): totals.charged is their sum, and anybody can add it up. totals.invoice has the
 -- fees and the blocks, too. The hash is that of the newest entry of the account's ledger in the log's chain (store/SCHEMA.md):
 -- with it nobody can change, later and unseen, what was before.
@@ -59,7 +59,7 @@ local function object(text)
   return type(value) == "table" and value or nil
 end
 
--- Whether these are the words of who has the key: ES256 and nothing else, whatever the head says. -> head, body as it stands | nil
+-- Whether these are the words of who has the key: ES256 and nothing else, whatever the head says. -> head, body as it is | nil
 function M.signed(x, y, text)
   local head, body, sig = text:match("^([^.]*)%.([^.]*)%.([^.]*)$")
   local said = head and object(head)
@@ -74,20 +74,17 @@ end
 
 -- ---- what one says
 
-local function intervals_of(owner, from, to)
-  local out = json.array {}
-  usage.each(owner, from, to, function(id, s)
-    out[#out + 1] = json.array { id, s.from, s.to, s.state, s.type, s.rate, s.how }
-  end)
-  return out
-end
-
 function M.of(owner, from, to, now)
-  local totals, inv = usage.totals(owner, from, to), invoice.of(owner, from, to, now)
+  now = math.floor(now)
+  local intervals = json.array {}
+  local totals = usage.totals(owner, from, math.min(to, now), function(id, s)
+    intervals[#intervals + 1] = json.array { id, s.from, s.to, s.state, s.type, s.rate, s.how }
+  end)
+  local inv = invoice.of(owner, from, to, now)
   local acct, head = ledger.get(owner), assert(store.history("ledger", owner, { limit = 1 }))[1]
   return M.sign(private, {
     account = owner, month = months.name(from), from = time.rfc3339(from), to = time.rfc3339(to), running = inv.running,
-    issued_at = time.rfc3339(time.now()), currency = inv.currency, intervals = intervals_of(owner, from, to),
+    issued_at = time.rfc3339(time.now()), currency = inv.currency, intervals = intervals,
     totals = {
       running_ms = totals.running_ms, charged = totals.charged, waived = totals.waived, invoice = inv.charged,
       balance = inv.closing,

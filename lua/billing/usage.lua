@@ -9,8 +9,8 @@
 --   usage.of(id, from, to) -> segments       and what is not posted yet, up to now
 --   usage.each(owner, from, to, fn)          fn(machine, segment) for all of an account's, also of machines that are gone
 --       segment: {from =, to =, state =, type =, rate =, how =, plan =}, as meter.lua has them
---   usage.totals(owner, from, to) -> {ms = {[type] = RUNNING}, storage_ms =, micro = {[type or "storage"] = charged}, charged =,
---       waived =, by_how = {[how] = ms RUNNING}, running_ms =}
+--   usage.totals(owner, from, to [, fn]) -> {ms = {[type] = RUNNING}, running_ms =, storage_ms =, by_how = {[how] = ms RUNNING},
+--       micro = {[type or "storage"] = charged}, charged =, waived =}     fn(machine, segment): all that is in it, too
 --   usage.cost(segment) -> micro-units that the account was charged, micro-units that nobody was
 -- Times are unix ms on the clock of deadlines. A segment that is cut costs its part: the parts of one come to the whole.
 
@@ -180,9 +180,10 @@ end
 
 local function add(map, key, n) map[key] = (map[key] or 0) + n end
 
-function M.totals(owner, from, to)
+function M.totals(owner, from, to, each)
   local out = { ms = {}, storage_ms = 0, micro = {}, charged = 0, waived = 0, by_how = {}, running_ms = 0 }
-  M.each(owner, from, to, function(_, s)
+  M.each(owner, from, to, function(id, s)
+    if each then each(id, s) end
     local charged, waived = M.cost(s)
     local ms = s.to - s.from
     if s.state == "RUNNING" then

@@ -1,4 +1,5 @@
--- ECDSA P-256 as others have published it (RFC 6979, RFC 7515, Wycheproof), and receipts. Wycheproof's data lie beside the project.
+-- ECDSA P-256 as others have published it (RFC 6979, RFC 7515, Wycheproof), and receipts. Wycheproof's data lie beside the
+-- project.
 local t = require "t"
 local crypto = require "crypto"
 local json = require "json"
@@ -29,8 +30,10 @@ t.test("RFC 6979, A.2.5: the public key, and the signatures of two texts, to the
 end)
 
 t.test("RFC 7515, A.3: its token is signed, and no other", function()
-  local x, y = unbase64url "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", unbase64url "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
-  local token = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
+  local x = unbase64url "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+  local y = unbase64url "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+  local token = "eyJhbGciOiJFUzI1NiJ9."
+    .. "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ."
     .. "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q"
   t.eq(receipts.verify(x, y, token).iss, "joe")
   t.eq(receipts.verify(x, y, token:sub(1, -2) .. "A"), nil)

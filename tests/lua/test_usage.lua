@@ -97,7 +97,8 @@ t.test("a log says since when its machine is counted as what", function()
     entry("stopping", 9, { status = "STOPPING" }), entry("stopped", 12, { status = "STOPPED" })),
     "RUNNING small 5-9, STOPPED small 12-")
   t.eq(fold(entry("created", nil, whole, true), entry("running", 5, { status = "RUNNING" }),
-    entry("resized", 9, { type = "large" }), entry("deleted", 20, { status = "DELETED" })), "RUNNING small 5-9, RUNNING large 9-20")
+    entry("resized", 9, { type = "large" }), entry("deleted", 20, { status = "DELETED" })),
+    "RUNNING small 5-9, RUNNING large 9-20")
 end)
 
 t.test("a stop that was earlier than thought, and one that would be before its beginning", function()

@@ -279,11 +279,12 @@ function M.wait(http)
 end
 
 -- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record
--- has none: it is not what its version says. Where a decision is told beside the record the tag is "VERSION.WORD".
+-- has none: it is not what its version says. Where a decision, or a reading of the ledger, is told beside the record the tag is
+-- "VERSION.WORD".
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
   if not version then return 200, text end
-  local decided = text:match(',"idle":(%b{})}$')
+  local decided = text:match(',"idle":(%b{})}$') or text:match(',"usage_hours":([^,}]+)}$')
   if decided then version = version .. "." .. crypto.hex(crypto.sha256(decided)):sub(1, 8) end
   local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end

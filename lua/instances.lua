@@ -197,6 +197,12 @@ local function plan_of(tx, owner)
   return account and account.plan or policy.data("plans", owner).default
 end
 
+-- One machine a user, the seeds' rule, is a conflict with that one and no matter of too many requests.
+local function one_of_plan(plan, owner)
+  local known = policy.data("plans", owner).plans[plan]
+  return known ~= nil and known.machines == 1
+end
+
 -- Why the policy, or what is paid, does not let its owner have one more machine, or nil.
 local function over_quota(tx, rec, actor)
   if rec.owner == "operator" then return end
@@ -207,7 +213,9 @@ local function over_quota(tx, rec, actor)
     owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid), most = most, type = rec.type,
     provider = rec.provider, prepaid = prepaid,
   })
-  if verdict ~= "allow" then return errors.new("quota", reason, { http_status = most == 1 and 409 or nil }) end
+  if verdict ~= "allow" then
+    return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
+  end
   if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner) end
 end
 
@@ -400,16 +408,26 @@ function M.patch(actor, key, change)
   end)
 end
 
--- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua).
+-- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that was
+-- stopped because its hours had ended is started again. -> record, operation id or nil | nil, err
 function M.extend(actor, key, hours)
-  return edit(actor, key, function(tx, old, rec)
+  local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
     if actor.before then actor.before(tx) end
     local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
     if fault then return nil, fault end
     prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours })
+    local ended = old.expiry and old.expiry.verdict == "stop" and old.desired == "STOPPED"
+    local resumed
+    if ended then
+      rec.desired, rec.reason = "RUNNING", json.null
+      resumed = workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
+    end
+    record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
+    return resumed
   end)
+  if rec and op then runner.drive("instance", rec.id) end
+  return rec, op
 end
 
 -- ---- changes for which a machine that runs is stopped and started again; they wait and answer like move

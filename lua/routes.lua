@@ -1,6 +1,7 @@
 -- Every route that there is, in one place: serve answers them, `cchost routes` lists them, the matrix of rights tries them.
 
 require "routes.auth"
+require "routes.billing"
 require "routes.connect"
 require "routes.events"
 require "routes.health"

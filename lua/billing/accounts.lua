@@ -3,7 +3,7 @@
 --
 --   accounts.pay(tx, owner, {id =, micro =, by =, ...})       what is owed becomes less, the rest is credit; all of it is with
 --       credit_only = true
---   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says, and is no credit
+--   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
 --   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again, and
 --       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit. Also: the credit that it took
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit

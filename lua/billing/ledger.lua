@@ -3,16 +3,24 @@
 -- (meter.lua). The index "ledger_entry" has the id of every entry: what caused one twice is one.
 --
 --   ledger.change(tx, owner, t, by, fn) -> account     in an update: brings the account up to `t` (unix ms; never back), then
---       fn(x), x as meter.lua has it; posts what comes of it
+--       fn(x), x as meter.lua has it; writes what comes of it
 --   ledger.post_once(x, entry) -> true, or false when it was there
 --   ledger.next(account) -> unix ms or nil
---   ledger.get(owner) -> account or nil      ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and
---       `entries`: what of it is not written yet; or nil
---   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq and at as the log has them
+--   ledger.get(owner) -> account or nil
+--   ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and `entries`: what of it is not
+--       written yet; or nil
+--   ledger.books()            the books of prices, as meter.lua asks for them
+--   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq, at, and prev as the log has
+--       them; `before`: from the entry of that seq on, which is the prev of one
+--   ledger.carry(tx, owner, acct, from)   in an update that has put an account of an export
 --   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
 --
--- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}}, what
--- was posted of a machine in a month, in the order of time: a reading kept for speed, which verify compares with the log.
+-- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}},
+-- what was posted of a machine in a month, in the order of time: a reading kept for speed, which proof.lua compares with the
+-- log. The index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
+--
+-- An export has no log: an account that is imported begins again with an entry "imported" that has its balances, and stands for
+-- all the entries (`carries`) that made them.
 
 local book = require "billing.book"
 local json = require "json"
@@ -59,6 +67,7 @@ local function note_segment(tx, owner, e)
   for i, s in ipairs(rec.segments) do list[i] = s end
   list[#list + 1] = json.array { e.from, e.to, e.state, e.machine_type, e.rate, e.how, e.plan }
   tx:put("usage", key, { segments = list }, owner)
+  if #list == 1 then tx:index("usage_month", ("%s/%s/%s"):format(owner, months.name(e.from), e.machine), "") end
 end
 
 local function cut_segment(tx, owner, e)
@@ -89,6 +98,10 @@ local function segments_of(tx, machine, t)
 end
 
 -- ---- changing
+
+-- What an update reads by, outside of one.
+M.committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
+  lookup = function(_, index, key) return (store.lookup(index, key)) end }
 
 local function plan_of(tx, owner)
   local user = tx:get("user", owner)
@@ -124,6 +137,9 @@ local function write(tx, owner, by, e)
   if e.type == "return" then cut_segment(tx, owner, e) end
 end
 
+-- Of what is committed: for a meter that is run on nothing.
+function M.books() return books_of(M.committed) end
+
 -- Called for every entry that is written, in its update, before the account is, which it may change (stripe/usage.lua).
 -- managed: the account's when it was posted.
 function M.on_entry(tx, acct, entry, managed) end -- luacheck: ignore 212
@@ -152,16 +168,23 @@ function M.change(tx, owner, t, by, fn)
   return x.acct
 end
 
+-- In an update that has put an account of an export: the entry with which its log begins here.
+function M.carry(tx, owner, acct, from)
+  local list = json.array {}
+  for account, value in pairs(acct.balances) do list[#list + 1] = json.array { account, value } end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  local id = ("imported/%s/%s"):format(owner, from)
+  local at = time.rfc3339(acct.at)
+  tx:log("ledger", owner, "imported", { id = id, at = at, postings = list, carries = acct.entries }, "operator")
+end
+
 -- ---- reading
 
 function M.get(owner) return store.get("ledger", owner) end
 
-local committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
-  lookup = function(_, index, key) return (store.lookup(index, key)) end }
-
 -- A view in which nothing is written: what has happened by `t`, posted or not. The account is changed: give a copy.
 function M.view(acct, t, tx)
-  local x = work_on(tx or committed, acct)
+  local x = work_on(tx or M.committed, acct)
   meter.advance(x, math.floor(t))
   meter.settle(x, math.floor(t))
   return x
@@ -169,14 +192,14 @@ end
 
 -- The same of an account that has no ledger yet: as it would begin now.
 function M.fresh(owner, t, tx)
-  local reader = tx or committed
+  local reader = tx or M.committed
   local x = work_on(reader, meter.new(owner, plan_of(reader, owner), t))
   meter.begin(x, t)
   return x
 end
 
 -- When something happens by itself next (meter.next).
-function M.next(acct) return (meter.next(work_on(committed, acct))) end
+function M.next(acct) return (meter.next(work_on(M.committed, acct))) end
 
 function M.look(owner, t)
   local acct = M.get(owner)
@@ -185,7 +208,7 @@ end
 
 local function decoded(e)
   local data = json.decode(e.data)
-  data.seq, data.type, data.by, data.logged_at = e.seq, e.type, e.by, time.rfc3339(e.at)
+  data.seq, data.prev, data.type, data.by, data.logged_at = e.seq, e.prev, e.type, e.by, time.rfc3339(e.at)
   return data
 end
 
@@ -225,16 +248,17 @@ local function verify_one(owner, acct)
     seq = assert(store.log { after = seq - 1, limit = 1 })[1].prev
     if #seqs % PAGE == 0 then task.sleep(0) end
   end
-  local balances = {}
+  local balances, n = {}, 0
   for i = #seqs, 1, -1 do
     local e = decoded(assert(store.log { after = seqs[i] - 1, limit = 1 })[1])
+    n = n + (e.carries or 1)
     local why = apply(balances, e)
-    if not why and store.lookup("ledger_entry", e.id) ~= owner then why = "its id is not in the index" end
+    if not why and not e.carries and store.lookup("ledger_entry", e.id) ~= owner then why = "its id is not in the index" end
     if why then return #seqs, ("%s: entry %s (%d): %s"):format(owner, e.id, e.seq, why) end
     if i % PAGE == 0 then task.sleep(0) end
   end
-  if #seqs ~= acct.entries then
-    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, #seqs, acct.entries)
+  if n ~= acct.entries then
+    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, n, acct.entries)
   end
   local differs = same_balances(balances, acct.balances)
   if differs then

@@ -1,5 +1,5 @@
--- Prepaid hours of a machine: asked for, bought, begun, given back. record.prepaid = {hours =, paid = micro-units, counts = whether
--- the machine is theirs and not its plan's, begun_at = RFC 3339 or null}; absent, or null, where a machine has none.
+-- Prepaid hours of a machine: asked for, bought, begun, given back. record.prepaid = {hours =, paid = micro-units, counts =
+-- whether the machine is theirs and not its plan's, begun_at = RFC 3339 or null}; absent, or null, where a machine has none.
 --
 -- Their clock starts when the machine first runs (record.begun_at, expires_at); what never began is given back when the machine
 -- fails or goes. More hours begin at the end of those that there are, or now.

@@ -65,6 +65,7 @@ return {
   { "STOP_GRACE_SECONDS", "int", 5, min = 0, max = 300, unit = "seconds",
     doc = "time between TERM and KILL when a local machine stops" },
   { "TERMINAL_COMMAND", "string", nil, doc = "what a terminal runs; zellij, else tmux, else the login shell when absent" },
+  { "SSH_PORTS", "ports", "20000-29999", doc = "ports of 127.0.0.1 at which local machines are reached over ssh" },
   { "SWEEP_SECONDS", "int", 30, min = 1, max = day, unit = "seconds", doc = "between two comparisons of records and providers" },
   { "ORPHANS", "enum", "report", one_of = { "report", "delete" },
     doc = "what becomes of machines labelled ours that no record knows" },

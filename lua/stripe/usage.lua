@@ -104,10 +104,11 @@ M.queue = queue.new("stripe_report", { what = "a report of usage", days = 400, r
 
 -- ---- once a day
 
+-- What the plan's hours pay may be beyond them by now.
 local function has_open(acct)
   if acct.managed ~= "stripe" then return false end
   for _, m in pairs(acct.open) do
-    if m.how == "charged" then return true end
+    if m.how ~= "free" and m.how ~= "block" then return true end
   end
   return false
 end

@@ -14,7 +14,7 @@ withShop(test, 'checkout, paid, active, and the machine is there', {}, async (sh
   const session = await shop.checkout(ann);
   assert.deepStrictEqual([session.mode, session.metadata, session.success_url, session.cancel_url],
     ['subscription', { user_id: ann.id, plan: 'starter' }, 'https://app.example.org/dashboard?checkout=success', 'https://app.example.org/dashboard?checkout=cancel']);
-  assert.strictEqual((await shop.user(ann)).subscription_status, undefined);
+  assert.strictEqual((await shop.user(ann)).subscription_status ?? 'inactive', 'inactive');
   w.pay(session);
   await shop.tell();
   const user = await shop.user(ann);

@@ -40,6 +40,7 @@ M.default_headers = {
 --   upgrade         a WebSocket: Origin is looked at, and a ticket is taken as ?token=
 --   body (schema, true: any object, "raw": the handler reads it), body_max
 --   secret          the answer holds a secret: kept sealed for a repeat with the same Idempotency-Key
+--   when            there is no such route unless when() says so
 --   effect_outside  what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once
 for _, method in ipairs { "GET", "POST", "PATCH", "PUT", "DELETE" } do
   M[method:lower()] = function(pattern, options, handler) M.router:add(method, pattern, options, handler) end

@@ -5,7 +5,7 @@
 -- A decision of a policy acts as {admin = true, by = "policy", reason = sentence, decision = {...}}.
 -- For one request an actor may also carry `expects`, the version that the record must have, and `idempotent`
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
--- only waits for its end.
+-- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
 
 local errors = require "errors"
 local fields = require "machines.fields"
@@ -298,6 +298,7 @@ function M.create(actor, spec)
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
+    if actor.before then actor.before(tx) end
     local rec = fields.new_record(spec, owner, place)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
     local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor)
@@ -412,6 +413,7 @@ end
 function M.extend(actor, key, hours)
   local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
+    if actor.before then actor.before(tx) end
     local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
     if fault then return nil, fault end
     prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))

@@ -23,6 +23,7 @@ local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
 local stripe = require "stripe"
+local stripe_serve = require "stripe.serve"
 local task = require "task"
 local users = require "accounts.users"
 
@@ -43,6 +44,7 @@ function M.use(settings)
     usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
   }
   standing.on = stripe.configured()
+  stripe_serve.setup(settings)
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {

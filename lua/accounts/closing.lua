@@ -2,6 +2,7 @@
 -- deleted, his personal data go, and what stays is that there was one, and its books: the ledger names machines and amounts,
 -- and nobody.
 
+local cancels = require "stripe.cancels"
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local events = require "events"
@@ -107,6 +108,7 @@ local function mark_deleted(actor, id, with_machines)
       return errors.fail("state", ("the account has %d machines: delete them first, or say ?machines=delete"):format(n))
     end
     settings.forget(tx, id)
+    cancels.ask(tx, old)
     local user = {
       id = id, number = old.number, email = json.null, name = json.null, plan = old.plan, role = "user", status = "deleted",
       ssh_keys = json.array {}, created_at = old.created_at, last_sign_in_at = json.null, deleted_at = time.rfc3339(tx:now()),

@@ -122,7 +122,7 @@ function M.post_once(x, entry)
   local why = apply(x.acct.balances, entry)
   if why then error(("ledger entry %s: %s"):format(entry.id, why), 0) end
   x.acct.entries = x.acct.entries + 1
-  x.ids[entry.id] = true
+  x.ids[entry.id] = x.acct.managed
   x.entries[#x.entries + 1] = entry
   return true
 end
@@ -140,6 +140,10 @@ end
 -- Of what is committed: for a meter that is run on nothing.
 function M.books() return books_of(M.committed) end
 
+-- Called for every entry that is written, in its update, before the account is, which it may change (stripe/usage.lua).
+-- managed: the account's when it was posted.
+function M.on_entry(tx, acct, entry, managed) end -- luacheck: ignore 212
+
 -- What the meter works on (meter.lua). Entries are collected: nothing is written before all of it has succeeded.
 local function work_on(reader, acct)
   local x = { acct = acct, books = books_of(reader), ids = {}, entries = {} }
@@ -156,7 +160,10 @@ function M.change(tx, owner, t, by, fn)
   if not acct then meter.begin(x, t) end
   meter.advance(x, t)
   fn(x)
-  for _, e in ipairs(x.entries) do write(tx, owner, by, e) end
+  for _, e in ipairs(x.entries) do
+    write(tx, owner, by, e)
+    M.on_entry(tx, x.acct, e, x.ids[e.id])
+  end
   tx:put("ledger", owner, x.acct, owner)
   return x.acct
 end

@@ -23,6 +23,7 @@ local revocations = require "accounts.revocations"
 local samples = require "policy.samples"
 local setup = require "setup"
 local steady = require "steady"
+local stripe = require "stripe.serve"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -169,6 +170,7 @@ local function look_after(settings)
   task.spawn(metering.catch_up)
   billing.serve()
   outbox.serve()
+  stripe.serve()
   own_jobs.serve()
   every(600, samples.save)
 end

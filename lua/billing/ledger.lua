@@ -15,9 +15,8 @@
 --   ledger.carry(tx, owner, acct, from)   in an update that has put an account of an export
 --   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
 --
--- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}},
--- what was posted of a machine in a month, in the order of time: a reading kept for speed, which proof.lua compares with the
--- log. The index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
+-- What was posted of a machine in a month stands in the record "usage", too (segments.lua): a reading kept for speed, which
+-- proof.lua compares with the log. The index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
 --
 -- An export has no log: an account that is imported begins again with an entry "imported" that has its balances, and stands for
 -- all the entries (`carries`) that made them.
@@ -26,6 +25,7 @@ local book = require "billing.book"
 local json = require "json"
 local meter = require "billing.meter"
 local months = require "billing.months"
+local segments = require "billing.segments"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -62,37 +62,30 @@ local function usage_key(machine, t) return machine .. "/" .. months.name(t) end
 
 local function note_segment(tx, owner, e)
   local key = usage_key(e.machine, e.from)
-  local rec = tx:get("usage", key) or { segments = json.array {} }
-  local list = json.array {}
-  for i, s in ipairs(rec.segments) do list[i] = s end
-  list[#list + 1] = json.array { e.from, e.to, e.state, e.machine_type, e.rate, e.how, e.plan }
-  tx:put("usage", key, { segments = list }, owner)
-  if #list == 1 then tx:index("usage_month", ("%s/%s/%s"):format(owner, months.name(e.from), e.machine), "") end
+  local old = tx:get("usage", key)
+  tx:put("usage", key, segments.add(old, e), owner)
+  if not old then tx:index("usage_month", ("%s/%s/%s"):format(owner, months.name(e.from), e.machine), "") end
 end
+
+-- The months in which something can have begun that is taken back at `t`: this one and the one before.
+local function months_of(t) return { t, months.from(t) - 1 } end
 
 local function cut_segment(tx, owner, e)
-  local key = usage_key(e.machine, e.from)
-  local list = json.array {}
-  for _, s in ipairs(tx:get("usage", key).segments) do
-    if s[2] <= e.from then
-      list[#list + 1] = s
-    elseif s[1] < e.from then
-      list[#list + 1] = json.array { s[1], e.from, unpack(s, 3) }
-    end
+  for _, at in ipairs(months_of(e.from)) do
+    local key = usage_key(e.machine, at)
+    local old = tx:get("usage", key)
+    local rec = old and segments.cut(old, e.from)
+    if rec then return tx:put("usage", key, rec, owner) end
   end
-  tx:put("usage", key, { segments = list }, owner)
-end
-
-local function as_table(s)
-  return { from = s[1], to = s[2], state = s[3], type = s[4], rate = s[5], how = s[6], plan = s[7] }
 end
 
 -- What was posted of a machine, newest first, of this month of `t` and the one before: further back nothing is taken.
 local function segments_of(tx, machine, t)
   local out = {}
-  for _, at in ipairs { t, months.from(t) - 1 } do
-    local rec = tx:get("usage", usage_key(machine, at))
-    for i = #(rec and rec.segments or {}), 1, -1 do out[#out + 1] = as_table(rec.segments[i]) end
+  for _, at in ipairs(months_of(t)) do
+    local list = {}
+    segments.each(tx:get("usage", usage_key(machine, at)), 0, math.huge, function(s) list[#list + 1] = s end)
+    for i = #list, 1, -1 do out[#out + 1] = list[i] end
   end
   return out
 end

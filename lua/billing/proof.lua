@@ -15,6 +15,7 @@ local book = require "billing.book"
 local history = require "history"
 local json = require "json"
 local ledger = require "billing.ledger"
+local segments = require "billing.segments"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -138,9 +139,7 @@ local function posted(id)
   local kept, owner = {}, nil
   for _, row in ipairs(assert(store.list("usage", { prefix = id .. "/" }))) do
     owner = row.owner
-    for _, s in ipairs(json.decode(row.json).segments) do
-      kept[#kept + 1] = { from = s[1], to = s[2], state = s[3], type = s[4] }
-    end
+    segments.each(json.decode(row.json), 0, math.huge, function(s) kept[#kept + 1] = s end)
   end
   local _, now = store.raw("instance", id)
   local acct = (now or owner) and ledger.get(now or owner)

@@ -20,6 +20,7 @@ local json = require "json"
 local ledger = require "billing.ledger"
 local metering = require "billing.metering"
 local months = require "billing.months"
+local segments = require "billing.segments"
 local steady = require "steady"
 local store = require "store"
 local task = require "task"
@@ -95,14 +96,6 @@ local function cut(s, from, to)
   return { from = from, to = to, state = s.state, type = s.type, rate = s.rate, how = s.how, plan = s.plan }
 end
 
-local function add_month(out, id, month, from, to)
-  local rec = store.get("usage", id .. "/" .. month)
-  for _, s in ipairs(rec and rec.segments or {}) do
-    local a, b = math.max(s[1], from), math.min(s[2], to)
-    if a < b then out[#out + 1] = { from = a, to = b, state = s[3], type = s[4], rate = s[5], how = s[6], plan = s[7] } end
-  end
-end
-
 -- The months in which segments of [from, to) can begin: also the one before, where a stop was found late.
 local function each_month(from, to)
   local t = months.from(math.max(months.from(from) - 1, 0))
@@ -116,7 +109,8 @@ end
 
 function M.kept(id, from, to)
   local out = {}
-  for month in each_month(from, to) do add_month(out, id, month, from, to) end
+  local function add(s) out[#out + 1] = s end
+  for month in each_month(from, to) do segments.each(store.get("usage", id .. "/" .. month), from, to, add) end
   return out
 end
 

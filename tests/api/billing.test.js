@@ -289,7 +289,10 @@ test('B31: what was used is the same after a kill, counted by another process, a
   assert.strictEqual(r.status, 0, r.stdout + r.stderr);
   const proof = JSON.parse(r.stdout);
   assert.deepStrictEqual(proof.faults, []);
-  assert.ok(proof.accounts >= 5 && proof.entries > 20 && proof.machines > 8, r.stdout);
+  assert.ok(proof.accounts >= 5 && proof.entries > 12 && proof.machines > 8, r.stdout);
+});
+
+test('the end', async () => {
   s.own = true;
   await s.stop();
 });

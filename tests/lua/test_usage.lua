@@ -15,6 +15,7 @@ local plain = require "plain"
 local proof = require "billing.proof"
 local record = require "machines.record"
 local retention = require "retention"
+local segments = require "billing.segments"
 local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
@@ -135,6 +136,25 @@ t.test("the proof finds what is posted and did not happen, what happened and is 
   t.match(proof.compare(open, nil, { s(5, 8) }, { since = 5, from = 9, state = "RUNNING", type = "small" }, free), "not posted")
   t.match(proof.compare(open, nil, {}, nil, free), "meter does not run")
   t.match(proof.compare({}, nil, {}, { since = 5, from = 9, state = "RUNNING", type = "small" }, free), "and its log does not")
+end)
+
+t.test("a month's record is added to and cut, and read in part", function()
+  local function e(from, to, how)
+    return { from = from, to = to, state = "RUNNING", machine_type = "small", rate = 7, how = how, plan = "p" }
+  end
+  local function text(rec, from, to)
+    local out = {}
+    segments.each(rec, from or 0, to or math.huge, function(s) out[#out + 1] = ("%s %d-%d"):format(s.how, s.from, s.to) end)
+    return table.concat(out, ", ")
+  end
+  local rec = segments.add(segments.add(segments.add(nil, e(0, 10, "included")), e(10, 20, "charged")), e(25, 30, "included"))
+  t.eq(#rec.kinds, 2)
+  t.eq(text(rec), "included 0-10, charged 10-20, included 25-30")
+  t.eq(text(rec, 5, 15), "included 5-10, charged 10-15")
+  t.eq(text(segments.cut(rec, 12)), "included 0-10, charged 10-12")
+  t.eq(segments.cut(rec, 30), nil)
+  t.eq(text(nil), "")
+  t.eq(text(json.decode(json.encode(rec))), text(rec))
 end)
 
 -- ---- on a store
@@ -265,7 +285,7 @@ t.test("the proof finds a record of usage that was changed, and a meter that was
   local good = json.decode(row.json)
   local function put(value) assert(store.update(function(tx) tx:put("usage", row.id, value, ann) return true end)) end
   local bad = json.decode(row.json)
-  bad.segments[1][2] = bad.segments[1][2] + 1
+  bad.list[1][2] = bad.list[1][2] + 1
   put(bad)
   t.match(proof.verify().faults[1], "machine " .. id:gsub("%-", "%%-") .. ": .* is posted, and not in its log")
   put(good)

@@ -71,7 +71,7 @@ ifneq ($(KIT),)
 	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && exit 0; \
 	command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm; \
 	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
-	flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
+	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
 deps-check: deps-test
 	$(call need,$(CHECK_PKGS))

@@ -24,12 +24,15 @@ local policy = require "policy"
 local providers = require "providers"
 local steady = require "steady"
 local store = require "store"
+local sys = require "sys"
 local task = require "task"
 local time = require "time"
+local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 
 local M = {}
 
+local SLICE_MS = 2
 local POLLS = 16 -- agents asked at the same time
 
 local settings = { interval = 300 }
@@ -57,6 +60,20 @@ local function look_at_those_of(owner)
     if track.owner == owner then
       track.record_version = 0
       look(id)
+    end
+  end
+end
+
+-- Another set's plans are in force: what they say of each machine, in slices between which others run.
+local function look_at_plans()
+  local ids, begun = {}, sys.cpu_ms()
+  for id in pairs(tracker.all()) do ids[#ids + 1] = id end
+  for _, id in ipairs(ids) do
+    local rec = tracker.get(id) and store.get("instance", id)
+    if rec then tracker.refresh(rec) end
+    if sys.cpu_ms() - begun > SLICE_MS then
+      if not task.sleep(0) then return end
+      begun = sys.cpu_ms()
     end
   end
 end
@@ -104,14 +121,29 @@ local function level(load)
   return math.min(64, math.floor(load * 2) / 2)
 end
 
--- Until when the policy grants a lease that somebody holds on the machine: it is capped like one from outside.
+-- Since when leases are held on a machine, of whichever kind, without a pause (ms), or nil.
+local function held_since(id)
+  local track = tracker.get(id)
+  return track and timeline.held_since(track.s, steady.now())
+end
+leases.held_since = held_since
+
+function leases.on_refused(id)
+  local track = tracker.get(id)
+  if track then timeline.refused(track.s, steady.now()) end
+end
+
+-- Until when the policy grants a lease that somebody holds on the machine: it is capped like one from outside, and a new one
+-- does not begin the count anew.
 local function granted_until(track, lease)
   local now = steady.now()
+  local since = math.min(lease.since or now, held_since(track.id) or now)
   local ttl = math.max(0, math.ceil((lease.until_at - now) / 1000))
   local _, seconds = policy.ask_for(track.owner, "idle.lease", {
     owner = track.owner, plan = track.static.plan, reason = lease.reason or "", ttl = math.min(ttl, 2592000),
-    held = math.max(0, math.floor((now - (lease.since or now)) / 1000)),
+    held = math.max(0, math.floor((now - since) / 1000)),
   })
+  if seconds < 1 then timeline.refused(track.s, now) end
   if seconds >= ttl then return lease.until_at end
   return math.floor(now / 1000 + seconds) * 1000
 end
@@ -283,13 +315,7 @@ function M.serve(new)
   forever(1, see_streams)
   forever(5, see_connections)
   forever(10, function() tracker.save() end)
-  policy.on_change(function()
-    for id, track in pairs(tracker.all()) do -- a plan's threshold may be another
-      local rec = store.get("instance", id)
-      if rec then tracker.refresh(rec) end
-      track.foreseen = nil
-    end
-  end)
+  policy.on_change(function() task.spawn(look_at_plans) end)
 end
 
 function M.finish() return tracker.save(true) end

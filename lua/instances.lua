@@ -411,6 +411,9 @@ end
 -- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that was
 -- stopped because its hours had ended is started again. -> record, operation id or nil | nil, err
 function M.extend(actor, key, hours)
+  if type(hours) ~= "number" or hours % 1 ~= 0 or hours < 1 or hours > 87600 then
+    return errors.fail("invalid", "hours: a whole number from 1 to 87600 expected", { field = "hours" })
+  end
   local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
     if actor.before then actor.before(tx) end

@@ -66,8 +66,6 @@ end
 
 M.shipped = defaults
 
-M.shipped = defaults
-
 local function read_folder(folder, prefix, out)
   local names, err = fs.list(folder)
   if not names then return nil, err end

@@ -9,6 +9,8 @@
 local M = {}
 M.__index = M
 
+local ANY, METHODS = "/*", "/methods" -- beside segments, which have no "/"
+
 function M.new() return setmetatable({ root = {}, all = {} }, M) end
 
 local function segments(path)
@@ -21,18 +23,19 @@ function M:add(method, pattern, options, handler)
   local node, names = self.root, {}
   for _, s in ipairs(segments(pattern)) do
     local name = s:match("^{(%w+)}$")
-    local key = name and "*" or s
+    local key = name and ANY or s
     if name then names[#names + 1] = name end
     node[key] = node[key] or {}
     node = node[key]
   end
   local route_name = method .. " " .. pattern
   assert(options.open or options.scope, "a route must say what it needs (open, scope): " .. route_name)
-  assert(not names[1] or options.open or options.object, "a route must say which object its {id} is: " .. route_name)
-  node.methods = node.methods or {}
-  assert(not node.methods[method], "a second route for " .. method .. " " .. pattern)
+  local for_anything = options.open or options.own and options.admin
+  assert(not names[1] or options.object or for_anything, "a route must say which object its {id} is: " .. route_name)
+  node[METHODS] = node[METHODS] or {}
+  assert(not node[METHODS][method], "a second route for " .. method .. " " .. pattern)
   local route = { method = method, pattern = pattern, options = options, handler = handler, names = names }
-  node.methods[method] = route
+  node[METHODS][method] = route
   self.all[#self.all + 1] = route
 end
 
@@ -52,8 +55,8 @@ function M:find(method, path)
       if stop <= len or at == 1 and len > 1 then return nil end -- "//"; a last "/" is ignored
     else
       local next_node = node[s]
-      if not next_node or s == "*" or s == "methods" then
-        next_node = node["*"]
+      if not next_node then
+        next_node = node[ANY]
         if not next_node then return nil end
         if first then second = s else first = s end
       end
@@ -61,7 +64,7 @@ function M:find(method, path)
     end
     at = stop
   end
-  local methods = node.methods
+  local methods = node[METHODS]
   if not methods then return nil end
   local route = methods[method] or (method == "HEAD" and methods.GET)
   if route and is_there(route) then return route, first, second end

@@ -159,6 +159,7 @@ local function settle(subject, rec, op, result, err)
   if result ~= nil then
     return commit(subject, rec.id, op, function(tx, now, o)
       workflow.step_done(tx, now, o, result)
+      if o.error then return event_of(o, "failed"), note_of(o.error) end -- the last step, and something is lacking
       local event = workflow.over(o) and workflow.definition(o).event
       return event or event_of(o, o.state), nil, event ~= nil and event ~= false
     end)

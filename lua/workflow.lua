@@ -18,6 +18,7 @@
 --       done = function(rec, result, op)            the record afterwards, in the commit that says that it is done
 --       undo = function(x) -> true | nil, err       [yields] takes the effect back, also a half one
 --       undoing, undone = function(rec, op) } },    the record while that goes on, and after it
+--     lacks = function(rec) -> err or nil    what is missing although all steps are done: then the whole has failed
 --     finish = function(rec, op)       the record when all is done
 --     instead = function(rec, op) -> input or nil   what failed and was undone is tried anew with this input: as another
 --                                      operation, which op.next names; the record may be changed for it
@@ -141,7 +142,11 @@ local function finish(tx, rec, op, state, err)
   begin_next(tx, rec, op.subject)
 end
 
+local give_up
+
 local function succeed(tx, rec, op, def)
+  local lack = def.lacks and def.lacks(rec)
+  if lack then return give_up(tx, rec, op, lack, "failed") end
   if def.finish then def.finish(rec, op) end
   finish(tx, rec, op, "done")
 end
@@ -251,12 +256,12 @@ local function begin_instead(tx, rec, op, input)
 end
 
 -- Ends what cannot be done: by undoing it, this step's own half effect first, if there is something to undo.
-local function give_up(tx, rec, op, err, state)
+function give_up(tx, rec, op, err, state)
   local def = def_of(op)
   op.outcome = state
   op.error = { code = err.code, message = err.message, step = op.step, attempts = op.attempts }
-  local index = index_of(def, op.step)
-  local name = def.steps[index].undo and op.step or undo_before(def, op, index)
+  local index = index_of(def, op.step) -- nil: no step applied
+  local name = index and (def.steps[index].undo and op.step or undo_before(def, op, index))
   if not name then return M.ended(tx, rec, op, true) end
   op.state = "undoing"
   undo_step(tx, rec, op, name)

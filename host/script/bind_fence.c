@@ -21,10 +21,14 @@
  *   true | false = f:spent()                after "limit" nothing runs in it any more
  *   {memory=, calls=, errors=} = f:stats()
  *   f:close()                               at once, and not when it is collected
+ *   true | false, left = fence.match(text, pattern, steps)      text:match(pattern) ~= nil, in at most so many steps; left: of
+ *       them. nil, why: it takes more, or the pattern is malformed
+ *   nil | why = fence.pattern_fault(pattern)                    why it cannot be one
  */
 #include "host/script/fence.h"
 
 #include "host/script/modules.h"
+#include "host/script/pattern.h"
 #include "host/script/task.h"
 
 #include <lauxlib.h>
@@ -350,7 +354,44 @@ static const luaL_Reg methods[] = {
     { "stats", l_stats }, { "close", l_close },   { "__gc", l_close },    { NULL, NULL },
 };
 
-static const luaL_Reg fence_lib[] = { { "new", l_new }, { NULL, NULL } };
+/* ---- patterns alone */
+
+static int l_match(lua_State *L)
+{
+    size_t len, pattern_len;
+    const char *s = luaL_checklstring(L, 1, &len), *p = luaL_checklstring(L, 2, &pattern_len), *at = s;
+    bool anchored = pattern_len > 0 && *p == '^', fits;
+    struct cc_pattern m = { .text = s, .text_end = s + len, .pattern_end = p + pattern_len };
+
+    m.steps = (uint64_t)luaL_checknumber(L, 3);
+    do
+        fits = cc_pattern_match(&m, at, p + anchored) != NULL;
+    while (!fits && !m.error && !anchored && at++ < m.text_end);
+    if (m.error) {
+        lua_pushnil(L);
+        lua_pushstring(L, m.error);
+        return 2;
+    }
+    lua_pushboolean(L, fits);
+    lua_pushnumber(L, (lua_Number)m.steps);
+    return 2;
+}
+
+static int l_pattern_fault(lua_State *L)
+{
+    size_t len;
+    const char *p = luaL_checklstring(L, 1, &len);
+
+    lua_pushstring(L, cc_pattern_fault(p, p + len)); /* NULL: nil */
+    return 1;
+}
+
+static const luaL_Reg fence_lib[] = {
+    { "new", l_new },
+    { "match", l_match },
+    { "pattern_fault", l_pattern_fault },
+    { NULL, NULL },
+};
 
 int luaopen_cc_fence(lua_State *L)
 {

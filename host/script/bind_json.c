@@ -18,7 +18,6 @@
 #include <string.h>
 
 enum { MAX_DEPTH = 64 };
-#define ARRAY_META "cchost.array"
 #define MAX_EXACT 9007199254740992.0 /* 2^53 */
 
 /* ---- text -> Lua.  The tree is jansson's; the walk may raise out of memory only. */
@@ -70,7 +69,7 @@ static void push_array(lua_State *L, json_t *v)
         push_value(L, child);
         lua_rawseti(L, -2, (int)i + 1);
     }
-    luaL_getmetatable(L, ARRAY_META);
+    luaL_getmetatable(L, CC_JSON_LIST);
     lua_setmetatable(L, -2);
 }
 
@@ -186,7 +185,7 @@ static bool marked_array(lua_State *L, int idx)
 
     if (!lua_getmetatable(L, idx))
         return false;
-    luaL_getmetatable(L, ARRAY_META);
+    luaL_getmetatable(L, CC_JSON_LIST);
     is = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return is;
@@ -303,7 +302,7 @@ static int l_array(lua_State *L)
         lua_newtable(L);
     }
     luaL_checktype(L, 1, LUA_TTABLE);
-    luaL_getmetatable(L, ARRAY_META);
+    luaL_getmetatable(L, CC_JSON_LIST);
     lua_setmetatable(L, 1);
     return 1;
 }
@@ -360,7 +359,7 @@ static const luaL_Reg json_lib[] = { { "decode", l_decode }, { "encode", l_encod
 
 int luaopen_cc_json(lua_State *L)
 {
-    luaL_newmetatable(L, ARRAY_META);
+    luaL_newmetatable(L, CC_JSON_LIST);
     lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, json_lib);

@@ -14,6 +14,7 @@
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
  */
+#include "host/script/json.h"
 #include "host/script/modules.h"
 #include "host/script/task.h"
 #include "host/script/vm.h"
@@ -25,7 +26,6 @@
 
 #define PROVIDER "cchost.provider"
 #define ARENA "cchost.arena"
-#define ARRAY_META "cchost.array" /* of json.array, so that empty lists stay lists */
 
 enum { MAX_SETTINGS = 200 };
 
@@ -269,7 +269,7 @@ static void set_bool(lua_State *L, const char *key, bool b)
 static void new_list(lua_State *L, size_t n)
 {
     lua_createtable(L, (int)n, 0);
-    luaL_getmetatable(L, ARRAY_META);
+    luaL_getmetatable(L, CC_JSON_LIST);
     lua_setmetatable(L, -2);
 }
 

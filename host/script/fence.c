@@ -8,6 +8,7 @@
  */
 #include "host/script/fence_internal.h"
 
+#include "host/script/json.h"
 #include "host/sys/mem.h"
 
 #include <assert.h>
@@ -48,6 +49,7 @@ struct copy {
     struct cc_fence *f;
     lua_State *from, *to;
     bool inwards;
+    bool waits; /* which bounds are those of what goes out */
     unsigned values;
     size_t bytes;
     const char *fault;
@@ -64,24 +66,47 @@ static void copy_string(struct copy *c, int index)
         return;
     }
     c->bytes += len;
-    if (!c->inwards && c->bytes > CC_FENCE_RESULT_BYTES)
-        c->fault = "it gives back more than 64 KiB of text";
+    if (!c->inwards && c->bytes > (c->waits ? CC_FENCE_TASK_BYTES : CC_FENCE_RESULT_BYTES))
+        c->fault = c->waits ? "it gives back more than 1 MiB of text" : "it gives back more than 64 KiB of text";
     lua_pushlstring(c->to, s, len);
 }
 
 static void copy_value(struct copy *c, int index, int depth);
 
-/* In the place of an input whose reads are noted (below): the input itself. Nothing else has a metatable. */
+/* In the place of an input whose reads are noted (below): the input itself. */
 static bool copy_watched(struct copy *c, int index, int depth)
 {
-    if (c->inwards || !lua_getmetatable(c->from, index))
+    if (c->inwards || !cc_fence_is_watched(c->from, index))
         return false;
-    lua_pop(c->from, 1);
     luaL_checkstack(c->from, 6, "too deep");
     cc_fence_open_watched(c->from, index);
     copy_value(c, lua_gettop(c->from), depth);
     lua_pop(c->from, 1);
     return true;
+}
+
+static void push_list_meta(const struct copy *c, lua_State *L)
+{
+    if (L == c->f->L)
+        lua_rawgeti(L, LUA_REGISTRYINDEX, c->f->list_ref);
+    else
+        luaL_getmetatable(L, CC_JSON_LIST);
+}
+
+/* The copy on top of a table that is marked as a list is marked likewise. */
+static void copy_mark(const struct copy *c, int index)
+{
+    bool is;
+
+    if (!lua_getmetatable(c->from, index))
+        return;
+    push_list_meta(c, c->from);
+    is = lua_rawequal(c->from, -1, -2);
+    lua_pop(c->from, 2);
+    if (!is)
+        return;
+    push_list_meta(c, c->to);
+    lua_setmetatable(c->to, -2);
 }
 
 static void copy_table(struct copy *c, int index, int depth)
@@ -92,6 +117,7 @@ static void copy_table(struct copy *c, int index, int depth)
     luaL_checkstack(c->to, 6, "too deep");
     luaL_checkstack(from, 6, "too deep");
     lua_createtable(c->to, list < 100 ? list : 100, depth == 0 ? 24 : 0);
+    copy_mark(c, index);
     lua_pushnil(from);
     while (lua_next(from, index)) {
         int top = lua_gettop(from), kind = lua_type(from, top - 1);
@@ -119,8 +145,8 @@ static void copy_table(struct copy *c, int index, int depth)
 /* Pushes a copy of the value at the absolute index. What cannot be copied sets c->fault; something is pushed or not then. */
 static void copy_value(struct copy *c, int index, int depth)
 {
-    if (++c->values > CC_FENCE_VALUES && !c->inwards) {
-        c->fault = "it gives back more than 2,000 values";
+    if (++c->values > (c->waits ? CC_FENCE_TASK_VALUES : CC_FENCE_VALUES) && !c->inwards) {
+        c->fault = c->waits ? "it gives back more than 100,000 values" : "it gives back more than 2,000 values";
         return;
     }
     switch (lua_type(c->from, index)) {
@@ -142,8 +168,11 @@ static void copy_value(struct copy *c, int index, int depth)
         else if (!copy_watched(c, index, depth))
             copy_table(c, index, depth);
         break;
-    case LUA_TLIGHTUSERDATA: /* json.null of the outer side: nothing */
-        lua_pushnil(c->to);
+    case LUA_TLIGHTUSERDATA: /* json.null: nothing for who reads */
+        if (c->inwards)
+            lua_pushnil(c->to);
+        else
+            lua_pushlightuserdata(c->to, NULL);
         break;
     case LUA_TFUNCTION:
         if (!c->inwards && depth > 0) {
@@ -206,9 +235,9 @@ void cc_fence_tidy(struct cc_fence *f)
 }
 
 /* Moves the results, from `first` on f->L's stack, onto outer. -> how many | CC_E_INVALID */
-int cc_fence_carry_out(struct cc_fence *f, lua_State *outer, char *message, size_t size)
+int cc_fence_carry_out(struct cc_fence *f, lua_State *outer, bool waits, char *message, size_t size)
 {
-    struct copy c = { .f = f, .from = f->L, .to = outer };
+    struct copy c = { .f = f, .from = f->L, .to = outer, .waits = waits };
     int n = lua_gettop(f->L), top = lua_gettop(outer), i;
 
     if (n > CC_FENCE_RESULTS)
@@ -267,7 +296,11 @@ static int l_use(lua_State *L)
 
 static int open_body(lua_State *L, struct cc_fence_job *j)
 {
-    cc_fence_open_libs(L);
+    lua_settop(L, 0);
+    lua_newtable(L); /* the metatable of lists */
+    lua_pushvalue(L, 1);
+    j->f->list_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    cc_fence_open_libs(L, 1);
     lua_pushlightuserdata(L, j->f);
     lua_pushcclosure(L, l_use, 1);
     lua_setglobal(L, "use");
@@ -299,7 +332,7 @@ struct cc_fence *cc_fence_new(const struct cc_fence_limits *limits)
     l->allocated = l->allocated ? l->allocated : (size_t)64 << 20;
     l->steps = l->steps ? l->steps : 10000000;
     l->cpu_ms = l->cpu_ms ? l->cpu_ms : 5;
-    l->load_ms = l->load_ms ? l->load_ms : 100;
+    l->load_ms = l->load_ms ? l->load_ms : 20;
     f->L = lua_newstate(cc_box_alloc, &f->box);
     if (!f->L || lua_cpcall(f->L, l_open, f) != 0)
         abort();
@@ -383,6 +416,7 @@ int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size
 {
     struct cc_fence_job j = { .f = f, .body = load_body, .name = name, .source = source, .len = len, .host = host };
     char message[512];
+    bool placed;
     int rc;
 
     if (strlen(name) >= CC_FENCE_NAME)
@@ -394,8 +428,9 @@ int cc_fence_load(struct cc_fence *f, const char *name, const char *source, size
         return cc_err_set(err, CC_E_LIMIT, "%s: larger than 1 MiB", name);
     cc_box_begin(&f->box, f->box.limits.load_ms);
     rc = cc_fence_run(f, &j, message, sizeof(message));
+    placed = rc != CC_E_LIMIT || strncmp(message, name, strlen(name)) == 0;
     if (rc != CC_OK)
-        return cc_err_set(err, rc, "%s%s%s", rc == CC_E_LIMIT ? name : "", rc == CC_E_LIMIT ? ": " : "", message);
+        return cc_err_set(err, rc, "%s%s%s", placed ? "" : name, placed ? "" : ": ", message);
     snprintf(f->source[f->n_sources++].name, CC_FENCE_NAME, "%s", name);
     return CC_OK;
 }
@@ -501,7 +536,7 @@ int cc_fence_value(struct cc_fence *f, const char *name, const char *field, lua_
     cc_box_begin(&f->box, f->box.limits.load_ms);
     rc = cc_fence_run(f, &j, message, sizeof(message));
     if (rc == CC_OK)
-        rc = cc_fence_carry_out(f, outer, message, sizeof(message));
+        rc = cc_fence_carry_out(f, outer, false, message, sizeof(message));
     return rc < 0 ? cc_err_set(err, rc, "%s: %s", name, message) : CC_OK;
 }
 
@@ -530,7 +565,7 @@ int cc_fence_call(struct cc_fence *f, int function, lua_State *outer, int first,
     cc_box_begin(&f->box, f->box.limits.cpu_ms);
     rc = cc_fence_run(f, &j, message, size);
     if (rc == CC_OK)
-        rc = cc_fence_carry_out(f, outer, message, size);
+        rc = cc_fence_carry_out(f, outer, false, message, size);
     cc_fence_tidy(f);
     return rc;
 }
@@ -615,7 +650,7 @@ int cc_fence_resume(struct cc_fence *f, int task, lua_State *outer, int first, i
     cc_box_begin(&f->box, f->box.limits.cpu_ms);
     rc = cc_fence_run(f, &j, message, size);
     if (rc == CC_OK)
-        rc = cc_fence_carry_out(f, outer, message, size);
+        rc = cc_fence_carry_out(f, outer, true, message, size);
     *called = j.called && rc >= 0;
     if (!*called)
         cc_fence_end(f, task);

@@ -10,7 +10,9 @@
  * After a budget or memory error the state is spent (cc_fence_spent): free it
  * and make another.  An ordinary error of the code leaves it good.
  * Plain data: nil, booleans, numbers, strings, and tables of those without
- * metatables, at most CC_FENCE_DEPTH deep.
+ * metatables, at most CC_FENCE_DEPTH deep.  A table that json.array has marked
+ * is marked inside, too, and json.list marks there: so an empty list stays one.
+ * json.null goes in as nil, and comes out as itself.
  * Thread: one at a time.  Ownership: the fence owns its state and copies.
  */
 #ifndef CC_SCRIPT_FENCE_H
@@ -26,8 +28,10 @@
 enum {
     CC_FENCE_DEPTH = 16,
     CC_FENCE_RESULTS = 8,
-    CC_FENCE_VALUES = 2000,        /* values in what one call returns */
-    CC_FENCE_RESULT_BYTES = 65536, /* bytes of strings in it */
+    CC_FENCE_VALUES = 2000,           /* values in what one call returns */
+    CC_FENCE_RESULT_BYTES = 64 << 10, /* bytes of strings in it */
+    CC_FENCE_TASK_VALUES = 100000,    /* the same of code that waits: it may pass on lists of machines */
+    CC_FENCE_TASK_BYTES = 1024 << 10,
     CC_FENCE_SOURCE_MAX = 1 << 20,
     CC_FENCE_PINS = 256
 };
@@ -37,7 +41,7 @@ struct cc_fence_limits {
     size_t allocated; /* bytes taken during one call, dead or alive; 0: 64 MiB */
     uint64_t steps;   /* instructions of one call, in thousands of accuracy; 0: 10 million */
     uint32_t cpu_ms;  /* of one call; 0: 5 */
-    uint32_t load_ms; /* of loading one source; 0: 100 */
+    uint32_t load_ms; /* of loading one source; 0: 20 */
 };
 
 struct cc_fence_stats {

@@ -24,11 +24,30 @@ struct cc_box *cc_box_of(lua_State *L)
     return ud;
 }
 
+/* Pushes "FILE:LINE: " of the innermost function that a source has: in a hook that is the one that runs, level 0. */
+static void push_place(lua_State *L)
+{
+    lua_Debug ar;
+    int level;
+
+    for (level = 0; level < CC_BOX_NEST && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.source[0] == '@' && ar.currentline > 0) {
+            lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+    lua_pushliteral(L, "");
+}
+
 static void give_up(lua_State *L, struct cc_box *b, const char *why)
 {
     b->over = true;
     lua_sethook(L, cc_box_on_count, LUA_MASKCOUNT, 1);
-    luaL_error(L, "%s", why);
+    push_place(L);
+    lua_pushstring(L, why);
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 static void check_budget(lua_State *L, struct cc_box *b)

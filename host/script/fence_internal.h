@@ -36,6 +36,7 @@ uint64_t cc_box_left(lua_State *L);
 
 /* Pushes the table at the absolute index: an input whose reads are noted (fence.c) is opened, and all of it counts as read. */
 void cc_fence_open_watched(lua_State *L, int index);
+bool cc_fence_is_watched(lua_State *L, int index);
 
 enum { CC_FENCE_FUNCTIONS = 256, CC_FENCE_SOURCES = 64, CC_FENCE_NAME = 128 };
 
@@ -49,6 +50,7 @@ struct cc_fence {
     struct cc_box box;
     lua_State *L;
     int run_ref;
+    int list_ref;                      /* the metatable of lists */
     int functions[CC_FENCE_FUNCTIONS]; /* registry references; the number that callers have is the index + 1 */
     int n_functions;
     struct {
@@ -90,8 +92,8 @@ struct cc_fence_job {
 
 /* Runs the job's body, protected. 0: its results are all that is on f->L's stack. Else a code, with the text of the error. */
 int cc_fence_run(struct cc_fence *f, struct cc_fence_job *j, char *message, size_t size);
-/* Moves the results on f->L's stack onto outer. -> how many | CC_E_INVALID */
-int cc_fence_carry_out(struct cc_fence *f, lua_State *outer, char *message, size_t size);
+/* Moves the results on f->L's stack onto outer; waits: of code that waits. -> how many | CC_E_INVALID */
+int cc_fence_carry_out(struct cc_fence *f, lua_State *outer, bool waits, char *message, size_t size);
 void cc_fence_tidy(struct cc_fence *f); /* between two calls: garbage goes when half of the memory is in use */
 
 /* In a body: a copy of the value at j->outer's index [raises]; the job's function; a whole plain call. */
@@ -99,8 +101,8 @@ void cc_fence_copy_in(lua_State *L, struct cc_fence_job *j, int index);
 void cc_fence_push_function(lua_State *L, const struct cc_fence_job *j);
 int cc_fence_call_body(lua_State *L, struct cc_fence_job *j);
 
-/* Opens what policies may use. [raises] */
-void cc_fence_open_libs(lua_State *L);
+/* Opens what policies may use; list_meta: index of the metatable of lists. [raises] */
+void cc_fence_open_libs(lua_State *L, int list_meta);
 /* Pushes an environment for one source: copies of its own, and functions that suspend for the names in `host` (may be
  * NULL). [raises] */
 void cc_fence_push_env(lua_State *L, const char *const *host);

@@ -103,6 +103,34 @@ static int l_open_watched(lua_State *L)
     return 1;
 }
 
+/* ---- json: what tells an empty list, and null, from nothing. json.list's upvalue: the metatable of lists */
+
+static int l_list(lua_State *L)
+{
+    if (lua_isnoneornil(L, 1)) {
+        lua_settop(L, 0);
+        lua_newtable(L);
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    if (!cc_fence_is_watched(L, 1)) {
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_setmetatable(L, 1);
+    }
+    return 1;
+}
+
+static void make_json(lua_State *L, int list_meta)
+{
+    lua_newtable(L);
+    lua_pushvalue(L, list_meta);
+    lua_pushcclosure(L, l_list, 1);
+    lua_setfield(L, -2, "list");
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+    lua_setglobal(L, "json");
+}
+
 /* ---- words: times as people read them. UTC, and no date where the minute is meant. */
 
 static const char words_source[] = "local floor, format, type, error = ...\n"
@@ -169,7 +197,7 @@ static void remove_fields(lua_State *L, const char *library, const char *const *
     lua_pop(L, 1);
 }
 
-void cc_fence_open_libs(lua_State *L)
+void cc_fence_open_libs(lua_State *L, int list_meta)
 {
     static const luaL_Reg libs[] = {
         { "", luaopen_base },
@@ -193,6 +221,7 @@ void cc_fence_open_libs(lua_State *L)
     lua_getglobal(L, "string");
     cc_fence_bound_strings(L);
     lua_pop(L, 1);
+    make_json(L, list_meta);
     make_words(L);
     make_pairs(L); /* with the library's own sort */
     lua_getglobal(L, "table");
@@ -276,7 +305,7 @@ void cc_fence_push_env(lua_State *L, const char *const *host)
         "assert",   "clock",    "duration", "error",  "ipairs", "pairs", "select",
         "tonumber", "tostring", "type",     "unpack", "use",    NULL,
     };
-    static const char *const libraries[] = { "string", "table", "math", "bit", NULL };
+    static const char *const libraries[] = { "string", "table", "math", "bit", "json", NULL };
     int i;
 
     lua_newtable(L);

@@ -126,7 +126,7 @@ int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input
     }
     *done = j.done < 0 ? 0 : j.done;
     if (rc == CC_OK)
-        rc = cc_fence_carry_out(f, outer, message, size);
+        rc = cc_fence_carry_out(f, outer, false, message, size);
     cc_fence_tidy(f);
     return rc;
 }
@@ -249,7 +249,7 @@ int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input,
     *done = j.done < 0 ? 0 : j.done;
     lua_settop(outer, top);
     if (rc == CC_OK)
-        rc = cc_fence_carry_out(f, outer, message, size);
+        rc = cc_fence_carry_out(f, outer, false, message, size);
     cc_fence_tidy(f);
     return rc;
 }

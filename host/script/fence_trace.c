@@ -65,17 +65,31 @@ static void watch_table(lua_State *L, struct cc_fence *f)
     lua_replace(L, input);
 }
 
+/* A list has a metatable, too, with nothing in it. */
+bool cc_fence_is_watched(lua_State *L, int index)
+{
+    bool is;
+
+    if (!lua_getmetatable(L, index))
+        return false;
+    lua_rawgeti(L, -1, 1);
+    is = lua_touserdata(L, -1) != NULL;
+    lua_pop(L, 2);
+    return is;
+}
+
 void cc_fence_open_watched(lua_State *L, int index)
 {
     struct cc_fence *f;
 
-    if (!lua_getmetatable(L, index)) {
+    if (!cc_fence_is_watched(L, index)) {
         lua_pushvalue(L, index);
         return;
     }
+    lua_getmetatable(L, index);
     lua_rawgeti(L, -1, 1);
     f = lua_touserdata(L, -1);
-    if (f && f->trace)
+    if (f->trace)
         f->trace->all_read = true;
     lua_rawgeti(L, -2, 2);
     lua_replace(L, -3);
@@ -151,7 +165,7 @@ int cc_fence_call_traced(struct cc_fence *f, int function, lua_State *outer, int
     if (!f->box.over)
         lua_sethook(f->L, cc_box_on_count, LUA_MASKCOUNT, CC_BOX_HOOK);
     if (rc == CC_OK)
-        rc = cc_fence_carry_out(f, outer, message, size);
+        rc = cc_fence_carry_out(f, outer, false, message, size);
     f->trace = NULL;
     cc_fence_tidy(f);
     return rc;

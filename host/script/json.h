@@ -15,6 +15,8 @@
 #include <lua.h>
 #include <stddef.h>
 
+#define CC_JSON_LIST "cchost.array" /* name of the metatable of json.array */
+
 /* Pushes the value of the text; or pushes nothing and returns CC_E_INVALID. May raise only out of memory. */
 int cc_json_push(lua_State *L, const char *text, size_t len, struct cc_err *err);
 

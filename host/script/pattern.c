@@ -360,3 +360,41 @@ const char *cc_pattern_match(struct cc_pattern *m, const char *s, const char *p)
             return fail(m, "malformed pattern: ')' is missing");
     return m->error ? NULL : end;
 }
+
+/* %b and %f want what is behind them; %1 to %9 a capture. -> behind it, or NULL with m->error */
+static const char *special_end(struct cc_pattern *m, const char *p)
+{
+    ptrdiff_t left = m->pattern_end - p;
+
+    if (p[1] == 'b')
+        return left < 4 ? fail(m, "malformed pattern: two characters are missing behind %b") : p + 4;
+    if (p[1] == 'f')
+        return left < 3 || p[2] != '[' ? fail(m, "malformed pattern: '[' is missing behind %f") : p + 2;
+    return p[1] == '0' || p[1] - '0' > m->captures ? fail(m, "invalid capture index") : p + 2;
+}
+
+const char *cc_pattern_fault(const char *p, const char *end)
+{
+    struct cc_pattern m = { .pattern_end = end };
+    int open = 0;
+
+    if (p < end && *p == '^')
+        p++;
+    while (!m.error && p < end) {
+        if (*p == '(') {
+            if (++m.captures > CC_PATTERN_CAPTURES)
+                return "too many captures";
+            open++;
+            p++;
+        } else if (*p == ')') {
+            if (--open < 0)
+                return "malformed pattern: ')' without '('";
+            p++;
+        } else if (*p == '%' && p + 1 < end && strchr("bf0123456789", p[1]) && p[1]) {
+            p = special_end(&m, p);
+        } else {
+            p = item_end(&m, p);
+        }
+    }
+    return !m.error && open > 0 ? "malformed pattern: ')' is missing" : m.error;
+}

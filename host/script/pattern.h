@@ -34,4 +34,7 @@ struct cc_pattern {
  * NULL: nothing fits, or m->error says why not. Captures that are left open are an error. */
 const char *cc_pattern_match(struct cc_pattern *m, const char *s, const char *p);
 
+/* Why the pattern (with its ^, if it has one) cannot be, or NULL. */
+const char *cc_pattern_fault(const char *p, const char *end);
+
 #endif

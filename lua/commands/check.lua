@@ -2,9 +2,12 @@
 
 local command = require "command"
 local config = require "config"
+local fs = require "fs"
 local generation = require "policy.generation"
+local history = require "policy.history"
 local policy = require "policy"
 local statuses = require "statuses"
+local store = require "store"
 
 local M = {}
 
@@ -14,7 +17,7 @@ usage: cchost check [--dot] [--SETTING=VALUE ...]
 Reads the configuration as serve would, compiles, lints and tests the policies in POLICIES_DIR (the shipped ones for what is not
 there), and prints the graph of statuses: what each accepts, how long it may last and
 where it leads then. Exit code 1 with a sentence for each fault: a setting that cannot be, a policy that would be refused
-(with file and line), a status that cannot be
+(with file and line), POLICIES_DIR away while the set in force is not the shipped one, a status that cannot be
 reached, has no deadline or no way out, or does not accept stop and delete.
 
   --dot   the graph for graphviz: cchost check --dot | dot -Tsvg
@@ -53,6 +56,15 @@ local function refuse(faults)
   return 1
 end
 
+-- Whether a set of one's own is in force, which lies in a folder that is away. -> bool | nil, err
+local function is_missed(settings)
+  if not fs.stat(settings.DATA_DIR .. "/store/data.mdb") then return false end
+  local ok, err = store.open { dir = settings.DATA_DIR, serve = false }
+  if not ok then return nil, err end
+  local set = history.live()
+  return set ~= nil and not set.shipped
+end
+
 -- -> how many tests ran | nil, faults as sentences
 local function check_policies(settings)
   require "routes" -- a route of a policy must not be a built-in one
@@ -60,6 +72,11 @@ local function check_policies(settings)
   local sources, err = policy.read(settings.POLICIES_DIR)
   if not sources then
     if err.code ~= "not_found" then return nil, { err.message } end
+    local missed, why = is_missed(settings)
+    if missed == nil then return nil, { tostring(why) } end
+    if missed then
+      return nil, { settings.POLICIES_DIR .. ": the folder is not there, and the set in force is not the shipped one" }
+    end
     sources = policy.shipped()
   end
   local gen, faults = generation.build(sources)

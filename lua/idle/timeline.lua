@@ -13,6 +13,8 @@
 --     {ms, "b", fresh, started, life}  a host begins to watch: no connection is left. `life`: what tells one start of the machine
 --         from another; fresh: it is not the one before, so what its agent told, and the leases that it held, are over. started:
 --         when this one began, unix seconds
+--   timeline.refused(s, ms)                          somebody asked for a lease in vain
+--   ms = timeline.held_since(s, ms) | nil            since when leases are held, one or another, with no pause of M.PAUSE
 --   m = timeline.facts(s, static, ms [, m [, last]])     what idle.decide is told at ms; static: what the record says. `m`: what
 --       an earlier call with the same `static` gave: it is filled anew, which is twice as fast. `last`: as if that were the time
 --       of the last input
@@ -25,9 +27,22 @@ local M = {}
 local DAY = 86400000
 
 M.RUN = 60000     -- ms
+M.PAUSE = 900000  -- ms without a lease, after which holding begins anew
 M.BUSY_LOAD = 0.5 -- processors
 
 function M.new() return { leases = {} } end
+
+-- Since when one lease or another has been held without such a pause: s.hold = {since =, ends =}, ms.
+local function hold(s, ms, taken)
+  local h = s.hold
+  if taken and (not h or ms - h.ends >= M.PAUSE) then
+    h = { since = ms, ends = ms }
+    s.hold = h
+  end
+  if not h or not taken and h.ends <= ms then return end
+  h.ends = ms
+  for _, lease in pairs(s.leases) do h.ends = math.max(h.ends, lease.ends) end
+end
 
 local apply = {}
 
@@ -64,6 +79,7 @@ function apply.l(s, ms, id, until_ms, reason)
     s.leases[id] = nil
     s.lease_ended = math.max(s.lease_ended or 0, math.min(held.ends, ms))
   end
+  hold(s, ms, until_ms > ms)
 end
 
 -- Ids of leases that the machine's own agent holds.
@@ -81,9 +97,20 @@ function apply.b(s, ms, fresh, started, life)
       s.lease_ended = math.max(s.lease_ended or 0, math.min(lease.ends, ms))
     end
   end
+  hold(s, ms, false)
 end
 
 function M.apply(s, e) apply[e[2]](s, e[1], e[3], e[4], e[5], e[6]) end
+
+-- One that was refused: whoever goes on asking has made no pause.
+function M.refused(s, ms)
+  if M.held_since(s, ms) then s.hold.ends = math.max(s.hold.ends, ms) end
+end
+
+function M.held_since(s, ms)
+  local h = s.hold
+  return h and ms - h.ends < M.PAUSE and h.since or nil
+end
 
 -- Input as of ms. A run that begins later is not known yet.
 local function input_at(s, ms)

@@ -3,7 +3,8 @@
 --
 -- The record "lease" (id: MACHINE/LEASE) {id, machine, reason, by, since, expires_at} ends by itself (accounts/expiring.lua).
 -- The record "lease_hold" (id: MACHINE) {since, until} says since when one or another has been held without a pause of a
--- quarter of an hour: that is what the policy caps, so that a new lease does not begin the count anew.
+-- quarter of an hour: that is what the policy caps, so that a new lease does not begin the count anew. What the agent's own
+-- leases add to that is in the signals of a machine that runs (idle/timeline.lua).
 --
 --   leases.take(actor, machine id, {reason =, ttl = seconds, id =}) -> lease | nil, err    `id`: one that is to be prolonged
 --   leases.release(actor, machine id, lease id) -> true | nil, err
@@ -35,6 +36,11 @@ M.fields = {
 
 -- Called when a lease was taken or given back: (machine id, lease id, until in ms, reason).
 function M.on_change() end
+
+-- Since when leases of any kind, also the agent's, are held on it without a pause (ms), or nil; idle.lua knows.
+function M.held_since(machine) end -- luacheck: ignore 212
+-- Called when one was refused by the policy.
+function M.on_refused(machine) end -- luacheck: ignore 212
 
 function M.of(machine)
   local list = {}
@@ -76,6 +82,7 @@ function M.take(actor, machine, spec)
     end
     local hold = tx:get("lease_hold", machine)
     local holding = hold and now - time.parse(hold["until"]) < PAUSE and time.parse(hold.since) or now
+    holding = math.min(holding, M.held_since(machine) or holding)
     local since = held and time.parse(held.since) or now
     local seconds, reason = granted(tx, rec, spec, holding, now)
     if seconds < 1 then return errors.fail("denied", reason) end
@@ -96,7 +103,10 @@ function M.take(actor, machine, spec)
     end
     return new
   end)
-  if not lease then return nil, err end
+  if not lease then
+    if err.code == "denied" then M.on_refused(machine) end
+    return nil, err
+  end
   M.on_change(machine, lease.id, time.parse(lease.expires_at), lease.reason)
   return lease
 end

@@ -3,6 +3,7 @@
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
 
+local errors = require "errors"
 local host_http = require "http"
 local json = require "json"
 local policy = require "policy"
@@ -161,6 +162,10 @@ local creating = {
     { name = "volumes", when = function(rec) return #rec.volumes > 0 end, run = make_volumes },
     { name = "create", run = brief(create), done = note_info, undo = destroy },
   },
+  lacks = function(rec)
+    if rec.provider_id ~= json.null then return nil end
+    return errors.new("failed", "no step has made a machine: none gave its provider_id")
+  end,
   finish = is_running, fail = failed_to_start,
 }
 workflow.define("create", creating)

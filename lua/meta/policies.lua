@@ -99,7 +99,7 @@ function use(name) end
 ---@field type string its machine type
 
 ---@class policies.idle.lease
----@field held integer seconds that it has been held already
+---@field held integer seconds that the machine has had leases, one or another, with no pause of 15 minutes
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
 ---@field reason string what its holder says

@@ -7,6 +7,7 @@ local M = {}
 local functions = "assert clock duration error ipairs pairs select tonumber tostring type unpack use"
 local members = {
   bit = "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex",
+  json = "list null",
   math = "abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max min modf pi pow rad sin "
     .. "sinh sqrt tan tanh",
   string = "byte char find format gmatch gsub len lower match rep reverse sub upper",

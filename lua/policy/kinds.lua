@@ -17,6 +17,7 @@
 --   "enum"    one of `of`                                "text", "map"   no grid: explain leaves them as they are
 --   personal: not kept among the samples
 
+local schema = require "schema"
 local time = require "time"
 
 local M = {}
@@ -75,7 +76,7 @@ M.idle = {
       end,
       safe = function(r, why) return math.min(r.ttl, 3600), why end,
       input = with {
-        ttl = count("seconds asked for", 2592000), held = count("seconds that it has been held already", 1e9),
+        ttl = count("seconds asked for", 2592000), held = count("seconds that the machine has had leases, one or another, with no pause of 15 minutes", 1e9),
         reason = text "what its holder says",
       },
     },
@@ -396,8 +397,19 @@ local function list_fault(list, name, fault, has)
   end
 end
 
+-- A typing error in a name must not be a silent default.
+local function unknown_field(item, names)
+  for name in pairs(item) do
+    if not (" " .. names .. " "):find(" " .. tostring(name) .. " ", 1, true) then
+      return ("unknown field '%s'; expected: %s"):format(tostring(name), names)
+    end
+  end
+end
+
 local function step_fault(step, at, has)
   if type(step.name) ~= "string" or not step.name:match("^[%l%d_]+$") then return "name: small letters, digits and _ expected" end
+  local why = unknown_field(step, "name needs run undo no_undo")
+  if why then return why end
   if not has(at .. "run") then return "run: a function expected" end
   if step.needs ~= nil and step.needs ~= "volumes" then return "needs: \"volumes\" or nothing expected" end
   if not has(at .. "undo") and type(step.no_undo) ~= "string" then
@@ -411,6 +423,7 @@ M.provision = {
     "http.request", "log.info", "log.warn" },
   data = function(P, has)
     local seen = {}
+    if type(P.steps) == "table" and #P.steps == 0 then return "steps: at least one expected, which makes the machine" end
     return list_fault(P.steps, "steps", function(step, at)
       local why = step_fault(step, at, has)
       if not why and seen[step.name] then why = "a second step is called " .. step.name end
@@ -423,22 +436,43 @@ M.provision = {
 
 local methods = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true }
 
+-- -> how many {values} it has | nil, why it cannot be
+local function values_of(path)
+  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then return nil, "path: a path like /reports/{id} expected" end
+  local values = 0
+  for segment in (path == "/" and "" or path):gmatch("/([^/]*)") do
+    if segment:match("^{%w+}$") then
+      values = values + 1
+    elseif not segment:match("^[%w_.-]+$") then
+      return nil, "path: segments of letters, digits, _ . and -, or a whole {name}, expected"
+    end
+  end
+  if values > 2 then return nil, "path: at most two {names} expected" end
+  return values
+end
+
 local function route_fault(route, at, has)
   if not methods[route.method] then return "method: GET, POST, PUT, PATCH or DELETE expected" end
-  if type(route.path) ~= "string" or not route.path:match("^/[%w/_.{}-]*$") or route.path:find("//", 1, true) then
-    return "path: a path like /reports/{id} expected"
+  local values, why = values_of(route.path)
+  if not values then return why end
+  why = unknown_field(route, "method path open scope admin object body handle")
+  if why then return why end
+  for _, name in ipairs { "open", "admin" } do
+    if route[name] ~= nil and route[name] ~= true then return name .. ": true or nothing expected" end
   end
-  local values = select(2, route.path:gsub("{%w+}", ""))
-  if values > 2 or select(2, route.path:gsub("[{}]", "")) ~= 2 * values then
-    return "path: at most two {names}, each a whole segment"
-  end
-  if route.open == nil and type(route.scope) ~= "string" then
+  if not route.open and type(route.scope) ~= "string" then
     return "scope: a scope expected (cchost routes lists them), or open = true"
   end
-  if values > 0 and not route.open and route.object ~= "instance" and not route.admin then
+  if route.object ~= nil and route.object ~= "instance" then return "object: \"instance\" or nothing expected" end
+  for _, name in ipairs { "scope", "admin", "object" } do
+    if route.open and route[name] ~= nil then return name .. ": open = true says that anybody may, so there is none" end
+  end
+  if route.object and values == 0 then return "object: a {name} in the path expected, for it" end
+  if values > 0 and not route.open and not route.object and not route.admin then
     return "object: \"instance\" expected, for {id} is one of the caller's; or admin = true, or open = true"
   end
-  if route.body ~= nil and type(route.body) ~= "table" then return "body: a schema expected" end
+  why = route.body ~= nil and schema.fault(route.body)
+  if why then return "body: " .. why end
   if not has(at .. "handle") then return "handle: a function expected" end
 end
 
@@ -453,6 +487,8 @@ M.routes = {
 local function job_fault(job, at, has)
   if type(job.name) ~= "string" or not job.name:match("^[%w_.-]+$") then return "name: letters, digits, _ . and - expected" end
   if (job.every == nil) == (job.at == nil) then return "every = \"30m\" or at = \"30 3 * * mon-fri\" expected, one of them" end
+  local why = unknown_field(job, "name every at zone missed deadline run")
+  if why then return why end
   if not has(at .. "run") then return "run: a function expected" end
 end
 

@@ -3,13 +3,13 @@
 --   own_jobs.list(gen) -> jobs | nil, err    err: which job's rule cannot be     [yields] a zone may have to be read
 --   own_jobs.serve()                         runs those in force, and those that take their place
 
+local asked = require "policy.asked"
 local calendar = require "schedule.calendar"
 local errors = require "errors"
 local generation = require "policy.generation"
 local host_http = require "http"
 local instances = require "instances"
 local jobs = require "schedule.jobs"
-local json = require "json"
 local log = require "log"
 local policy = require "policy"
 local retention = require "retention"
@@ -28,24 +28,19 @@ local function host_of(name)
   local host = {
     ["housekeeping.forget"] = function() retention.tidy(steady.now()) return true end,
     ["housekeeping.processes"] = function() runner.tidy() return true end,
-    ["instances.get"] = function(id) return instances.get(operator, id) end,
-    ["instances.list"] = function(after, limit)
-      local page = instances.list(operator, after, math.min(tonumber(limit) or 100, 200))
-      local list = {}
-      for i, text in ipairs(page.texts) do list[i] = json.decode(text) end
-      return { instances = list, after = page.after }
-    end,
+    ["instances.get"] = asked.key(function(id) return instances.get(operator, id) end),
+    ["instances.list"] = function(after, limit) return asked.page(operator, after, limit) end,
     ["http.request"] = function(spec) return host_http.request(spec) end,
     ["time.now"] = function() return math.floor(time.now() / 1000) end,
     ["log.info"] = function(line) log.info("schedule", tostring(line), { job = name }) return true end,
     ["log.warn"] = function(line) log.warn("schedule", tostring(line), { job = name }) return true end,
   }
   for _, verb in ipairs { "start", "stop", "delete" } do
-    host["instances." .. verb] = function(id)
+    host["instances." .. verb] = asked.key(function(id)
       local rec, err = instances.move(operator, id, verb)
       if rec == nil then return nil, err end
       return rec
-    end
+    end)
   end
   return host
 end
@@ -60,7 +55,7 @@ function M.list(gen)
       name = job.name, rule = rule, missed = job.missed, deadline = job.deadline,
       run = function(due)
         local result, err2 = waiting.run(gen, "schedule.lua", field, host_of(job.name), due)
-        if result == nil and err2 then return nil, errors.new(tostring(err2.code), tostring(err2.message)) end
+        if result == nil and err2 then return nil, errors.new(err2.code, err2.message) end
         return true
       end,
     }

@@ -4,6 +4,7 @@
 --   own_routes.find(gen, method, path) -> route, values... | nil, allowed methods      as router:find
 -- A set whose routes cannot be, or are built in already, is not taken.
 
+local asked = require "policy.asked"
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local generation = require "policy.generation"
@@ -18,10 +19,10 @@ local waiting = require "policy.waiting"
 
 local M = {}
 
--- Lists that came out of a fence are plain tables: JSON's lists again.
+-- What came out of a fence as JSON has it: lists that nobody has marked (json.list) are those with entries.
 local function listed(v)
   if type(v) ~= "table" then return v end
-  local out = #v > 0 and json.array {} or {}
+  local out = (json.is_array(v) or #v > 0) and json.array {} or {}
   for k, item in pairs(v) do out[k] = listed(item) end
   return out
 end
@@ -48,21 +49,18 @@ local function host_of(gen, caller)
   end
   -- fn(key, ...), for who has that scope
   local function with(scope, fn)
-    return function(key, ...)
+    return asked.key(function(key, ...)
       local ok, err = may(actor, scope, key)
       if not ok then return nil, err end
       return fn(key, ...)
-    end
+    end)
   end
   local host = {
     ["instances.get"] = with("instances:read", function(id) return instances.get(actor, id) end),
     ["instances.list"] = function(after, limit)
       local ok, err = may(actor, "instances:read")
       if not ok then return nil, err end
-      local page = instances.list(actor, after, math.min(tonumber(limit) or 100, 200))
-      local list = {}
-      for i, json_text in ipairs(page.texts) do list[i] = json.decode(json_text) end
-      return { instances = list, after = page.after }
+      return asked.page(actor, after, limit)
     end,
     ["instances.create"] = function(spec)
       local ok, err = may(actor, "instances:write")
@@ -83,13 +81,18 @@ local function host_of(gen, caller)
 end
 
 local function told(req)
-  local asked = {}
-  for name, value in pairs(query.all(req.http:query())) do asked[name] = value end
+  local said = {}
+  for name, value in pairs(query.all(req.http:query())) do said[name] = value end
   return {
-    method = req.http:method(), path = req.http:path(), id = req.id, second = req.second, query = asked, body = req.body,
+    method = req.http:method(), path = req.http:path(), id = req.id, second = req.second, query = said, body = req.body,
     user = req.actor and req.actor.user, admin = req.actor and req.actor.admin == true or false,
   }
 end
+
+local not_theirs = {
+  ["Connection"] = true, ["Content-Length"] = true, ["Date"] = true, ["Keep-Alive"] = true, ["Policy-Generation"] = true,
+  ["Trailer"] = true, ["Transfer-Encoding"] = true, ["Upgrade"] = true,
+}
 
 local function checked(gen, status, body, headers)
   if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
@@ -99,34 +102,45 @@ local function checked(gen, status, body, headers)
     return errors.fail("policy", "a body that is table or text expected")
   end
   local out = { ["Policy-Generation"] = ("%d"):format(gen.number) }
-  for name, value in pairs(type(headers) == "table" and headers or {}) do
-    if type(name) ~= "string" or not name:match("^[%w-]+$") or tostring(value):find("[%c]") then
+  for given, value in pairs(type(headers) == "table" and headers or {}) do
+    if type(given) ~= "string" or not given:match("^[%w-]+$") or tostring(value):find("[%c]") then
       return errors.fail("policy", "headers: names of letters, digits and -, values without control characters expected")
     end
+    local name = given:lower():gsub("%f[%a]%a", string.upper)
+    if not_theirs[name] then return errors.fail("policy", "headers: " .. name .. " is not a route's to say") end
+    if out[name] then return errors.fail("policy", "headers: " .. name .. " is said twice") end
     out[name] = tostring(value)
   end
   if type(body) == "string" and not out["Content-Type"] then out["Content-Type"] = "text/plain; charset=utf-8" end
   return status, body or "", out
 end
 
-local function handler(gen, index)
-  local field = ("routes.%d.handle"):format(index)
+local function handler(gen, index, route)
+  local where = ("routes.%d.handle"):format(index)
+  local function failed(message)
+    return errors.fail("internal", ("policies/routes.lua: %s %s: %s"):format(route.method, route.path, message))
+  end
   return function(req)
-    local status, body, headers = waiting.run(gen, "routes.lua", field, host_of(gen, req.actor), told(req))
+    local status, body, headers = waiting.run(gen, "routes.lua", where, host_of(gen, req.actor), told(req))
     if status == nil then
-      local err = type(body) == "table" and body or { code = "policy", message = "the route gave no answer" }
-      if err.code == "policy" then return errors.fail("internal", "the route of a policy failed: " .. tostring(err.message)) end
-      return nil, errors.new(tostring(err.code), tostring(err.message), { field = err.field, http_status = err.http_status })
+      local err = body or { code = "policy", message = "the route gave no answer" }
+      if err.code == "policy" then return failed(err.message) end
+      local as = err.http_status
+      if as ~= nil and (type(as) ~= "number" or as < 400 or as > 599 or as % 1 ~= 0) then
+        return failed("http_status: a status from 400 to 599 expected")
+      end
+      local field = type(err.field) == "string" and err.field or nil
+      return nil, errors.new(err.code, err.message, { field = field, http_status = as })
     end
     local ok, out, more = checked(gen, status, body, headers)
-    if ok == nil then return errors.fail("internal", "the route of a policy failed: " .. out.message) end
-    return ok, out, more
+    if ok == nil then return failed(out.message) end
+    return ok, type(out) == "table" and listed(out) or out, more
   end
 end
 
 local function options_of(route)
   return {
-    open = route.open, scope = route.scope or route.open and nil, admin = route.admin, object = route.object,
+    open = route.open, scope = route.scope, admin = route.admin, object = route.object,
     body = route.body or (route.method ~= "GET" and route.method ~= "DELETE") or nil, own = true,
     effect_outside = route.method == "POST", -- with an Idempotency-Key it is done at most once
   }
@@ -136,7 +150,7 @@ local function router_of(gen)
   if gen.router then return gen.router end
   local r = router.new()
   for i, route in ipairs(gen:data("routes").routes) do
-    r:add(route.method, route.path, options_of(route), handler(gen, i))
+    r:add(route.method, route.path, options_of(route), handler(gen, i, route))
   end
   gen.router = r
   return r
@@ -158,18 +172,18 @@ local function fault_of(routes, built_in)
         return ("routes[%d]: a second %s %s"):format(i, route.method, route.path)
       end
     end
-    local probe = route.path:gsub("{%w+}", "x")
-    local found = built_in:find(route.method, probe)
-    if found and found.pattern:gsub("{%w+}", "*") == route.path:gsub("{%w+}", "*") then
-      return ("routes[%d]: %s %s is built in"):format(i, route.method, route.path)
-    end
+    local found = built_in:find(route.method, (route.path:gsub("{%w+}", "x")))
+    if found then return ("routes[%d]: %s %s is built in"):format(i, route.method, found.pattern) end
   end
 end
 
 generation.checks[#generation.checks + 1] = function(gen)
   local app = package.loaded.app -- there are no routes without it
   if not app then return nil end
-  return fault_of(gen:data("routes").routes, app.router), "routes"
+  local why = fault_of(gen:data("routes").routes, app.router)
+  if why then return why, "routes" end
+  local ok, fault = pcall(router_of, gen) -- what nobody thought of above
+  return not ok and fault or nil, "routes"
 end
 
 return M

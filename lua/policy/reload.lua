@@ -17,15 +17,15 @@ local watch = require "watch"
 local M = {}
 
 local QUIET, LONGEST = 0.1, 300 -- seconds; ms
-local LOOK_SECONDS = 5
+M.look_seconds = 5
 
 local changed = task.signal()
-local last_change = 0
+local n_changes = 0
 local watches = {}   -- [folder] = {inode =, w =}
 local seen           -- the hash that was tried last
 
 local function on_change()
-  last_change = time.mono()
+  n_changes = n_changes + 1
   changed:fire()
 end
 
@@ -46,9 +46,9 @@ end
 local function settle()
   local began = time.mono()
   repeat
-    local before = last_change
+    local before = n_changes
     task.sleep(QUIET)
-  until last_change == before or time.mono() - began >= LONGEST
+  until n_changes == before or time.mono() - began >= LONGEST
 end
 
 -- Who owns the newest file of the folder: who saved it, as far as can be told.
@@ -83,16 +83,18 @@ function M.follow()
   local folder = policy.folder
   if not folder then return end
   while true do
+    local before = n_changes -- what is saved from here on is perhaps not in what is read
     local ok, why = xpcall(function()
       keep_watch(folder)
       keep_watch(folder .. "/tests")
       M.look()
     end, debug.traceback)
     if not ok then log.error("policy", "looking for edits raised", { traceback = why }) end
-    local before = last_change
-    local told, err = changed:wait(LOOK_SECONDS)
-    if not told and err.code ~= "timeout" then return end
-    if last_change ~= before then settle() end
+    if n_changes == before then
+      local told, err = changed:wait(M.look_seconds)
+      if not told and err.code ~= "timeout" then return end
+    end
+    if n_changes ~= before then settle() end
   end
 end
 

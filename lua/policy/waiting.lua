@@ -4,8 +4,8 @@
 --
 --   waiting.run(gen, file, field, host, ...) -> results... | nil, err    [yields]
 --     field: as in "routes.1.handle"; host: {["instances.get"] = fn(...) -> value | nil, err}. What a host function raises
---     comes back to the policy as an error of code "invalid". err.code: "policy" (the code failed: err.message says where),
---     or what cancelled this task.
+--     comes back to the policy as an error of code "invalid". err: a table whose code and message are texts. err.code: "policy"
+--     (the code failed: err.message says where), what the policy says, or what cancelled this task.
 -- Others run between two of its calls as soon as it has had 2 ms, and it ends after M.seconds (a job's and a step's own
 -- deadline cancels it before) or M.calls calls of the host.
 
@@ -33,10 +33,20 @@ local function answer(host, name, ...)
   return n - 1, { unpack(out, 2, n) }
 end
 
-local function failed(gen, field, err)
-  log.error("policy", "a policy failed", { where = field, why = err.message, generation = gen.number })
+local function failed(gen, file, field, message)
+  local path = "policies/" .. file
+  if message:sub(1, #path) ~= path then message = path .. ": " .. message end
+  log.error("policy", "a policy failed", { where = field, why = message, generation = gen.number })
   if gen.on_failure then gen.on_failure() end
-  return errors.fail("policy", err.message)
+  return errors.fail("policy", message)
+end
+
+-- Why this cannot be the error that a policy gives back, or nil.
+local function error_fault(err)
+  if type(err) == "string" then return "it gives back nil and, in place of an error {code =, message =}: " .. err:sub(1, 500) end
+  if type(err) ~= "table" then return "it gives back nil, and behind it no error {code =, message =}" end
+  if type(err.code) ~= "string" or not err.code:match("^[%l_]+$") then return "its error has no code of small letters" end
+  if type(err.message) ~= "string" then return "its error '" .. err.code .. "' has no message that is a text" end
 end
 
 -- Between two calls: lets others run, and ends what goes on for ever. -> true | nil, err
@@ -60,7 +70,7 @@ function M.run(gen, file, field, host, ...)
   local thread, terr = fence:begin(fn)
   if not thread then
     gen:give_back(fence)
-    return failed(gen, field, terr)
+    return failed(gen, file, field, terr.message)
   end
   local limit = { calls = 0, begun = sys.cpu_ms(), ends = time.mono() + M.seconds * 1000 }
   local n, said = pack(fence:resume(thread, ...))
@@ -74,13 +84,15 @@ function M.run(gen, file, field, host, ...)
     if err then
       fence:finish(thread)
       gen:give_back(fence)
-      if err.code == "policy" then return failed(gen, field, err) end
+      if err.code == "policy" then return failed(gen, file, field, err.message) end
       return nil, err
     end
     n, said = pack(fence:resume(thread, unpack(result, 1, m)))
   end
   gen:give_back(fence)
-  if said[1] == nil then return failed(gen, field, said[2]) end
+  if said[1] == nil then return failed(gen, file, field, said[2].message) end
+  local fault = said[2] == nil and said[3] ~= nil and error_fault(said[3])
+  if fault then return failed(gen, file, field, fault) end
   return unpack(said, 2, n)
 end
 

@@ -84,6 +84,65 @@ t.test("plain data goes both ways", function()
   t.match(tostring(select(2, f:call(n, { x = print }))), "no plain data")
 end)
 
+-- Bug: an empty list came out of a fence as an empty object.
+t.test("lists are lists on both sides, also empty ones", function()
+  local f = fence.new {}
+  assert(f:load("p", [[
+    local P = {}
+    function P.same(...) return ... end
+    function P.make() return json.list(), json.list { 1 }, { json.list {} }, json.null, { a = json.null, b = nil } end
+    function P.walk(t) local n = 0 for _ in pairs(t) do n = n + 1 end for _ in ipairs(t) do n = n + 1 end return n + #t end
+    return P]]))
+  local _, back = f:call(f:find("p", "same"), { none = json.array {}, some = json.array { 1 }, object = {} })
+  t.eq(json.is_array(back.none), true)
+  t.eq(json.is_array(back.some), true)
+  t.eq(json.is_array(back.object), false)
+  local _, none, some, deep, null, with_null = f:call(f:find("p", "make"))
+  t.eq(json.encode { none, some, deep }, "[[],[1],[[]]]")
+  t.eq(null, json.null)
+  t.eq(json.encode(with_null), '{"a":null}')
+  t.eq(select(2, f:call(f:find("p", "walk"), json.array {})), 0)
+  t.eq(select(2, f:call(f:find("p", "walk"), json.array { 7, 8 })), 6)
+  t.eq(select(3, f:trace(f:find("p", "walk"), json.array { 7, 8 })), 2) -- an input that is watched has no length
+  f:close()
+end)
+
+-- Bug: patterns of operators' own schemas ran outside of the fence, and one could take for ever.
+t.test("patterns outside of a fence are matched with a count", function()
+  t.eq(fence.match("abc", "^a(b)c$", 100), true)
+  t.eq(fence.match("xxabc", "b", 100), true)
+  t.eq(fence.match("xxabc", "^b", 100), false)
+  t.eq(fence.match("", "", 100), true)
+  local _, left = fence.match("abc", "^%a+$", 100)
+  t.ok(left < 100 and left > 80, left)
+  local no, why = fence.match(("a"):rep(600), "^.-.-.-.-.-x$", 100000)
+  t.eq(no, nil)
+  t.match(why, "too many steps")
+  for pattern, expects in pairs {
+    ["("] = "%)", [")"] = "%(", ["[a"] = "%]", ["%"] = "ends with", ["%b("] = "%%b", ["%f("] = "%%f", ["%1"] = "capture index",
+    ["(a)%2"] = "capture index", ["^(%f[%w]%w+)%s%1()$"] = false, ["[]]"] = false, ["[^]%]a-z]*%.$"] = false, [""] = false,
+    ["%b()"] = false, ["a+b*c-d?$"] = false, [("()"):rep(33)] = "too many captures",
+  } do
+    local fault = fence.pattern_fault(pattern)
+    if expects then t.match(fault, expects) else t.eq(fault, nil, pattern) end
+  end
+  local schema = require "schema"
+  local ok, err = schema.check({ name = { "string", pattern = "^.-.-.-.-.-x$" } }, { name = ("a"):rep(600) })
+  t.eq(ok, nil)
+  t.match(err.message, "^name: it cannot be looked at: ")
+end)
+
+-- Bug: a loop was told without its line, or with line 1.
+t.test("what exceeds a budget says file and line, also within the library", function()
+  local f, decide = fenced("local P = {}\n\nfunction P.decide(m)\n  local n = 0\n  while true do n = n + 1 end\nend\nreturn P\n")
+  t.match(select(2, f:call(decide, {})).message, "^policies/p%.lua:5: more ")
+  f, decide = fenced("local P = {}\nfunction P.decide(m)\n  local t = {}\n  for i = 1, 1e4 do t[i] = i % 7 end\n" ..
+    "  while true do table.sort(t) for _ in pairs(t) do end end\nend\nreturn P\n")
+  t.match(select(2, f:call(decide, {})).message, "^policies/p%.lua:5: more ")
+  local _, err = fence.new {}:load("policies/q.lua", "local n = 1\n\nwhile true do n = n + 1 end")
+  t.match(err.message, "^policies/q%.lua:3: more CPU time")
+end)
+
 t.test("what was pinned is the same text", function()
   local f = fence.new {}
   f:pin { "status", "keep", "stop", "at" }

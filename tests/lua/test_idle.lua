@@ -14,8 +14,10 @@ local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
 local policy = require "policy"
+local providers = require "providers"
 local runner = require "runner"
 local store = require "store"
+local sys = require "sys"
 local task = require "task"
 local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
@@ -164,6 +166,70 @@ t.test("a lease is capped by the policy, and can be held for a day", function()
   t.eq(err.code, "denied")
   t.match(err.message, "24 h at most")
   assert(instances.move(me, id, "delete", 0) ~= nil)
+end)
+
+-- Bug: what a machine's own agent held was counted from each lease's beginning, so a new one every minute held for ever.
+t.test("leases of the agent are capped together, with those from outside, however often they are new", function()
+  local id = made "renewed"
+  local real, n = providers.get, 0
+  function providers.get()
+    return {
+      capabilities = function() return { activity = true } end,
+      activity = function()
+        n = n + 1
+        return { leases = { { id = "l" .. n, since = time.now(), until_at = time.now() + 6000, reason = "again" } } }
+      end,
+    }
+  end
+  local function busy()
+    assert(idle.ask_agent(id))
+    return tracker.facts(tracker.get(id), time.now()).lease_until ~= nil
+  end
+  local began = now()
+  t.eq(busy(), true)
+  while now() < began + 86000 do
+    go(now() + 290)
+    t.eq(busy(), true, now() - began)
+  end
+  go(began + 86500)
+  for _ = 1, 20 do -- longer than a pause: who goes on asking makes none
+    t.eq(busy(), false)
+    local none, err = leases.take(me, id, { reason = "from outside", ttl = 60 })
+    t.eq(none, nil)
+    t.eq(err.code, "denied")
+    go(now() + 290)
+  end
+  providers.get = real
+  go(now() + 901)
+  assert(leases.take(me, id, { reason = "after a pause", ttl = 60 }))
+  assert(instances.move(me, id, "delete", 0) ~= nil)
+end)
+
+-- Bug: a save looked at every machine that runs in one go.
+t.test("another set's plans are looked at in slices", function()
+  local ids = {}
+  for i = 1, 60 do ids[i] = made("many" .. i) end
+  local real, n, in_a_row, most = tracker.refresh, 0, 0, 0
+  function tracker.refresh(rec)
+    n, in_a_row = n + 1, in_a_row + 1
+    most = math.max(most, in_a_row)
+    local ends = sys.cpu_ms() + 1
+    while sys.cpu_ms() < ends do n = n + 0 end
+    return real(rec)
+  end
+  local other = task.spawn(function()
+    while task.sleep(0) do in_a_row = 0 end
+  end)
+  local sources = {}
+  for name, text in pairs(policy.live().sources) do sources[name] = text end
+  sources["plans.lua"] = sources["plans.lua"] .. "\n"
+  assert(policy.try(sources, "a test"))
+  t.wait_until(function() return n >= 60 end, "the plans")
+  tracker.refresh = real
+  other:cancel("the end")
+  other:join()
+  t.ok(most < 20, most)
+  for _, id in ipairs(ids) do assert(instances.move(me, id, "delete", 0) ~= nil) end
 end)
 
 t.test("a machine whose provider tells of work when it is asked once more is not stopped", function()

@@ -76,7 +76,8 @@ M.idle = {
       end,
       safe = function(r, why) return math.min(r.ttl, 3600), why end,
       input = with {
-        ttl = count("seconds asked for", 2592000), held = count("seconds that the machine has had leases, one or another, with no pause of 15 minutes", 1e9),
+        ttl = count("seconds asked for", 2592000),
+        held = count("seconds that the machine has had leases, one or another, with no pause of 15 minutes", 1e9),
         reason = text "what its holder says",
       },
     },

@@ -248,7 +248,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0755 cchost $(DESTDIR)$(PREFIX)/bin/cchost
 	ln -sf cchost $(DESTDIR)$(PREFIX)/bin/ccc
-	install -m 0644 $(wildcard examples/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples
+	install -m 0644 $(wildcard examples/*.lua examples/*.js) $(DESTDIR)$(PREFIX)/share/cchost/examples
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0644 $(wildcard policies/*.lua) policies/README.md $(DESTDIR)$(PREFIX)/share/cchost/policies
 	install -d $(DESTDIR)$(PREFIX)/share/cchost/policies/tests $(DESTDIR)$(PREFIX)/share/cchost/examples/policies

@@ -16,16 +16,16 @@ local json = require "json"
 local log = require "log"
 local policy = require "policy"
 local record = require "machines.record"
+local slices = require "slices"
 local steady = require "steady"
 local store = require "store"
-local sys = require "sys"
 local task = require "task"
 local time = require "time"
 
 local M = {}
 
 local AHEAD, STEP = 86400, 900 -- seconds
-local SLICE_MS = 2
+local LOOKING = math.huge      -- that is being looked for
 local due = {}                 -- [id] = unix seconds of the next decision
 local working = {}             -- [id] = true while a verdict is carried out
 local watched = { RUNNING = true, STOPPED = true, ERROR = true }
@@ -41,13 +41,14 @@ end
 
 local function expires(rec) return rec and rec.expires_at ~= json.null and watched[rec.status] and rec.provider ~= "foreign" end
 
--- The first second behind `now` at which the policy says something else, a day ahead at most.
+-- The first second behind `now` at which the policy says something else, a day ahead at most. [yields]
 local function next_change(gen, input, now, verdict, reason)
-  local failed = false -- then there is nothing to look for: it is asked again after a step
+  local failed, pause = false, slices.new() -- failed: then there is nothing to look for: it is asked again after a step
   local function differs(at)
     if failed then return true end
     local ok, v, r = gen:ask("expiry.decide", input, at)
     failed = not ok
+    pause()
     return failed or v ~= verdict or r ~= reason
   end
   local before = now
@@ -111,7 +112,6 @@ local function decide(id)
   local now = math.floor(steady.now() / 1000)
   local input = input_of(rec)
   local gen, verdict, reason = policy.ask_for(rec.owner, "expiry.decide", input, now)
-  due[id] = next_change(gen, input, now, verdict, reason)
   working[id] = true
   task.spawn(function()
     local ok, done, err = xpcall(act, debug.traceback, rec, gen.number, verdict, reason)
@@ -121,20 +121,20 @@ local function decide(id)
       { machine = id, verdict = verdict, error = tostring(ok and err or done) })
     due[id] = math.min(due[id] or math.huge, now + 30)
   end)
+  due[id] = LOOKING
+  local at = next_change(gen, input, now, verdict, reason)
+  if due[id] == LOOKING then due[id] = at end -- else it changed meanwhile
 end
 
 local function look()
   local now = steady.now() / 1000
-  local ripe, begun = {}, sys.cpu_ms()
+  local ripe, pause = {}, slices.new()
   for id, at in pairs(due) do
     if at <= now and not working[id] then ripe[#ripe + 1] = id end
   end
   for _, id in ipairs(ripe) do
     decide(id)
-    if sys.cpu_ms() - begun > SLICE_MS then
-      if not task.sleep(0) then return end
-      begun = sys.cpu_ms()
-    end
+    if not pause() then return end
   end
 end
 

@@ -22,9 +22,9 @@ local outbox = require "outbox"
 local pass = require "idle.pass"
 local policy = require "policy"
 local providers = require "providers"
+local slices = require "slices"
 local steady = require "steady"
 local store = require "store"
-local sys = require "sys"
 local task = require "task"
 local time = require "time"
 local timeline = require "idle.timeline"
@@ -32,7 +32,6 @@ local tracker = require "idle.tracker"
 
 local M = {}
 
-local SLICE_MS = 2
 local POLLS = 16 -- agents asked at the same time
 
 local settings = { interval = 300 }
@@ -66,15 +65,12 @@ end
 
 -- Another set's plans are in force: what they say of each machine, in slices between which others run.
 local function look_at_plans()
-  local ids, begun = {}, sys.cpu_ms()
+  local ids, pause = {}, slices.new()
   for id in pairs(tracker.all()) do ids[#ids + 1] = id end
   for _, id in ipairs(ids) do
     local rec = tracker.get(id) and store.get("instance", id)
     if rec then tracker.refresh(rec) end
-    if sys.cpu_ms() - begun > SLICE_MS then
-      if not task.sleep(0) then return end
-      begun = sys.cpu_ms()
-    end
+    if not pause() then return end
   end
 end
 

@@ -20,11 +20,10 @@ local record = require "machines.record"
 local rights = require "rights"
 local runner = require "runner"
 local schema = require "schema"
+local slices = require "slices"
 local standing = require "billing.standing"
 local statuses = require "statuses"
 local store = require "store"
-local sys = require "sys"
-local task = require "task"
 local time = require "time"
 local types = require "types"
 local users = require "accounts.users"
@@ -50,7 +49,6 @@ function M.refuses_start(rec) end -- luacheck: ignore 212
 
 local WAIT_SECONDS = 30
 local MAX_QUEUE = 16
-local SLICE_MS = 2
 
 -- ---- whose it is
 
@@ -122,16 +120,13 @@ end
 function M.list(actor, after, limit)
   local index, prefix = "instance_live", ""
   if not actor.admin then index, prefix = "instance_owner", actor.user .. "/" end
-  local texts, begun = {}, sys.cpu_ms()
+  local texts, pause = {}, slices.new()
   local page = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
     local text = store.raw("instance", after)
     if text then texts[#texts + 1] = M.as_seen(freshness.mark(text)) end
-    if sys.cpu_ms() - begun > SLICE_MS then -- each may have to look ahead for when it stops
-      task.sleep(0)
-      begun = sys.cpu_ms()
-    end
+    pause() -- each may have to look ahead for when it stops
   end
   return { texts = texts, after = #page > limit and after or nil }
 end

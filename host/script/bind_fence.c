@@ -13,7 +13,8 @@
  *       tied: names of fields that are `now` at each call, or `behind` seconds before
  *   k, ... | nil, err, k = f:vary(n, input, now, quiet, names, values [, absent])
  *       calls n with other values of the fields in `names`, as many of `values` for each call as there are names (absent[i]
- *       true: no such field, whatever values[i] is), until the results are not as in the list `quiet` (fence.h)
+ *       true: no such field, whatever values[i] is), until the results are not as in the list `quiet` (fence.h), or 2 ms are
+ *       over: then k alone comes back, less than there were
  *   task | nil, err = f:begin(n)            for code that waits
  *   called, ... | nil, err = f:resume(task, ...)      called true: the name of a host function and its arguments follow, and
  *       its answer is what the next resume hands over; false: the results, and the task is over. Over it is after an error, too

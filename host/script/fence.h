@@ -120,7 +120,9 @@ int cc_fence_sweep(struct cc_fence *f, int function, lua_State *outer, int input
 /* Calls function(input, now) again and again, each time with other values of some fields: `names` is a list of those on
  * outer's stack, `values` a list of the values, as many as names for each call; where a third list `absent` (0: none) has
  * true, the field is absent. `now`: NaN is nil. It ends at the first call whose results are not as the list `quiet` has
- * them: the first three alike, but a text behind the first may be any other. *done and the results as with cc_fence_sweep. */
+ * them: the first three alike, but a text behind the first may be any other. *done and the results as with cc_fence_sweep.
+ * After CC_FENCE_VARY_MS it ends, too, having called it once at least: *done tells how far it came. */
+enum { CC_FENCE_VARY_MS = 2 };
 int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input, double now, int quiet, int names,
                   int values, int absent, int64_t *done, char *message, size_t size);
 

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <math.h>
 #include <string.h>
+#include <uv.h>
 
 static bool same(lua_State *L, int a, int b, int depth);
 
@@ -183,7 +184,8 @@ static bool is_quiet(lua_State *L, int first)
 static int vary_body(lua_State *L, struct cc_fence_job *j)
 {
     bool fresh = j->done != 0; /* the function changes its input */
-    int64_t k;
+    uint64_t ends = uv_hrtime() + CC_FENCE_VARY_MS * 1000000ull;
+    int64_t k, times = j->times;
 
     j->done = 0;
     lua_settop(L, 0);
@@ -193,7 +195,7 @@ static int vary_body(lua_State *L, struct cc_fence_job *j)
     cc_fence_copy_in(L, j, j->names);
     cc_fence_copy_in(L, j, j->first);
     cc_fence_copy_in(L, j, j->first);
-    for (k = 0; k < j->times; k++) {
+    for (k = 0; k < times; k++) {
         cc_box_begin(&j->f->box, j->f->box.limits.cpu_ms);
         j->done = k;
         if (fresh) {
@@ -211,16 +213,18 @@ static int vary_body(lua_State *L, struct cc_fence_job *j)
         if (!is_quiet(L, 5))
             break;
         lua_settop(L, 4);
+        if (uv_hrtime() > ends)
+            times = k + 1;
     }
     j->done = k;
     if (!fresh && j->times > 0) {
-        set_values(L, j, 4, k < j->times ? k : k - 1);
+        set_values(L, j, 4, k < times ? k : k - 1);
         if (!same(L, 3, 4, 0)) {
             j->done = -1;
             return 0;
         }
     }
-    return k < j->times ? lua_gettop(L) - 4 : 0;
+    return k < times ? lua_gettop(L) - 4 : 0;
 }
 
 int cc_fence_vary(struct cc_fence *f, int function, lua_State *outer, int input, double now, int quiet, int names,

@@ -264,7 +264,7 @@ local function told(row, ms, gen, name, input, as_kept)
   local d = explain.decision(gen, name, input, now)
   out.file, out.line, out.lines, out.source = d.file, d.line, json.array(d.lines), d.source
   out.inputs, out.read, out.flips, out.text = input, d.reads and json.array(d.reads), told_flips(d.flips), d.text
-  out.failed = d.failed
+  out.failed, out.partial = d.failed, d.partial
   if as_kept == nil then as_kept = d.verdict == row.verdict end
   if not as_kept then
     out.again = { verdict = d.verdict, reason = d.reason }

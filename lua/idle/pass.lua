@@ -9,10 +9,11 @@
 --   pass.add(track)                       a machine that has begun to run
 --   pass.decide(track, ms)                tracker's hook: one decision
 --   pass.tick()                           [yields] all that is due; called again and again
---   pass.forecast(track) -> stops_at (unix ms) or nil, reason of then (or of now), reason of now
+--   pass.forecast(track) -> stops_at (unix ms) or nil, reason of then (or of now), reason of now    [yields]
 --   pass.on_verdict(track, verdict, reason, ms, before)   hook: a verdict that is not the one before
 
 local policy = require "policy"
+local slices = require "slices"
 local steady = require "steady"
 local sys = require "sys"
 local task = require "task"
@@ -54,6 +55,7 @@ end
 local function verdict_at(gen, track, ms, last)
   local ok, verdict, reason = gen:ask("idle.decide", tracker.facts(track, ms, last), math.floor(ms / 1000))
   if ok then return verdict, reason end
+  return nil, "the policy failed: " .. verdict
 end
 
 function M.decide(track, ms)
@@ -126,19 +128,22 @@ end
 
 -- ---- what is to come
 
--- -> when it stops if nothing else happens (ms), the reason of then | nil, the reason of now
+-- -> when it stops if nothing else happens (ms), the reason of then | nil | nil, nil, how the policy failed    [yields]
 local function look_ahead(gen, track, ms)
-  local before = ms
+  local before, pause = ms, slices.new()
   for _, part in ipairs(HORIZON) do
     local step = part[1] * 1000
     while before < ms + part[2] * 1000 do
       local at = before + step
       local verdict, reason = verdict_at(gen, track, at)
+      pause()
+      if not verdict then return nil, nil, reason end
       if verdict == "stop" then
         local low, high = math.floor(before / 1000), math.floor(at / 1000)
         while high - low > 1 do
           local middle = math.floor((low + high) / 2)
           if verdict_at(gen, track, middle * 1000) == "stop" then high = middle else low = middle end
+          pause()
         end
         return high * 1000, reason
       end
@@ -151,16 +156,15 @@ function M.forecast(track)
   local gen = policy.for_owner(track.owner)
   tracker.planned(track, gen)
   local f, now = track.foreseen, math.floor(steady.now())
-  if f and f.version == track.version and f.generation == gen.number and (not f.stops_at or f.stops_at > now)
-    and now - f.at < 60000 then
-    return f.stops_at, f.reason, f.is
+  if not f or f.version ~= track.version or f.generation ~= gen.number or f.stops_at and f.stops_at <= now
+    or now - f.at >= 60000 then
+    f = { version = track.version, generation = gen.number, at = now }
+    f.stops_at, f.reason, f.failed = look_ahead(gen, track, now)
+    track.foreseen = f
   end
-  local stops_at, reason = look_ahead(gen, track, now)
-  local _, is = verdict_at(gen, track, now)
-  track.foreseen = {
-    version = track.version, generation = gen.number, at = now, stops_at = stops_at, reason = stops_at and reason or is, is = is,
-  }
-  return stops_at, track.foreseen.reason, is
+  local is = f.failed
+  if not is then is = select(2, verdict_at(gen, track, now)) end -- what it says of now may be of this second
+  return f.stops_at, f.stops_at and f.reason or is, is
 end
 
 return M

@@ -1,12 +1,13 @@
 -- Why a decision came out as it did: the line that decided, the inputs that it looked at, and the smallest change of one
 -- input that would have flipped it.
 --
---   explain.flips(gen, name, input, now) -> {flip...}, the smallest first; {}: no single change does    [yields]
+--   explain.flips(gen, name, input, now) -> {flip...}, the smallest first; {}: no single change does [, true: not all of the
+--       grid was looked at, for the decision is so slow that explain.budget_ms of CPU time were over]    [yields]
 --       flip: {field =, from =, to = (nil: absent), rank =, verdict =, reason =, text =, apart = say.lua names it in any case}
 --   explain.ask(gen, name, input, now) -> verdict, reason [, why it failed]     the policy's answer, or the safe one
 --   explain.decision(gen, name, input, now) -> all that is known of it    [yields]
 --       {verdict =, reason =, failed = why the policy had none, generation =, file =, line =, lines =, source = the line's text,
---       reads = {names}, flips =, text = one sentence}
+--       reads = {names}, flips =, partial = true when not all of the grid was looked at, text = one sentence}
 --
 -- One input at a time, over every point of its grid (policy/grid.lua), nearest first; what is derived of it goes with it. So
 -- "no single change" is exact. It is affordable because a decision is a function: fields that it did not look at cannot have
@@ -28,6 +29,7 @@ local LOOKED = 4096   -- points looked at for them
 local SLICE_MS = 2    -- then others run
 
 M.stats = { asked = 0 } -- points that the policy was asked about
+M.budget_ms = 5000      -- of CPU time, for one explanation
 
 local function sorted(map)
   local out = {}
@@ -113,57 +115,63 @@ local function input_at(q, block, names, i)
   return out
 end
 
--- The first point of a block, behind the first `from`, whose results are others. -> its place, verdict, reason | nil
-local function next_other(q, block, names, from)
+-- Whether there is time left for more points. [yields]
+local function go_on(q)
+  local used = sys.cpu_ms() - q.begun
+  if used >= SLICE_MS then
+    q.spent = q.spent + used
+    task.sleep(0)
+    q.begun = sys.cpu_ms()
+  end
+  if q.spent >= M.budget_ms then q.partial = true end
+  return not q.partial
+end
+
+-- The next points of a block, from place `from` on. -> the place behind those that are looked at, and when the last of
+-- them has another result, that: verdict, reason
+local function look(q, block, names, from)
   local values, absent = block.values, block.absent
-  if from > 0 then
+  if from > 1 then
     values, absent = {}, {}
-    for i = from * #names + 1, block.n * #names do
+    for i = (from - 1) * #names + 1, block.n * #names do
       values[#values + 1], absent[#absent + 1] = block.values[i], block.absent[i]
     end
   end
-  local k, a, b, c
-  if q.results then k, a, b, c = q.gen:vary(q.name, q.input, q.told, q.results, names, values, absent) else k = 0 end
-  local failed = k == nil
-  local at = from + (failed and b or k) + 1
-  M.stats.asked = M.stats.asked + at - from
-  if at > block.n then return nil end
-  local input = input_at(q, block, names, at)
-  if failed or not q.results then return at, ask(q.gen, q.name, input, q.told) end
-  return at, judged(q.spec, input, a, b, c)
+  local function seen(n, k, a, b, c)
+    if n == 1 then return from + k end -- all that there was time for are alike
+    if k then return from + k + 1, judged(q.spec, input_at(q, block, names, from + k), a, b, c) end
+    return from + b + 1, q.spec.safe(input_at(q, block, names, from + b), "the policy failed: " .. a)
+  end
+  local function counted(...) return seen(select("#", ...), ...) end
+  if q.results then return counted(q.gen:vary(q.name, q.input, q.told, q.results, names, values, absent)) end
+  return from + 1, ask(q.gen, q.name, input_at(q, block, names, from), q.told)
 end
 
-local function pause(q)
-  if sys.cpu_ms() - q.begun < SLICE_MS then return end
-  task.sleep(0)
-  q.begun = sys.cpu_ms()
+local function flip_at(q, field, block, at, verdict, reason)
+  local f, from, to = q.spec.input[field], q.input[field], block.to[at]
+  if to == grid.ABSENT then to = nil end
+  return { field = field, from = from, to = to, rank = block.rank[at], verdict = verdict, reason = reason,
+    text = say.change(field, f, from, to, q.now), apart = from == nil and f.future }
 end
 
 -- The nearest point of a field that flips it. -> flip | nil
 local function flip_of(q, field)
-  local f = q.spec.input[field]
   local names = grid.with(q.spec.input, field)
   if not matters(q, names) then return nil end
-  local points = grid.each(f, q.input[field], q.input, q.now)
+  local points = grid.each(q.spec.input[field], q.input[field], q.input, q.now)
   local most = 32
-  while true do
+  repeat
     local block = take(q, points, field, names, most)
-    local at = 0
-    while at and at < block.n do
-      local verdict, reason
-      at, verdict, reason = next_other(q, block, names, at)
-      if at and not plain.same(verdict, q.verdict) then
-        local to = block.to[at]
-        if to == grid.ABSENT then to = nil end
-        local from = q.input[field]
-        return { field = field, from = from, to = to, rank = block.rank[at], verdict = verdict, reason = reason,
-          text = say.change(field, f, from, to, q.now), apart = from == nil and f.future }
+    local at = 1
+    while at <= block.n and go_on(q) do
+      local behind, verdict, reason = look(q, block, names, at)
+      M.stats.asked, at = M.stats.asked + behind - at, behind
+      if verdict ~= nil and not plain.same(verdict, q.verdict) then
+        return flip_at(q, field, block, at - 1, verdict, reason)
       end
     end
-    if block.over then return nil end
     most = math.min(most * 4, BLOCK)
-    pause(q)
-  end
+  until block.over or not go_on(q)
 end
 
 -- ---- a decision
@@ -193,7 +201,7 @@ end
 local function question(gen, name, input, now)
   local spec = kinds.find(name)
   local q = { gen = gen, name = name, spec = spec, input = input, now = now, told = spec.now and now or nil, work = {},
-    begun = sys.cpu_ms() }
+    begun = sys.cpu_ms(), spent = 0 }
   for k, v in pairs(input) do q.work[k] = v end
   local t, ok = trace(gen, name, input, q.told)
   q.trace, q.read = t, read_of(spec, t, ok)
@@ -201,7 +209,10 @@ local function question(gen, name, input, now)
   return q
 end
 
-function M.flips(gen, name, input, now) return flips_of(question(gen, name, input, now)) end
+function M.flips(gen, name, input, now)
+  local q = question(gen, name, input, now)
+  return flips_of(q), q.partial
+end
 
 local function line_of(source, n)
   local i = 0
@@ -221,7 +232,7 @@ function M.decision(gen, name, input, now)
   return {
     verdict = q.verdict, reason = q.reason, failed = q.failed, generation = gen.number, file = kind.file, line = line,
     lines = q.trace.lines, source = line and line_of(gen.sources[kind.file], line), reads = reads, flips = flips,
-    text = say.flips(spec, q.verdict, flips),
+    text = say.flips(spec, q.verdict, flips, q.partial), partial = q.partial,
   }
 end
 

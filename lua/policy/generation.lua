@@ -24,6 +24,7 @@ local fence = require "fence"
 local kinds = require "policy.kinds"
 local plain = require "plain"
 local random = require "policy.random"
+local slices = require "slices"
 local task = require "task"
 
 local M = {}
@@ -151,8 +152,11 @@ local function lint_all(gen)
   return faults
 end
 
--- A fence with the whole set in it. -> fence | nil, faults
-local function fill(sources)
+local function no_pause() end
+
+-- A fence with the whole set in it. pause: between files. -> fence | nil, faults
+local function fill(sources, pause)
+  pause = pause or no_pause
   local f, faults = fence.new(LIMITS), {}
   f:pin(kinds.pins())
   for _, name in ipairs(order(sources)) do
@@ -162,6 +166,7 @@ local function fill(sources)
       faults[#faults + 1] = fault_of(err.message, name)
       if f:spent() then break end
     end
+    pause()
   end
   if #faults > 0 then
     f:close()
@@ -224,6 +229,7 @@ local function run_tests(gen)
       for _, title in ipairs(names) do
         local why = run(gen, file, "run", path_of(file), title)
         gen.tests = gen.tests + 1
+        gen.pause()
         if why then
           why.text = ("test '%s': %s"):format(title, why.text)
           faults[#faults + 1] = why
@@ -231,6 +237,7 @@ local function run_tests(gen)
       end
     else
       local why = run(gen, file, "selftest", path_of(file))
+      gen.pause()
       if why then
         why.text = "selftest: " .. why.text
         faults[#faults + 1] = why
@@ -246,6 +253,7 @@ local function try_inputs(gen, name, inputs)
   local answers = {}
   for i, input in ipairs(inputs) do
     local got = { gen:ask(name, input.input, spec.now and input.now or nil) }
+    gen.pause()
     if not got[1] then
       local fault = fault_of(got[2], kind.file)
       fault.input = input
@@ -255,6 +263,7 @@ local function try_inputs(gen, name, inputs)
   end
   for i = #inputs, 1, -1 do
     local got = { gen:ask(name, inputs[i].input, spec.now and inputs[i].now or nil) }
+    gen.pause()
     if not plain.same(got, answers[i]) then
       return { file = kind.file, line = 1, input = inputs[i],
         text = ("%s decides the same input differently the second time: it remembers something between decisions"):format(name) }
@@ -295,6 +304,7 @@ local function try(gen, samples)
       for i = 1, TRIES do
         local now = 1700000000 + by_chance:below(100000000)
         inputs[i] = { input = by_chance:input(spec.input, now), now = now }
+        gen.pause()
       end
       fault = try_inputs(gen, name, inputs)
     end
@@ -304,19 +314,21 @@ local function try(gen, samples)
 end
 
 function M.build(sources, samples)
-  local gen = setmetatable({ sources = sources, warnings = {}, changes = {} }, Generation)
+  local gen = setmetatable({ sources = sources, warnings = {}, changes = {}, pause = slices.new() }, Generation)
   gen.hash, gen.files = hash_of(sources)
   local faults = lint_all(gen)
   if #faults > 0 then return nil, faults end
-  gen.fence, faults = fill(sources)
+  gen.fence, faults = fill(sources, gen.pause)
   if not gen.fence then return nil, faults end
   for _, step in ipairs { collect, check_uses, run_tests, try } do
+    gen.pause()
     faults = step(gen, samples)
     if #faults > 0 then
       gen:close()
       return nil, faults
     end
   end
+  gen.pause = nil
   return gen
 end
 
@@ -363,13 +375,15 @@ function Generation:sweep(name, ...)
   return k, verdict, reason
 end
 
--- Calls name(input, now) with other values of fields (fence:vary). -> k, results... | nil, why, k
-function Generation:vary(name, ...)
-  local got = { self.fence:vary(self.fn[name], ...) }
-  if got[1] ~= nil then return unpack(got, 1, 9) end
-  if self.fence:spent() then renew(self) end
-  return nil, got[2].message, got[3]
+-- Calls name(input, now) with other values of fields (fence:vary). -> k, and results when one was another | nil, why, k
+local function varied(gen, k, ...)
+  if k ~= nil then return k, ... end
+  if gen.fence:spent() then renew(gen) end
+  local err, at = ...
+  return nil, err.message, at
 end
+
+function Generation:vary(name, ...) return varied(self, self.fence:vary(self.fn[name], ...)) end
 
 function Generation:data(kind) return self.tables[kind] end
 

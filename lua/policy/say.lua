@@ -1,7 +1,7 @@
 -- Sentences of explain (policy/explain.lua): "would have stayed up with input 14 s later (15:42:14 UTC), or a busy lease". Pure.
 --
 --   say.change(name, field, from, to, now) -> "input 14 s later (15:42:14 UTC)"
---   say.flips(spec, verdict, flips) -> the sentence of all
+--   say.flips(spec, verdict, flips [, partial]) -> the sentence of all; partial: not all of the grid was looked at
 --   say.value(field, value, now) -> a value as people read it
 --   say.duration(seconds)
 
@@ -79,8 +79,9 @@ local function would(spec, was, is)
   return phrase or "been answered otherwise"
 end
 
-function M.flips(spec, verdict, flips)
-  if #flips == 0 then return "no single change of an input would have changed it" end
+function M.flips(spec, verdict, flips, partial)
+  local but = partial and " (not all of the grid was looked at: the decision is too slow)" or ""
+  if #flips == 0 then return "no single change of an input would have changed it" .. but end
   local order, groups = {}, {}
   for _, flip in ipairs(flips) do
     local phrase = would(spec, verdict, flip.verdict)
@@ -93,7 +94,7 @@ function M.flips(spec, verdict, flips)
     if #group < MOST or flip.apart and #group <= MOST then group[#group + 1] = flip.text end
   end
   for i, phrase in ipairs(order) do order[i] = ("would have %s with %s"):format(phrase, joined(groups[phrase])) end
-  return table.concat(order, "; ")
+  return table.concat(order, "; ") .. but
 end
 
 return M

@@ -1,13 +1,29 @@
 -- Policies that do what they must not: {name, source, expects}. expects: "limit" (a budget ends it, the fence is spent),
 -- "invalid" (an ordinary error), or "ok" (it gives back something that harms nobody). `load`: it fails when it is loaded.
--- Each source returns a table with decide(m, now). Read by tests/lua/test_fence.lua and tests/bench/hostile.lua.
+-- Each source returns a table with decide(m, now). Read by tests/lua/test_fence.lua and tests/bench/fence.lua.
+-- `slow`: files of sets that are within every budget and good, and slow all the same: tests/lua/test_slow.lua proves that others
+-- run meanwhile.
 
 local function body(text) return "local P = {}\nfunction P.decide(m, now)\n" .. text .. "\nend\nreturn P\n" end
 
 local function case(name, expects, text) return { name = name, expects = expects, source = body(text) } end
 local function at_load(name, expects, source) return { name = name, expects = expects, source = source, load = true } end
 
+local BURN = "local function burn() for _ = 1, 90000 do end end\n" -- a millisecond
+
+local slow = {
+  ["idle.lua"] = BURN .. [[
+local P = {}
+function P.decide(m) burn() return "keep", "always" end
+function P.lease(r) return r.ttl, "all" end
+return P
+]],
+  ["expiry.lua"] = BURN .. "return { decide = function() burn() return 'keep', 'always' end }\n",
+  ["tests/slow.lua"] = BURN .. "local T = {}\nfor i = 1, 40 do T['test ' .. i] = function() burn() burn() end end\nreturn T\n",
+}
+
 return {
+  slow = slow,
   -- endless loops of every kind
   case("while true", "limit", "while true do end"),
   case("repeat until false", "limit", "repeat until false"),

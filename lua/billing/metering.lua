@@ -47,6 +47,7 @@ end
 local function prepaid_change(tx, old, rec, t, by)
   if not prepaid.pending(rec) then return end
   if rec.status == "RUNNING" then return prepaid.begin(rec, t) end
+  if not has_account(rec) then return end -- nobody has paid: they begin when it runs after all
   local over = rec.status == "ERROR" or rec.status == "DELETED"
   if over and old and old.status ~= rec.status then prepaid.give_back(tx, rec, by) end
 end

@@ -97,7 +97,6 @@ function M.give_back(tx, rec, by)
   local p = rec.prepaid
   rec.prepaid, rec.expires_at = json.null, json.null
   if rec.desired == "RUNNING" then rec.desired = "STOPPED" end -- nobody pays for its recovery
-  if not has_account(rec) then return end
   ledger.change(tx, rec.owner, steady.now(), by, function(x)
     post(rec, x, "credited_back", "block/" .. rec.id .. "/back", -p.hours, -p.paid)
   end)

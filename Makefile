@@ -18,10 +18,11 @@ SHELL   := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 # ---------------------------------------------------------------- what must be installed
-# BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta, schedules need tzdata.
+# BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta, schedules need
+# tzdata, ssh on local machines needs sshd: the program alone, its service is not to start for our sake.
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
               libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check
-RUN_PKGS   := passt tzdata
+RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
@@ -42,10 +43,20 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
+# Before openssh-server is installed for its program: a host that runs no ssh service is not to run one afterwards.
+define no_ssh_service
+@if ! dpkg-query -W -f='$${db:Status-Status}' openssh-server 2>/dev/null | grep -qx installed && [ -d /etc/systemd/system ]; then \
+  if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; else exit 0; fi; \
+  for u in ssh.service ssh.socket; do [ -e /etc/systemd/system/$$u ] || $$as ln -s /dev/null /etc/systemd/system/$$u; done; \
+  echo "ssh.service is masked, as only sshd's program is needed (to have the service: systemctl unmask ssh.service ssh.socket)"; \
+fi
+endef
+
 .PHONY: deps-build deps-run deps-test deps-check deps-bench deps-guest
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
+	$(no_ssh_service)
 	$(call need,$(RUN_PKGS))
 deps-test: deps-run
 	$(call need,$(TEST_PKGS))
@@ -60,7 +71,7 @@ ifneq ($(KIT),)
 	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && exit 0; \
 	command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm; \
 	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
-	flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
+	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
 deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
@@ -108,6 +119,7 @@ all: deps-build
 cchost-build: $(if $(filter release,$(V)),cchost,$(O)/cchost)
 cchost: build/release/cchost
 	@ln -f $< $@ 2>/dev/null || cp $< $@
+	@ln -sf cchost ccc
 
 $(O)/cchost: $(O)/host/main.o $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -235,7 +247,8 @@ deps-fuzz: deps-build
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/cchost/policies $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0755 cchost $(DESTDIR)$(PREFIX)/bin/cchost
-	install -m 0644 $(wildcard examples/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples
+	ln -sf cchost $(DESTDIR)$(PREFIX)/bin/ccc
+	install -m 0644 $(wildcard examples/*.lua examples/*.js) $(DESTDIR)$(PREFIX)/share/cchost/examples
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0644 $(wildcard policies/*.lua) policies/README.md $(DESTDIR)$(PREFIX)/share/cchost/policies
 	install -d $(DESTDIR)$(PREFIX)/share/cchost/policies/tests $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
@@ -243,7 +256,7 @@ install: all
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 
 clean:
-	rm -rf build cchost
+	rm -rf build cchost ccc
 
 $(O)/bench_store: $(O)/tests/bench/bench_store.o $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

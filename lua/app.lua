@@ -40,6 +40,7 @@ M.default_headers = {
 --   upgrade         a WebSocket: Origin is looked at, and a ticket is taken as ?token=
 --   body (schema, true: any object, "raw": the handler reads it), body_max
 --   secret          the answer holds a secret: kept sealed for a repeat with the same Idempotency-Key
+--   when            there is no such route unless when() says so
 --   effect_outside  what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once
 for _, method in ipairs { "GET", "POST", "PATCH", "PUT", "DELETE" } do
   M[method:lower()] = function(pattern, options, handler) M.router:add(method, pattern, options, handler) end
@@ -278,11 +279,12 @@ function M.wait(http)
 end
 
 -- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record
--- has none: it is not what its version says. Where a decision is told beside the record the tag is "VERSION.WORD".
+-- has none: it is not what its version says. Where a decision, or a reading of the ledger, is told beside the record the tag is
+-- "VERSION.WORD".
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
   if not version then return 200, text end
-  local decided = text:match(',"idle":(%b{})}$')
+  local decided = text:match(',"idle":(%b{})}$') or text:match(',"usage_hours":([^,}]+)}$')
   if decided then version = version .. "." .. crypto.hex(crypto.sha256(decided)):sub(1, 8) end
   local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end

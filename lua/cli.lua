@@ -10,6 +10,7 @@ M.version = "0.1.0"
 -- name, arguments, what it does; a command's own help says the rest
 local commands = {
   { "serve", "[--SETTING=VALUE ...]", "the control plane (make run does this)" },
+  { "ccc", "COMMAND [...]", "machines by the hour: provision, status, list, extend, deprovision, types" },
   { "attach", "ID", "a terminal on a machine" },
   { "instances", "[ID]", "the machines, or one" },
   { "operations", "[ID]", "the work that is under way or was, or one piece of it" },
@@ -25,7 +26,10 @@ local commands = {
   { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
   { "check", "[--dot]", "configuration, policies and statuses: are they sound?" },
+  { "stripe", "[show|retry ID]", "events of Stripe, orders and reports that wait or are parked" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
+  { "ledger", "[USER] [...]", "the accounts' books; --verify proves them; adjust, pay, hours" },
+  { "invoice", "USER MONTH [--plan=NAME]", "what a month came to for an account" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },
   { "types", "", "the machine types on offer" },
@@ -84,8 +88,11 @@ local function run_script(path, args)
   return run(function() return chunk(unpack(args)) end)
 end
 
--- main(argv) -> exit code. argv[0] is the program.
+-- main(argv) -> exit code. argv[0] is the program: called `ccc` (a link to it) it is that command.
 function M.main(argv)
+  if (argv[0] or ""):match("([^/]*)$") == "ccc" then
+    return run(function() return require("commands.ccc").run(argv) end)
+  end
   local name = argv[1]
   if name == nil or name == "--help" or name == "-h" or name == "help" then
     sys.stdout(usage())

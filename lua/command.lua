@@ -3,8 +3,10 @@
 --   options, words, settings = command.read(argv, {usage=, options = {name = kind}, words = {min, max}})
 --       kinds: flag (--name), text, count (1 or more), sequence (0 or more), time (unix ms; see when.lua), bound (a number, 0
 --       or more, or "off": false). --name VALUE is --name=VALUE.
+--       below_zero = true: the last word may be a number like -2.5
 --       Every other --name=value is a setting. What cannot be understood ends the command with code 2.
 --   command.open(settings [, "may be new"])   the store; one that is not there is an error unless it may be new
+--   command.at_store(settings)                the same error, and nothing is opened
 --   value = command.must(value, err)          the value, or the end with the error on stderr and code 1
 --   command.out(format, ...)                  one line; ends the command in peace when nobody reads on
 --   command.fail(format, ...), command.usage(format, ...)   the end, with code 1 or 2
@@ -88,11 +90,15 @@ local function take(options, declared, argument)
 end
 
 function M.read(argv, spec)
-  local options, rest = {}, {}
+  local options, rest, below = {}, {}, nil
   local i = 1
   while i <= #argv do
     local a, n = joined(argv, i, spec.options or {})
-    if not take(options, spec.options or {}, a) then rest[#rest + 1] = a end
+    if spec.below_zero and a:match("^%-[%d.]+$") then
+      below = a
+    elseif not take(options, spec.options or {}, a) then
+      rest[#rest + 1] = a
+    end
     i = i + n
   end
   local settings, words = config.load(rest)
@@ -100,6 +106,7 @@ function M.read(argv, spec)
     for _, fault in ipairs(words) do io.stderr:write("cchost: ", fault, "\n") end
     script.quit(2)
   end
+  words[#words + 1] = below
   local least, most = unpack(spec.words or { 0, 0 })
   if #words < least or #words > most then M.usage("usage: %s", spec.usage) end
   log.setup { level = sys.env("LOG_LEVEL") or "warn", json = settings.ENVIRONMENT == "production" }
@@ -108,12 +115,13 @@ end
 
 -- ---- the store
 
+function M.at_store(settings)
+  if not fs.stat(settings.DATA_DIR .. "/store/data.mdb") then M.fail("there is no store in %s (DATA_DIR)", settings.DATA_DIR) end
+end
+
 function M.open(settings, may_be_new)
-  local dir = settings.DATA_DIR
-  if not may_be_new and not fs.stat(dir .. "/store/data.mdb") then
-    M.fail("there is no store in %s (DATA_DIR)", dir)
-  end
-  M.must(store.open { dir = dir, serve = false })
+  if not may_be_new then M.at_store(settings) end
+  M.must(store.open { dir = settings.DATA_DIR, serve = false })
 end
 
 -- ---- printing

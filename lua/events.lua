@@ -38,6 +38,7 @@ end
 
 local function may_see(actor, e)
   if actor.scopes and e.kind == "user" and not actor.scopes["account:read"] then return false end
+  if actor.scopes and e.kind == "ledger" and not actor.scopes.billing then return false end
   if actor.admin then return true end
   local _, owner = store.raw(e.kind, e.id)
   return rights.owns(actor, owner)

@@ -165,7 +165,7 @@ local function take_report(id, told)
   local load, foreground = level(told.load or 0), told.foreground or false
   local turn, ssh = told.turn == true, told.ssh_sessions or 0
   if not s.report or s.load ~= load or (s.foreground or false) ~= foreground or s.turn ~= turn or s.ssh ~= ssh or load >= 0.5
-    or turn then
+    or turn or ssh > 0 then
     tracker.event(id, "r", load, foreground, turn, ssh)
   end
 end

@@ -5,7 +5,7 @@
 -- A decision of a policy acts as {admin = true, by = "policy", reason = sentence, decision = {...}}.
 -- For one request an actor may also carry `expects`, the version that the record must have, and `idempotent`
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
--- only waits for its end.
+-- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
 
 local errors = require "errors"
 local fields = require "machines.fields"
@@ -192,6 +192,12 @@ local function plan_of(tx, owner)
   return account and account.plan or policy.data("plans", owner).default
 end
 
+-- One machine a user, the seeds' rule, is a conflict with that one and no matter of too many requests.
+local function one_of_plan(plan, owner)
+  local known = policy.data("plans", owner).plans[plan]
+  return known ~= nil and known.machines == 1
+end
+
 -- Why the policy, or what is paid, does not let its owner have one more machine, or nil.
 local function over_quota(tx, rec, actor)
   if rec.owner == "operator" then return end
@@ -202,7 +208,9 @@ local function over_quota(tx, rec, actor)
     owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid), most = most, type = rec.type,
     provider = rec.provider, prepaid = prepaid,
   })
-  if verdict ~= "allow" then return errors.new("quota", reason, { http_status = most == 1 and 409 or nil }) end
+  if verdict ~= "allow" then
+    return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
+  end
   if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner) end
 end
 
@@ -285,6 +293,7 @@ function M.create(actor, spec)
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
+    if actor.before then actor.before(tx) end
     local rec = fields.new_record(spec, owner, place)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
     local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor)
@@ -394,18 +403,29 @@ function M.patch(actor, key, change)
   end)
 end
 
--- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua).
+-- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that was
+-- stopped because its hours had ended is started again. -> record, operation id or nil | nil, err
 function M.extend(actor, key, hours)
   if type(hours) ~= "number" or hours % 1 ~= 0 or hours < 1 or hours > 87600 then
     return errors.fail("invalid", "hours: a whole number from 1 to 87600 expected", { field = "hours" })
   end
-  return edit(actor, key, function(tx, old, rec)
+  local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
+    if actor.before then actor.before(tx) end
     local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
     if fault then return nil, fault end
     prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours })
+    local ended = old.expiry and old.expiry.verdict == "stop" and old.desired == "STOPPED"
+    local resumed
+    if ended then
+      rec.desired, rec.reason = "RUNNING", json.null
+      resumed = workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
+    end
+    record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
+    return resumed
   end)
+  if rec and op then runner.drive("instance", rec.id) end
+  return rec, op
 end
 
 -- ---- changes for which a machine that runs is stopped and started again; they wait and answer like move

@@ -2,6 +2,7 @@
 --
 -- keys.api_key(settings) -> key, where it is | nil, err
 -- keys.jwt(settings) -> {secret, previous or nil} | nil, err
+-- keys.receipt(settings) -> key32, with which receipts are signed, in DATA_DIR alone | nil, err
 -- keys.master(settings) -> {current = key32, previous = {key32...}} | nil, err
 
 local crypto = require "crypto"
@@ -40,6 +41,17 @@ function M.jwt(settings)
     if not secret then return nil, err end
   end
   return { secret, settings.JWT_SECRET_PREVIOUS }
+end
+
+function M.receipt(settings)
+  local path = settings.DATA_DIR .. "/receipt_key"
+  local text, err = kept(path, function() return crypto.hex(crypto.ecdsa_keygen()) end, 64)
+  if not text then return nil, err end
+  local key = #text == 64 and text:match("^%x+$") and text:gsub("%x%x", function(h) return string.char(tonumber(h, 16)) end)
+  if not key or not crypto.ecdsa_public(key) then
+    return errors.fail("invalid", path .. ": a key of P-256 as 64 hex digits expected")
+  end
+  return key
 end
 
 local function parsed(text, name)

@@ -21,6 +21,7 @@ function M.setup(settings)
     stop_grace_ms = settings.STOP_GRACE_SECONDS * 1000,
     shell = settings.TERMINAL_COMMAND,
     threads = settings.PROVIDER_THREADS,
+    ssh_ports = settings.SSH_PORTS,
   }
   local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS

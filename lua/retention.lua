@@ -10,7 +10,8 @@
 -- Kept of the log whatever its age: what billing needs (a status that changed, a type, a plan, an end), and of each
 -- machine everything from its last whole record before the horizon on, so that time travel still works within LOG_DAYS.
 -- That is decided when a newer whole record passes the horizon: what lies between it and the one before is dropped.
--- Objects of other kinds have no whole records and no time travel: their data is dropped as it gets old.
+-- Objects of other kinds have no whole records and no time travel: their data is dropped as it gets old, but for the ledger's
+-- and the price books', which are for ever: what they say is money.
 --
 -- The record meta/retention says how far both walks through the log have come: {tombstones = seq, log = seq}.
 
@@ -32,12 +33,13 @@ M.settings = { log_days = 365, tombstone_days = 30, operation_days = 30 }
 
 -- ---- pure
 
-local priced = { "type", "plan", "expires_at" }
+local priced = { "type", "plan", "expires_at", "owner", "prepaid" }
+local kept = { ledger = true, price_book = true } -- kinds
 local beginnings = { created = true, imported = true, migrated = true, resized = true, extended = true }
 
--- Whether billing needs an entry of a machine: a status that changed, what it costs, until when.
+-- Whether billing needs an entry of a machine: a status that changed, what it costs, until when, whose it is.
 function M.billed(type, data)
-  if data.status or beginnings[type] then return true end
+  if data.status or data.metered_at or beginnings[type] then return true end
   for _, field in ipairs(priced) do
     if not data.full and data.changes and data.changes[field] ~= nil then return true end
   end
@@ -202,6 +204,7 @@ end
 
 -- What entry `e`, now past the horizon, makes superfluous, beside itself. -> {sequence...} | nil, err
 local function superfluous(e)
+  if kept[e.kind] then return {} end
   if e.kind ~= "instance" then return not e.trimmed and #e.data > 2 and { e.seq } or {} end
   if e.type ~= "purged" and (e.trimmed or not json.decode(e.data).full) then return {} end
   local entries, err = beneath(e)

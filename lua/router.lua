@@ -1,5 +1,7 @@
 -- Routes by method and path. A pattern's {name} stands for one segment.
 --
+-- A route whose options have `when` is there as long as that says so.
+--
 -- router.new() -> r;  r:add("GET", "/instances/{id}", options, handler)
 -- r:find(method, path) -> route, values (in the order of the pattern)
 --                       | nil, list of the methods that the path has (nil when there is no such path)
@@ -37,6 +39,11 @@ function M:add(method, pattern, options, handler)
   self.all[#self.all + 1] = route
 end
 
+local function is_there(route)
+  local when = route.options.when
+  return not when or when()
+end
+
 -- Walks without making a table: at most two values, no pattern has more.
 function M:find(method, path)
   local node, first, second = self.root, nil, nil
@@ -60,11 +67,13 @@ function M:find(method, path)
   local methods = node[METHODS]
   if not methods then return nil end
   local route = methods[method] or (method == "HEAD" and methods.GET)
-  if route then return route, first, second end
+  if route and is_there(route) then return route, first, second end
   local allowed = {}
-  for m in pairs(methods) do allowed[#allowed + 1] = m end
+  for m, other in pairs(methods) do
+    if is_there(other) then allowed[#allowed + 1] = m end
+  end
   table.sort(allowed)
-  return nil, allowed
+  return nil, allowed[1] and allowed or nil
 end
 
 return M

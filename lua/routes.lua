@@ -1,6 +1,7 @@
 -- Every route that there is, in one place: serve answers them, `cchost routes` lists them, the matrix of rights tries them.
 
 require "routes.auth"
+require "routes.billing"
 require "routes.connect"
 require "routes.events"
 require "routes.health"
@@ -8,4 +9,5 @@ require "routes.instances"
 require "routes.operations"
 require "routes.policies"
 require "routes.providers"
+require "routes.stripe"
 require "routes.users"

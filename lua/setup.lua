@@ -2,6 +2,7 @@
 -- that do work.
 --
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
+-- setup.adopt_clock()      for who has opened the store alone: the clock of deadlines is that of the server beside him
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
 local book = require "billing.book"
@@ -22,6 +23,7 @@ local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
 local stripe = require "stripe"
+local stripe_serve = require "stripe.serve"
 local task = require "task"
 local users = require "accounts.users"
 
@@ -42,6 +44,7 @@ function M.use(settings)
     usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
   }
   standing.on = stripe.configured()
+  stripe_serve.setup(settings)
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {
@@ -67,6 +70,8 @@ local function share_clock(serve)
   if clock and clock.boot == boot then steady.adopt(clock.offset) end
   return true
 end
+
+function M.adopt_clock() return share_clock(false) end
 
 -- The prices in force are in the book before anything is metered by them.
 local function open_book(serve)

@@ -16,8 +16,14 @@
 --       amount in the currency's smallest unit; the payment's charge has the metadata, too (a dispute has none)
 --   checkout_session(id) -> session
 --   portal_session({customer, return_url}, o) -> {url}
+--   expire_session(id) -> session; one that is not open is "failed"
+--   charge(id) -> charge
 --   subscription(id) -> subscription
+--   subscriptions(customer) -> {data = {subscription, ...}}, those that are not canceled, newest first, 100 at most
+--   cancel_subscription(id) -> subscription; of one that is canceled already "not_found"
+--   invoice_lines(id) -> {data = {line, ...}}, 100 at most
 --   events({since, before, types, most}) -> {event, ...}, more    oldest first; times in unix seconds
+--   usage_by_records() -> boolean: it needs the item
 --   report_usage({id, customer, item, quantity, at}, o)           by meter_event or usage_record, as STRIPE_USAGE says
 --   meter_event({id, customer, quantity, at}, o) -> event
 --   usage_record({id, item, quantity, at}, o) -> record
@@ -138,6 +144,20 @@ function M.portal_session(p, o)
   return M.request("POST", "/v1/billing_portal/sessions", { customer = p.customer, return_url = p.return_url }, o)
 end
 
+function M.expire_session(id)
+  return about("POST", "/v1/checkout/sessions/%s/expire", id, nil, keyed(nil, "cchost-expire-" .. tostring(id)))
+end
+
+function M.charge(id) return about("GET", "/v1/charges/%s", id) end
+
+function M.invoice_lines(id) return about("GET", "/v1/invoices/%s/lines", id, { limit = 100 }) end
+
+function M.subscriptions(customer)
+  return M.request("GET", "/v1/subscriptions", { customer = customer, limit = 100 })
+end
+
+function M.cancel_subscription(id) return about("DELETE", "/v1/subscriptions/%s", id) end
+
 function M.subscription(id) return about("GET", "/v1/subscriptions/%s", id) end
 
 -- ---- events
@@ -203,10 +223,12 @@ function M.usage_record(p, o)
     { quantity = p.quantity, timestamp = p.at, action = "increment" }, keyed(o, "cchost-usage-" .. p.id))
 end
 
+function M.usage_by_records() return settings.usage == "records" end
+
 -- Meters are the API's only way since 2025-03-31 (basil), so they are the default. Usage records are for an account whose
 -- metered prices are older and have no meter: they need an older STRIPE_API_VERSION (config/rules.lua).
 function M.report_usage(p, o)
-  if settings.usage == "records" then return M.usage_record(p, o) end
+  if M.usage_by_records() then return M.usage_record(p, o) end
   return M.meter_event(p, o)
 end
 

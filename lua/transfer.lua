@@ -7,12 +7,16 @@
 --
 -- The log is not in it, and nothing of kind "meta", which speaks of this store alone: a machine that is imported begins a
 -- new chain with one entry that holds its whole record. An import is checked whole, against itself and against the store,
--- before the first write; what is small enough is one commit.
+-- before the first write; what is small enough is one commit. Books of accounts come with their balances and what was used; of
+-- prices those that the store has already must be the same.
 
+local book = require "billing.book"
 local errors = require "errors"
 local fields = require "machines.fields"
 local json = require "json"
+local ledger = require "billing.ledger"
 local migrations = require "migrations"
+local plain = require "plain"
 local record = require "machines.record"
 local store = require "store"
 local task = require "task"
@@ -138,6 +142,11 @@ local function known(item)
   return store.raw(item.kind, item.id) ~= nil
 end
 
+-- A book of prices that is here already, as it is there: both have priced by it.
+local function same_book(item)
+  return item.kind == "price_book" and plain.same(store.get("price_book", item.id), item.value)
+end
+
 local function called(item)
   if item.index then return ("the entry '%s' of the index %s"):format(item.key, item.index) end
   return ("the record %s '%s'"):format(item.kind, item.id)
@@ -194,7 +203,7 @@ function M.check(next_line)
     seen[what] = n
     if item.kind == "meta" then return fault(n, "a record of kind meta, which no export has") end
     if item.kind == "instance" and item.value.id ~= item.id then return fault(n, "value.id: not the record's id") end
-    if known(item) then return fault(n, "%s is in the store already; nothing was imported", what) end
+    if known(item) and not same_book(item) then return fault(n, "%s is in the store already; nothing was imported", what) end
     if item.index then values[item.index .. "\0" .. item.key] = item.value end
     if item.kind == "instance" then machines[n] = item.value end
     return true
@@ -211,6 +220,8 @@ end
 local function write(tx, item, head)
   if item.index then return tx:index(item.index, item.key, item.value) end
   tx:put(item.kind, item.id, item.value, item.owner)
+  if item.kind == "ledger" then ledger.carry(tx, item.id, item.value, head.at) end
+  if item.kind == "price_book" then book.take(tx, item.value.n) end
   if item.kind == "instance" then
     tx:log("instance", item.id, "imported", {
       full = true, changes = item.value, status = item.value.status, reason = "imported from an export of " .. head.at,
@@ -227,8 +238,9 @@ local function commit(items, head)
   return store.update(function(tx)
     if not tx:raw("meta", "schema") then tx:put("meta", "schema", { version = head.records }) end
     for _, item in ipairs(items) do
-      if taken(tx, item) then return errors.fail("conflict", called(item) .. " came into the store meanwhile") end
-      write(tx, item, head)
+      local there = taken(tx, item)
+      if there and not same_book(item) then return errors.fail("conflict", called(item) .. " came into the store meanwhile") end
+      if not there then write(tx, item, head) end
     end
     return true
   end)

@@ -5,8 +5,8 @@
 -- In: a server becomes a machine of the provider "foreign" (foreign.lua), which nothing drives.  instanceId is its short
 -- form and the end of its id, which is made from it, so that a second import finds the first; email is its owner;
 -- serverName its name and its name at the provider; serverIp the label server_ip; serverType its type as it stands.
--- Out: every machine that is not deleted. One that never expires says so by the year 9999, because those scripts take an
--- absent time for one that is past.
+-- Out: every machine that is not deleted; email is the address of its account, serverIp where it is reached over ssh. One that
+-- never expires says so by the year 9999, because those scripts take an absent time for one that is past.
 
 local crypto = require "crypto"
 local errors = require "errors"
@@ -24,10 +24,10 @@ local M = {}
 local NEVER = "9999-12-31T23:59:59.000Z"
 local MOST = 10000 -- entries: one commit
 
-local sizes = {
-  cpx11 = { vcpu = 2, memory_mib = 2048, disk_gib = 40 }, cpx21 = { vcpu = 3, memory_mib = 4096, disk_gib = 80 },
-  cpx31 = { vcpu = 4, memory_mib = 8192, disk_gib = 160 },
-}
+local function size_of(name)
+  local t = types.get(name)
+  return t and { vcpu = t.vcpu, memory_mib = t.memory_mib, disk_gib = t.disk_gib } or {}
+end
 
 local status_in = { running = "RUNNING", stopped = "STOPPED", error = "ERROR" }
 local status_out = { STOPPED = "stopped", ERROR = "error" }
@@ -38,7 +38,7 @@ end
 
 local entry_fields = {
   instanceId = { "string", required = true, pattern = "^%x%x%x%x%x%x%x%x%x%x%x%x$", hint = "12 hexadecimal digits" },
-  email = { "string", required = true, max = 64, pattern = "^[^%s/@]+@[^%s/@]+$", hint = "an e-mail address" },
+  email = { "string", required = true, max = 254, pattern = "^[^%s/@]+@[^%s/@]+$", hint = "an e-mail address" },
   serverName = { "string", required = true, check = ids.name_fault },
   serverIp = { "string", required = true, max = 45, pattern = "^[%x:.]*$", hint = "an address" },
   serverType = { "string", required = true, min = 1, max = 64, pattern = "^[%w_.-]+$", hint = "the name of a type" },
@@ -61,7 +61,7 @@ local function to_record(entry)
   local rec = fields.new_record({}, entry.email, { provider = "foreign", type = types.default })
   local short = entry.instanceId:lower()
   rec.id, rec.short, rec.name, rec.provider_id = uuid_of(short), short, entry.serverName, entry.serverName
-  rec.type, rec.resources = entry.serverType, sizes[entry.serverType] or {}
+  rec.type, rec.resources = entry.serverType, size_of(entry.serverType)
   rec.image, rec.network, rec.labels = "unknown", json.null, { server_ip = entry.serverIp }
   rec.created_at = utc(entry.createdAt)
   rec.last_activity_at = rec.created_at
@@ -131,10 +131,23 @@ end
 
 -- ---- out
 
+-- The operator's own machines have no address; this one can come in again.
+local OPERATOR = "operator@localhost"
+
+local function email_of(owner)
+  if owner == "operator" then return OPERATOR end
+  local user = not owner:find("@", 1, true) and store.get("user", owner)
+  return user and user.email or owner
+end
+
+local function address_of(rec)
+  return type(rec.ssh) == "table" and rec.ssh.host or rec.labels.server_ip or ""
+end
+
 local function to_entry(rec)
   local at_provider = rec.provider_id ~= json.null and rec.provider_id or "cc-" .. rec.short
   return {
-    instanceId = rec.short, email = rec.owner, serverName = at_provider, serverIp = rec.labels.server_ip or "",
+    instanceId = rec.short, email = email_of(rec.owner), serverName = at_provider, serverIp = address_of(rec),
     serverType = rec.type, createdAt = rec.created_at, expiresAt = rec.expires_at ~= json.null and rec.expires_at or NEVER,
     status = status_out[rec.status] or "running",
   }

@@ -27,6 +27,9 @@ function P.decide(a, now)
   if not a.billing then return "run", "nobody is asked for money here" end
   local verdict, reason = subscription(a, now)
   if verdict == "stop" then return verdict, reason end
+  if a.subscription == "canceled" and a.credit <= 0 then -- what is left of the hours for trying is for who has not subscribed yet
+    return "stop", "the subscription has ended; take one, or buy credit or hours, with POST /billing/checkout"
+  end
   if a.hours_left <= 0 and not a.overage and a.credit <= 0 then
     return "stop", "no hours and no credit are left; buy some, or a plan, with POST /billing/checkout"
   end
@@ -51,6 +54,8 @@ function P.selftest(is)
   is(P.decide(account { subscription = "past_due", subscription_since = 0 }, 3 * 86400), "stop")
   is(P.decide(account { plan = "free", needs_subscription = false, overage = false, subscription = "inactive", hours_left = 0 }, 0), "stop")
   is(P.decide(account { plan = "free", needs_subscription = false, overage = false, subscription = "inactive", runs_out_at = 60 }, 0), "warn")
+  is(P.decide(account { plan = "free", needs_subscription = false, overage = false, subscription = "canceled" }, 0), "stop")
+  is(P.decide(account { plan = "free", needs_subscription = false, overage = false, subscription = "canceled", credit = 1 }, 0), "run")
   is(P.decide(account { billing = false, subscription = "canceled" }, 0), "run")
 end
 

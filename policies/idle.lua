@@ -2,8 +2,8 @@
 --
 -- decide(m, now) -> "keep" | "warn" | "stop", reason
 -- lease(r) -> seconds that a busy lease is granted (0: refused), reason
--- What counts as use: what its user typed or ran, a busy lease, a turn of Claude, half a processor's work. What does not: an
--- open terminal, or a program that waits in it.
+-- What counts as use: what its user typed or ran, a busy lease, a turn of Claude, a login over ssh, half a processor's work.
+-- What does not: an open terminal through us, or a program that waits in it.
 
 local P = { kind = "idle", name = "unused", version = 1 }
 

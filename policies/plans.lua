@@ -43,7 +43,7 @@ return {
       from = "2026-01-01",
       hour = {
         tiny = 20000, small = 40000, medium = 80000, large = 160000,
-        cpx11 = 40000, cpx21 = 80000, cpx31 = 150000,
+        cpx11 = 7000, cpx21 = 10000, cpx31 = 19000,
       },
       storage = 100,
     },

@@ -166,6 +166,7 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->env = copy_pairs(a, &s->env);
     c->labels = copy_pairs(a, &s->labels);
     c->cmd = copy_strs(a, &s->cmd);
+    c->ssh_keys = copy_strs(a, &s->ssh_keys);
     c->volumes = copy_mounts(a, s->volumes, s->n_volumes);
     return c;
 }

@@ -57,8 +57,9 @@ struct cc_machine_spec {
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
     struct cc_pairs env, labels;
-    struct cc_strs cmd; /* run once at each start, beside the agent */
-    const char *shell;  /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
+    struct cc_strs cmd;      /* run once at each start, beside the agent */
+    const char *shell;       /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
+    struct cc_strs ssh_keys; /* public keys, one line each: who may log in over ssh; none: nobody asked for ssh */
     const struct cc_mount_spec *volumes;
     size_t n_volumes;
 };
@@ -70,6 +71,17 @@ struct cc_unenforced {
     const char *what, *why;
 };
 
+/* How a machine that was given ssh_keys is logged in to. All NULL: it was given none. `why` alone: it cannot be. */
+struct cc_ssh {
+    const char *host, *user;
+    uint32_t port;
+    const char *host_key;    /* its public key, "ssh-ed25519 AAAA..."; NULL: not known yet */
+    const char *fingerprint; /* of that key, "SHA256:..." */
+    const char *why;
+};
+
+enum { CC_SSH_KEYS_MAX = 64 };
+
 struct cc_machine_info {
     const char *provider_id;
     const char *id, *name, *image;
@@ -77,6 +89,7 @@ struct cc_machine_info {
     const char *reason;  /* of CC_M_ERROR, else NULL */
     const char *address; /* IP address, NULL where there is none */
     const char *socket;  /* path of the agent's unix socket, or NULL */
+    struct cc_ssh ssh;   /* stays over stop and start where the provider can */
     int64_t started_at;  /* unix ms, 0 while stopped */
     double vcpu;         /* limits as applied; 0: none */
     uint32_t memory_mib, disk_gib, pids;
@@ -181,7 +194,7 @@ struct cc_driver {
     int (*create)(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
                   struct cc_machine_info *out);
     int (*destroy)(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge);
-    /* spec NULL: as it was. Else what it says of name, env, cmd, labels, shell, vcpu and memory holds from this start on;
+    /* spec NULL: as it was. Else what it says of name, env, cmd, labels, shell, ssh_keys, vcpu and memory holds from now on;
      * image, disk, volumes and network stay. A machine that runs is left as it is. */
     int (*start)(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
                  struct cc_machine_info *out);

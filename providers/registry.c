@@ -65,6 +65,23 @@ static int check_env(const struct cc_pairs *env, struct cc_err *err)
     return 0;
 }
 
+/* One line each, in a file of such lines: a control character would be another key, or an option. */
+static int check_keys(const struct cc_strs *keys, struct cc_err *err)
+{
+    const unsigned char *c;
+    size_t i;
+
+    if (keys->n > CC_SSH_KEYS_MAX)
+        return cc_err_set(err, CC_E_INVALID, "more than %d ssh keys", CC_SSH_KEYS_MAX);
+    for (i = 0; i < keys->n; i++) {
+        for (c = (const unsigned char *)keys->v[i]; *c >= ' ' && *c != 127; c++) {
+        }
+        if (*c || strncmp(keys->v[i], "ssh-", 4) != 0 || strlen(keys->v[i]) > 16384)
+            return cc_err_set(err, CC_E_INVALID, "ssh key %zu is not one", i + 1);
+    }
+    return 0;
+}
+
 int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
 {
     size_t i;
@@ -80,7 +97,7 @@ int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
     for (i = 0; i < s->n_volumes; i++)
         if (cc_mount_spec_check(&s->volumes[i], err) != 0)
             return CC_E_INVALID;
-    return check_env(&s->env, err);
+    return check_keys(&s->ssh_keys, err) ? CC_E_INVALID : check_env(&s->env, err);
 }
 
 int cc_mount_spec_check(const struct cc_mount_spec *volume, struct cc_err *err)

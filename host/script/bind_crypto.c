@@ -11,8 +11,13 @@
  *   bytes = crypto.unbase64(text)       nil: not exactly what base64 gives
  *   box   = crypto.seal(key, text, context)              AES-256-GCM, a key of 32 bytes (host/sys/seal.h)
  *   text | nil, err = crypto.unseal(key, box, context)   err.code "denied", "invalid"
+ *   key   = crypto.ecdsa_keygen()       ECDSA P-256 over SHA-256 (host/sys/ecdsa.h): 32 bytes
+ *   x, y  = crypto.ecdsa_public(key)    32 bytes each; nil: no key
+ *   sig   = crypto.ecdsa_sign(key, text)         64 bytes
+ *   bool  = crypto.ecdsa_verify(x, y, text, sig)  false also for what is no point, or no signature by its length
  */
 #include "host/script/task.h"
+#include "host/sys/ecdsa.h"
 #include "host/sys/err.h"
 #include "host/sys/random.h"
 #include "host/sys/seal.h"
@@ -199,11 +204,77 @@ static int l_unseal(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg crypto_lib[] = {
-    { "random", l_random },           { "token", l_token }, { "uuid", l_uuid },     { "sha256", l_sha256 },
-    { "hmac_sha256", l_hmac_sha256 }, { "hex", l_hex },     { "equal", l_equal },   { "base64", l_base64 },
-    { "unbase64", l_unbase64 },       { "seal", l_seal },   { "unseal", l_unseal }, { NULL, NULL }
-};
+/* ---- signing */
+
+static int l_ecdsa_keygen(lua_State *L)
+{
+    unsigned char key[CC_ECDSA_KEY];
+
+    if (cc_ecdsa_keygen(key) != 0)
+        return luaL_error(L, "crypto.ecdsa_keygen failed");
+    lua_pushlstring(L, (char *)key, sizeof(key));
+    cc_wipe(key, sizeof(key));
+    return 1;
+}
+
+static int l_ecdsa_public(lua_State *L)
+{
+    unsigned char pub[CC_ECDSA_PUBLIC];
+
+    if (cc_ecdsa_public(check_key(L), pub) != 0)
+        return 0;
+    lua_pushlstring(L, (char *)pub, 32);
+    lua_pushlstring(L, (char *)pub + 32, 32);
+    return 2;
+}
+
+static int l_ecdsa_sign(lua_State *L)
+{
+    const unsigned char *key = check_key(L);
+    unsigned char sig[CC_ECDSA_SIGNATURE];
+    size_t n;
+    const char *text = luaL_checklstring(L, 2, &n);
+
+    if (cc_ecdsa_sign(key, text, n, sig) != 0)
+        return luaL_error(L, "crypto.ecdsa_sign: no key of P-256");
+    lua_pushlstring(L, (char *)sig, sizeof(sig));
+    return 1;
+}
+
+static int l_ecdsa_verify(lua_State *L)
+{
+    unsigned char pub[CC_ECDSA_PUBLIC];
+    size_t nx, ny, n, ns;
+    const char *x = luaL_checklstring(L, 1, &nx), *y = luaL_checklstring(L, 2, &ny),
+               *text = luaL_checklstring(L, 3, &n);
+    const char *sig = luaL_checklstring(L, 4, &ns);
+    int ok = nx == 32 && ny == 32 && ns == CC_ECDSA_SIGNATURE;
+
+    if (ok) {
+        memcpy(pub, x, 32);
+        memcpy(pub + 32, y, 32);
+        ok = cc_ecdsa_verify(pub, text, n, (const unsigned char *)sig) == 0;
+    }
+    lua_pushboolean(L, ok);
+    return 1;
+}
+
+static const luaL_Reg crypto_lib[] = { { "random", l_random },
+                                       { "token", l_token },
+                                       { "uuid", l_uuid },
+                                       { "sha256", l_sha256 },
+                                       { "hmac_sha256", l_hmac_sha256 },
+                                       { "hex", l_hex },
+                                       { "equal", l_equal },
+                                       { "base64", l_base64 },
+                                       { "unbase64", l_unbase64 },
+                                       { "seal", l_seal },
+                                       { "unseal", l_unseal },
+                                       { "ecdsa_keygen", l_ecdsa_keygen },
+                                       { "ecdsa_public", l_ecdsa_public },
+                                       { "ecdsa_sign", l_ecdsa_sign },
+                                       { "ecdsa_verify", l_ecdsa_verify },
+                                       { NULL, NULL } };
 
 int luaopen_cc_crypto(lua_State *L)
 {

@@ -207,6 +207,7 @@ static struct cc_machine_spec *machine_spec(lua_State *L, struct cc_arena *a, in
     s->env = pairs(L, a, t, "env");
     s->labels = pairs(L, a, t, "labels");
     s->cmd = strings(L, a, t, "cmd");
+    s->ssh_keys = strings(L, a, t, "ssh_keys");
     mounts(L, a, t, s);
     network = field(L, a, t, "network", NULL);
     net = network ? cc_network_parse(network) : CC_NET_NAT;
@@ -286,6 +287,23 @@ static void set_unenforced(lua_State *L, const char *key, const struct cc_unenfo
     lua_setfield(L, -2, key);
 }
 
+/* {host=, port=, user=, host_key=, fingerprint=}, {why=}, or nothing where nobody asked for it. */
+static void set_ssh(lua_State *L, const struct cc_ssh *s)
+{
+    if (!s->why && !s->host)
+        return;
+    lua_createtable(L, 0, 5);
+    set_text(L, "why", s->why);
+    if (!s->why) {
+        set_text(L, "host", s->host);
+        set_number(L, "port", s->port);
+        set_text(L, "user", s->user);
+        set_text(L, "host_key", s->host_key);
+        set_text(L, "fingerprint", s->fingerprint);
+    }
+    lua_setfield(L, -2, "ssh");
+}
+
 static void push_machine(lua_State *L, const struct cc_machine_info *m)
 {
     lua_createtable(L, 0, 16);
@@ -297,6 +315,7 @@ static void push_machine(lua_State *L, const struct cc_machine_info *m)
     set_text(L, "reason", m->reason);
     set_text(L, "address", m->address);
     set_text(L, "socket", m->socket);
+    set_ssh(L, &m->ssh);
     if (m->started_at)
         set_number(L, "started_at", (lua_Number)m->started_at);
     lua_createtable(L, 0, 4);

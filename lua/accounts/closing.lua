@@ -1,6 +1,8 @@
 -- The end of an account: what is his is told first (the export), then nothing of his works any more, his machines are
--- deleted, his personal data go, and what stays is that there was one.
+-- deleted, his personal data go, and what stays is that there was one, and its books: the ledger names machines and amounts,
+-- and nobody.
 
+local cancels = require "stripe.cancels"
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local events = require "events"
@@ -32,11 +34,11 @@ local function each_machine(user, fn)
   until not after
 end
 
--- Calls fn for each entry of the account's log, newest first. A log is as long as its account's owner has made it, so
--- others run between two pages. -> true | nil, err
-local function each_event(user, fn)
+-- Calls fn for each entry of the account's log, or of its ledger, newest first. A log is as long as its account's owner has
+-- made it, so others run between two pages. -> true | nil, err
+local function each_event(user, fn, kind)
   local n = 0
-  for e in history.backwards("user", user) do
+  for e in history.backwards(kind or "user", user) do
     fn(e)
     n = n + 1
     if n % PAGE == 0 then
@@ -56,9 +58,9 @@ local function machines_text(user)
 end
 
 -- Oldest first. -> JSON text | nil, err
-local function events_text(user)
+local function events_text(user, kind)
   local texts = {}
-  local ok, err = each_event(user, function(e) texts[#texts + 1] = events.text(e) end)
+  local ok, err = each_event(user, function(e) texts[#texts + 1] = events.text(e) end, kind)
   if not ok then return nil, err end
   local n = #texts
   for i = 1, math.floor(n / 2) do texts[i], texts[n + 1 - i] = texts[n + 1 - i], texts[i] end
@@ -67,13 +69,15 @@ end
 
 local function encoded(list, err) return list and json.encode(list), err end
 
--- All that is a user's, secrets left out: the JSON text of {user, machines, sessions, tokens, events, exported_at}. What the
+-- All that is a user's, secrets left out: the JSON text of {user, machines, sessions, tokens, ledger (its entries), events,
+-- exported_at}. What the
 -- store has as text stays text: to decode and encode a long log would hold up everybody. -> text | nil, err
 function M.export(user)
   local parts = { '"exported_at":' .. json.encode(time.rfc3339(time.now())), '"user":' .. json.encode(user) }
   for _, part in ipairs {
     { "machines", machines_text(user.id) }, { "sessions", encoded(sessions.list(user.id)) },
-    { "tokens", encoded(tokens.list(user.id)) }, { "events", events_text(user.id) },
+    { "tokens", encoded(tokens.list(user.id)) }, { "ledger", events_text(user.id, "ledger") },
+    { "events", events_text(user.id) },
   } do
     local name, text, err = part[1], part[2], part[3]
     if not text then return nil, err end
@@ -104,6 +108,7 @@ local function mark_deleted(actor, id, with_machines)
       return errors.fail("state", ("the account has %d machines: delete them first, or say ?machines=delete"):format(n))
     end
     settings.forget(tx, id)
+    cancels.ask(tx, old)
     local user = {
       id = id, number = old.number, email = json.null, name = json.null, plan = old.plan, role = "user", status = "deleted",
       ssh_keys = json.array {}, created_at = old.created_at, last_sign_in_at = json.null, deleted_at = time.rfc3339(tx:now()),

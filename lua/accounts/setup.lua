@@ -11,6 +11,7 @@ local keys = require "keys"
 local limits = require "limits"
 local mailer = require "accounts.mailer"
 local origin = require "origin"
+local receipts = require "billing.receipts"
 local vault = require "vault"
 
 local M = {}
@@ -32,6 +33,10 @@ function M.serve(settings)
   secret, err = keys.jwt(settings)
   if not secret then return nil, err end
   credentials.setup(secret)
+  local receipt
+  receipt, err = keys.receipt(settings)
+  if not receipt then return nil, err end
+  receipts.setup(receipt)
   credentials.session_hours, credentials.link_minutes = settings.SESSION_HOURS, settings.MAGIC_LINK_MINUTES
   credentials.on_revoked = events.look
   limits.setup { api = settings.RATE_LIMIT_API, auth = settings.RATE_LIMIT_AUTH }

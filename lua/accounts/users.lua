@@ -4,7 +4,8 @@
 --   {id, number, email, name, plan, role = "user" | "admin", status = "active" | "suspended" | "deleted", ssh_keys = {...},
 --    created_at, updated_at, last_sign_in_at, version,
 --    stripe_customer_id, stripe_subscription_id, subscription_status, subscription_since: as Stripe last told, absent before}
--- Indexes, as long as it is not deleted: user_email address -> id, user_number number -> id. A number is never given twice.
+-- Indexes, as long as it is not deleted: user_email address -> id, user_number number -> id (which is never given twice),
+-- user_customer Stripe's customer -> id.
 --
 -- Functions return a value, or nil, err. `actor` is who asks (app.lua); `by` is how the log calls him.
 
@@ -73,7 +74,11 @@ local function index(tx, old, user)
   local is = user and user.status ~= "deleted" and user
   if old and not (is and is.email == old.email) then tx:unindex("user_email", old.email) end
   if old and not is then tx:unindex("user_number", number_key(old.number)) end
+  if old and old.stripe_customer_id and not (is and is.stripe_customer_id == old.stripe_customer_id) then
+    tx:unindex("user_customer", old.stripe_customer_id)
+  end
   if is then
+    if is.stripe_customer_id then tx:index("user_customer", is.stripe_customer_id, is.id) end
     tx:index("user_email", user.email, user.id)
     tx:index("user_number", number_key(user.number), user.id)
   end
@@ -84,6 +89,9 @@ local function changes(old, user)
   local out = {}
   for k, v in pairs(user) do
     if v ~= old[k] then out[k] = v end
+  end
+  for k in pairs(old) do
+    if user[k] == nil then out[k] = json.null end
   end
   return out
 end
@@ -158,6 +166,18 @@ local function edit(actor, key, type, change, note)
   end)
 end
 
+-- In an update: what Stripe has told of an account. change(user) -> false when there is nothing to write. -> the user, or nil
+-- when there is no such account (any more)
+function M.billing(tx, id, type, by, change, note)
+  local old = tx:get("user", id)
+  if not old or old.status == "deleted" then return nil end
+  local user = {}
+  for k, v in pairs(old) do user[k] = v end
+  if change(user) == false then return old end
+  M.save(tx, old, user, type, by, note)
+  return user
+end
+
 M.self_fields = { name = { "string", min = 1, max = 100, pattern = "^[^%c]+$", hint = "a name without control characters" } }
 M.admin_fields = {
   name = M.self_fields.name,
@@ -177,7 +197,7 @@ function M.patch(actor, key, values)
   if fault then return errors.fail("invalid", "plan: " .. fault, { field = "plan" }) end
   local changed
   changed, err = edit(actor, key, "changed", function(user, tx)
-    if values.plan and values.plan ~= user.plan and user.stripe_subscription_id and user.subscription_status ~= "canceled" then
+    if values.plan and values.plan ~= user.plan and billing.has_subscription(user) then
       return errors.fail("state", "plan: it is that of the account's subscription at Stripe; change it there", { field = "plan" })
     end
     if address and address ~= user.email and tx:lookup("user_email", address) then

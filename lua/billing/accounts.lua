@@ -1,14 +1,17 @@
 -- What changes an account's books from outside: its plan, its subscription, money that comes and goes, gifts, corrections. Each
 -- [in an update], with an id that says what caused it: the same cause a second time changes nothing.
 --
---   accounts.pay(tx, owner, {id =, micro =, by =, ...})       what is owed becomes less, the rest is credit
---   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says, and is no credit
---   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again
+--   accounts.pay(tx, owner, {id =, micro =, by =, ...})       what is owed becomes less, the rest is credit; all of it is with
+--       credit_only = true
+--   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
+--   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again, and
+--       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit. Also: the credit that it took
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
 --   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
 --     -> true, or false when it was done before
 --   accounts.plan_changed(tx, user, by)                       after users.lua has another plan in the record
 --   accounts.subscribed(tx, user, sub, by) -> the user's record   sub = {id =, status =, plan =, since = ms, from = ms, to = ms}
+--   accounts.lives(status), accounts.has_subscription(user)   whether the plan is that of a subscription at Stripe
 --   accounts.plan_fault(name)                                 why there is no such plan, or nil
 -- Amounts are whole micro-units, above 0 unless said otherwise.
 
@@ -22,7 +25,9 @@ local time = require "time"
 
 local M = {}
 
-local GOOD = { active = true, trialing = true, past_due = true } -- the plan is the subscription's; policies/billing.lua says what may run
+-- The subscription lives, and the plan is its; policies/billing.lua says what may run. One that is paused, or unpaid, may
+-- come back.
+local LIVES = { active = true, trialing = true, past_due = true, unpaid = true, paused = true }
 
 local function positive(micro) assert(micro > 0 and micro % 1 == 0, "a whole number above 0 expected") end
 
@@ -35,7 +40,7 @@ local function post(tx, owner, type, e, make)
     make(x, list)
     local entry = { id = e.id, type = type, at = x.acct.at, postings = list }
     for k, v in pairs(e) do
-      if k ~= "by" and k ~= "micro" and k ~= "type" then entry[k] = v end
+      if k ~= "by" and k ~= "micro" and k ~= "type" and k ~= "credit_only" and k ~= "credit" then entry[k] = v end
     end
     posted = ledger.post_once(x, entry)
     meter.retune(x, x.acct.at)
@@ -72,7 +77,7 @@ function M.pay(tx, owner, e)
   positive(e.micro)
   return post(tx, owner, "payment", e, settled(function(x, list)
     add(list, "payments", -e.micro)
-    give(x, list, e.micro)
+    if e.credit_only then add(list, "credit", e.micro) else give(x, list, e.micro) end
   end))
 end
 
@@ -85,14 +90,19 @@ function M.paid_fee(tx, owner, e)
 end
 
 function M.refund(tx, owner, e)
-  return post(tx, owner, e.type or "refund", e, settled(function(x, list)
+  local taken = 0
+  local posted = post(tx, owner, e.type or "refund", e, settled(function(x, list)
     add(list, "payments", e.micro)
     if e.micro >= 0 then
-      take(x, list, e.micro, "refunds")
-    else
-      add(list, "refunds", -e.micro)
+      taken = e.fee and 0 or math.min(e.micro, x.acct.balances.credit or 0)
+      add(list, "credit", -taken)
+      return add(list, "refunds", taken - e.micro)
     end
+    local credit = math.min(e.credit or 0, -e.micro)
+    give(x, list, credit)
+    add(list, "refunds", -e.micro - credit)
   end))
+  return posted, taken
 end
 
 function M.adjust(tx, owner, e)
@@ -129,11 +139,16 @@ function M.plan_changed(tx, user, by)
   end)
 end
 
+function M.lives(status) return LIVES[status] == true end
+
+-- Whether the account's plan is that of a subscription.
+function M.has_subscription(user) return user.stripe_subscription_id ~= nil and M.lives(user.subscription_status) end
+
 function M.subscribed(tx, user, sub, by)
-  local good = GOOD[sub.status]
+  local good, had = LIVES[sub.status], M.has_subscription(user)
   user.stripe_subscription_id, user.subscription_status = sub.id, sub.status
   user.subscription_since = time.rfc3339(sub.since)
-  user.plan = good and sub.plan or book.get(book.last(tx)).default
+  if good then user.plan = sub.plan elseif had then user.plan = book.get(book.last(tx)).default end
   ledger.change(tx, user.id, steady.now(), by, function(x)
     local managed = good and "stripe" or "local"
     local period = good and { from = sub.from, to = sub.to } or nil

@@ -3,12 +3,13 @@
 -- moment costs is one question with one answer, whoever asks it and however late.
 --
 --   book.note(plans)          [yields] serve's, for every set of policies that comes into force
+--   book.take(tx, n)          in an update that has put book `n` of an export
 --   book.last(tx)             -> the number of the newest book, in an update (0: none)
 --   book.at(tx, t)            -> the number of the one that was in force at `t`
 --   book.get(n)               -> {n =, from = unix ms, currency =, default =, plans =, price =}, immutable
 --   book.plan(b, name)        -> the plan, or the default one where the book does not have it
 --   book.rate(b, state, type, gib, t) -> micro-units an hour at `t`, version of the price (a text)
---   book.fee(b, plan, t)      -> micro-units a month
+--   book.fee(plan, t)         -> micro-units a month
 --   book.next_date(b, t)      -> the first moment behind `t` at which a price of the book changes, or nil
 --
 -- Records: "price_book" (id: eight digits), and meta/price_book {last =}.
@@ -61,6 +62,10 @@ function M.last(tx)
   return meta and meta.last or 0
 end
 
+function M.take(tx, n)
+  if n > M.last(tx) then tx:put("meta", "price_book", { last = n }) end
+end
+
 function M.note(plans)
   local new = snapshot(plans)
   return store.update(function(tx)
@@ -108,7 +113,7 @@ function M.block_rate(b, type, t)
   return p.block and p.block[type] or p.hour[type] or 0
 end
 
-function M.fee(b, plan, t)
+function M.fee(plan, t)
   local f = plan.fee and at(plan.fee, t)
   return f and f.month or 0
 end

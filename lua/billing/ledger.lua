@@ -3,21 +3,29 @@
 -- (meter.lua). The index "ledger_entry" has the id of every entry: what caused one twice is one.
 --
 --   ledger.change(tx, owner, t, by, fn) -> account     in an update: brings the account up to `t` (unix ms; never back), then
---       fn(x), x as meter.lua has it; posts what comes of it
+--       fn(x), x as meter.lua has it; writes what comes of it
 --   ledger.post_once(x, entry) -> true, or false when it was there
 --   ledger.next(account) -> unix ms or nil
---   ledger.get(owner) -> account or nil      ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and
---       `entries`: what of it is not written yet; or nil
---   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq and at as the log has them
+--   ledger.get(owner) -> account or nil
+--   ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and `entries`: what of it is not
+--       written yet; or nil
+--   ledger.books()            the books of prices, as meter.lua asks for them
+--   ledger.entries(owner, {before = seq, limit =}) -> {entry, ...} newest first, each with seq, at, and prev as the log has
+--       them; `before`: from the entry of that seq on, which is the prev of one
+--   ledger.carry(tx, owner, acct, from)   in an update that has put an account of an export
 --   ledger.verify(each) -> {accounts =, entries =, faults = {text, ...}}     [yields]
 --
--- The record "usage" (id MACHINE/YYYY-MM, the owner the account): {segments = {{from, to, state, type, rate, how, plan}, ...}}, what
--- was posted of a machine in a month, in the order of time: a reading kept for speed, which verify compares with the log.
+-- What was posted of a machine in a month stands in the record "usage", too (segments.lua): a reading kept for speed, which
+-- proof.lua compares with the log. The index "usage_month" has OWNER/YYYY-MM/MACHINE for each.
+--
+-- An export has no log: an account that is imported begins again with an entry "imported" that has its balances, and stands for
+-- all the entries (`carries`) that made them.
 
 local book = require "billing.book"
 local json = require "json"
 local meter = require "billing.meter"
 local months = require "billing.months"
+local segments = require "billing.segments"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -54,41 +62,39 @@ local function usage_key(machine, t) return machine .. "/" .. months.name(t) end
 
 local function note_segment(tx, owner, e)
   local key = usage_key(e.machine, e.from)
-  local rec = tx:get("usage", key) or { segments = json.array {} }
-  local list = json.array {}
-  for i, s in ipairs(rec.segments) do list[i] = s end
-  list[#list + 1] = json.array { e.from, e.to, e.state, e.machine_type, e.rate, e.how, e.plan }
-  tx:put("usage", key, { segments = list }, owner)
+  local old = tx:get("usage", key)
+  tx:put("usage", key, segments.add(old, e), owner)
+  if not old then tx:index("usage_month", ("%s/%s/%s"):format(owner, months.name(e.from), e.machine), "") end
 end
+
+-- The months in which something can have begun that is taken back at `t`: this one and the one before.
+local function months_of(t) return { t, months.from(t) - 1 } end
 
 local function cut_segment(tx, owner, e)
-  local key = usage_key(e.machine, e.from)
-  local list = json.array {}
-  for _, s in ipairs(tx:get("usage", key).segments) do
-    if s[2] <= e.from then
-      list[#list + 1] = s
-    elseif s[1] < e.from then
-      list[#list + 1] = json.array { s[1], e.from, unpack(s, 3) }
-    end
+  for _, at in ipairs(months_of(e.from)) do
+    local key = usage_key(e.machine, at)
+    local old = tx:get("usage", key)
+    local rec = old and segments.cut(old, e.from)
+    if rec then return tx:put("usage", key, rec, owner) end
   end
-  tx:put("usage", key, { segments = list }, owner)
-end
-
-local function as_table(s)
-  return { from = s[1], to = s[2], state = s[3], type = s[4], rate = s[5], how = s[6], plan = s[7] }
 end
 
 -- What was posted of a machine, newest first, of this month of `t` and the one before: further back nothing is taken.
 local function segments_of(tx, machine, t)
   local out = {}
-  for _, at in ipairs { t, months.from(t) - 1 } do
-    local rec = tx:get("usage", usage_key(machine, at))
-    for i = #(rec and rec.segments or {}), 1, -1 do out[#out + 1] = as_table(rec.segments[i]) end
+  for _, at in ipairs(months_of(t)) do
+    local list = {}
+    segments.each(tx:get("usage", usage_key(machine, at)), 0, math.huge, function(s) list[#list + 1] = s end)
+    for i = #list, 1, -1 do out[#out + 1] = list[i] end
   end
   return out
 end
 
 -- ---- changing
+
+-- What an update reads by, outside of one.
+M.committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
+  lookup = function(_, index, key) return (store.lookup(index, key)) end }
 
 local function plan_of(tx, owner)
   local user = tx:get("user", owner)
@@ -109,7 +115,7 @@ function M.post_once(x, entry)
   local why = apply(x.acct.balances, entry)
   if why then error(("ledger entry %s: %s"):format(entry.id, why), 0) end
   x.acct.entries = x.acct.entries + 1
-  x.ids[entry.id] = true
+  x.ids[entry.id] = x.acct.managed
   x.entries[#x.entries + 1] = entry
   return true
 end
@@ -123,6 +129,13 @@ local function write(tx, owner, by, e)
   if e.type == "usage" then note_segment(tx, owner, e) end
   if e.type == "return" then cut_segment(tx, owner, e) end
 end
+
+-- Of what is committed: for a meter that is run on nothing.
+function M.books() return books_of(M.committed) end
+
+-- Called for every entry that is written, in its update, before the account is, which it may change (stripe/usage.lua).
+-- managed: the account's when it was posted.
+function M.on_entry(tx, acct, entry, managed) end -- luacheck: ignore 212
 
 -- What the meter works on (meter.lua). Entries are collected: nothing is written before all of it has succeeded.
 local function work_on(reader, acct)
@@ -140,21 +153,31 @@ function M.change(tx, owner, t, by, fn)
   if not acct then meter.begin(x, t) end
   meter.advance(x, t)
   fn(x)
-  for _, e in ipairs(x.entries) do write(tx, owner, by, e) end
+  for _, e in ipairs(x.entries) do
+    write(tx, owner, by, e)
+    M.on_entry(tx, x.acct, e, x.ids[e.id])
+  end
   tx:put("ledger", owner, x.acct, owner)
   return x.acct
+end
+
+-- In an update that has put an account of an export: the entry with which its log begins here.
+function M.carry(tx, owner, acct, from)
+  local list = json.array {}
+  for account, value in pairs(acct.balances) do list[#list + 1] = json.array { account, value } end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  local id = ("imported/%s/%s"):format(owner, from)
+  local at = time.rfc3339(acct.at)
+  tx:log("ledger", owner, "imported", { id = id, at = at, postings = list, carries = acct.entries }, "operator")
 end
 
 -- ---- reading
 
 function M.get(owner) return store.get("ledger", owner) end
 
-local committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
-  lookup = function(_, index, key) return (store.lookup(index, key)) end }
-
 -- A view in which nothing is written: what has happened by `t`, posted or not. The account is changed: give a copy.
 function M.view(acct, t, tx)
-  local x = work_on(tx or committed, acct)
+  local x = work_on(tx or M.committed, acct)
   meter.advance(x, math.floor(t))
   meter.settle(x, math.floor(t))
   return x
@@ -162,14 +185,14 @@ end
 
 -- The same of an account that has no ledger yet: as it would begin now.
 function M.fresh(owner, t, tx)
-  local reader = tx or committed
+  local reader = tx or M.committed
   local x = work_on(reader, meter.new(owner, plan_of(reader, owner), t))
   meter.begin(x, t)
   return x
 end
 
 -- When something happens by itself next (meter.next).
-function M.next(acct) return (meter.next(work_on(committed, acct))) end
+function M.next(acct) return (meter.next(work_on(M.committed, acct))) end
 
 function M.look(owner, t)
   local acct = M.get(owner)
@@ -178,7 +201,7 @@ end
 
 local function decoded(e)
   local data = json.decode(e.data)
-  data.seq, data.type, data.by, data.logged_at = e.seq, e.type, e.by, time.rfc3339(e.at)
+  data.seq, data.prev, data.type, data.by, data.logged_at = e.seq, e.prev, e.type, e.by, time.rfc3339(e.at)
   return data
 end
 
@@ -218,16 +241,17 @@ local function verify_one(owner, acct)
     seq = assert(store.log { after = seq - 1, limit = 1 })[1].prev
     if #seqs % PAGE == 0 then task.sleep(0) end
   end
-  local balances = {}
+  local balances, n = {}, 0
   for i = #seqs, 1, -1 do
     local e = decoded(assert(store.log { after = seqs[i] - 1, limit = 1 })[1])
+    n = n + (e.carries or 1)
     local why = apply(balances, e)
-    if not why and store.lookup("ledger_entry", e.id) ~= owner then why = "its id is not in the index" end
+    if not why and not e.carries and store.lookup("ledger_entry", e.id) ~= owner then why = "its id is not in the index" end
     if why then return #seqs, ("%s: entry %s (%d): %s"):format(owner, e.id, e.seq, why) end
     if i % PAGE == 0 then task.sleep(0) end
   end
-  if #seqs ~= acct.entries then
-    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, #seqs, acct.entries)
+  if n ~= acct.entries then
+    return #seqs, ("%s: %d entries, and the account says %d"):format(owner, n, acct.entries)
   end
   local differs = same_balances(balances, acct.balances)
   if differs then

@@ -4,20 +4,24 @@
 --
 -- The account (the record "ledger"):
 --   {owner =, at = unix ms up to which all is reckoned, book = number of the price book, plan = name,
---    managed = "local" | "stripe", period = {id =, from =, to =, day =, used = ms before it} or nil, entries =,
---    balances = {[account] = whole number}, open = {[machine] = {state =, since =, from =, type =, gib =, rate =, price =, how =, ends =}}}
+--    managed = "local" | "stripe", subscription =, period = {id =, from =, to =, day =, included = ms, fee = micro-units,
+--    used = ms before it} or nil,
+--    entries = how many, balances = {[account] = whole number},
+--    open = {[machine] = {state =, since =, from =, type =, gib =, rate =, price =, how =, ends =}}}
 --
--- A machine is in its state `since`, and open is what is `from` on not posted. An open interval has one rate and one `how`; whatever changes either (a status, a price, a plan, a month, hours or credit
--- that end) ends it at that moment, posts it, and opens the next. `how` it is paid:
---   included, bonus   by hours that the plan gives             block      by hours bought for this machine, which end at `ends`
---   charged           by credit, and behind it what is owed, where the plan has `overage`
+-- A machine is in its state `since`, and what is behind `from` is not posted yet. An open interval has one rate and one `how`;
+-- whatever changes either (a status, a price, a plan, a month, hours or credit that end) ends it at that moment, posts it, and
+-- opens the next. `how` it is paid:
+--   included, bonus   by hours that the plan gives, or that were given once     block      by hours bought for this machine,
+--   charged           by credit, and behind it what is owed, where the plan                which end at `ends`
+--                     has `overage`
 --   overrun           by nobody: what it still ran, until it was stopped, after all of that had ended
 --   free              costs nothing
 --
 -- Accounts, by unit. Micro-units: credit (the user's), owed (what he owes: never above 0), revenue, payments, refunds,
--- adjustments, waived. Milliseconds: included, bonus, block:MACHINE (hours that he has), granted, expired, used (RUNNING), metered,
--- elapsed (of blocks), rounding.  A positive balance of credit and of hours is the user's; they are never below 0. The postings
--- of an entry come to 0 in each unit.
+-- adjustments, waived. Milliseconds: included, bonus, block:MACHINE (hours that he has), granted, expired, used (RUNNING),
+-- metered, elapsed (of blocks), rounding.  A positive balance of credit and of hours is the user's; they are never below 0. The
+-- postings of an entry come to 0 in each unit.
 --
 --   x = {acct = the account (is changed), books = {get =, last = number}, post = fn(entry), segments = fn(machine) -> list}
 --   meter.new(owner, plan, at)              -> an account of nobody's machines; meter.begin(x, t) gives it its first period
@@ -66,22 +70,22 @@ end
 
 -- ---- entries
 
-local function money(x, list, account, micro)
+local function money(list, account, micro)
   if micro ~= 0 then list[#list + 1] = { account, micro } end
 end
 
 -- Takes `micro` from the credit as far as it goes; the rest is owed, or given up where nothing may be owed.
 local function pay(x, list, micro, may_owe)
   local credit = min(micro, balance(x, "credit"))
-  money(x, list, "credit", -credit)
-  money(x, list, may_owe and "owed" or "waived", credit - micro)
+  money(list, "credit", -credit)
+  money(list, may_owe and "owed" or "waived", credit - micro)
 end
 
 -- Gives `micro` back: what is owed becomes less first.
 local function give(x, list, micro)
   local owed = min(micro, -balance(x, "owed"))
-  money(x, list, "owed", owed)
-  money(x, list, "credit", micro - owed)
+  money(list, "owed", owed)
+  money(list, "credit", micro - owed)
 end
 
 local function hours(list, from, to, ms)
@@ -107,7 +111,7 @@ end
 function pays.charged(x, list, m, to)
   local micro = amount.cost(m.rate, m.from, to)
   pay(x, list, micro, plan_of(x).overage)
-  money(x, list, "revenue", micro)
+  money(list, "revenue", micro)
   if m.state == "RUNNING" then hours(list, "metered", "used", to - m.from) end
 end
 
@@ -118,8 +122,8 @@ end
 
 function pays.overrun(_, list, m, to)
   local micro = amount.cost(m.rate, m.from, to)
-  money(nil, list, "revenue", micro)
-  money(nil, list, "waived", -micro)
+  money(list, "revenue", micro)
+  money(list, "waived", -micro)
   if m.state == "RUNNING" then hours(list, "metered", "used", to - m.from) end
 end
 
@@ -206,11 +210,17 @@ local function entry(x, t, type, id, list, more)
   x.post(e)
 end
 
--- What a plan comes to on [a, b) of a period: ms of hours, micro-units of its fee
-local function portion(x, plan, p, a, b)
-  local ms = floor((plan.included or 0) * HOUR + 0.5)
-  local fee = x.acct.managed == "local" and x.books.fee(book_of(x), plan, p.from) or 0
-  return amount.share(ms, p.from, p.to, a, b), amount.share(fee, p.from, p.to, a, b)
+-- Notes in a period what the account's plan gives and costs for the whole of it; a later edit of the plan changes neither.
+local function price(x, p)
+  local plan = plan_of(x)
+  p.included = floor((plan.included or 0) * HOUR + 0.5)
+  p.fee = x.acct.managed == "local" and x.books.fee(plan, p.from) or 0
+end
+
+-- What of that falls on the part of a period that begins at `t`: ms of hours, micro-units of the fee
+local function rest_of(p, t)
+  t = max(t, p.from)
+  return amount.share(p.included, p.from, p.to, t, p.to), amount.share(p.fee, p.from, p.to, t, p.to)
 end
 
 -- Posts hours of a period, and its fee.
@@ -219,10 +229,10 @@ local function grant(x, t, type, id, ms, fee)
   hours(list, "granted", "included", ms)
   if fee > 0 then
     pay(x, list, fee, true)
-    money(x, list, "revenue", fee)
+    money(list, "revenue", fee)
   elseif fee < 0 then
     give(x, list, -fee)
-    money(x, list, "revenue", fee)
+    money(list, "revenue", fee)
   end
   entry(x, t, type, id, list, { plan = x.acct.plan })
 end
@@ -230,9 +240,8 @@ end
 local function open_period(x, t, p)
   p.used = balance(x, "used")
   x.acct.period = p
-  local from = x.acct.managed == "stripe" and p.from or max(t, p.from) -- Stripe's was paid for as a whole
-  local ms, fee = portion(x, plan_of(x), p, from, p.to)
-  grant(x, t, "period", "period/" .. p.id, ms, fee)
+  price(x, p)
+  grant(x, t, "period", "period/" .. p.id, rest_of(p, x.acct.managed == "stripe" and p.from or t)) -- Stripe's is paid as a whole
 end
 
 local function month_of(x, t)
@@ -271,13 +280,14 @@ function M.plan(x, t, name, managed, subscription, period)
   local old, new_plan = acct.period, name ~= acct.plan
   cut_all(x, t)
   local had, paid = 0, 0
-  if old then had, paid = portion(x, plan_of(x), old, max(t, old.from), old.to) end
+  if old then had, paid = rest_of(old, t) end
   local same_period = old and managed == acct.managed and (not period or period.from == old.from)
   acct.plan, acct.managed, acct.subscription = name, managed, subscription
   if same_period then
     if period then old.to = period.to end
     if new_plan then
-      local ms, fee = portion(x, plan_of(x), old, max(t, old.from), old.to)
+      price(x, old)
+      local ms, fee = rest_of(old, t)
       local more = max(ms - had, -balance(x, "included"))
       grant(x, t, "plan", ("plan/%s/%d/%s"):format(acct.owner, t, name), more, fee - paid)
     end
@@ -287,7 +297,7 @@ function M.plan(x, t, name, managed, subscription, period)
       if paid > 0 then
         local list = {}
         give(x, list, paid)
-        money(x, list, "revenue", -paid)
+        money(list, "revenue", -paid)
         entry(x, t, "plan", ("plan/%s/%d/left"):format(acct.owner, t), list)
       end
     end
@@ -380,11 +390,11 @@ local function take_back(x, id, t)
     elseif s.how == "charged" then
       local micro = amount.cost(s.rate, from, s.to)
       give(x, list, micro)
-      money(x, list, "revenue", -micro)
+      money(list, "revenue", -micro)
     elseif s.how == "overrun" then
       local micro = amount.cost(s.rate, from, s.to)
-      money(x, list, "revenue", -micro)
-      money(x, list, "waived", micro)
+      money(list, "revenue", -micro)
+      money(list, "waived", micro)
     end
     if s.state == "RUNNING" and s.how ~= "included" and s.how ~= "bonus" then hours(list, "used", "metered", ms) end
     entry(x, x.acct.at, "return", ("return/%s/%d-%d"):format(id, from, s.to), list,

@@ -4,6 +4,7 @@
 -- The moment is that of the commit, and `metered_at` in the machine's log says it; where a machine was found dead, it is
 -- record.ran_until, the last time that it was seen alive.
 --
+-- metering.of(rec) -> what the meter of its account is to know of a machine: {state =, type =, gib =, ends =}, or nil
 -- metering.failures: how many changes of machines could not be carried into the books since this process began.
 
 local json = require "json"
@@ -14,6 +15,8 @@ local plain = require "plain"
 local prepaid = require "billing.prepaid"
 local record = require "machines.record"
 local steady = require "steady"
+local store = require "store"
+local task = require "task"
 local time = require "time"
 
 local M = { failures = 0 }
@@ -32,6 +35,8 @@ local function metered(rec)
   return state and { state = state, type = rec.type, gib = rec.resources.disk_gib } or nil
 end
 
+M.of = metered
+
 -- When what is so now began, unix ms on the clock of deadlines: a wall clock that is set costs nobody anything.
 local function moment(old, rec)
   local now = math.floor(steady.now())
@@ -42,6 +47,7 @@ end
 local function prepaid_change(tx, old, rec, t, by)
   if not prepaid.pending(rec) then return end
   if rec.status == "RUNNING" then return prepaid.begin(rec, t) end
+  if not has_account(rec) then return end -- nobody has paid: they begin when it runs after all
   local over = rec.status == "ERROR" or rec.status == "DELETED"
   if over and old and old.status ~= rec.status then prepaid.give_back(tx, rec, by) end
 end
@@ -80,6 +86,35 @@ function record.before_save(tx, old, rec, by)
   end
   if was or is then tell(tx, rec.owner, rec.id, t, is, by, prepaid.begun(rec) and rec.status == "DELETED" and rec or nil) end
   return time.rfc3339(t)
+end
+
+-- Machines that the books do not know as they are: of a store from before there were books. [yields] -> how many there were
+function M.catch_up()
+  local after, n = nil, 0
+  repeat
+    local page = store.scan("instance_live", { after = after, limit = 200 })
+    for _, row in ipairs(page) do
+      after = row.key
+      local rec = store.get("instance", row.key)
+      local is = rec and metered(rec)
+      local acct = is and ledger.get(rec.owner)
+      if is and not (acct and acct.open[rec.id]) then
+        n = n + 1
+        local ok, err = store.update(function(tx)
+          local now = tx:get("instance", row.key)
+          if now and metered(now) then
+            local t = math.floor(steady.now())
+            tell(tx, now.owner, now.id, t, metered(now), "system")
+            tx:log("instance", now.id, "metered", { metered_at = time.rfc3339(t) }, "system") -- its log tells since when
+          end
+          return true
+        end)
+        if not ok then return nil, err end
+      end
+    end
+    if not task.sleep(0) then break end
+  until #page < 200
+  return n
 end
 
 return M

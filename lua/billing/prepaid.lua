@@ -1,5 +1,5 @@
--- Prepaid hours of a machine: asked for, bought, begun, given back. record.prepaid = {hours =, paid = micro-units, counts = whether
--- the machine is theirs and not its plan's, begun_at = RFC 3339 or null}; absent, or null, where a machine has none.
+-- Prepaid hours of a machine: asked for, bought, begun, given back. record.prepaid = {hours =, paid = micro-units, counts =
+-- whether the machine is theirs and not its plan's, begun_at = RFC 3339 or null}; absent, or null, where a machine has none.
 --
 -- Their clock starts when the machine first runs (record.begun_at, expires_at); what never began is given back when the machine
 -- fails or goes. More hours begin at the end of those that there are, or now.
@@ -97,7 +97,6 @@ function M.give_back(tx, rec, by)
   local p = rec.prepaid
   rec.prepaid, rec.expires_at = json.null, json.null
   if rec.desired == "RUNNING" then rec.desired = "STOPPED" end -- nobody pays for its recovery
-  if not has_account(rec) then return end
   ledger.change(tx, rec.owner, steady.now(), by, function(x)
     post(rec, x, "credited_back", "block/" .. rec.id .. "/back", -p.hours, -p.paid)
   end)

@@ -10,9 +10,9 @@
 local amount = require "billing.amount"
 local book = require "billing.book"
 local errors = require "errors"
-local json = require "json"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
+local plain = require "plain"
 local policy = require "policy"
 local steady = require "steady"
 local store = require "store"
@@ -61,8 +61,8 @@ function M.of(owner, t, tx)
   local out = {
     plan = x.acct.plan, hours_left = (b.included or 0) + (b.bonus or 0), credit = b.credit or 0, owed = -(b.owed or 0),
     used = (b.used or 0) - (x.acct.period and x.acct.period.used or 0), overage = plan.overage == true, rate = 0, running = 0,
-    needs_subscription = book.fee(current, plan, t) > 0, grace = plan.grace or 0, period = x.acct.period,
-    currency = current.currency, balances = json.decode(json.encode(b)), open = x.acct.open,
+    needs_subscription = book.fee(plan, t) > 0, grace = plan.grace or 0, period = x.acct.period,
+    currency = current.currency, balances = plain.copy(b), open = plain.copy(x.acct.open), -- runs_out goes on with x
   }
   for _, m in pairs(x.acct.open) do
     if m.how == "charged" or m.how == "overrun" then out.rate = out.rate + m.rate end

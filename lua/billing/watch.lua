@@ -134,7 +134,8 @@ local function begin(owner)
     local ok, done, err = xpcall(check, debug.traceback, owner)
     working[owner] = nil
     if ok and done then return end
-    log.warn("billing", "an account could not be looked at; tried again", { account = owner, error = tostring(ok and err or done) })
+    log.warn("billing", "an account could not be looked at; tried again",
+      { account = owner, error = tostring(ok and err or done) })
     due[owner] = steady.now() + AGAIN
   end)
 end

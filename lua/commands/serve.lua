@@ -12,6 +12,7 @@ local expiry = require "expiry"
 local idle = require "idle"
 local jobs = require "schedule.jobs"
 local log = require "log"
+local metering = require "billing.metering"
 local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
@@ -22,6 +23,7 @@ local revocations = require "accounts.revocations"
 local samples = require "policy.samples"
 local setup = require "setup"
 local steady = require "steady"
+local stripe = require "stripe.serve"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
@@ -110,14 +112,18 @@ local function banner(url, key_place, settings)
 ]]):format(url, key_place, sign_in_line(settings), key_place, url, url))
 end
 
-local function wait_for_end()
-  local signal = task.signal()
+-- Asked for before anybody is told that we are ready. -> a function that waits until the end is asked for
+local function heed_end()
+  local asked, signal = false, task.signal()
   for _, name in ipairs { "TERM", "INT" } do
-    sys.signal(name, function() signal:fire() end)
+    sys.signal(name, function()
+      asked = true
+      signal:fire()
+    end)
   end
-  repeat
-    local told = signal:wait(3600)
-  until told
+  return function()
+    while not asked do signal:wait(3600) end
+  end
 end
 
 -- Everything that may fail, in order; what was opened is closed with the VM.
@@ -165,8 +171,10 @@ local function look_after(settings)
   changes.follow()
   idle.serve(settings)
   expiry.serve()
+  task.spawn(metering.catch_up)
   billing.serve()
   outbox.serve()
+  stripe.serve()
   own_jobs.serve()
   every(600, samples.save)
 end
@@ -184,6 +192,7 @@ function M.run(args)
   end
   local url = url_of(settings, server)
   accounts.listening(settings, url)
+  local wait_for_end = heed_end()
   local resumed = runner.resume()
   log.info("serve", "ready", {
     url = url, key = place, data = settings.DATA_DIR, provider = settings.PROVIDER, resumed = resumed,

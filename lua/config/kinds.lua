@@ -23,6 +23,14 @@ function M.word(d, text)
   return text
 end
 
+-- "20000-29999"
+function M.ports(_, text)
+  local first, last = text:match("^(%d+)%-(%d+)$")
+  first, last = tonumber(first), tonumber(last)
+  if not last or first < 1024 or last > 65535 or first > last then return nil, "FIRST-LAST within 1024-65535 expected" end
+  return text
+end
+
 function M.int(d, text)
   local n = text:match("^%-?%d+$") and tonumber(text)
   if not n or (d.min and n < d.min) or (d.max and n > d.max) then

@@ -62,7 +62,7 @@ end
 
 function apply.r(s, ms, load, foreground, turn, ssh)
   s.report, s.load, s.foreground, s.turn, s.ssh = ms, load, foreground or nil, turn, ssh
-  if turn or load >= M.BUSY_LOAD then s.busy = ms end
+  if turn or load >= M.BUSY_LOAD or (ssh or 0) > 0 then s.busy = ms end
 end
 
 function apply.l(s, ms, id, until_ms, reason)

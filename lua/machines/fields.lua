@@ -72,7 +72,7 @@ M.create = {
   cmd = { "list", of = { "string", max = 32768 } },
   volumes = { "list", max = M.MAX_VOLUMES, of = { "object", fields = M.volume }, check = volumes_fault },
   vpc_id = id_text, subnet_id = id_text,
-  ssh_keys = { "list", of = { "string", max = 16384, check = key_fault } },
+  ssh_keys = { "list", max = 64, of = { "string", max = 16384, check = key_fault } },
   labels = text_map,
   plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
   hours = { "integer", min = 1, max = 87600 },
@@ -115,6 +115,13 @@ function M.record_fault(rec)
   if (rec.deadline_at == json.null) ~= statuses.settled(rec.status) then return "deadline_at" end
 end
 
+-- Each as one line with single blanks.
+local function tidy_keys(lines)
+  local out = json.array {}
+  for i, line in ipairs(lines or {}) do out[i] = assert(ssh_keys.parse(line)).text end
+  return out
+end
+
 -- The record of a machine that was just asked for; work on it has not begun. place: {provider =, type =, location =}
 function M.new_record(spec, owner, place)
   local id, now = crypto.uuid(), time.now()
@@ -125,8 +132,8 @@ function M.new_record(spec, owner, place)
     resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
     location = place.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
     cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,
-    subnet_id = spec.subnet_id or json.null, ssh_keys = json.array(spec.ssh_keys or {}), labels = spec.labels or {},
-    plan = spec.plan or json.null, network = spec.network or "nat", desired = "RUNNING",
+    subnet_id = spec.subnet_id or json.null, ssh_keys = tidy_keys(spec.ssh_keys), ssh = json.null,
+    labels = spec.labels or {}, plan = spec.plan or json.null, network = spec.network or "nat", desired = "RUNNING",
     created_at = time.rfc3339(now), last_activity_at = time.rfc3339(now),
     expires_at = spec.hours and time.rfc3339(now + spec.hours * 3600000) or json.null, -- until its clock starts
     prepaid = spec.hours and { hours = spec.hours, begun_at = json.null } or nil,

@@ -27,7 +27,7 @@ local function spec_of(rec)
   return {
     id = rec.id, short = rec.short, name = rec.name, image = rec.image, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
-    network = rec.network, volumes = volumes.mounts(rec), labels = rec.labels,
+    network = rec.network, volumes = volumes.mounts(rec), labels = rec.labels, ssh_keys = rec.ssh_keys,
   }
 end
 
@@ -96,6 +96,7 @@ local function note_info(rec, info)
   if not info.provider_id then return end
   rec.provider_id = info.provider_id
   rec.unenforced = info.unenforced
+  rec.ssh = info.ssh or json.null
 end
 
 -- What a step keeps in the operation: a fact, not the provider's whole answer.
@@ -103,7 +104,7 @@ local function brief(fn)
   return function(x)
     local info, err = fn(x)
     if not info then return nil, err end
-    return { provider_id = info.provider_id, unenforced = info.unenforced }
+    return { provider_id = info.provider_id, unenforced = info.unenforced, ssh = info.ssh }
   end
 end
 

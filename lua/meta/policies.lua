@@ -74,7 +74,7 @@ function use(name) end
 ---@field type string its machine type
 
 ---@class policies.idle.decide
----@field busy_at? integer when the agent last saw a turn of Claude, or a load of 0.5 and more
+---@field busy_at? integer when the agent last saw a turn of Claude, a login over ssh, or a load of 0.5 and more
 ---@field connections integer terminals and other streams that are open through us
 ---@field created_at integer when it was made
 ---@field disconnected_at? integer when the last of them ended

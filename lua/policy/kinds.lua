@@ -58,7 +58,7 @@ end
 local function busy_at(m)
   local report = m.report_at
   if not report then return nil end
-  if m.turn or (m.load or 0) >= 0.5 then return report end
+  if m.turn or (m.load or 0) >= 0.5 or (m.ssh_sessions or 0) > 0 then return report end
   return m.busy_at and math.min(m.busy_at, report)
 end
 
@@ -101,8 +101,9 @@ M.idle = {
           from = { "report_at" }, derived = of_report "load", say = { moved = "a load" } },
         foreground = { "text", optional = true, from = { "report_at" }, derived = of_report "foreground",
           doc = "the program in the foreground of its newest terminal, when that is no shell" },
-        busy_at = { "time", optional = true, past = true, from = { "report_at", "turn", "load" }, derived = busy_at,
-          doc = "when the agent last saw a turn of Claude, or a load of 0.5 and more",
+        busy_at = { "time", optional = true, past = true, derived = busy_at,
+          from = { "report_at", "turn", "load", "ssh_sessions" },
+          doc = "when the agent last saw a turn of Claude, a login over ssh, or a load of 0.5 and more",
           say = { moved = "work", given = "work", gone = "no work" } },
         turn = { "flag", optional = true, doc = "a turn of Claude is under way",
           from = { "report_at" }, derived = of_report "turn",

@@ -10,6 +10,7 @@ local mailer = require "accounts.mailer"
 local origin = require "origin"
 local page = require "page"
 local query = require "query"
+local reading = require "billing.reading"
 local rights = require "rights"
 local sessions = require "accounts.sessions"
 local settings = require "accounts.settings"
@@ -202,6 +203,7 @@ local function me(user)
     id = user.id, number = user.number, email = user.email, name = user.name, plan = user.plan, role = user.role,
     status = user.status, created_at = user.created_at, last_sign_in_at = user.last_sign_in_at, version = user.version,
     has_anthropic_key = secret.anthropic_api_key, has_oauth_token = secret.claude_oauth_token,
+    subscription_status = user.subscription_status or "inactive", usage_hours = reading.hours(user.id),
   }
 end
 

@@ -10,6 +10,7 @@ local host_http = require "http"
 local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
+local policy = require "policy"
 local query = require "query"
 local task = require "task"
 local time = require "time"
@@ -45,7 +46,9 @@ function instances.on_leaving(id, verb)
   host_http.close_streams(id, 1001, verb == "delete" and "the machine is being deleted" or "the machine is being stopped")
 end
 
-app.get("/types", { scope = "instances:read" }, function() return 200, types.list() end)
+app.get("/types", { scope = "instances:read" }, function()
+  return 200, types.priced(policy.data("plans"), time.now())
+end)
 
 app.post("/instances", { scope = "instances:write", body = true }, function(req)
   local seconds, werr = app.wait(req.http)

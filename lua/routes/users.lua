@@ -5,6 +5,7 @@ local credentials = require "accounts.credentials"
 local closing = require "accounts.closing"
 local errors = require "errors"
 local json = require "json"
+local reading = require "billing.reading"
 local rights = require "rights"
 local store = require "store"
 local users = require "accounts.users"
@@ -15,9 +16,15 @@ function rights.find.user(_, key)
   return user.id
 end
 
+-- The record, and what the ledger says of it: a reading, which is not stored. As text, it stands at the end (app.tagged).
+local function told(user)
+  user.subscription_status = user.subscription_status or "inactive"
+  return ('%s,"usage_hours":%s}'):format(json.encode(user):sub(1, -2), json.encode(reading.hours(user.id)))
+end
+
 local function answer(user, err)
   if not user then return nil, err end
-  return 200, user, { ETag = ('"%d"'):format(user.version) }
+  return 200, told(user), { ETag = ('"%d"'):format(user.version) }
 end
 
 app.get("/users", { scope = "operator", admin = true }, function(req)
@@ -26,7 +33,8 @@ app.get("/users", { scope = "operator", admin = true }, function(req)
   local page, err = users.list(after, limit)
   if not page then return nil, err end
   local headers = page.after and { Link = ('</users?limit=%d&after=%s>; rel="next"'):format(limit, page.after) } or nil
-  return 200, page.users, headers
+  for i, user in ipairs(page.users) do page.users[i] = told(user) end
+  return 200, "[" .. table.concat(page.users, ",") .. "]", headers
 end)
 
 local create_fields = {
@@ -54,7 +62,7 @@ app.post("/users", { scope = "operator", admin = true, body = create_fields }, f
 end)
 
 app.get("/users/{id}", { scope = "operator", admin = true, object = "user" }, function(req)
-  return app.tagged(req.http, json.encode(users.get(req.id)))
+  return app.tagged(req.http, told(users.get(req.id)))
 end)
 
 app.patch("/users/{id}", { scope = "operator", admin = true, object = "user", body = users.admin_fields }, function(req)

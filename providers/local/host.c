@@ -75,9 +75,10 @@ static char *find_pasta(const char *wish)
 
 static int known(const struct cc_pairs *p, struct cc_err *err)
 {
-    static const char *const keys[] = { "dir",      "share",    "share_more", "hide",          "block", "pasta",
-                                        "dns",      "uid_base", "uid_slots",  "stop_grace_ms", "pids",  "memory_mib",
-                                        "disk_gib", "vcpu",     "cgroup",     "nested",        "shell" };
+    static const char *const keys[] = { "dir",    "share",      "share_more", "hide",      "block",
+                                        "pasta",  "dns",        "uid_base",   "uid_slots", "stop_grace_ms",
+                                        "pids",   "memory_mib", "disk_gib",   "vcpu",      "cgroup",
+                                        "nested", "shell",      "sshd",       "ssh_ports" };
     size_t i, k;
 
     for (i = 0; i < p->n; i++) {
@@ -87,6 +88,21 @@ static int known(const struct cc_pairs *p, struct cc_err *err)
         if (k == sizeof(keys) / sizeof(*keys))
             return cc_err_set(err, CC_E_INVALID, "provider local: unknown setting \"%s\"", p->v[i].key);
     }
+    return 0;
+}
+
+/* "FIRST-LAST". Not from those that the kernel gives to outgoing connections, which come and go. */
+static int port_range(struct cc_local *l, const char *text, struct cc_err *err)
+{
+    unsigned first = 0, last = 0;
+    int end = 0;
+
+    if (sscanf(text, "%5u-%5u%n", &first, &last, &end) != 2 || text[end] || first < 1024 || last > 65535 ||
+        first > last)
+        return cc_err_set(err, CC_E_INVALID,
+                          "provider local: ssh_ports must be FIRST-LAST within 1024-65535, not \"%s\"", text);
+    l->ssh_first = first;
+    l->ssh_last = last;
     return 0;
 }
 
@@ -140,6 +156,8 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
         r = number(p, "disk_gib", 10, 1000000, &disk, err);
     if (r == 0)
         r = number(p, "vcpu", 1, 1024, &vcpu, err);
+    if (r == 0)
+        r = port_range(l, cc_pairs_get(p, "ssh_ports", "20000-29999"), err);
     if (r != 0)
         return r;
     if (l->slots == 0 || l->uid_base < 65536 || l->uid_base + l->slots * CC_SLOT_UIDS > 0xffff0000ul)
@@ -152,6 +170,8 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
     l->root = geteuid() == 0;
     if (cc_pairs_get(p, "shell", NULL))
         l->shell = cc_xstrdup(cc_pairs_get(p, "shell", NULL));
+    if (cc_pairs_get(p, "sshd", NULL))
+        l->sshd = cc_xstrdup(cc_pairs_get(p, "sshd", NULL));
     l->pasta = find_pasta(cc_pairs_get(p, "pasta", NULL));
     l->dns = cc_xstrdup(cc_pairs_get(p, "dns", "169.254.0.53"));
     cc_cgroups_find(&l->cg, cc_pairs_get(p, "cgroup", NULL));
@@ -217,7 +237,8 @@ static int make_filter(struct cc_local *l, bool nested, struct cc_err *err)
 
 static int make_dirs(const struct cc_local *l, struct cc_err *err)
 {
-    static const char *const names[] = { "", "/machines", "/volumes", "/images", "/slots", "/locks", "/bin", "/trash" };
+    static const char *const names[] = { "",       "/machines", "/volumes", "/images", "/slots",
+                                         "/ports", "/locks",    "/bin",     "/trash" };
     char path[512];
     size_t i;
 

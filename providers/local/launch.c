@@ -141,6 +141,12 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
         add(w, "at", s->volumes[i].path);
     }
     add_network(w, l, a, m);
+    if (s->ssh_keys.n && !m->ssh.why) {
+        add(w, "ssh", cc_machine_path(l, a, m->short_id, "ssh"));
+        add(w, "sshd", m->ssh.sshd);
+        if (s->network == CC_NET_NAT)
+            add(w, "port", cc_arena_printf(a, "%u", m->ssh.port));
+    }
     for (i = 0; i < s->env.n; i++)
         add(w, "env", cc_arena_printf(a, "%s=%s", s->env.v[i].key, s->env.v[i].value));
     if (s->shell || l->shell)

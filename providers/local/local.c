@@ -42,6 +42,7 @@ static void l_close(void *self)
     free(l->filter);
     free(l->pasta);
     free(l->dns);
+    free(l->sshd);
     free(l->shell);
     free(l);
 }
@@ -86,12 +87,34 @@ static void capabilities(struct cc_local *l)
     miss(l, "disk limits", "no quota on the data directory's file system");
 }
 
-/* What a killed host left half-deleted. */
-static void sweep(const struct cc_local *l)
+/* Links to machines that are no more. */
+static void sweep_links(const struct cc_local *l, const char *which)
 {
     char path[512], owner[512], who[32];
     struct dirent *e;
     ssize_t n;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "%s/%s", l->dir, which);
+    for (d = opendir(path); d && (e = readdir(d));) {
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "%s/%s/%s", l->dir, which, e->d_name);
+        n = readlink(path, who, sizeof(who) - 1);
+        who[n > 0 ? n : 0] = 0;
+        snprintf(owner, sizeof(owner), "%s/machines/%s", l->dir, who);
+        if (n > 0 && access(owner, F_OK) != 0)
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+}
+
+/* What a killed host left half-deleted. */
+static void sweep(const struct cc_local *l)
+{
+    char path[512];
+    struct dirent *e;
     DIR *d;
 
     snprintf(path, sizeof(path), "%s/trash", l->dir);
@@ -103,19 +126,8 @@ static void sweep(const struct cc_local *l)
     }
     if (d)
         closedir(d);
-    snprintf(path, sizeof(path), "%s/slots", l->dir);
-    for (d = opendir(path); d && (e = readdir(d));) {
-        if (e->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof(path), "%s/slots/%s", l->dir, e->d_name);
-        n = readlink(path, who, sizeof(who) - 1);
-        who[n > 0 ? n : 0] = 0;
-        snprintf(owner, sizeof(owner), "%s/machines/%s", l->dir, who);
-        if (n > 0 && access(owner, F_OK) != 0)
-            unlink(path);
-    }
-    if (d)
-        closedir(d);
+    sweep_links(l, "slots");
+    sweep_links(l, "ports");
 }
 
 static int l_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
@@ -237,6 +249,7 @@ static int begin(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_
         r = make_changes(l, x, m);
     if (r != 0)
         return r;
+    cc_ssh_prepare(l, x->arena, m, image_root);
     r = cc_cgroups_make(l, x->arena, m, x->err);
     if (r == 0)
         r = cc_machine_save(l, x->arena, m, x->err);
@@ -248,6 +261,8 @@ static int begin(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_
         if ((r = cc_local_end(l, x, m->short_id, 0)) == 0)
             r = cc_local_launch(l, x, m, image_root);
     if (r == 0) {
+        if (cc_ssh_await(l, x, m) && cc_machine_save(l, x->arena, m, NULL) != 0)
+            cc_log(CC_LOG_WARN, "local", "cc-%s: what became of its ssh is not written down", m->short_id);
         cc_machine_alive(l, m->short_id, &alive);
         cc_machine_info(l, x->arena, m, &alive, out);
         return 0;
@@ -268,8 +283,10 @@ static int remove_machine(const struct cc_local *l, struct cc_provider_ctx *x, c
 
     if (r != 0)
         return r;
-    if (cc_machine_load(l, x->arena, short_id, &m, NULL) == 0)
+    if (cc_machine_load(l, x->arena, short_id, &m, NULL) == 0) {
         cc_cgroups_remove(&m);
+        cc_ssh_forget(l, &m);
+    }
     cc_remove_tree(trash);
     if (rename(cc_machine_path(l, x->arena, short_id, ""), trash) != 0 && errno != ENOENT)
         return cc_err_sys(x->err, errno, "removing cc-%s", short_id);
@@ -310,6 +327,7 @@ static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struc
     if (r == 0)
         return 0;
     quiet.err = NULL;
+    cc_ssh_forget(l, &m);
     remove_machine(l, &quiet, m.short_id);
     if (m.own_volume)
         cc_volume_drop(l, &quiet, cc_arena_printf(x->arena, "cc-%s", m.short_id));
@@ -371,6 +389,7 @@ static void renew(const struct cc_local *l, struct cc_machine *m, const struct c
     m->spec.labels = spec->labels;
     m->spec.cmd = spec->cmd;
     m->spec.shell = spec->shell;
+    m->spec.ssh_keys = spec->ssh_keys;
     m->spec.vcpu = spec->vcpu > 0 ? spec->vcpu : l->vcpu;
     m->spec.memory_mib = spec->memory_mib ? spec->memory_mib : l->memory_mib;
 }

@@ -5,9 +5,11 @@
  *                       agent.sock    where its agent listens, while it lives
  *                       log           what pid 1, the agent and pasta had to say
  *                       home/         its /home;   changes/: to its image
+ *                       ssh/          host_key and host_key.pub (made once), authorized_keys, sshd_config
  * DIR/volumes/ID/       volume.json, lock, data/
  * DIR/images/KEY/       unpacked root file systems
  * DIR/slots/N           link to SHORT: whose uid range that is (as root)
+ * DIR/ports/N           link to SHORT: whose port of 127.0.0.1 that is, for ssh
  * DIR/locks/            one operation at a time on a machine or volume, over all processes
  * DIR/bin/              the programs that this binary carries
  * DIR/trash/            what is being deleted
@@ -43,7 +45,9 @@ struct cc_local {
     unsigned long uid_base, slots;
     struct cc_list share, hide, block;
     char *launch, *agent, *filter, *pasta, *dns;
-    char *shell; /* of terminals, where the machine does not say; NULL: the agent's own choice */
+    char *sshd;                   /* NULL: wherever it is */
+    uint32_t ssh_first, ssh_last; /* ports for ssh */
+    char *shell;                  /* of terminals, where the machine does not say; NULL: the agent's own choice */
     uint32_t stop_grace_ms, pids, memory_mib, disk_gib;
     double vcpu;
     char no_machines[200]; /* why this host can make none, or "" */
@@ -57,8 +61,13 @@ struct cc_local {
 struct cc_machine {
     const char *short_id;
     struct cc_machine_spec spec;
-    unsigned long uid_base;         /* 0: the caller's own uid */
-    bool own_volume;                /* create made the volume cc-SHORT */
+    unsigned long uid_base; /* 0: the caller's own uid */
+    bool own_volume;        /* create made the volume cc-SHORT */
+    struct {
+        uint32_t port; /* stays the machine's also while it cannot have ssh */
+        const char *sshd, *host_key, *fingerprint;
+        const char *why; /* of its last start; NULL: it has ssh, if it was given keys */
+    } ssh;
     const char *group[CC_CG_COUNT]; /* control groups of its last start, NULL: none */
     bool group_v2;
 };
@@ -92,6 +101,18 @@ int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_ca
 void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd); /* its object is no more */
 int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);
 void cc_local_slot_free(const struct cc_local *l, const char *short_id);
+
+/* ---- ssh.c */
+/* Before a start: everything that its sshd needs, or why it cannot be. Never a reason not to start. */
+void cc_ssh_prepare(const struct cc_local *l, struct cc_arena *a, struct cc_machine *m, const char *image_root);
+/* After it: waits until sshd answers. True: it does not, and `why` has changed. */
+bool cc_ssh_await(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m);
+void cc_ssh_forget(const struct cc_local *l, const struct cc_machine *m); /* its port is free again */
+
+/* ---- host_key.c */
+enum { CC_HOST_KEY_MAX = 1024 };
+int cc_host_key_make(char private_key[CC_HOST_KEY_MAX], char public_key[CC_HOST_KEY_MAX]); /* 0 or -1 */
+const char *cc_host_key_fingerprint(struct cc_arena *a, const char *public_key);           /* "SHA256:..." or NULL */
 
 /* ---- files.c */
 int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err); /* temporary name, rename */

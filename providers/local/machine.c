@@ -38,25 +38,30 @@ static json_t *pairs_json(const struct cc_pairs *p)
 
 static json_t *spec_json(const struct cc_machine_spec *s)
 {
-    json_t *cmd = json_array(), *volumes = json_array();
+    json_t *cmd = json_array(), *volumes = json_array(), *keys = json_array();
     size_t i;
+
+    for (i = 0; i < s->ssh_keys.n; i++)
+        json_array_append_new(keys, json_string(s->ssh_keys.v[i]));
 
     for (i = 0; i < s->cmd.n; i++)
         json_array_append_new(cmd, json_string(s->cmd.v[i]));
     for (i = 0; i < s->n_volumes; i++)
         json_array_append_new(volumes, json_pack("[s, s]", s->volumes[i].id, s->volumes[i].path));
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o}", "id", s->id, "short",
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o, s:o}", "id", s->id, "short",
                      s->short_id, "name", s->name ? s->name : "", "image", s->image, "vcpu", s->vcpu, "memory_mib",
                      (json_int_t)s->memory_mib, "disk_gib", (json_int_t)s->disk_gib, "network",
                      cc_network_word(s->network), "shell", s->shell, "env", pairs_json(&s->env), "labels",
-                     pairs_json(&s->labels), "cmd", cmd, "volumes", volumes);
+                     pairs_json(&s->labels), "cmd", cmd, "volumes", volumes, "ssh_keys", keys);
 }
 
 int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m, struct cc_err *err)
 {
-    json_t *doc = json_pack("{s:i, s:o, s:I, s:b, s:b, s:s*, s:s*, s:s*}", "version", 1, "spec", spec_json(&m->spec),
-                            "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume, "group_v2", m->group_v2,
-                            "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS], "cpu", m->group[CC_CG_CPU]);
+    json_t *doc = json_pack("{s:i, s:o, s:I, s:b, s:b, s:s*, s:s*, s:s*, s:I, s:s*, s:s*, s:s*}", "version", 1, "spec",
+                            spec_json(&m->spec), "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume,
+                            "group_v2", m->group_v2, "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS],
+                            "cpu", m->group[CC_CG_CPU], "ssh_port", (json_int_t)m->ssh.port, "ssh_host_key",
+                            m->ssh.host_key, "ssh_fingerprint", m->ssh.fingerprint, "ssh_why", m->ssh.why);
     char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     int r = text ? cc_write_whole(cc_machine_path(l, a, m->short_id, "machine.json"), text, strlen(text), err)
                  : cc_err_set(err, CC_E_INVALID, "the machine's description is not valid UTF-8");
@@ -99,11 +104,20 @@ static struct cc_pairs pairs_of(struct cc_arena *a, const json_t *list)
     return p;
 }
 
+static struct cc_strs strs_of(struct cc_arena *a, const json_t *list)
+{
+    size_t i, n = json_array_size(list);
+    const char **v = cc_arena_alloc(a, (n + 1) * sizeof(*v));
+
+    for (i = 0; i < n; i++)
+        v[i] = item(a, list, i);
+    return (struct cc_strs){ v, n };
+}
+
 static void spec_of(struct cc_arena *a, const json_t *o, struct cc_machine_spec *s)
 {
     const json_t *cmd = json_object_get(o, "cmd"), *volumes = json_object_get(o, "volumes");
     const char *network = json_string_value(json_object_get(o, "network"));
-    const char **words = cc_arena_alloc(a, (json_array_size(cmd) + 1) * sizeof(*words));
     struct cc_mount_spec *mounts = cc_arena_alloc(a, (json_array_size(volumes) + 1) * sizeof(*mounts));
     int net = network ? cc_network_parse(network) : -1;
     size_t i;
@@ -119,9 +133,8 @@ static void spec_of(struct cc_arena *a, const json_t *o, struct cc_machine_spec 
     s->network = net < 0 ? CC_NET_NONE : (enum cc_network)net;
     s->env = pairs_of(a, json_object_get(o, "env"));
     s->labels = pairs_of(a, json_object_get(o, "labels"));
-    for (i = 0; i < json_array_size(cmd); i++)
-        words[i] = item(a, cmd, i);
-    s->cmd = (struct cc_strs){ words, json_array_size(cmd) };
+    s->cmd = strs_of(a, cmd);
+    s->ssh_keys = strs_of(a, json_object_get(o, "ssh_keys"));
     for (i = 0; i < json_array_size(volumes); i++)
         mounts[i] =
             (struct cc_mount_spec){ item(a, json_array_get(volumes, i), 0), item(a, json_array_get(volumes, i), 1) };
@@ -149,6 +162,10 @@ int cc_machine_load(const struct cc_local *l, struct cc_arena *a, const char *sh
     m.group[CC_CG_MEMORY] = text_of(a, doc, "memory");
     m.group[CC_CG_PIDS] = text_of(a, doc, "pids");
     m.group[CC_CG_CPU] = text_of(a, doc, "cpu");
+    m.ssh.port = number_of(doc, "ssh_port");
+    m.ssh.host_key = text_of(a, doc, "ssh_host_key");
+    m.ssh.fingerprint = text_of(a, doc, "ssh_fingerprint");
+    m.ssh.why = text_of(a, doc, "ssh_why");
     m.short_id = m.spec.short_id;
     json_decref(doc);
     if (!cc_short_ok(m.short_id) || strcmp(m.short_id, short_id) != 0 || !m.spec.image || !m.spec.id)
@@ -214,6 +231,16 @@ void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct 
     if (out->state == CC_M_ERROR)
         out->reason = "it was never completely made";
     out->started_at = alive->locked ? alive->started_at : 0;
+    if (s->ssh_keys.n && m->ssh.why) {
+        out->ssh.why = m->ssh.why;
+        add_unenforced(a, out, "ssh", m->ssh.why);
+    } else if (s->ssh_keys.n && m->ssh.host_key) {
+        out->ssh = (struct cc_ssh){ .host = "127.0.0.1",
+                                    .port = m->ssh.port,
+                                    .user = "claude",
+                                    .host_key = m->ssh.host_key,
+                                    .fingerprint = m->ssh.fingerprint };
+    }
     if (m->group[CC_CG_MEMORY])
         out->memory_mib = s->memory_mib;
     else if (s->memory_mib)

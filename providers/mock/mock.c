@@ -30,6 +30,7 @@ static void m_close(void *self)
     free(m->ledger_path);
     free(m->endpoint);
     free(m->exec_out);
+    free(m->ssh_why);
     json_decref(m->report);
     free(m);
 }
@@ -192,6 +193,13 @@ static void tell(const struct cc_mock *m, struct cc_arena *a, const struct cc_mo
         .memory_mib = v->memory_mib,
         .disk_gib = v->disk_gib,
     };
+    if (v->ssh && m->ssh_why)
+        out->ssh.why = cc_arena_strdup(a, m->ssh_why);
+    else if (v->ssh) /* of the network that is kept for examples: nobody is there */
+        out->ssh =
+            (struct cc_ssh){ .host = cc_arena_printf(a, "192.0.2.%ld", 1 + strtol(v->short_id + 10, NULL, 16) % 254),
+                             .port = 22,
+                             .user = "claude" };
 }
 
 static int find(struct cc_mock *m, struct cc_provider_ctx *x, struct turn *t, struct cc_mock_machine **out)
@@ -222,6 +230,7 @@ static int add(struct cc_mock *m, struct cc_provider_ctx *x, const struct cc_mac
     v->vcpu = s->vcpu > 0 ? s->vcpu : 1;
     v->memory_mib = s->memory_mib ? s->memory_mib : 1024;
     v->disk_gib = s->disk_gib ? s->disk_gib : 10;
+    v->ssh = s->ssh_keys.n > 0;
     v->created_at = cc_wall_ms();
     for (i = 0; i < s->n_volumes; i++)
         cc_mock_mount(v, &s->volumes[i]);
@@ -307,6 +316,7 @@ static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_ma
     if (spec) {
         v->vcpu = spec->vcpu;
         v->memory_mib = spec->memory_mib;
+        v->ssh = spec->ssh_keys.n > 0;
     }
     cc_mock_run(m, v);
     return 0;

@@ -41,6 +41,7 @@ struct cc_mock_machine {
     struct cc_mount_spec mounts[CC_MOUNTS_MAX]; /* owned strings */
     size_t n_mounts;
     enum cc_half half;
+    bool ssh;                /* was given keys */
     bool running, destroyed; /* destroyed ones stay in memory while a late list shows them */
     int64_t created_at, started_at, ready_at, destroyed_at;
 };
@@ -76,7 +77,7 @@ struct cc_mock {
     uint64_t seed, boot_ms, list_lag_ms, late_ms;
     unsigned orphans;
     char *path, *ledger_path; /* or NULL */
-    char *endpoint, *exec_out;
+    char *endpoint, *exec_out, *ssh_why;
     json_t *report; /* what every agent says, or NULL */
     int exec_exit;
     struct cc_capabilities caps;

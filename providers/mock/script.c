@@ -25,6 +25,7 @@
  *                         changes; mishap is there when it met one. A late effect has a second line, which says late again, when it comes
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
+ *   ssh.why = TEXT        machines that were given ssh keys cannot be reached over ssh, for that reason
  *   activity.NAME         what the agent of every machine says of itself, by the names of GET /activity (host/agent/
  *                         agent.h): last_input_ms, clients, foreground, load, turn, ssh_sessions, and leases as a list in JSON:
  *                         {activity = {load = 0.7, leases = '[{"id": "build", "reason": "make", "until_ms": N}]'}}
@@ -200,7 +201,8 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
       texts[] = { { "state", offsetof(struct cc_mock, path) },
                   { "ledger", offsetof(struct cc_mock, ledger_path) },
                   { "endpoint", offsetof(struct cc_mock, endpoint) },
-                  { "exec.stdout", offsetof(struct cc_mock, exec_out) } };
+                  { "exec.stdout", offsetof(struct cc_mock, exec_out) },
+                  { "ssh.why", offsetof(struct cc_mock, ssh_why) } };
     uint64_t n = 0;
     size_t i;
     int r;

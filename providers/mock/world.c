@@ -174,6 +174,7 @@ struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o)
             cc_mock_mount(v, &one);
     }
     v->half = half_of(text(o, "half"));
+    v->ssh = json_is_true(json_object_get(o, "ssh"));
     v->running = json_is_true(json_object_get(o, "running"));
     v->created_at = json_integer_value(json_object_get(o, "created_at"));
     v->started_at = json_integer_value(json_object_get(o, "started_at"));
@@ -194,11 +195,11 @@ static json_t *mounts_json(const struct cc_mock_machine *v)
 
 json_t *cc_mock_machine_json(const struct cc_mock_machine *v)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:I, s:I, s:I, s:O*}", "short", v->short_id,
-                     "id", v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:O*}", "short",
+                     v->short_id, "id", v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
                      (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib, "volumes", mounts_json(v), "half",
-                     halves[v->half], "running", v->running, "created_at", (json_int_t)v->created_at, "started_at",
-                     (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at, "report", v->report);
+                     halves[v->half], "ssh", v->ssh, "running", v->running, "created_at", (json_int_t)v->created_at,
+                     "started_at", (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at, "report", v->report);
 }
 
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)

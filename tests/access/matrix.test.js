@@ -29,7 +29,9 @@ let s;
 let who;
 
 test('set up', async () => {
-  s = await start({ quota_instances: 0 });
+  // Stripe is set up, so that its routes are there, and nowhere.
+  s = await start({ quota_instances: 0, policies_dir: path.join(__dirname, 'policies') }, undefined,
+    { env: { STRIPE_SECRET_KEY: 'sk_test_nowhere', STRIPE_API_URL: 'http://127.0.0.1:1', STRIPE_WEBHOOK_SECRET: 'whsec_nowhere' } });
   who = { owner: await person(s, 'owner@example.org'), other: await person(s, 'other@example.org'), root: await admin(s) };
   const gone = await person(s, 'owner@example.org');
   assert.strictEqual((await gone.call('POST', '/auth/logout')).status, 204);
@@ -71,6 +73,7 @@ async function objects() {
 const bodies = {
   '/auth/login': { email: 'new@example.org' }, '/auth/tokens': { name: 'x', scopes: ['billing'] }, '/users': { email: 'x@example.org' },
   '/instances/{id}/extend': { hours: 1 }, '/instances/{id}/resize': { type: 'small' }, '/instances/{id}/exec': { cmd: ['true'] },
+  '/billing/checkout': { plan: 'gold' }, // refused before Stripe is asked
   '/instances/{id}/volumes': { id: 'v2', path: '/v2' }, '/instances/{id}/lease': { reason: 'a test', ttl: 60 },
 };
 

@@ -36,7 +36,7 @@ async function users(s, n, generation) {
   const found = [];
   for (let i = 0; found.length < n; i++) {
     assert.ok(i < 60, 'nobody is decided for by it');
-    const id = await s.account(`u${i}@example.org`);
+    const id = await s.account(`u${i}@example.org`, 'pro');
     const r = await s.call('POST', '/instances', { name: `m${i}`, user_id: id });
     const e = (await s.call('GET', `/instances/${r.body.id}/events`)).body[0];
     if (e.data.decision.generation === generation) found.push({ id, machine: r.body.id });
@@ -52,7 +52,7 @@ test('staged without effect: differences are told by the command and by the rout
   assert.deepStrictEqual([bad.code, /access\.lua:1: /.test(bad.err)], [1, true]);
   const staged = await s.edit({ 'access.lua': allows('if r.type == "large" then return "deny", "no large ones" end\n  return "allow", "fine"') });
   assert.strictEqual(staged.out, 'generation 2 is staged, and asked beside generation 1, without effect: access.lua\n', staged.err);
-  const ann = await s.account('ann@example.org');
+  const ann = await s.account('ann@example.org', 'pro');
   for (const type of ['small', 'large', 'large']) {
     assert.strictEqual((await s.call('POST', '/instances', { type, user_id: ann })).status, 201);
   }

@@ -71,7 +71,7 @@ class Machine {
     this.id = record.id;
     this.short = record.short;
     this.token = token;
-    this.born = record.expires_at; // with the hours of its creation
+    this.born = record.prepaid.hours; // with which it was made
     this.version = record.version;
     this.fields = {
       name: new Register(record.name), labels: new Register(record.labels), env: new Register(record.env),
@@ -102,7 +102,9 @@ class Machine {
       const path = paths.get(id) ?? null;
       if (!this.volume(id).settle(path, going)) wrong.push(`volume ${id} is at ${path}, possible: ${JSON.stringify(possible)}`);
     }
-    const hours = (Date.parse(record.expires_at) - Date.parse(this.born)) / 3600000;
+    const hours = record.prepaid.hours - this.born;
+    const ends = record.prepaid.begun_at && Date.parse(record.prepaid.begun_at) + record.prepaid.hours * 3600000;
+    if (ends && Date.parse(record.expires_at) !== ends) wrong.push(`it ends at ${record.expires_at}, its hours at ${new Date(ends).toISOString()}`);
     const { base, acked, open } = this.hours;
     if (!this.hours.settle(hours)) {
       wrong.push(`${hours} hours were added; acknowledged: ${base + acked}, unanswered: ${JSON.stringify(open.map((e) => e.hours))}`);

@@ -1,4 +1,4 @@
-// Every command that README.md and docs/operations.md show is run, in the order it stands there.
+// Every command that README.md, docs/operations.md and docs/ccc.md show is run, in the order it stands there.
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
@@ -66,7 +66,7 @@ test('make run serves; the commands of the first minute and the scripts work on 
 });
 
 test('the commands of the operator\'s page work beside a server', async () => {
-  const s = await Server.start({ provider: 'mock' });
+  const s = await Server.start({ provider: 'mock', policies_dir: undefined }); // the shipped ones
   const here = temp();
   try {
     await s.running((await s.call('POST', '/instances', { name: 'first' })).body.id);
@@ -90,8 +90,34 @@ test('the commands of the operator\'s page work beside a server', async () => {
   }
 });
 
+test('the commands of the page about ccc work, on a store and at a server', async () => {
+  const here = temp();
+  fs.symlinkSync(binary, path.join(here, 'ccc'));
+  const [walk, far, ...more] = shown(read('docs/ccc.md'));
+  assert.strictEqual(more.length, 0);
+  const s = await Server.start({ provider: 'mock', mock: `{state="${here}/world"}` });
+  const run = (lines, env) => {
+    const r = spawnSync('bash', ['-euc', lines.join('\n').replaceAll('http://127.0.0.1:8080', s.url).replaceAll('data/api_key', `${s.dir}/api_key`)],
+      { cwd: here, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 60e3 });
+    assert.strictEqual(r.status, 0, `${lines.join('\n')}\n${r.stdout}${r.stderr}`);
+    return r.stdout;
+  };
+  try {
+    for (const env of [{ DATA_DIR: path.join(here, 'data'), PROVIDER: 'mock', MOCK: `{state="${here}/own"}` }, { CCHOST_URL: s.url, API_KEY: s.key }]) {
+      const said = run(walk, env);
+      fs.rmSync(path.join(here, 'id_ann'));
+      for (const sign of [/cpx31 {2}4 vCPU/, /Instance provisioned successfully!\n/, /SSH command: ssh claude@/, /Remaining: {3}59m\n/, / by 24 hours\n/, / by 2 hours\n/,
+        /"serverType":"cpx31"/, /\nDone\n$/]) assert.match(said, sign);
+    }
+    assert.match(run(far, {}), /^[0-9a-f]{12}\t192\.0\.2\.\d+\tbob@example\.org\t/);
+  } finally {
+    await s.stop();
+    fs.rmSync(here, { recursive: true, force: true });
+  }
+});
+
 test('every file that the documents name is there', () => {
-  for (const page of ['README.md', 'docs/operations.md', 'docs/api.md']) {
+  for (const page of ['README.md', 'docs/operations.md', 'docs/api.md', 'docs/ccc.md']) {
     for (const [, file] of read(page).matchAll(/\]\(([^)]+)\)/g)) assert.ok(fs.existsSync(path.join(root, path.dirname(page), file)), file);
   }
 });

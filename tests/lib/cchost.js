@@ -112,8 +112,8 @@ class Server {
   }
 
   // The id of the account with this address, made when there is none.
-  async account(email) {
-    const made = await this.call('POST', '/users', { email });
+  async account(email, plan) {
+    const made = await this.call('POST', '/users', { email, plan });
     return made.status === 201 ? made.body.id : (await this.call('GET', `/users/${email}`)).body.id;
   }
 

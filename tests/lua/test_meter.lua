@@ -156,8 +156,8 @@ local function history(seed)
 end
 
 local function simulate(h)
-  local sim = { plan = h.plan, books = h.books, machines = {}, included = 0, bonus = 0, credit = 0, owed = 0, used = 0, charged = 0,
-    waived = 0, elapsed = 0 }
+  local sim = { plan = h.plan, books = h.books, machines = {}, included = 0, bonus = 0, credit = 0, owed = 0, used = 0,
+    charged = 0, waived = 0, elapsed = 0 }
   local function pay(micro)
     local owed = math.min(micro, sim.owed)
     sim.owed, sim.credit = sim.owed - owed, sim.credit + micro - owed
@@ -238,7 +238,8 @@ local function metered(h, lazy)
       x.post { id = "pay" .. n, type = "payment", at = e.at, postings = list }
       meter.retune(x, e.at)
     elseif m and not m.ends then
-      x.post { id = "block" .. n, type = "block", at = e.at, postings = { { "granted", -e.ms }, { "block:" .. e.machine, e.ms } } }
+      x.post { id = "block" .. n, type = "block", at = e.at,
+        postings = { { "granted", -e.ms }, { "block:" .. e.machine, e.ms } } }
       meter.set(x, e.machine, e.at, { state = m.state, type = m.type, gib = m.gib, ends = e.at + e.ms })
     end
   end
@@ -271,7 +272,9 @@ t.test("how late and how often it is asked changes nothing", function()
   for seed = 1, HISTORIES do
     local h = history(seed)
     local a, b = metered(h, false), metered(h, true)
-    for account, value in pairs(a.acct.balances) do t.eq(b.acct.balances[account], value, "history " .. seed .. ": " .. account) end
+    for account, value in pairs(a.acct.balances) do
+      t.eq(b.acct.balances[account], value, ("history %d: %s"):format(seed, account))
+    end
     t.eq(#a.entries, #b.entries)
     for i, e in ipairs(a.entries) do t.eq(b.entries[i].id, e.id) end
   end

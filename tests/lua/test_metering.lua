@@ -9,7 +9,11 @@ local json = require "json"
 local months = require "billing.months"
 local amount = require "billing.amount"
 local ledger = require "billing.ledger"
+local accounts = require "billing.accounts"
+local changes = require "machines.changes"
+local reconcile = require "reconcile"
 local standing = require "billing.standing"
+local watch = require "billing.watch"
 local steady = require "steady"
 local store = require "store"
 local task = require "task"
@@ -39,6 +43,9 @@ local function made(actor, spec)
   return assert(instances.get(actor, m.id))
 end
 
+changes.follow()
+watch.serve()
+
 -- An account whose plan has no limit of machines.
 local function account(name, plan)
   return assert(store.update(function(tx)
@@ -67,11 +74,10 @@ end)
 
 t.test("what a plan gives ends between two machines, and goes on as it says", function()
   local bob = account("bob", "pro")
-  local begun
   local actor = { user = bob.id }
   local a, b = made(actor, { type = "small" }), made(actor, { type = "large" })
   local from = time.parse(a.status_at) + time.parse(b.status_at)
-  begun = time.parse(a.status_at)
+  local begun = time.parse(a.status_at)
   time.advance(20 * HOUR)
   local s = standing.of(bob.id, steady.now())
   t.eq(s.used, 2 * math.floor(steady.now()) - from)
@@ -87,10 +93,128 @@ t.test("what a plan gives ends between two machines, and goes on as it says", fu
   assert(instances.move(actor, a.id, "delete"))
 end)
 
+t.test("a bill ends at the last proof of life where nobody saw the end", function()
+  local cat = account("cat", "starter")
+  local m = made({ user = cat.id }, { type = "small" })
+  local p = assert(require("providers").get("mock"))
+  local began = time.parse(m.status_at)
+  time.advance(HOUR)
+  assert(reconcile.sweep("mock"))
+  local seen = math.floor(steady.now())
+  time.advance(2 * HOUR)
+  assert(p:stop("cc-" .. m.short, { deadline = 5 })) -- by itself, unseen
+  time.advance(HOUR)
+  assert(reconcile.sweep("mock"))
+  t.wait_until(function() return assert(instances.get({ user = cat.id }, m.id)).status == "RUNNING" end, "recovered")
+  local used = standing.of(cat.id, steady.now()).used
+  local again = time.parse(assert(instances.get({ user = cat.id }, m.id)).status_at)
+  t.eq(used, seen - began + math.floor(steady.now()) - again)
+  assert(instances.move({ user = cat.id }, m.id, "delete"))
+end)
+
+local function pay(user, micro, id)
+  return assert(store.update(function(tx)
+    return accounts.pay(tx, user.id, { id = id or require("crypto").token(8), micro = micro, by = "test" }) and "paid" or "known"
+  end))
+end
+
+t.test("prepaid hours begin when the machine is usable, and what never ran is given back", function()
+  standing.on = true
+  local dan = account("dan", "free")
+  local actor = { user = dan.id }
+  local refused, err = instances.create(actor, { type = "small", hours = 10 })
+  t.eq(refused, nil)
+  t.eq(err.code, "payment")
+  t.match(err.message, "10 hours of small cost 0.40 and your credit is 0.00")
+  t.eq(pay(dan, 1000000, "cash-1"), "paid")
+  t.eq(pay(dan, 1000000, "cash-1"), "known")
+  local m = made(actor, { type = "small", hours = 10 })
+  t.eq(time.parse(m.expires_at) - time.parse(m.prepaid.begun_at), 10 * HOUR)
+  t.eq(balances(dan.id).credit, 600000)
+  time.advance(HOUR)
+  m = assert(instances.extend(actor, m.id, 2))
+  t.eq(time.parse(m.expires_at) - time.parse(m.prepaid.begun_at), 12 * HOUR)
+  t.eq(balances(dan.id).credit, 520000)
+  t.eq(balances(dan.id)["block:" .. m.id], time.parse(m.expires_at) - math.floor(steady.now()))
+  local other, oerr = instances.create(actor, { type = "small", image = "missing", hours = 5 })
+  t.ok(other, oerr)
+  t.eq(balances(dan.id).credit, 320000)
+  t.wait_until(function() return assert(instances.get(actor, other.id)).status == "ERROR" end, "it fails")
+  t.eq(balances(dan.id).credit, 520000)
+  other = assert(instances.get(actor, other.id))
+  t.eq(other.expires_at, json.null)
+  t.eq(other.prepaid, json.null)
+  t.eq(other.desired, "STOPPED")
+  t.eq(balances(dan.id).bonus, 5 * HOUR, "hours of the plan are not used by machines with their own")
+  time.advance(20 * HOUR) -- nobody stops it here: that is expiry.lua's
+  local b = balances(dan.id)
+  t.eq(b["block:" .. m.id], nil)
+  t.eq(b.credit, 520000, "an overrun is not charged")
+  t.ok(b.waived < 0)
+  assert(instances.move(actor, m.id, "delete"))
+  standing.on = false
+end)
+
+t.test("no subscription, no hours and no credit: refused with what helps; stopped within a second when they end", function()
+  standing.on = true
+  local eve = account("eve", "starter")
+  local actor = { user = eve.id }
+  local no, err = instances.create(actor, { type = "small" })
+  t.eq(no, nil)
+  t.eq(err.code, "payment")
+  t.match(err.message, "the plan starter needs a subscription, and yours is inactive; take one with POST /billing/checkout")
+  local fay = account("fay", "free")
+  actor = { user = fay.id }
+  local m = made(actor, { type = "large" })
+  local began = time.parse(m.status_at)
+  time.advance(4 * HOUR + 1800000)
+  t.wait_until(function() return (ledger.get(fay.id).standing or {}).verdict == "warn" end, "warned an hour before")
+  t.match(ledger.get(fay.id).standing.reason, "end at %d%d:%d%d UTC; buy some")
+  t.eq(pay(fay, 80000), "paid") -- half an hour of large
+  time.advance(began + 5 * HOUR + 1800000 - math.floor(steady.now()) - 100)
+  t.eq(ledger.get(fay.id).standing.verdict, "warn")
+  t.wait_until(function() return ledger.get(fay.id).standing.verdict == "stop" end, "stopped")
+  t.wait_until(function() return instances.get(actor, m.id).status == "STOPPED" end, "stopped")
+  local b = balances(fay.id)
+  t.eq(b.credit, nil)
+  local overrun = b.used - 5 * HOUR - 1800000
+  t.ok(overrun >= 0 and overrun <= 1000, overrun)
+  t.eq(b.waived and -b.waived or 0, amount.cost(160000, began + 5 * HOUR + 1800000, began + b.used))
+  no, err = instances.move(actor, m.id, "start")
+  t.eq(no, nil)
+  t.eq(err.code, "payment")
+  t.eq(pay(fay, 1000000), "paid")
+  t.ok(instances.move(actor, m.id, "start"))
+  assert(instances.move(actor, m.id, "delete"))
+  standing.on = false
+end)
+
+t.test("a plan that there is not, and one that changes in the middle of a month", function()
+  local users = require "accounts.users"
+  local gus = account("gus", "starter")
+  local no, err = users.patch({ admin = true }, gus.id, { plan = "gold" })
+  t.eq(no, nil)
+  t.eq(err.field, "plan")
+  t.match(err.message, "there is no plan 'gold'; one of free, pro, starter expected")
+  local m = made({ user = gus.id }, { type = "small" })
+  time.advance(100 * HOUR)
+  assert(users.patch({ admin = true }, gus.id, { plan = "pro" }))
+  local now = math.floor(steady.now())
+  local b = balances(gus.id)
+  local from, to = months.from(now), months.after(now)
+  local since = time.parse(m.status_at)
+  local fee = amount.share(19000000, from, to, since, to) - amount.share(19000000, from, to, now, to) +
+    amount.share(29000000, from, to, now, to)
+  local ms = amount.share(20 * HOUR, from, to, since, to)
+  t.eq(-b.owed, fee + amount.cost(40000, since + ms, now))
+  t.eq(b.included, amount.share(60 * HOUR, from, to, now, to) - amount.share(20 * HOUR, from, to, now, to))
+  assert(instances.move({ user = gus.id }, m.id, "delete"))
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")
-  t.eq(r.accounts, 2)
+  t.eq(r.accounts, 6)
   t.ok(r.entries > 3)
   t.ok(store.verify())
 end)

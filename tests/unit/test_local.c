@@ -630,6 +630,159 @@ static void test_nat_reaches_neither_host_nor_machines(void **state)
     assert_int_equal(processes_with(f->dir), 0);
 }
 
+/* ---------------------------------------------------------------- ssh */
+
+static const char *const a_key[] = {
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHxbq6JLXbQOyaUAG2QU5fUugEgSMPf6QEiNX8miEDgK a"
+};
+
+static const char *why_no_ssh(struct fix *f, const struct cc_machine_spec *s)
+{
+    size_t i;
+
+    create(f, s);
+    assert_int_equal(f->res.machine.state, CC_M_RUNNING);
+    assert_null(f->res.machine.ssh.host);
+    assert_non_null(f->res.machine.ssh.why);
+    for (i = 0; i < f->res.machine.n_unenforced; i++)
+        if (strcmp(f->res.machine.unenforced[i].what, "ssh") == 0)
+            return f->res.machine.ssh.why;
+    fail_msg("ssh is not among what could not be given");
+    return NULL;
+}
+
+static int without_sshd(void **state)
+{
+    *state = fix_new_with("local", (struct cc_pair){ "sshd", "/usr/sbin/no-sshd" });
+    return 0;
+}
+
+static void test_without_sshd_a_machine_starts_and_says_so(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(50);
+
+    s.network = CC_NET_HOST;
+    s.ssh_keys = (struct cc_strs){ a_key, 1 };
+    assert_string_equal(why_no_ssh(f, &s), "this host has no sshd (package openssh-server)");
+    destroy(f, &s);
+}
+
+static void test_without_a_network_there_is_no_ssh(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(51);
+
+    s.ssh_keys = (struct cc_strs){ a_key, 1 };
+    assert_string_equal(why_no_ssh(f, &s), "it has no network");
+    destroy(f, &s);
+}
+
+static void needs_sshd(void)
+{
+    if (access("/usr/sbin/sshd", X_OK) == 0)
+        return;
+    print_message("no sshd on this host\n");
+    skip();
+}
+
+static int one_port(void **state)
+{
+    static char range[32], text[16];
+    int port, fd = listener("127.0.0.1", &port);
+
+    snprintf(text, sizeof(text), "%d", port);
+    snprintf(range, sizeof(range), "%d-%d", port, port);
+    *state = fix_new_with("local", (struct cc_pair){ "ssh_ports", range });
+    ((struct fix *)*state)->extra[1] = (struct cc_pair){ text, NULL }; /* not counted: for the test alone */
+    close(fd);
+    return 0;
+}
+
+static void test_a_port_for_ssh_is_one_machines_alone(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec a = a_machine(52), b = a_machine(53);
+    uint32_t port = (uint32_t)atoi(f->extra[1].key);
+    char path[200];
+
+    needs_sshd();
+    a.network = b.network = CC_NET_HOST;
+    a.ssh_keys = b.ssh_keys = (struct cc_strs){ a_key, 1 };
+    create(f, &a);
+    assert_int_equal(f->res.machine.ssh.port, port);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&a));
+    assert_non_null(strstr(why_no_ssh(f, &b), "are in use")); /* also while it stands still */
+    f->driver->close(f->self);
+    assert_int_equal(fix_open(f, NULL), 0);
+    OK(f, .op = CC_OP_START, .id = pid_of(&a));
+    assert_int_equal(f->res.machine.ssh.port, port);
+    destroy(f, &a);
+    snprintf(path, sizeof(path), "%s/ports", f->dir);
+    assert_int_equal(entries(path), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&b));
+    OK(f, .op = CC_OP_START, .id = pid_of(&b));
+    assert_int_equal(f->res.machine.ssh.port, port);
+    destroy(f, &b);
+}
+
+static void test_a_port_that_somebody_else_took_is_given_up(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(54);
+    struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    uint32_t port;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+
+    needs_sshd();
+    s.network = CC_NET_HOST;
+    s.ssh_keys = (struct cc_strs){ a_key, 1 };
+    create(f, &s);
+    port = f->res.machine.ssh.port;
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    at.sin_port = htons((uint16_t)port);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_non_null(f->res.machine.ssh.host);
+    assert_int_not_equal(f->res.machine.ssh.port, port);
+    close(fd);
+    destroy(f, &s);
+}
+
+/* The way in is no way out: what a forwarded port brings along leads to nothing of the host. */
+static void test_ssh_opens_no_way_to_the_host(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(55);
+    char line[300];
+    int port, fd = listener("127.0.0.1", &port);
+
+    needs_sshd();
+    if (!caps(f)->net_nat)
+        skip();
+    s.network = CC_NET_NAT;
+    s.ssh_keys = (struct cc_strs){ a_key, 1 };
+    create(f, &s);
+    assert_non_null(f->res.machine.ssh.host);
+    snprintf(line, sizeof(line), "timeout 1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d' 2>/dev/null && echo reached", port);
+    assert_true(says(f, &s, line, ""));
+    assert_int_not_equal(sh(f, &s, "echo more >>/run/ssh/authorized_keys"), 0);
+    assert_int_not_equal(sh(f, &s, "mv /run/ssh /run/other"), 0);
+    try(f, &s, "kill -9 -1"); /* sshd too: it comes again */
+    while (DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)) != 0)
+        nap();
+    OK(f, .op = CC_OP_STATUS, .id = pid_of(&s));
+    snprintf(
+        line, sizeof(line),
+        "for i in $(seq 400); do grep -q ' 0100007F:%04X .* 0A ' /proc/net/tcp && echo up && break; sleep 0.01; done",
+        f->res.machine.ssh.port);
+    assert_true(says(f, &s, line, "up\n"));
+    close(fd);
+    destroy(f, &s);
+}
+
 static void test_many_at_once(void **state)
 {
     enum { N = 24 };
@@ -688,6 +841,11 @@ int main(int argc, char **argv)
         CASE(test_own_volume_stays_unless_purged),
         CASE(test_images),
         CASE(test_network_none_is_alone),
+        cmocka_unit_test_setup_teardown(test_without_sshd_a_machine_starts_and_says_so, without_sshd, teardown),
+        CASE(test_without_a_network_there_is_no_ssh),
+        cmocka_unit_test_setup_teardown(test_a_port_for_ssh_is_one_machines_alone, one_port, teardown),
+        CASE(test_a_port_that_somebody_else_took_is_given_up),
+        CASE(test_ssh_opens_no_way_to_the_host),
         CASE(test_nat_reaches_neither_host_nor_machines),
         CASE(test_many_at_once),
     };

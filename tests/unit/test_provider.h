@@ -16,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -194,15 +197,15 @@ static inline bool mentions(const char *file, const char *text)
     return found;
 }
 
-/* NULL, or which machine, volume, slot, trash, mount or socket of this directory there still is. */
+/* NULL, or which machine, volume, slot, port, trash, mount or socket of this directory there still is. */
 static inline const char *left_behind(struct fix *f)
 {
-    static const char *const places[] = { "machines", "volumes", "slots", "trash" };
+    static const char *const places[] = { "machines", "volumes", "slots", "ports", "trash" };
     static char why[200];
     char path[128];
     size_t i;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
         snprintf(path, sizeof(path), "%s/%s", f->dir, places[i]);
         snprintf(why, sizeof(why), "%d left in %s", entries(path), path);
         if (entries(path) != 0)
@@ -253,6 +256,17 @@ static inline int fix_end(struct fix *f)
     return 0;
 }
 
+/* Most hosts let everybody have a tun device; where this one does not, the ordinary user gets one in a /dev/net of his own. */
+static inline void tun_for_all(void)
+{
+    umask(0);
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("tmpfs", "/dev/net", "tmpfs", 0, "mode=755,size=4k") != 0 ||
+        mknod("/dev/net/tun", S_IFCHR | 0666, makedev(10, 200)) != 0)
+        print_message("no tun device for an ordinary user: %s\n", strerror(errno));
+    umask(022);
+}
+
 /* Runs this test program again as an ordinary user; its result is ours. */
 static inline int again_as_user(const char *name)
 {
@@ -263,6 +277,7 @@ static inline int again_as_user(const char *name)
     if (pid == 0) {
         char *argv[] = { (char *)name, "user", NULL };
 
+        tun_for_all();
         if (chdir("/") != 0 || setgroups(0, NULL) != 0 || setresgid(USER, USER, USER) != 0 ||
             setresuid(USER, USER, USER) != 0)
             _exit(1);

@@ -262,6 +262,35 @@ static void test_exec_and_activity_need_a_running_machine(void **state)
     destroy(f, &s);
 }
 
+/* Where it is reached, or why it is not: and the same after a stop and a start. */
+static void test_who_gives_keys_hears_of_ssh(void **state)
+{
+    const char *const keys[] = {
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHxbq6JLXbQOyaUAG2QU5fUugEgSMPf6QEiNX8miEDgK a@b"
+    };
+    const char *const bad[] = { "ssh-ed25519 AAAA\nssh-ed25519 BBBB" };
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(41), none = a_machine(42);
+    struct cc_ssh is;
+
+    create(f, &none);
+    assert_true(!f->res.machine.ssh.host && !f->res.machine.ssh.why);
+    destroy(f, &none);
+    s.ssh_keys = (struct cc_strs){ bad, 1 };
+    assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_INVALID);
+    s.ssh_keys = (struct cc_strs){ keys, 1 };
+    create(f, &s);
+    is = f->res.machine.ssh;
+    assert_true(!is.host != !is.why);
+    assert_true(is.why || (is.port > 0 && strcmp(is.user, "claude") == 0));
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_string_equal(f->res.machine.ssh.why ? f->res.machine.ssh.why : f->res.machine.ssh.host,
+                        is.why ? is.why : is.host);
+    assert_int_equal(f->res.machine.ssh.port, is.port);
+    destroy(f, &s);
+}
+
 static void test_unknown_settings_are_refused(void **state)
 {
     struct fix *f = *state;
@@ -462,6 +491,7 @@ static void test_a_driver_that_hangs_is_given_up(void **state)
         cmocka_unit_test_setup_teardown(test_a_volume_in_use_is_not_attached_again, setup, teardown),                  \
         cmocka_unit_test_setup_teardown(test_a_bad_attach_is_refused, setup, teardown),                                \
         cmocka_unit_test_setup_teardown(test_exec_and_activity_need_a_running_machine, setup, teardown),               \
+        cmocka_unit_test_setup_teardown(test_who_gives_keys_hears_of_ssh, setup, teardown),                            \
         cmocka_unit_test_setup_teardown(test_unknown_settings_are_refused, setup, teardown),                           \
         cmocka_unit_test_setup_teardown(test_calls_on_the_loop, setup, teardown),                                      \
         cmocka_unit_test_setup_teardown(test_closing_ends_what_waits, setup, teardown),                                \

@@ -22,14 +22,14 @@ struct box_list {
 
 struct box {
     char *lock, *socket, *log, *agent, *filter, *hostname, *uids, *cgroup2;
-    char *image, *upper, *tmpfs, *net, *pasta, *dns, *shell, *turn;
+    char *image, *upper, *tmpfs, *net, *pasta, *dns, *shell, *turn, *ssh, *sshd, *port;
     struct box_list vlock, cgroup, share, hide, bind, at, block, env, cmd;
     bool mapped; /* has a range of uids (`uids`) */
     unsigned long uid_base, uid_count;
     volatile pid_t pasta_pid; /* as pid 1 sees it; this struct is in memory that both share */
     int lock_fd, socket_fd, agent_fd, log_fd;
-    int filter_fd, userns_fd, netns_fd;
-    int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd, busy_fd; /* detached mounts, -1: not yet */
+    int filter_fd, userns_fd, netns_fd, pidns_fd;
+    int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd, busy_fd, ssh_fd; /* detached mounts, -1: not yet */
 };
 
 /* spec.c: reads the pairs from fd 3. */

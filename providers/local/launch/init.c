@@ -1,6 +1,6 @@
 /* init.c - pid 1 of a machine.
  *
- * Reaps, keeps the agent running, and ends everything on TERM.  It never
+ * Reaps, keeps the agent and sshd running, and ends everything on TERM.  It never
  * executes anything itself: its few pages are the launcher's.  When it dies,
  * by whatever hand, the kernel kills every process of the machine, and its
  * open lock tells the host so.  The agent's socket is open here, so that
@@ -29,7 +29,13 @@
 
 enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000 };
 
-static pid_t agent_pid;
+/* A program that is started again when it ends, after a pause that doubles while it does not hold on. */
+struct kept {
+    const char *name;
+    pid_t (*start)(const struct box *b);
+    pid_t pid; /* 0: it is not there */
+    int64_t backoff, started, again;
+};
 
 static int64_t now_ms(void)
 {
@@ -82,16 +88,17 @@ static void limits(void)
 
 static char **environment(const struct box *b)
 {
-    static char *env[BOX_MANY + 8];
+    static const char *const own[][2] = CC_LAUNCH_ENV;
+    static char *env[BOX_MANY + 8], text[sizeof(own) / sizeof(*own)][256];
     int n = 0, i;
 
     env[n++] = "HOME=/home/claude";
     env[n++] = "USER=claude";
     env[n++] = "LOGNAME=claude";
-    env[n++] = "PATH=/home/claude/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" CC_BUSY_BIN;
-    env[n++] = "LANG=C.UTF-8";
-    env[n++] = "XDG_RUNTIME_DIR=/run/user/1000";
-    env[n++] = CC_BUSY_ENV "=" CC_BUSY_SOCKET;
+    for (i = 0; i < (int)(sizeof(own) / sizeof(*own)); i++) {
+        snprintf(text[i], sizeof(text[i]), "%s=%s", own[i][0], own[i][1]);
+        env[n++] = text[i];
+    }
     for (i = 0; i < b->env.n; i++)
         env[n++] = b->env.v[i]; /* the last of a name wins where it is looked up by ours */
     env[n] = NULL;
@@ -134,6 +141,24 @@ static pid_t start_agent(const struct box *b, int report)
     box_fail(errno, "starting the agent");
 }
 
+static pid_t start_agent_again(const struct box *b) { return start_agent(b, -1); }
+
+/* As the user, like everything else: it lets in nobody but him, and opens no port but its own. */
+static pid_t start_sshd(const struct box *b)
+{
+    static char config[] = CC_LAUNCH_SSH_DIR "/sshd_config";
+    char *argv[] = { b->sshd, "-D", "-e", "-f", config, NULL };
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    prepare(b, -1, -1);
+    syscall(SYS_close_range, 3U, ~0U, 0U);
+    execve(b->sshd, argv, environment(b));
+    dprintf(2, "init: %s: %s\n", b->sshd, strerror(errno));
+    _exit(127);
+}
+
 static void start_cmd(const struct box *b)
 {
     int fd;
@@ -154,13 +179,14 @@ static void start_cmd(const struct box *b)
 }
 
 /* Waits for the agent's exec: end of file is success. */
-static void first_agent(const struct box *b, int ready_fd)
+static pid_t first_agent(const struct box *b, int ready_fd)
 {
+    pid_t agent;
     char line[512];
     int p[2];
     ssize_t n;
 
-    if (pipe2(p, O_CLOEXEC) != 0 || (agent_pid = start_agent(b, p[1])) < 0)
+    if (pipe2(p, O_CLOEXEC) != 0 || (agent = start_agent(b, p[1])) < 0)
         box_fail(errno, "starting the agent");
     close(p[1]);
     while ((n = read(p[0], line, sizeof(line))) < 0 && errno == EINTR) {
@@ -174,6 +200,7 @@ static void first_agent(const struct box *b, int ready_fd)
     if (write(ready_fd, "ok\n", 3) != 3)
         _exit(1);
     close(ready_fd);
+    return agent;
 }
 
 /* TERM to all; whoever is left when the host's patience ends dies with us. pasta is not waited for,
@@ -202,55 +229,71 @@ static _Noreturn void end_all(struct box *b)
     }
 }
 
-static bool reap(struct box *b)
+static void ended(struct kept *k)
 {
-    bool agent_died = false;
+    if (now_ms() - k->started > STEADY_MS)
+        k->backoff = BACKOFF_FIRST_MS;
+    k->pid = 0;
+    k->again = now_ms() + k->backoff;
+    dprintf(2, "init: %s ended; again in %lld ms\n", k->name, (long long)k->backoff);
+    k->backoff = k->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : k->backoff * 2;
+}
+
+static void reap(struct box *b, struct kept *kept)
+{
     pid_t p;
+    int i;
 
     while ((p = waitpid(-1, NULL, WNOHANG)) > 0) {
-        agent_died |= p == agent_pid;
+        for (i = 0; kept[i].start; i++)
+            if (p == kept[i].pid)
+                ended(&kept[i]);
         if (p == b->pasta_pid) {
             b->pasta_pid = 0;
             dprintf(2, "init: nat has ended; start the machine again to have it back\n");
         }
     }
-    return agent_died;
 }
 
-static _Noreturn void serve(struct box *b, const sigset_t *set)
+/* Starts again what is due. When the next is, or 0. */
+static int64_t start_due(const struct box *b, struct kept *kept)
 {
-    int64_t backoff = BACKOFF_FIRST_MS, started = now_ms(), again = 0;
+    int64_t next = 0, now = now_ms();
+    int i;
 
-    for (;;) {
-        struct timespec t = { 0, 0 };
-        int sig;
+    for (i = 0; kept[i].start; i++) {
+        struct kept *k = &kept[i];
 
-        if (again) {
-            int64_t left = again - now_ms();
-
-            t.tv_sec = left > 0 ? left / 1000 : 0;
-            t.tv_nsec = left > 0 ? left % 1000 * 1000000 : 0;
+        if (k->again && now >= k->again) {
+            k->again = 0;
+            k->started = now;
+            k->pid = k->start(b);
         }
-        sig = again ? sigtimedwait(set, NULL, &t) : sigwaitinfo(set, NULL);
+        if (k->again && (!next || k->again < next))
+            next = k->again;
+    }
+    return next;
+}
+
+static _Noreturn void serve(struct box *b, struct kept *kept, const sigset_t *set)
+{
+    for (;;) {
+        int64_t next = start_due(b, kept), left = next ? next - now_ms() : 0;
+        const struct timespec t = { left > 0 ? left / 1000 : 0, left > 0 ? left % 1000 * 1000000 : 0 };
+        int sig = next ? sigtimedwait(set, NULL, &t) : sigwaitinfo(set, NULL);
+
         if (sig == SIGTERM || sig == SIGINT)
             end_all(b);
-        if (reap(b)) {
-            if (now_ms() - started > STEADY_MS)
-                backoff = BACKOFF_FIRST_MS;
-            again = now_ms() + backoff;
-            dprintf(2, "init: the agent ended; again in %lld ms\n", (long long)backoff);
-            backoff = backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff * 2;
-        }
-        if (again && now_ms() >= again) {
-            again = 0;
-            started = now_ms();
-            agent_pid = start_agent(b, -1);
-        }
+        reap(b, kept);
     }
 }
 
 void box_init(struct box *b, int ready_fd)
 {
+    struct kept kept[3] = {
+        { .name = "the agent", .start = start_agent_again, .backoff = BACKOFF_FIRST_MS, .started = now_ms() },
+        { .name = "sshd", .start = b->sshd ? start_sshd : NULL, .backoff = BACKOFF_FIRST_MS, .started = now_ms() },
+    };
     sigset_t set;
 
     sigemptyset(&set);
@@ -265,7 +308,9 @@ void box_init(struct box *b, int ready_fd)
     keep_caps(b->mapped ? 1u << CAP_KILL | 1u << CAP_SETUID | 1u << CAP_SETGID : 0);
     box_filter_load(b->filter_fd);
     close(b->filter_fd);
-    first_agent(b, ready_fd);
+    kept[0].pid = first_agent(b, ready_fd);
+    if (b->sshd)
+        kept[1].pid = start_sshd(b);
     start_cmd(b);
-    serve(b, &set);
+    serve(b, kept, &set);
 }

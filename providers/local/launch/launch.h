@@ -29,12 +29,27 @@
  *   pasta     path of pasta, for nat
  *   turn      lock file: pastas of one host start one at a time
  *   dns       address in the machine's resolv.conf
+ *   ssh       directory of its host key, authorized_keys and sshd_config: read-only at CC_LAUNCH_SSH_DIR
+ *   sshd      path of sshd in the machine, kept running with that configuration, as its user
+ *   port      for nat: a port of 127.0.0.1 that leads to the same one inside, where sshd listens
  *   block     an address that the machine must not reach ("1.2.3.4/32")
  *   env       NAME=value        shell   sh -c line of the terminal
  *   cmd       one argument each
  */
 #ifndef CC_LAUNCH_H
 #define CC_LAUNCH_H
+
+#include "host/sys/lease.h"
+
+#define CC_LAUNCH_SSH_DIR "/run/ssh"
+
+/* The environment of whatever runs in a machine, beside HOME, USER and what its record has. */
+#define CC_LAUNCH_ENV                                                                                                  \
+    {                                                                                                                  \
+        { "PATH",                                                                                                      \
+          "/home/claude/.local/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" CC_BUSY_BIN },       \
+            { "LANG", "C.UTF-8" }, { "XDG_RUNTIME_DIR", "/run/user/1000" }, { CC_BUSY_ENV, CC_BUSY_SOCKET },           \
+    }
 
 enum {
     CC_LAUNCH_FD = 3,

@@ -105,7 +105,7 @@ void box_net(struct box *b)
 /* Runs in a child of the launcher, after the host has its answer: failures go to the machine's log. */
 static void pasta_exec(const struct box *b)
 {
-    char userns[64], netns[64], runas[64];
+    char userns[64], netns[64], runas[64], port[64];
     char *argv[40];
     int n = 0;
 
@@ -122,8 +122,9 @@ static void pasta_exec(const struct box *b)
     argv[n++] = "--no-ra";
     argv[n++] = "--ns-ifname";
     argv[n++] = "eth0";
+    snprintf(port, sizeof(port), "127.0.0.1/%s", b->port ? b->port : "");
     argv[n++] = "-t";
-    argv[n++] = "none";
+    argv[n++] = b->port ? port : "none";
     argv[n++] = "-u";
     argv[n++] = "none";
     argv[n++] = "-T";
@@ -233,13 +234,21 @@ void box_pasta(struct box *b, pid_t init, int pidfd)
     turn = open(b->turn, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (turn < 0 || flock(turn, LOCK_EX) != 0)
         fprintf(stderr, "nat: %s: %s\n", b->turn, strerror(errno));
-    if (setns(pidfd, CLONE_NEWPID) == 0) {
-        pasta_start(b);
-        for (tries = 0; tries < 400 && !network_up(init); tries++)
-            if (poll(&p, 1, 5) != 0)
-                break;
-        if (b->mapped) /* as long as it starts it is nobody's hurry; then it serves */
-            setpriority(PRIO_USER, (id_t)(b->uid_base + b->uid_count), 0);
+    if (setns(b->pidns_fd, CLONE_NEWPID) != 0) {
+        fprintf(stderr, "nat: entering the machine: %s\n", strerror(errno));
+        _exit(1);
     }
+    pasta_start(b);
+    for (tries = 0; tries < 400 && !network_up(init); tries++) {
+        if (poll(&p, 1, 5) != 0)
+            break;
+        if (b->port && b->pasta_pid == 0) { /* the port was taken meanwhile: better no ssh than no network */
+            fprintf(stderr, "nat: port %s is not to be had: the machine is not reached over ssh\n", b->port);
+            b->port = NULL;
+            pasta_start(b);
+        }
+    }
+    if (b->mapped) /* as long as it starts it is nobody's hurry; then it serves */
+        setpriority(PRIO_USER, (id_t)(b->uid_base + b->uid_count), 0);
     _exit(0);
 }

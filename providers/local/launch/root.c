@@ -59,6 +59,8 @@ void box_sources(struct box *b, int userns_fd)
         b->upper_fd = detached(b->upper, 0, -1);
     }
     b->busy_fd = detached(b->agent, MOUNT_ATTR_RDONLY, -1);
+    if (b->ssh)
+        b->ssh_fd = detached(b->ssh, MOUNT_ATTR_RDONLY, -1);
 }
 
 static void dir(const char *path, mode_t mode)
@@ -121,7 +123,8 @@ static void link_to(const char *text, const char *path)
         box_fail(errno, "link /%s", path);
 }
 
-static void devices(void)
+/* Terminals belong to the group tty, as sshd wants it; an ordinary user's machine has no group but the user's. */
+static void devices(const struct box *b)
 {
     static const char *const nodes[] = { "null", "zero", "full", "random", "urandom", "tty" };
     char from[32], to[32];
@@ -137,7 +140,8 @@ static void devices(void)
     dir("dev/pts", 0755);
     dir("dev/shm", 01777);
     dir("dev/mqueue", 0755);
-    if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620") != 0)
+    if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+              b->mapped ? "newinstance,ptmxmode=0666,mode=0620,gid=5" : "newinstance,ptmxmode=0666,mode=0620") != 0)
         box_fail(errno, "devpts");
     link_to("pts/ptmx", "dev/ptmx");
     link_to("/proc/self/fd", "dev/fd");
@@ -227,7 +231,8 @@ static void accounts(const struct box *b)
              "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
              login_shell(), CC_LAUNCH_UID, CC_LAUNCH_UID, login_shell());
     replace("/etc/passwd", text);
-    snprintf(text, sizeof(text), "root:x:0:\ntty:x:5:\nclaude:x:%d:\nnogroup:x:65534:\n", CC_LAUNCH_UID);
+    snprintf(text, sizeof(text), "root:x:0:\n%sclaude:x:%d:\nnogroup:x:65534:\n", b->mapped ? "tty:x:5:\n" : "",
+             CC_LAUNCH_UID);
     replace("/etc/group", text);
     snprintf(text, sizeof(text), "%s\n", b->hostname);
     replace("/etc/hostname", text);
@@ -303,6 +308,15 @@ static void busy_place(const struct box *b)
     hang(b->busy_fd, program);
 }
 
+/* What sshd goes by: read-only, so that nobody inside gives himself another key. */
+static void ssh_place(const struct box *b)
+{
+    if (!b->ssh)
+        return;
+    dirs(rel(CC_LAUNCH_SSH_DIR));
+    hang(b->ssh_fd, rel(CC_LAUNCH_SSH_DIR));
+}
+
 /* The base is a tmpfs; with an image the root is an overlay that stands in it. */
 static void image_root(struct box *b)
 {
@@ -343,7 +357,8 @@ void box_root(struct box *b)
     dir("proc", 0555);
     places();
     busy_place(b);
-    devices();
+    ssh_place(b);
+    devices(b);
     if (!b->image)
         shares(b);
     if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0)

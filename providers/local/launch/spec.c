@@ -41,6 +41,7 @@ static void take(struct box *b, const char *key, char *value)
         { "filter", &b->filter }, { "hostname", &b->hostname }, { "uids", &b->uids },   { "cgroup2", &b->cgroup2 },
         { "image", &b->image },   { "upper", &b->upper },       { "tmpfs", &b->tmpfs }, { "net", &b->net },
         { "pasta", &b->pasta },   { "dns", &b->dns },           { "shell", &b->shell }, { "turn", &b->turn },
+        { "ssh", &b->ssh },       { "sshd", &b->sshd },         { "port", &b->port },
     };
     const struct {
         const char *key;
@@ -84,9 +85,9 @@ void box_read(struct box *b)
     }
     /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the wishes point into the text, for as long as the launcher lives */
     if (!b->lock || !b->socket || !b->agent || !b->filter || !b->log || !b->hostname || !b->net ||
-        b->bind.n != b->at.n || (b->image && !b->upper))
+        b->bind.n != b->at.n || (b->image && !b->upper) || !b->ssh != !b->sshd)
         box_fail(0, "a wish is missing");
-    b->image_fd = b->upper_fd = -1;
+    b->image_fd = b->upper_fd = b->ssh_fd = -1;
     if (b->uids) {
         if (sscanf(b->uids, "%lu %lu", &b->uid_base, &b->uid_count) != 2 || b->uid_count <= CC_LAUNCH_UID + 1)
             box_fail(0, "bad uids \"%s\"", b->uids);

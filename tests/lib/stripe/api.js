@@ -114,7 +114,12 @@ const routes = [
   ['DELETE', /^\/v1\/customers\/(\w+)$/, (w, p, id) => { w.deleteCustomer(living(w, id)); return { id, object: 'customer', deleted: true }; }],
   ['POST', /^\/v1\/checkout\/sessions$/, (w, p) => { checkSession(w, p); return w.createSession(p); }],
   ['GET', /^\/v1\/checkout\/sessions\/(\w+)$/, (w, p, id) => session(w, id)],
-  ['POST', /^\/v1\/checkout\/sessions\/(\w+)\/expire$/, (w, p, id) => w.expire(session(w, id))],
+  ['POST', /^\/v1\/checkout\/sessions\/(\w+)\/expire$/, (w, p, id) => {
+    const s = session(w, id);
+    if (s.status !== 'open') throw new Refusal(400, { message: `Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of ${s.status}.` });
+    return w.expire(s);
+  }],
+  ['GET', /^\/v1\/charges\/(\w+)$/, (w, p, id) => one('charges', 'charge')(w, id)],
   ['POST', /^\/v1\/billing_portal\/sessions$/, (w, p) => {
     if (!w.customers.has(p.customer) || w.customers.get(p.customer).deleted) throw missing('customer', p.customer, 'customer');
     if (p.return_url !== undefined && !isUrl(p.return_url)) throw new Refusal(400, { code: 'url_invalid', message: 'Not a valid URL', param: 'return_url' });

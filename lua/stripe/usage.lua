@@ -1,0 +1,153 @@
+-- What an account owes beyond its plan, reported to Stripe, which puts it on the subscription's next invoice. One report for each
+-- entry of the ledger that makes him owe more, put in the very commit that writes the entry, and sent until it is taken.
+--
+--   usage.setup(on)           on: STRIPE_PRICE_USAGE is set; else nothing is reported
+--   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported
+--   usage.queue
+--
+-- Stripe counts in the currency's smallest unit. What an entry leaves of a unit is carried to the next one, in the account:
+-- ledger.reported = {micro = owed and seen here, sent = units reported}: micro - sent * unit is what is carried, 0 <= it < unit,
+-- but for what is taken back: that makes it less than 0, and nothing is reported until it is above again. So sent is exact.
+--
+-- The record "stripe_report" (id: by hash of the entry's): {entry =, user =, quantity =, at = unix s}. Stripe takes an identifier
+-- once within a day; we remember what was sent as long as queue.lua keeps it, and a ledger's entry is written once.
+
+local crypto = require "crypto"
+local errors = require "errors"
+local json = require "json"
+local ledger = require "billing.ledger"
+local log = require "log"
+local meter = require "billing.meter"
+local objects = require "stripe.objects"
+local prices = require "stripe.prices"
+local book = require "billing.book"
+local queue = require "stripe.queue"
+local steady = require "steady"
+local store = require "store"
+local stripe = require "stripe"
+local task = require "task"
+
+local M = {}
+
+local OLDEST = 34 * 86400 -- seconds: Stripe takes what is at most 35 days old
+local DAY, LOOK_SECONDS = 86400000, 600
+
+-- ---- what an entry is worth
+
+-- How much more is owed by it; negative: less.
+local function owed_by(e)
+  if e.type ~= "usage" and e.type ~= "return" then return 0 end
+  local sum = 0
+  for _, p in ipairs(e.postings) do
+    if p[1] == "owed" then sum = sum - p[2] end
+  end
+  return sum
+end
+
+-- In an update, for an entry that is written: the account carries what is less than a unit, the rest is to be reported.
+local function on_entry(tx, acct, e, managed)
+  local micro = managed == "stripe" and owed_by(e) or 0
+  if micro == 0 then return end
+  local unit = objects.unit(book.get(acct.book).currency)
+  local seen = acct.reported or { micro = 0, sent = 0 }
+  local now = { micro = seen.micro + micro, sent = seen.sent }
+  local quantity = math.max(0, math.floor((now.micro - now.sent * unit) / unit))
+  if quantity > 0 then
+    now.sent = now.sent + quantity
+    M.queue:put(tx, crypto.hex(crypto.sha256("cchost usage " .. e.id)):sub(1, 64), {
+      entry = e.id, user = acct.owner, quantity = quantity, at = math.floor((e.to or e.at) / 1000),
+    })
+  end
+  acct.reported = now
+end
+
+function M.setup(on) ledger.on_entry = on and on_entry or function() end end
+
+-- ---- sent
+
+-- Stripe says that it has this one: what was sent before a crash, and not noted.
+local function was_sent(err)
+  return err.stripe and err.stripe.status == 400 and err.message:find("already exists", 1, true) ~= nil
+end
+
+-- What a report by usage records is about: the item of the metered price. -> id | nil, err
+local function item_of(user)
+  if not user.stripe_subscription_id then return errors.fail("failed", "the account has no subscription") end
+  local sub, err = stripe.subscription(user.stripe_subscription_id)
+  if not sub then return nil, err end
+  local item = objects.item(sub, prices.usage)
+  if item then return item end
+  return errors.fail("failed", ("the subscription %s has no item of the price STRIPE_PRICE_USAGE")
+    :format(user.stripe_subscription_id))
+end
+
+local function send(id, rec)
+  local user = store.get("user", rec.user)
+  local customer = rec.customer or user and user.stripe_customer_id
+  if not customer then return true, "nobody to be billed: it stays owed" end
+  local item, err
+  if stripe.usage_by_records() then
+    item, err = item_of(user or {})
+    if not item then return nil, err end
+  end
+  local oldest = math.floor(steady.now() / 1000) - OLDEST
+  local ok
+  ok, err = stripe.report_usage {
+    id = id, customer = customer, item = item, quantity = rec.quantity, at = math.max(rec.at, oldest),
+  }
+  if ok then return true, "sent" end
+  if was_sent(err) then return true, "sent before" end
+  return nil, err
+end
+
+M.queue = queue.new("stripe_report", { what = "a report of usage", days = 400, run = send })
+
+-- ---- once a day
+
+-- What the plan's hours pay may be beyond them by now.
+local function has_open(acct)
+  if acct.managed ~= "stripe" then return false end
+  for _, m in pairs(acct.open) do
+    if m.how ~= "free" and m.how ~= "block" then return true end
+  end
+  return false
+end
+
+local function settle(owner, now)
+  return store.update(function(tx)
+    ledger.change(tx, owner, now, "system", function(x) meter.settle(x, x.acct.at) end)
+    return true
+  end)
+end
+
+-- Posts what is open of all accounts that Stripe bills. Entries are then a day long at most.
+function M.settle_all()
+  local after
+  repeat
+    local page = store.list("ledger", { after = after, limit = 500 }) or {}
+    for _, row in ipairs(page) do
+      after = row.id
+      if has_open(json.decode(row.json)) then
+        local ok, err = settle(row.id, steady.now())
+        if not ok then log.warn("stripe", "usage could not be posted; tried again", { user = row.id, error = tostring(err) }) end
+      end
+    end
+    if not task.sleep(0) then return end
+  until #page < 500
+end
+
+function M.serve()
+  local day = math.floor(steady.now() / DAY)
+  task.spawn(function()
+    while task.sleep(LOOK_SECONDS) do
+      local today = math.floor(steady.now() / DAY)
+      if today > day then
+        day = today
+        local ok, why = xpcall(M.settle_all, debug.traceback)
+        if not ok then log.error("stripe", "posting usage raised", { traceback = why }) end
+      end
+    end
+  end)
+end
+
+return M

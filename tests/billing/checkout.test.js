@@ -1,0 +1,145 @@
+// From the checkout to the machine: what a user is offered, what he pays, and what he gets for it.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const { Server } = require('../lib/cchost.js');
+const { person } = require('../access/people.js');
+const { withShop } = require('./shop.js');
+
+withShop(test, 'checkout, paid, active, and the machine is there', {}, async (shop, w) => {
+  const ann = await shop.person();
+  assert.deepStrictEqual([(await ann.call('GET', '/billing/portal')).status, (await ann.call('GET', '/billing/portal')).body.error], [400, 'no billing account']);
+  const bad = await ann.call('POST', '/billing/checkout', { plan: 'gold' });
+  assert.deepStrictEqual([bad.status, bad.body.field], [400, 'plan']);
+  const session = await shop.checkout(ann);
+  assert.deepStrictEqual([session.mode, session.metadata, session.success_url, session.cancel_url],
+    ['subscription', { user_id: ann.id, plan: 'starter' }, 'https://app.example.org/dashboard?checkout=success', 'https://app.example.org/dashboard?checkout=cancel']);
+  assert.strictEqual((await shop.user(ann)).subscription_status ?? 'inactive', 'inactive');
+  w.pay(session);
+  await shop.tell();
+  const user = await shop.user(ann);
+  assert.deepStrictEqual([user.plan, user.subscription_status, user.stripe_customer_id, user.stripe_subscription_id], ['starter', 'active', session.customer, session.subscription]);
+  await shop.until(async () => (await shop.machines(ann))[0]?.status === 'RUNNING', 'his machine runs');
+  await shop.worked(['order']);
+  assert.strictEqual((await shop.machines(ann)).length, 1);
+  const books = shop.books();
+  assert.deepStrictEqual(books.faults, []);
+  assert.strictEqual(books.accounts[ann.id].balances.payments, -19000000);
+  assert.match((await ann.call('GET', '/billing/portal')).body.url, /^https:\/\/billing\.stripe\.com\//);
+  const second = await ann.call('POST', '/billing/checkout', { plan: 'pro' });
+  assert.deepStrictEqual([second.status, /portal/.test(second.body.error)], [409, true]);
+});
+
+withShop(test, 'B30: parallel checkouts make one customer and one page; a second subscription is refused, also before its event has come', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const answers = await Promise.all(Array.from({ length: 8 }, () => ann.call('POST', '/billing/checkout', { plan: 'starter' })));
+  assert.deepStrictEqual(answers.map((r) => r.status), Array(8).fill(200));
+  assert.strictEqual(new Set(answers.map((r) => r.body.url)).size, 1);
+  assert.deepStrictEqual([w.customers.size, w.sessions.size], [1, 1]);
+  const other = await shop.checkout(ann, { plan: 'pro' });
+  assert.deepStrictEqual([...w.sessions.values()].map((s) => s.status), ['expired', 'open']); // one page at a time can be paid
+  w.pay(other);
+  const second = await ann.call('POST', '/billing/checkout', { plan: 'starter' });
+  assert.deepStrictEqual([second.status, /GET \/billing\/portal/.test(second.body.error)], [409, true]);
+  await shop.tell({ twice: true });
+  assert.strictEqual((await shop.user(ann)).plan, 'pro');
+  assert.deepStrictEqual([w.customers.size, w.subscriptions.size], [1, 1]);
+});
+
+withShop(test, 'a customer who was deleted at Stripe is made anew at the next checkout', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const first = await shop.checkout(ann);
+  w.deleteCustomer(first.customer);
+  const second = await shop.checkout(ann, { plan: 'pro' }); // before its event has come
+  assert.notStrictEqual(second.customer, first.customer);
+  assert.strictEqual((await shop.user(ann)).stripe_customer_id, second.customer);
+  w.pay(second);
+  await shop.tell({ reverse: true });
+  assert.deepStrictEqual([(await shop.user(ann)).plan, (await shop.user(ann)).stripe_customer_id], ['pro', second.customer]);
+});
+
+withShop(test, 'a customer who was deleted at Stripe, and we have heard of it: no subscription, no portal, a new one at the next checkout', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const { subscription } = await shop.subscribe(ann);
+  w.deleteCustomer(subscription.customer);
+  await shop.tell({ reverse: true });
+  const user = await shop.user(ann);
+  assert.deepStrictEqual([user.plan, user.subscription_status, user.stripe_customer_id], ['free', 'canceled', undefined]);
+  assert.strictEqual((await ann.call('GET', '/billing/portal')).status, 400);
+  assert.notStrictEqual((await shop.subscribe(ann)).subscription.customer, subscription.customer);
+  assert.strictEqual((await shop.user(ann)).subscription_status, 'active');
+});
+
+withShop(test, 'hours: paid, credited and bought in one commit; a machine of its own; more hours for it', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const session = await shop.checkout(ann, { hours: 24, type: 'medium', spec: { name: 'block' } });
+  assert.deepStrictEqual([session.mode, session.amount_total, session.currency, session.metadata.what], ['payment', 192, 'usd', 'block']);
+  w.pay(session);
+  await shop.tell({ twice: true });
+  await shop.worked(['event', 'order']);
+  const [m, ...more] = await shop.machines(ann);
+  assert.deepStrictEqual([m.name, m.type, m.status, m.prepaid.hours, m.prepaid.paid, more], ['block', 'medium', 'RUNNING', 24, 1920000, []]);
+  w.pay(await shop.checkout(ann, { hours: 10, machine: m.id }));
+  await shop.tell();
+  await shop.worked(['order']);
+  const extended = (await ann.call('GET', `/instances/${m.id}`)).body;
+  assert.strictEqual((Date.parse(extended.expires_at) - Date.parse(m.expires_at)) / 3600000, 10);
+  const books = shop.books();
+  assert.deepStrictEqual([books.faults, books.accounts[ann.id].balances.payments, books.accounts[ann.id].balances.revenue, books.accounts[ann.id].balances.credit], [[], -2720000, 2720000, undefined]);
+});
+
+withShop(test, 'credit is credit; what a checkout cannot be is refused, the field named', {}, async (shop, w) => {
+  const ann = await shop.person();
+  w.pay(await shop.checkout(ann, { credit: 12.5 }));
+  await shop.tell({ twice: true });
+  await shop.worked(['order']);
+  assert.strictEqual(shop.books().accounts[ann.id].balances.credit, 12500000);
+  for (const [body, field] of [[{ plan: 'gold' }, 'plan'], [{ plan: 'free' }, 'plan'], [{ plan: 'pro', hours: 3 }, 'hours'], [{ hours: 1 }, 'hours'], [{ hours: 0 }, 'hours'],
+    [{ hours: 24, type: 'huge' }, 'type'], [{ type: 'small' }, 'type'], [{ credit: 0.1 }, 'credit'], [{ credit: '1.234' }, 'credit'], [{ credit: 'x' }, 'credit'],
+    [{ credit: 1e9 }, 'credit'], [{ hours: 24, spec: { user_id: 'x' } }, 'spec'], [{ hours: 24, spec: { nonsense: 1 } }, 'spec'], [{ hours: 24, spec: 3 }, 'spec'], [{ colour: 'red' }, 'colour']]) {
+    const r = await ann.call('POST', '/billing/checkout', body);
+    assert.deepStrictEqual([r.status, r.body.field], [400, field], `${JSON.stringify(body)} ${r.text}`);
+  }
+  assert.strictEqual((await ann.call('POST', '/billing/checkout', { hours: 24, machine: '00000000-0000-4000-8000-000000000000' })).status, 404);
+  assert.strictEqual((await shop.server.call('POST', '/billing/checkout', {})).status, 401); // the operator's key is no user
+});
+
+withShop(test, 'B27: a paid plan whose machine fails is tried again until it is there, and the operator is told',
+  { settings: { mock: '{create={fail=2,code="invalid"}}' } }, async (shop) => {
+    const ann = await shop.person();
+    await shop.subscribe(ann);
+    await shop.until(async () => (await shop.machines(ann))[0]?.status === 'RUNNING', 'his machine runs');
+    assert.strictEqual((await shop.machines(ann)).length, 1);
+  });
+
+withShop(test, 'hours whose machine cannot be made are the user\'s credit, and the operator is told', { settings: { mock: '{create={fail=1000,code="invalid"}}' } }, async (shop, w) => {
+  const ann = await shop.person();
+  w.pay(await shop.checkout(ann, { hours: 24, type: 'medium' }));
+  await shop.tell({ twice: true });
+  await shop.worked(['order'], 60);
+  const books = shop.books();
+  assert.deepStrictEqual([books.accounts[ann.id].balances.credit, books.faults], [1920000, []]);
+  await shop.server.says(/level=error.*what was paid could not be done/);
+});
+
+withShop(test, 'hours that the policy refuses by then are the user\'s credit', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const bad = await shop.checkout(ann, { hours: 24, spec: { name: 'taken' } });
+  const good = await shop.checkout(ann, { hours: 24, spec: { name: 'taken' } });
+  w.pay(good);
+  w.pay(bad);
+  await shop.tell();
+  await shop.worked(['order']);
+  const books = shop.books();
+  assert.deepStrictEqual([(await shop.machines(ann)).length, books.accounts[ann.id].balances.credit, books.faults], [1, 960000, []]);
+});
+
+test('without Stripe there are no such routes', async () => {
+  const s = await Server.start({ provider: 'mock' });
+  const ann = await person(s, 'ann@example.org');
+  for (const [method, where] of [['POST', '/billing/checkout'], ['GET', '/billing/portal'], ['POST', '/billing/webhook'], ['GET', '/billing/checkout']]) {
+    const r = await ann.call(method, where, method === 'POST' ? {} : undefined);
+    assert.deepStrictEqual([r.status, r.body.error], [404, `no such route: ${where}`]);
+  }
+  await s.stop();
+});

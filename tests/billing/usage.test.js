@@ -1,0 +1,75 @@
+// What is used beyond a plan, reported to Stripe: each entry of the ledger once, and no micro-unit lost between two of them.
+'use strict';
+const test = require('node:test');
+const assert = require('node:assert');
+const fs = require('node:fs');
+const path = require('node:path');
+const { temp } = require('../lib/cchost.js');
+const { withShop } = require('./shop.js');
+
+// Prices at which a second is some cents.
+const policies = temp();
+fs.writeFileSync(path.join(policies, 'plans.lua'), `return { kind = "plans", default = "free", currency = "USD",
+  plans = { free = { machines = 1 }, starter = { machines = 1, overage = true, grace = 86400, fee = { { from = "2026-01-01", month = 19000000 } } }, pro = { machines = 0 } },
+  price = { { from = "2026-01-01", hour = { tiny = 123456789, small = 123456789, medium = 123456789 }, storage = 123456 } } }`);
+test.after(() => fs.rmSync(policies, { recursive: true }));
+
+async function use(shop, who, times) {
+  await shop.until(async () => (await shop.machines(who))[0]?.status === 'RUNNING', 'his machine runs');
+  const [m] = await shop.machines(who);
+  for (let i = 0; i < times; i++) {
+    await new Promise((r) => setTimeout(r, 400));
+    assert.strictEqual((await who.call('POST', `/instances/${m.id}/stop?wait=10`, {})).status, 200);
+    assert.strictEqual((await who.call('POST', `/instances/${m.id}/start?wait=10`, {})).status, 200);
+  }
+  await who.call('POST', `/instances/${m.id}/stop?wait=10`, {});
+}
+
+const owed = (books, who) => -books.entries[who.id].filter((e) => ['usage', 'return'].includes(e.type)).flatMap((e) => e.postings).filter(([a]) => a === 'owed').reduce((n, [, v]) => n + v, 0);
+
+withShop(test, 'each entry that is owed is reported once, in whole cents, and the rest is carried', { settings: { policies_dir: policies } }, async (shop, w) => {
+  const ann = await shop.person();
+  const { subscription } = await shop.subscribe(ann);
+  shop.stripe.fault({ path: '/v1/billing/meter_events', drop: 'after', times: 3 }); // done, and never answered
+  await use(shop, ann, 4);
+  await shop.worked(['report']);
+  const books = shop.books();
+  const { reported } = books.accounts[ann.id];
+  assert.deepStrictEqual([books.faults, reported.micro], [[], owed(books, ann)]);
+  const sum = w.meterEvents.reduce((n, e) => n + Number(e.payload.value), 0);
+  assert.ok(sum > 2, `${sum}`);
+  assert.strictEqual(sum, Math.floor(reported.micro / 10000));
+  assert.strictEqual(sum, reported.sent);
+  assert.ok(w.meterEvents.every((e) => e.payload.stripe_customer_id === subscription.customer && e.identifier.length <= 100));
+  assert.strictEqual(new Set(w.meterEvents.map((e) => e.identifier)).size, w.meterEvents.length);
+  // Stripe has forgotten the key and knows the identifier: what was sent is sent
+  const [report] = shop.list(['report']);
+  assert.ok(shop.list(['report']).every((r) => r.status === 'done'), JSON.stringify(report));
+});
+
+withShop(test, 'a report that Stripe has already is sent', { settings: { policies_dir: policies } }, async (shop, w) => {
+  const ann = await shop.person();
+  await shop.subscribe(ann);
+  shop.stripe.fault({ path: '/v1/billing/meter_events', status: 400, times: 100, error: { message: 'An event already exists with identifier x', type: 'invalid_request_error' } });
+  await use(shop, ann, 1);
+  await shop.worked(['report']);
+  assert.ok(shop.list(['report']).length > 0 && shop.list(['report']).every((r) => r.note === 'sent before'));
+  assert.strictEqual(w.meterEvents.length, 0);
+});
+
+withShop(test, 'without a metered price nothing is reported', { settings: { policies_dir: policies }, env: { STRIPE_PRICE_USAGE: undefined } }, async (shop, w) => {
+  const ann = await shop.person();
+  await shop.subscribe(ann);
+  await use(shop, ann, 1);
+  assert.deepStrictEqual([shop.list(['report']), w.meterEvents.length, owed(shop.books(), ann) > 0], [[], 0, true]);
+});
+
+withShop(test, 'by usage records, where the version of the API has them', { settings: { policies_dir: policies }, env: { STRIPE_USAGE: 'records', STRIPE_API_VERSION: '2023-08-16' }, stripe: { version: '2023-08-16' } }, async (shop, w) => {
+  const ann = await shop.person();
+  const { subscription } = await shop.subscribe(ann);
+  await use(shop, ann, 2);
+  await shop.worked(['report']);
+  const books = shop.books();
+  assert.strictEqual(w.usageRecords.reduce((n, r) => n + r.quantity, 0), Math.floor(owed(books, ann) / 10000));
+  assert.ok(w.usageRecords.every((r) => r.subscription_item === subscription.items.data[1].id));
+});

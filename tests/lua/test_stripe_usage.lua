@@ -1,0 +1,134 @@
+-- What is reported to Stripe of what an account owes, over weeks of a moved clock: every micro-unit once, the rest carried.
+local time = require "time"
+local START = 1767225600000 -- 2026-01-01T00:00:00Z
+time.virtual(START)
+
+local t = require "t"
+local accounts = require "billing.accounts"
+local json = require "json"
+local ledger = require "billing.ledger"
+local meter = require "billing.meter"
+local steady = require "steady"
+local store = require "store"
+local task = require "task"
+local usage = require "stripe.usage"
+local users = require "accounts.users"
+
+local DAY = 86400000
+local running = true
+task.spawn(function()
+  local fs = require "fs"
+  while running do
+    assert(fs.stat("/"))
+    time.advance(0)
+  end
+end)
+
+assert(require("setup").open({
+  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
+  QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
+}, { serve = true }))
+usage.setup(true)
+
+math.randomseed(tonumber(os.getenv("SEED") or "7"))
+
+local function subscriber(email)
+  return assert(store.update(function(tx)
+    local user = assert(users.create(tx, { email = email }))
+    user = users.billing(tx, user.id, "subscription", "test", function(u)
+      accounts.subscribed(tx, u, {
+        id = "sub_" .. u.id:sub(1, 8), status = "active", plan = "starter", since = START, from = START, to = START + 30 * DAY,
+      }, "test")
+    end)
+    return user.id
+  end))
+end
+
+-- A machine of his is, from now on, in this state.
+local function set(owner, machine, state)
+  assert(store.update(function(tx)
+    ledger.change(tx, owner, steady.now(), "test", function(x)
+      meter.set(x, machine, x.acct.at, state and { state = state, type = "small", gib = 20 } or nil)
+    end)
+    return true
+  end))
+end
+
+local function owed_in_entries(owner)
+  local sum, n = 0, 0
+  for _, e in ipairs(ledger.entries(owner, { limit = 1000 })) do
+    for _, p in ipairs(e.postings) do
+      if (e.type == "usage" or e.type == "return") and p[1] == "owed" then sum, n = sum - p[2], n + 1 end
+    end
+  end
+  return sum, n
+end
+
+local function reports_of(owner)
+  local sum, n, entries = 0, 0, {}
+  for _, row in ipairs(store.list("stripe_report")) do
+    local rec = json.decode(row.json)
+    if rec.user == owner then
+      assert(#row.id <= 100 and rec.quantity > 0 and not entries[rec.entry], rec.entry)
+      entries[rec.entry] = true
+      sum, n = sum + rec.quantity, n + 1
+    end
+  end
+  return sum, n
+end
+
+t.test("machines that come and go: what is reported and what is carried is what is owed, to the micro-unit", function()
+  local owner = subscriber("ann@example.org")
+  local machines = { "m1", "m2", "m3" }
+  for _ = 1, 200 do
+    time.advance(math.random(1, 4 * 3600000))
+    set(owner, machines[math.random(3)], ({ "RUNNING", "STOPPED", false })[math.random(3)])
+    if math.random(6) == 1 then usage.settle_all() end
+  end
+  local owed, n = owed_in_entries(owner)
+  local acct = ledger.get(owner)
+  local sent, reports = reports_of(owner)
+  t.eq(n > 20, true)
+  t.eq(acct.reported.micro, owed)
+  t.eq(acct.reported.sent, sent)
+  t.eq(sent, math.floor(owed / 10000))
+  t.eq(reports <= n, true)
+  for _, m in ipairs(machines) do set(owner, m, nil) end
+end)
+
+t.test("once a day what is open is posted, and so reported", function()
+  local owner = subscriber("bob@example.org")
+  set(owner, "b1", "RUNNING")
+  set(owner, "b2", "RUNNING")
+  time.advance(2 * DAY) -- the plan's hours end meanwhile
+  usage.settle_all()
+  local sent = reports_of(owner)
+  t.eq(sent, math.floor(owed_in_entries(owner) / 10000))
+  t.eq(sent > 0, true)
+  time.advance(DAY)
+  usage.settle_all()
+  t.eq(reports_of(owner) - sent >= 191 and reports_of(owner) - sent <= 193, true) -- two machines, 24 h, 0.04
+end)
+
+t.test("what was owed before the subscription, or after it, is not Stripe's", function()
+  local owner = subscriber("eve@example.org")
+  set(owner, "e1", "RUNNING")
+  time.advance(2 * DAY)
+  assert(store.update(function(tx)
+    users.billing(tx, owner, "subscription", "test", function(u)
+      accounts.subscribed(tx, u, { id = u.stripe_subscription_id, status = "canceled", since = START }, "test")
+    end)
+    return true
+  end))
+  local sent = reports_of(owner)
+  t.eq(ledger.get(owner).managed, "local")
+  time.advance(DAY)
+  usage.settle_all()
+  set(owner, "e1", nil)
+  t.eq(reports_of(owner), sent)
+  local proof = ledger.verify()
+  t.eq(table.concat(proof.faults, "; "), "")
+end)
+
+running = false
+return t.done()

@@ -322,7 +322,7 @@ static int l_format(lua_State *L)
             lua_call(L, 1, 1);
             lua_replace(L, arg);
         }
-        if (arg <= n && lua_isstring(L, arg))
+        if (arg <= n && lua_type(L, arg) == LUA_TSTRING) /* asking a number's length would make a text of it */
             bytes += lua_objlen(L, arg);
     }
     cc_box_charge(L, bytes / 4);

@@ -37,8 +37,9 @@ function M.event(c, e)
 end
 
 function M.decided(c, ms, generation, verdict, reason)
-  local run = c.d[#c.d]
-  if #c.d >= MOST then reason = "" end
+  local d, n = c.d, #c.d
+  local run = d[n]
+  if n >= MOST then reason = "" end
   if run and run[4] == generation and run[5] == verdict and run[6] == reason then
     if run[3] == 1 then
       run[2], run[3] = ms - run[1], 2
@@ -48,7 +49,7 @@ function M.decided(c, ms, generation, verdict, reason)
       return
     end
   end
-  c.d[#c.d + 1] = { ms, 0, 1, generation, verdict, reason }
+  d[n + 1] = { ms, 0, 1, generation, verdict, reason }
 end
 
 function M.decisions(c)

@@ -58,6 +58,16 @@ local function verdict_at(gen, track, ms, last)
   return nil, "the policy failed: " .. verdict
 end
 
+local asked, looked -- a closure for each decision would be made by the interpreter: LuaJIT compiles none
+local function look(at, last) return (verdict_at(asked, looked, at, last)) end
+
+local function turn_after(gen, track, ms, turn, verdict)
+  asked, looked = gen, track
+  local at = turns.after(look, track.s, ms, turn, verdict)
+  asked, looked = nil, nil -- a set that was replaced is let go
+  return at
+end
+
 function M.decide(track, ms)
   local now = math.floor(ms / 1000)
   tracker.planned(track, policy.for_owner(track.owner))
@@ -67,7 +77,7 @@ function M.decide(track, ms)
   M.stats.decisions = M.stats.decisions + 1
   local turn = next_turn(track, ms)
   if verdict ~= "stop" and not reason:find("^the policy failed") then
-    turn = turns.after(function(at, last) return (verdict_at(gen, track, at, last)) end, track.s, ms, turn, verdict)
+    turn = turn_after(gen, track, ms, turn, verdict)
   end
   put(track, turn)
   local before = track.verdict

@@ -16,8 +16,7 @@
 --   timeline.refused(s, ms)                          somebody asked for a lease in vain
 --   ms = timeline.held_since(s, ms) | nil            since when leases are held, one or another, with no pause of M.PAUSE
 --   m = timeline.facts(s, static, ms [, m [, last]])     what idle.decide is told at ms; static: what the record says. `m`: what
---       an earlier call with the same `static` gave: it is filled anew, which is twice as fast. `last`: as if that were the time
---       of the last input
+--       an earlier call gave, of any machine: all of it is filled anew. `last`: as if that were the time of the last input
 --
 -- Input is kept as runs: [first, last] with no gap above a minute. While the last input is at most a minute old it counts as
 -- now: so a run says all that its single inputs would have said, and hours of typing are two numbers. A run ends with its day.
@@ -137,11 +136,21 @@ end
 local floor = math.floor
 local function seconds(ms) return ms and floor(ms / 1000) end
 
+-- A table with room for all fields. In a full one each nil that is stored under a new name makes LuaJIT rehash all of it, which
+-- forgets the names whose values are nil: so at every call again. That was 0.5 us and more, where all the rest is 0.03.
+local function blank()
+  return {
+    id = 0, name = 0, owner = 0, plan = 0, type = 0, provider = 0, labels = 0, threshold = 0, created_at = 0, started_at = 0,
+    input_at = 0, connections = 0, disconnected_at = 0, report_at = 0, load = 0, foreground = 0, busy_at = 0, turn = 0,
+    ssh_sessions = 0, lease_until = 0, lease_reason = 0, lease_ended_at = 0, last_activity_at = 0,
+  }
+end
+
 function M.facts(s, static, ms, m, last)
-  if not m then
-    m = {}
-    for name, value in pairs(static) do m[name] = value end
-  end
+  m = m or blank()
+  m.id, m.name, m.owner, m.plan, m.type = static.id, static.name, static.owner, static.plan, static.type
+  m.provider, m.labels, m.threshold = static.provider, static.labels, static.threshold
+  m.created_at, m.started_at = static.created_at, static.started_at
   local input = last or input_at(s, ms)
   m.input_at, m.connections, m.disconnected_at = seconds(input), s.connections or 0, seconds(s.disconnected)
   m.report_at, m.load, m.foreground, m.busy_at = seconds(s.report), s.load, s.foreground, seconds(s.busy)

@@ -96,10 +96,7 @@ end
 
 -- ---- running and not
 
-local function started(x, seconds)
-  x.static.started_at = seconds
-  x.m, x.look_m = nil, nil
-end
+local function started(x, seconds) x.static.started_at = seconds end
 
 local function facts(x, ms)
   x.m = timeline.facts(x.s, x.static, ms, x.m)

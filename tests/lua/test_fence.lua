@@ -175,6 +175,14 @@ t.test("pairs goes in the order of the keys; tables have no address", function()
   t.eq(select(2, f:call(f:find("p", "text"), {})), "tabletablenil")
 end)
 
+t.test("string.format: all digits of a number", function()
+  local f = fence.new {}
+  assert(f:load("p", "return { f = function(n) return ('%d %d'):format(n, 7), ('%.17g'):format(1 / 3) end }"))
+  local _, whole, part = f:call(f:find("p", "f"), 1234567890123456)
+  t.eq(whole, "1234567890123456 7")
+  t.eq(part, "0.33333333333333331")
+end)
+
 t.test("string functions are LuaJIT's", function()
   local texts = { "", "a", "hello world", "key = value; k2=v2", "((a)(b))", "x\0y\0", "  trim me  ", "aaa", "f(a,b)[c]",
     "ÄÖ 12.5e3" }

@@ -13,6 +13,7 @@ local idle = require "idle"
 local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
+local plain = require "plain"
 local policy = require "policy"
 local providers = require "providers"
 local runner = require "runner"
@@ -279,6 +280,27 @@ t.test("days are kept: each decision with its verdict, in runs, and what it was 
     t.eq(a.last_activity_at, b.last_activity_at)
   end
   assert(instances.move(me, id, "delete", 0) ~= nil)
+end)
+
+t.test("facts that are filled anew hold nothing of the machine before, and are all that a policy may ask for", function()
+  local ms = T0 + 100000
+  local static = {
+    id = "a", name = "a", owner = "u", plan = "pro", type = "large", provider = "mock", labels = { x = "y" }, created_at = 1,
+    started_at = 2, threshold = 60,
+  }
+  local busy = timeline.new()
+  for _, e in ipairs {
+    { T0, "i" }, { T0, "c", 2 }, { T0 + 1, "c", 0 }, { T0 + 2, "r", 1, "vim", true, 3 }, { T0 + 3, "l", "a", T0 + 4, "short" },
+    { T0 + 5, "l", "b", ms + 1000, "long" },
+  } do timeline.apply(busy, e) end
+  local other = {
+    id = "b", name = "b", owner = "v", plan = "free", type = "small", provider = "local", labels = {}, created_at = 3,
+    started_at = 4, threshold = 7200,
+  }
+  local m = timeline.facts(busy, static, ms)
+  for field in pairs(require("policy.kinds").idle.functions.decide.input) do t.ok(m[field] ~= nil, field) end
+  t.ok(plain.same(timeline.facts(timeline.new(), other, ms, m), timeline.facts(timeline.new(), other, ms)))
+  t.ok(plain.same(timeline.facts(busy, static, ms, m), timeline.facts(busy, static, ms)))
 end)
 
 t.test("an edit of the policy is what counts from the next decision on", function()

@@ -198,20 +198,34 @@ local function one_of_plan(plan, owner)
   return known ~= nil and known.machines == 1
 end
 
+-- May its owner have it as a `type`, beside `others`? -> why not, an error, or nil
+local function not_allowed(tx, rec, type, others)
+  local plan, prepaid = plan_of(tx, rec.owner), prepaid_hours.counts(rec)
+  local verdict, reason = policy.ask("access.create", {
+    owner = rec.owner, plan = plan, machines = others, most = most_of(policy.for_owner(rec.owner), plan, prepaid), type = type,
+    provider = rec.provider, prepaid = prepaid,
+  })
+  if verdict == "allow" then return nil end
+  return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
+end
+
 -- Why the policy, or what is paid, does not let its owner have one more machine, or nil.
 local function over_quota(tx, rec, actor)
   if rec.owner == "operator" then return end
-  local plan = plan_of(tx, rec.owner)
   local prepaid = prepaid_hours.counts(rec)
-  local most = most_of(policy.for_owner(rec.owner), plan, prepaid)
-  local verdict, reason = policy.ask("access.create", {
-    owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid), most = most, type = rec.type,
-    provider = rec.provider, prepaid = prepaid,
-  })
-  if verdict ~= "allow" then
-    return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
-  end
+  local denied = not_allowed(tx, rec, rec.type, record.counted(tx, rec.owner, prepaid))
+  if denied then return denied end
   if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner) end
+end
+
+-- Why it may not become another type, or nil: its hours are paid at the price of the one that it is, and a plan has its types.
+local function not_resized(tx, rec, type, actor)
+  if rec.owner == "operator" then return end
+  if not actor.admin and prepaid_hours.lasts(rec) then
+    return errors.new("state", ("its prepaid hours are of the type %s; buy hours of a new machine of the type %s, or resize it "
+      .. "when they are over"):format(rec.type, type), { status_now = rec.status })
+  end
+  return not_allowed(tx, rec, type, math.max(0, record.counted(tx, rec.owner, prepaid_hours.counts(rec)) - 1))
 end
 
 local function running_of(owner)
@@ -430,13 +444,13 @@ end
 
 -- ---- changes for which a machine that runs is stopped and started again; they wait and answer like move
 
--- plan(rec) -> input of the workflow, or nil when nothing is to do | nil, err
+-- plan(rec, tx) -> input of the workflow, or nil when nothing is to do | nil, err
 local function rebuild(actor, key, verb, seconds, plan)
   local rec, op = edit(actor, key, function(tx, old, rec)
     if not statuses.accepts(rec.status, verb) or workflow.current(tx, rec) or rec.provider == "foreign" then
       return refuse(rec, verb)
     end
-    local input, err = plan(rec)
+    local input, err = plan(rec, tx)
     if not input then return nil, err end
     input.ran = rec.status == "RUNNING"
     local op = workflow.ask(tx, "instance", rec, verb, input, by(actor))
@@ -452,8 +466,11 @@ function M.resize(actor, key, type_name, seconds)
   if not types.get(type_name) then
     return errors.fail("invalid", "type: " .. fields.type_fault(type_name), { field = "type" })
   end
-  return rebuild(actor, key, "resize", seconds, function(rec)
-    return rec.type ~= type_name and { type = type_name, from = rec.type } or nil
+  return rebuild(actor, key, "resize", seconds, function(rec, tx)
+    if rec.type == type_name then return nil end
+    local denied = not_resized(tx, rec, type_name, actor)
+    if denied then return nil, denied end
+    return { type = type_name, from = rec.type }
   end)
 end
 

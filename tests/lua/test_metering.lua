@@ -37,8 +37,8 @@ local policies = t.tmpdir()
 do
   local fs = require "fs"
   local plans = assert(fs.read("policies/plans.lua", 65536))
-  local more = plans:gsub("  plans = {\n", "%0    narrow = { machines = 1, types = { 'tiny', 'small' } },\n", 1)
-  assert(fs.write(policies .. "/plans.lua", more))
+  local narrow = "    narrow = { machines = 1, types = { 'tiny', 'small' } },\n"
+  assert(fs.write(policies .. "/plans.lua", (plans:gsub("  plans = {\n", "%0" .. narrow, 1))))
 end
 
 assert(require("setup").open({
@@ -247,6 +247,23 @@ t.test("resize does not go around the types of the plan", function()
   t.eq(err.code, "quota")
   t.match(err.message, "machines of the type large are not in the plan narrow")
   assert(instances.move({ user = ian.id }, m.id, "delete"))
+end)
+
+t.test("hours for a machine that is being deleted are refused, and cost nothing", function()
+  standing.on = true
+  local jim = account("jim", "free")
+  local actor = { user = jim.id }
+  assert(pay(jim, 1000000))
+  local m = made(actor, { type = "tiny" })
+  assert(instances.move(actor, m.id, "delete", 0))
+  t.eq(assert(instances.get(actor, m.id)).status, "DELETING")
+  local no, err = instances.extend(actor, m.id, 10)
+  t.eq(no, nil)
+  t.eq(err.code, "state")
+  t.match(err.message, "is to be deleted")
+  t.eq(balances(jim.id).credit, 1000000)
+  t.wait_until(function() return assert(instances.get(actor, m.id)).status == "DELETED" end, "deleted")
+  standing.on = false
 end)
 
 t.test("the books balance", function()

@@ -15,6 +15,7 @@ local instances = require "instances"
 local json = require "json"
 local log = require "log"
 local policy = require "policy"
+local prepaid = require "billing.prepaid"
 local record = require "machines.record"
 local slices = require "slices"
 local steady = require "steady"
@@ -39,7 +40,10 @@ local function input_of(rec)
   }
 end
 
-local function expires(rec) return rec and rec.expires_at ~= json.null and watched[rec.status] and rec.provider ~= "foreign" end
+-- Hours that have not begun do not end.
+local function expires(rec)
+  return rec and rec.expires_at ~= json.null and watched[rec.status] and rec.provider ~= "foreign" and not prepaid.pending(rec)
+end
 
 -- The first second behind `now` at which the policy says something else, a day ahead at most. [yields]
 local function next_change(gen, input, now, verdict, reason)
@@ -175,7 +179,7 @@ function M.serve()
 end
 
 function M.refusal(rec)
-  if rec.expires_at == json.null then return nil end
+  if rec.expires_at == json.null or prepaid.pending(rec) then return nil end
   local input = input_of(rec)
   input.status = "STOPPED"
   local verdict, reason = policy.ask("expiry.decide", input, math.floor(steady.now() / 1000))

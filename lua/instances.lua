@@ -170,6 +170,10 @@ local function refuse(rec, verb)
     { status_now = rec.status })
 end
 
+local function queue_full(rec)
+  return errors.new("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
+end
+
 local function name_taken(tx, rec)
   if tx:lookup("instance_name", rec.owner .. "/" .. rec.name) then
     return errors.new("exists", "name: there is a machine called '" .. rec.name .. "' already", { field = "name" })
@@ -359,9 +363,7 @@ local function ask(tx, actor, old, rec, form)
   if same then return same.id end
   if verb == "stop" and rec.status == "DELETING" then return rec.operation end -- its end is a stop, too
   if to == rec.status and statuses.settled(to) and not workflow.current(tx, rec) then return nil end
-  if verb ~= "delete" and #rec.queue >= MAX_QUEUE then
-    return errors.fail("conflict", ("%d operations wait for this machine already"):format(MAX_QUEUE), { status_now = rec.status })
-  end
+  if verb ~= "delete" and #rec.queue >= MAX_QUEUE then return nil, queue_full(rec) end
   local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec, actor) -- it counts again
   local denied = again or verb == "start" and not_woken(tx, rec, actor)
   if denied then return nil, denied end
@@ -417,8 +419,17 @@ function M.patch(actor, key, change)
   end)
 end
 
--- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that was
--- stopped because its hours had ended is started again. -> record, operation id or nil | nil, err
+-- It was given hours, and runs by them. -> operation id | nil, err
+local function start_again(tx, actor, old, rec)
+  if not statuses.accepts(rec.status, "start") then return refuse(rec, "start") end
+  local denied = #rec.queue >= MAX_QUEUE and queue_full(rec) or not_woken(tx, rec, actor)
+  if denied then return nil, denied end
+  rec.desired, rec.reason = "RUNNING", json.null
+  return workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
+end
+
+-- expires_at = max(now, expires_at) + hours; they are paid like those of a new machine (billing/prepaid.lua). One that does not
+-- run and has none, or whose hours have ended, is started: they begin when it runs. -> record, operation id or nil | nil, err
 function M.extend(actor, key, hours)
   if type(hours) ~= "number" or hours % 1 ~= 0 or hours < 1 or hours > 87600 then
     return errors.fail("invalid", "hours: a whole number from 1 to 87600 expected", { field = "hours" })
@@ -426,17 +437,18 @@ function M.extend(actor, key, hours)
   local rec, op = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "extended") end
     if rec.desired == "DELETED" then
-      return errors.fail("state", "the machine is to be deleted: hours that it is given would be lost", { status_now = rec.status })
+      return errors.fail("state", "the machine is to be deleted: hours for it would be lost", { status_now = rec.status })
     end
     if actor.before then actor.before(tx) end
     local fault = prepaid_hours.ask(tx, rec, hours, actor) or prepaid_hours.extend(rec, hours)
     if fault then return nil, fault end
     prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))
     local ended = old.expiry and old.expiry.verdict == "stop" and old.desired == "STOPPED"
+    local begins = prepaid_hours.pending(rec) and not prepaid_hours.pending(old)
     local resumed
-    if ended then
-      rec.desired, rec.reason = "RUNNING", json.null
-      resumed = workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
+    if (ended or begins) and not underway(tx, rec, "start") then
+      resumed, fault = start_again(tx, actor, old, rec)
+      if fault then return nil, fault end
     end
     record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
     return resumed

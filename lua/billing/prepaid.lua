@@ -2,7 +2,7 @@
 -- whether the machine is theirs and not its plan's, begun_at = RFC 3339 or null}; absent, or null, where a machine has none.
 --
 -- Their clock starts when the machine first runs (record.begun_at, expires_at); what never began is given back when the machine
--- fails or goes. More hours begin at the end of those that there are, or now.
+-- fails or goes. More hours begin at the end of those that there are, or now, or when it runs again.
 --
 --   prepaid.ask(tx, rec, hours, actor)   [in an update] why the actor may not have them, an error, or nil; notes what they cost
 --   prepaid.extend(rec, hours) -> fault  the record with more hours
@@ -27,7 +27,7 @@ local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can writ
 local function is_set(v) return v ~= nil and v ~= json.null end
 
 function M.begun(rec) return is_set(rec.prepaid) and is_set(rec.prepaid.begun_at) end
-function M.pending(rec) return is_set(rec.prepaid) and not is_set(rec.prepaid.begun_at) end
+function M.pending(rec) return is_set(rec.prepaid) and rec.prepaid.hours ~= nil and not is_set(rec.prepaid.begun_at) end
 function M.counts(rec) return is_set(rec.prepaid) and rec.prepaid.counts == true end
 
 -- Whether it may run on its hours alone.
@@ -56,15 +56,21 @@ function M.ask(tx, rec, hours, actor)
   add(rec, { price = cost, counts = M.counts(rec) or actor.admin == true or standing.on })
 end
 
+-- Those that there are go on; others begin now where it runs, and else when it runs.
 function M.extend(rec, hours)
   local now = math.floor(steady.now())
+  local goes_on = M.pending(rec) or is_set(rec.expires_at) and time.parse(rec.expires_at) > now or rec.provider == "foreign"
   local ends = is_set(rec.expires_at) and time.parse(rec.expires_at) or now
   ends = (M.pending(rec) and ends or math.max(now, ends)) + hours * HOUR
   if ends > LAST_TIME then
     return errors.new("invalid", "hours: that is beyond the year 9999", { field = "hours" })
   end
-  local had = is_set(rec.prepaid) and rec.prepaid.hours
-  add(rec, { hours = (had or 0) + hours, begun_at = had and rec.prepaid.begun_at or time.rfc3339(now) })
+  if goes_on or rec.status == "RUNNING" then
+    local had = is_set(rec.prepaid) and rec.prepaid.hours
+    add(rec, { hours = (had or 0) + hours, begun_at = had and rec.prepaid.begun_at or time.rfc3339(now) })
+  else
+    add(rec, { hours = hours, begun_at = json.null, paid = has_account(rec) and 0 or nil }) -- what is over is over
+  end
   rec.expires_at = time.rfc3339(ends)
 end
 
@@ -98,7 +104,7 @@ function M.give_back(tx, rec, by)
   rec.prepaid, rec.expires_at = json.null, json.null
   if rec.desired == "RUNNING" then rec.desired = "STOPPED" end -- nobody pays for its recovery
   ledger.change(tx, rec.owner, steady.now(), by, function(x)
-    post(rec, x, "credited_back", "block/" .. rec.id .. "/back", -p.hours, -p.paid)
+    post(rec, x, "credited_back", ("block/%s/back/%d"):format(rec.id, rec.version), -p.hours, -p.paid)
   end)
 end
 

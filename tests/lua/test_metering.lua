@@ -42,7 +42,8 @@ do
 end
 
 assert(require("setup").open({
-  POLICIES_DIR = policies, DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
+  POLICIES_DIR = policies,
+  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
   QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }, { serve = true }))
 
@@ -54,6 +55,7 @@ end
 
 changes.follow()
 watch.serve()
+local expiry = require "expiry"
 
 -- An account whose plan has no limit of machines.
 local function account(name, plan)
@@ -266,11 +268,50 @@ t.test("hours for a machine that is being deleted are refused, and cost nothing"
   standing.on = false
 end)
 
+t.test("hours of a machine that does not run begin when it runs, and start it; they do not end before", function()
+  standing.on = true
+  local kim = account("kim", "free")
+  local actor = { user = kim.id }
+  assert(pay(kim, 1000000))
+  local m = made(actor, { type = "tiny" })
+  assert(instances.move(actor, m.id, "stop"))
+  local x, op = assert(instances.extend(actor, m.id, 2))
+  t.eq(x.prepaid.begun_at, json.null, "it does not run yet")
+  t.eq(expiry.refusal(x), nil)
+  t.ok(op, "it is started")
+  t.eq(assert(instances.operation(actor, op, 10)).state, "done")
+  m = assert(instances.get(actor, m.id))
+  t.eq(m.status, "RUNNING")
+  t.eq(time.parse(m.expires_at), time.parse(m.status_at) + 2 * HOUR)
+  t.eq(balances(kim.id)["block:" .. m.id], time.parse(m.expires_at) - math.floor(steady.now()))
+  t.eq(balances(kim.id).credit, 960000)
+  -- they end, it is stopped; more of them, and it cannot be started: what those cost comes back, and no more
+  time.advance(3 * HOUR)
+  t.match(expiry.refusal(assert(instances.get(actor, m.id))), "its hours ended at .*; extend it first")
+  assert(instances.move(actor, m.id, "stop"))
+  t.eq(balances(kim.id)["block:" .. m.id], nil)
+  x = assert(instances.extend(actor, m.id, 5))
+  t.eq(x.prepaid.hours, 5)
+  t.eq(x.prepaid.begun_at, json.null)
+  t.eq(balances(kim.id).credit, 860000)
+  assert(instances.move(actor, m.id, "stop")) -- before it runs
+  time.advance(10 * HOUR)
+  x = assert(instances.get(actor, m.id))
+  t.eq(x.prepaid.begun_at, json.null)
+  t.eq(expiry.refusal(x), nil, "they have not begun")
+  assert(instances.move(actor, m.id, "delete"))
+  local b = balances(kim.id)
+  t.eq(b["block:" .. m.id], nil)
+  t.eq(b.credit, 960000 - 10 * x.resources.disk_gib * 100, "given back; its disk was kept for ten hours")
+  standing.on = false
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")
   t.ok(r.accounts >= 6)
   t.ok(r.entries > 3)
+  t.eq(table.concat(require("billing.proof").verify().faults, "; "), "")
   t.ok(store.verify())
 end)
 

@@ -5,7 +5,7 @@
 -- The account (the record "ledger"):
 --   {owner =, at = unix ms up to which all is reckoned, book = number of the price book, plan = name,
 --    managed = "local" | "stripe", subscription =, period = {id =, from =, to =, day =, included = ms, fee = micro-units,
---    used = ms before it} or nil,
+--    used = ms before it, debt = ms that were used and a lesser plan could not take back, or nil} or nil,
 --    entries = how many, balances = {[account] = whole number},
 --    open = {[machine] = {state =, since =, from =, type =, gib =, rate =, price =, how =, ends =}}}
 --
@@ -28,7 +28,8 @@
 --   meter.advance(x, t)                     all that happens by itself up to `t`: prices, months, periods, hours that end
 --   meter.set(x, machine, t, now)           the machine is, from `t` on: nil, or {state = "RUNNING" | "STOPPED", type =, gib =,
 --                                           ends = its block's end or nil}. A `t` before what is posted takes that back
---   meter.plan(x, t, name, managed, period) another plan, from `t` on
+--   meter.plan(x, t, name, managed, subscription, period)   another plan, from `t` on; of a subscription at Stripe with its id
+--                                           and its period {from =, to =}
 --   meter.retune(x, t)                      after a balance was changed: the intervals go on as they are now paid
 --   meter.next(x)                           -> when something happens by itself next, "what" | nil
 --   meter.settle(x, t)                      posts all that is open up to `t`: for a view that is not written
@@ -288,7 +289,9 @@ function M.plan(x, t, name, managed, subscription, period)
     if new_plan then
       price(x, old)
       local ms, fee = rest_of(old, t)
-      local more = max(ms - had, -balance(x, "included"))
+      local wanted = ms - had - (old.debt or 0)
+      local more = max(wanted, -balance(x, "included"))
+      old.debt = more > wanted and more - wanted or nil
       grant(x, t, "plan", ("plan/%s/%d/%s"):format(acct.owner, t, name), more, fee - paid)
     end
   else

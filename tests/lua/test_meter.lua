@@ -156,7 +156,7 @@ local function history(seed)
 end
 
 local function simulate(h)
-  local sim = { plan = h.plan, books = h.books, machines = {}, included = 0, bonus = 0, credit = 0, owed = 0, used = 0,
+  local sim = { plan = h.plan, books = h.books, machines = {}, included = 0, bonus = 0, debt = 0, credit = 0, owed = 0, used = 0,
     charged = 0, waived = 0, elapsed = 0 }
   local function pay(micro)
     local owed = math.min(micro, sim.owed)
@@ -182,7 +182,7 @@ local function simulate(h)
   local i = 1
   for at = START, START + SPAN do
     if at == MONTH then
-      sim.included = 0
+      sim.included, sim.debt = 0, 0
       grant(MONTH, months.after(MONTH), MONTH)
     end
     while h.events[i] and h.events[i].at == at do
@@ -197,7 +197,8 @@ local function simulate(h)
         sim.plan = e.plan
         if changed then
           local ms, micro = portion(e.plan, from, to, at)
-          sim.included = math.max(0, sim.included + ms - had)
+          local is = sim.included + ms - had - sim.debt -- what was used of more than there is now is not given again
+          sim.included, sim.debt = math.max(0, is), math.max(0, -is)
           if micro >= paid then fee(micro - paid) else
             sim.charged = sim.charged - (paid - micro)
             pay(paid - micro)
@@ -266,6 +267,46 @@ t.test(("%d histories cost what a simulator says, to the millisecond and the mic
     local h = history(seed)
     compare(seed, metered(h, false), simulate(h))
   end
+end)
+
+-- What a month gave of included hours.
+local function given(x, from, to)
+  local sum = 0
+  for _, e in ipairs(x.entries) do
+    for _, p in ipairs(e.type ~= "expired" and e.type ~= "usage" and e.type ~= "return" and e.at >= from and e.at < to
+      and e.postings or {}) do
+      if p[1] == "included" then sum = sum + p[2] end
+    end
+  end
+  return sum
+end
+
+t.test("no history gives more hours in a month than the highest plan has", function()
+  local most = plans.large.included * 3600000
+  for seed = 1, HISTORIES do
+    local h = history(seed)
+    local x = metered(h, false)
+    local ms = given(x, MONTH, months.after(MONTH))
+    t.ok(ms <= most + #h.events, ("history %d gave %d ms"):format(seed, ms))
+  end
+end)
+
+t.test("who goes from plan to plan and back, and uses the hours of the higher one, is given them once", function()
+  local x = new_meter(books_of { price_book(1, 0, math.random) }, "small", MONTH)
+  for i = 1, 20 do
+    local at = MONTH + i * 2000
+    local function turn(later, plan)
+      meter.advance(x, at + later)
+      meter.plan(x, at + later, plan, "local")
+    end
+    turn(0, "large")
+    meter.set(x, "m1", at, { state = "RUNNING", type = "c", gib = 1 })
+    meter.advance(x, at + 1500)
+    meter.set(x, "m1", at + 1500, nil)
+    turn(1600, "small")
+  end
+  local ms = given(x, MONTH, months.after(MONTH))
+  t.ok(ms >= 1079 and ms <= 1080, ms)
 end)
 
 t.test("how late and how often it is asked changes nothing", function()

@@ -5,7 +5,8 @@
 --       credit_only = true
 --   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
 --   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again, and
---       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit. Also: the credit that it took
+--       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit; `block` of it is taken from
+--       hours that have not begun (orders.refunded). Also: the credit that it took
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
 --   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
 --     -> true, or false when it was done before
@@ -31,6 +32,8 @@ local LIVES = { active = true, trialing = true, past_due = true, unpaid = true, 
 
 local function positive(micro) assert(micro > 0 and micro % 1 == 0, "a whole number above 0 expected") end
 
+local NOT_KEPT = { by = true, micro = true, type = true, credit_only = true, credit = true, block = true }
+
 -- Posts one entry; make(x, list) fills its postings. -> whether it was posted
 local function post(tx, owner, type, e, make)
   local posted = false
@@ -40,7 +43,7 @@ local function post(tx, owner, type, e, make)
     make(x, list)
     local entry = { id = e.id, type = type, at = x.acct.at, postings = list }
     for k, v in pairs(e) do
-      if k ~= "by" and k ~= "micro" and k ~= "type" and k ~= "credit_only" and k ~= "credit" then entry[k] = v end
+      if not NOT_KEPT[k] then entry[k] = v end
     end
     posted = ledger.post_once(x, entry)
     meter.retune(x, x.acct.at)
@@ -94,7 +97,7 @@ function M.refund(tx, owner, e)
   local posted = post(tx, owner, e.type or "refund", e, settled(function(x, list)
     add(list, "payments", e.micro)
     if e.micro >= 0 then
-      taken = e.fee and 0 or math.min(e.micro, x.acct.balances.credit or 0)
+      taken = e.fee and 0 or math.min(e.micro - (e.block or 0), x.acct.balances.credit or 0)
       add(list, "credit", -taken)
       return add(list, "refunds", taken - e.micro)
     end

@@ -7,6 +7,7 @@
 --   prepaid.ask(tx, rec, hours, actor)   [in an update] why the actor may not have them, an error, or nil; notes what they cost
 --   prepaid.extend(rec, hours) -> fault  the record with more hours
 --   prepaid.buy(tx, rec, hours, by, id)  [in an update] posts them, with what they cost
+--   prepaid.refunded(rec, micro) -> part what was paid for them has gone back
 --   prepaid.begin(rec, t), prepaid.give_back(tx, rec, by)     (metering.lua)
 --   prepaid.begun(rec), prepaid.pending(rec), prepaid.counts(rec), prepaid.lasts(rec)
 
@@ -90,6 +91,15 @@ function M.buy(tx, rec, hours, by, id)
   ledger.change(tx, rec.owner, steady.now(), by, function(x)
     post(rec, x, "block", ("block/%s/%s"):format(rec.id, id), hours, price)
   end)
+end
+
+-- `micro` of what was paid for hours that have not begun went back to who paid (negative: came again): what is left is all that
+-- give_back gives. -> how much of it they take
+function M.refunded(rec, micro)
+  if not M.pending(rec) then return 0 end
+  local part = math.min(micro, rec.prepaid.paid or 0)
+  add(rec, { paid = (rec.prepaid.paid or 0) - part })
+  return part
 end
 
 -- The clock starts: in the record alone, the meter hears of it as of every change.

@@ -6,7 +6,8 @@
 --   handlers.knows(type) -> boolean;  handlers.types = {type, ...}
 --
 -- Whoever is no customer of ours: noted, and done. A payment by somebody unknown is told to the operator.
--- Records: "stripe_charge" {refunded = in the smallest unit, so far booked}, "stripe_dispute" {opened =, credit = taken, won =}.
+-- Records: "stripe_charge" {refunded = in the smallest unit, so far booked}, "stripe_dispute" {opened =, credit = taken,
+-- block = taken from hours, won =}.
 
 local accounts = require "billing.accounts"
 local book = require "billing.book"
@@ -244,9 +245,10 @@ local function book_refund(charge, user, unit)
     if back <= rec.refunded then return true end
     local early = too_early(tx, charge.metadata)
     if early then return nil, early end
+    local micro = (back - rec.refunded) * unit
     accounts.refund(tx, user, {
-      id = ("stripe/refund/%s/%d"):format(id, back), micro = (back - rec.refunded) * unit, by = "stripe", charge = id,
-      fee = is_fee(charge) or nil,
+      id = ("stripe/refund/%s/%d"):format(id, back), micro = micro, by = "stripe", charge = id, fee = is_fee(charge) or nil,
+      block = orders.refunded(tx, charge.metadata, micro),
     })
     rec.refunded = back
     tx:put("stripe_charge", id, rec, user)
@@ -293,8 +295,9 @@ local function taken(d)
     if rec.opened or rec.won or d.micro == 0 then return true end
     local early = too_early(tx, d.metadata)
     if early then return nil, early end
+    rec.block = orders.refunded(tx, d.metadata, d.micro)
     local _, credit = accounts.refund(tx, d.user, { id = ("stripe/dispute/%s/opened"):format(d.id), type = "dispute",
-      micro = d.micro, by = "stripe", charge = d.charge, fee = d.fee })
+      micro = d.micro, by = "stripe", charge = d.charge, fee = d.fee, block = rec.block })
     rec.opened, rec.credit = true, credit
     tx:put("stripe_dispute", d.id, rec, d.user)
     return true
@@ -307,7 +310,7 @@ local function given_back(d)
     if rec.won or d.micro == 0 then return true end
     if rec.opened then
       accounts.refund(tx, d.user, { id = ("stripe/dispute/%s/won"):format(d.id), type = "dispute", micro = -d.micro,
-        by = "stripe", charge = d.charge, credit = rec.credit })
+        by = "stripe", charge = d.charge, credit = (rec.credit or 0) + orders.restored(tx, d.metadata, rec.block or 0) })
     end
     rec.won = true
     tx:put("stripe_dispute", d.id, rec, d.user)

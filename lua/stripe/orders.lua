@@ -6,6 +6,7 @@
 --   orders.amount_of(session, currency) -> micro-units | nil, err
 --   orders.paid(tx, session, user, micro) -> true, or false when it was before      in an update
 --   orders.is_booked(tx, metadata)       whether what a charge with these metadata paid is in the books, if it paid an order
+--   orders.refunded(tx, metadata, micro), .restored(tx, metadata, micro)    in an update: money goes back, or comes again
 --   orders.machine(tx, session, user)    in an update: a subscription began; he gets a machine if he has none
 --   orders.queue
 --
@@ -21,6 +22,7 @@ local objects = require "stripe.objects"
 local outbox = require "outbox"
 local prepaid = require "billing.prepaid"
 local queue = require "stripe.queue"
+local record = require "machines.record"
 local store = require "store"
 local users = require "accounts.users"
 
@@ -62,6 +64,31 @@ function M.is_booked(tx, metadata)
   local id = offer_id(metadata)
   local session = id and tx:lookup("order_paid", id)
   return not id or session ~= nil and tx:lookup("ledger_entry", "stripe/session/" .. session) ~= nil
+end
+
+-- The machine whose hours an order is.
+local function machine_of(tx, metadata)
+  local id = offer_id(metadata)
+  local session = id and tx:lookup("order_paid", id)
+  local machine = session and tx:lookup("order_machine", session)
+  return machine and record.get(tx, machine)
+end
+
+-- Money of an order's went back while its hours have not begun: they give as much less back. -> how much
+function M.refunded(tx, metadata, micro)
+  local old = machine_of(tx, metadata)
+  if not old or not prepaid.pending(old) then return 0 end
+  local rec = record.edit(old)
+  local part = prepaid.refunded(rec, micro)
+  if part ~= 0 then record.save(tx, old, rec, "refunded", "stripe", { micro = part }) end
+  return part
+end
+
+-- ... and that came again. -> what of it is the user's credit: his hours were given back meanwhile
+function M.restored(tx, metadata, micro)
+  if micro == 0 or M.refunded(tx, metadata, -micro) ~= 0 then return 0 end
+  local rec = machine_of(tx, metadata)
+  return rec and not prepaid.begun(rec) and micro or 0
 end
 
 function M.paid(tx, session, user, micro)

@@ -176,6 +176,30 @@ withShop(test, 'a trial at Stripe: active without a payment, told before it ends
   await runs(shop, ann);
 });
 
+// Bug: it was paid back twice: by Stripe, and as credit when the machine was deleted before it ran.
+withShop(test, 'a refund of hours that have not begun is not given back again as credit', { env: { MOCK: '{create={latency_ms=20000}}' } }, async (shop, w) => {
+  const ann = await shop.person();
+  const { charge } = w.pay(await shop.checkout(ann, { hours: 100, type: 'small' }));
+  await shop.tell();
+  await shop.until(async () => (await shop.machines(ann)).length === 1, 'it is being made');
+  w.refund(charge, 100);
+  await shop.tell();
+  let [m] = await shop.machines(ann);
+  assert.deepStrictEqual([m.prepaid.begun_at, m.prepaid.paid, balances(shop, ann).refunds], [null, 3e6, -1e6]);
+  const dispute = w.dispute(charge, { amount: 200 });
+  await shop.tell();
+  [m] = await shop.machines(ann);
+  assert.strictEqual(m.prepaid.paid, 1e6);
+  await ann.call('DELETE', `/instances/${m.id}`);
+  await shop.until(async () => (await shop.machines(ann)).length === 0, 'it is deleted');
+  assert.strictEqual(balances(shop, ann).credit, 1e6);
+  w.closeDispute(dispute, 'won'); // the money is ours again, and its hours were never used
+  await shop.tell();
+  const b = balances(shop, ann);
+  assert.deepStrictEqual([b.credit, b.payments, b.refunds, b.revenue, b[`block:${m.id}`]], [3e6, -3e6, -3e6, 3e6, undefined]);
+  assert.deepStrictEqual(shop.books().faults, []);
+});
+
 withShop(test, 'refunds, told twice and in any order, are booked by their difference; of credit, what is left of it is taken', {}, async (shop, w) => {
   const ann = await shop.person();
   const { charge: fee } = await shop.subscribe(ann);

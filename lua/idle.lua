@@ -10,6 +10,7 @@
 -- "stops at 17:42 UTC: no input since 15:42 UTC".
 
 local access = require "machines.access"
+local book = require "billing.book"
 local changes = require "machines.changes"
 local decisions = require "idle.decisions"
 local errors = require "errors"
@@ -226,7 +227,7 @@ end
 -- In an update: a mail to the owner of a machine that is about to stop, when his plan says so.
 local function mail_owner(tx, owner, name, text)
   local user = owner ~= "operator" and tx:get("user", owner)
-  local plan = user and policy.data("plans", owner).plans[user.plan]
+  local plan = user and book.plan(policy.data("plans", owner), user.plan)
   if not plan or not plan.warn_mail or user.status ~= "active" then return end
   outbox.put(tx, {
     to = user.email, subject = ("Your machine %s is about to stop"):format(name), hours = 1,

@@ -7,6 +7,7 @@
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
 -- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
 
+local book = require "billing.book"
 local errors = require "errors"
 local fields = require "machines.fields"
 local freshness = require "machines.freshness"
@@ -182,7 +183,7 @@ end
 
 -- How many machines an account of this plan may have; 0: any number. The plan does not count those of prepaid hours.
 local function most_of(gen, plan, prepaid)
-  local known = not prepaid and gen:data("plans").plans[plan]
+  local known = not prepaid and book.plan(gen:data("plans"), plan)
   local most, quota = known and known.machines or 0, M.settings.quota
   if most == 0 or quota == 0 then return math.max(most, quota) end
   return math.min(most, quota)
@@ -198,8 +199,7 @@ end
 
 -- One machine a user, the seeds' rule, is a conflict with that one and no matter of too many requests.
 local function one_of_plan(plan, owner)
-  local known = policy.data("plans", owner).plans[plan]
-  return known ~= nil and known.machines == 1
+  return book.plan(policy.data("plans", owner), plan).machines == 1
 end
 
 -- May its owner have it as a `type`, beside `others`? -> why not, an error, or nil

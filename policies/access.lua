@@ -20,10 +20,11 @@ local function among(list, name)
   end
 end
 
--- What the plan does not have, or nil.
+-- What the plan does not have, or nil. Who has a plan that there is not any more has the default one.
 local function beyond(r)
-  local plan = use("plans").plans[r.plan]
-  if not plan or r.prepaid then return end
+  local all = use("plans")
+  local plan = all.plans[r.plan] or all.plans[all.default]
+  if r.prepaid then return end
   if plan.types and not among(plan.types, r.type) then
     return ("machines of the type %s are not in the plan %s"):format(r.type, r.plan)
   end

@@ -7,7 +7,7 @@
 --   book.last(tx)             -> the number of the newest book, in an update (0: none)
 --   book.at(tx, t)            -> the number of the one that was in force at `t`
 --   book.get(n)               -> {n =, from = unix ms, currency =, default =, plans =, price =}, immutable
---   book.plan(b, name)        -> the plan, or the default one where the book does not have it
+--   book.plan(b, name)        -> the plan, or the default one where the book does not have it; `b`: also the table of plans.lua
 --   book.rate(b, state, type, gib, t) -> micro-units an hour at `t`, version of the price (a text)
 --   book.fee(plan, t)         -> micro-units a month
 --   book.next_date(b, t)      -> the first moment behind `t` at which a price of the book changes, or nil

@@ -14,6 +14,7 @@
 --   decisions.threshold      the setting IDLE_THRESHOLD
 --   decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
 
+local book = require "billing.book"
 local chunk = require "idle.chunk"
 local errors = require "errors"
 local explain = require "policy.explain"
@@ -220,10 +221,10 @@ local function seconds(text) return math.floor(time.parse(text) / 1000) end
 local function static_of(rec, ms, gen)
   local plans = gen:data("plans")
   local plan = plan_of(rec.owner, ms, plans)
-  local known = plans.plans[plan]
   return {
     id = rec.id, name = rec.name, owner = rec.owner, plan = plan, type = rec.type, provider = rec.provider, labels = rec.labels,
-    created_at = seconds(rec.created_at), started_at = seconds(rec.status_at), threshold = known and known.idle or M.threshold,
+    created_at = seconds(rec.created_at), started_at = seconds(rec.status_at),
+    threshold = book.plan(plans, plan).idle or M.threshold,
   }
 end
 

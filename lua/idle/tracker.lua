@@ -15,6 +15,7 @@
 --   tracker.days(id) -> {[day] = chunk}, those that are not written yet
 --   tracker.save(all) -> how many days were written | nil, err     [yields] those that have news; all: also when it is early
 
+local book = require "billing.book"
 local chunk = require "idle.chunk"
 local json = require "json"
 local plain = require "plain"
@@ -47,8 +48,7 @@ end
 
 -- Seconds unused: what the set's plans say of a plan, else the setting.
 local function threshold_of(gen, plan)
-  local known = gen:data("plans").plans[plan]
-  return known and known.idle or options.threshold
+  return book.plan(gen:data("plans"), plan).idle or options.threshold
 end
 
 policy.derived["idle.decide"] = function(gen, m) return "threshold", threshold_of(gen, m.plan) end

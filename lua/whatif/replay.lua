@@ -23,6 +23,7 @@
 --
 -- Between two events a stretch of decisions is one call of the fence (fence:sweep).
 
+local book = require "billing.book"
 local kinds = require "policy.kinds"
 local plain = require "plain"
 local prices = require "whatif.prices"
@@ -388,12 +389,11 @@ local function new(past, side, model, hooks)
     undone = 0, next_at = NEVER, connections = past.state.connections or 0, input_last = past.state.last, idle = past.idle,
     stopped_at = past.idle,
   }
-  local plans = side.gen:data("plans").plans
+  local plans = side.gen:data("plans")
   function x.of(static)
     local out = {}
     for k, v in pairs(static) do out[k] = v end
-    local plan = plans[static.plan]
-    out.threshold = plan and plan.idle or side.threshold
+    out.threshold = book.plan(plans, static.plan).idle or side.threshold
     return out
   end
   x.look = looker(x)

@@ -306,6 +306,18 @@ t.test("hours of a machine that does not run begin when it runs, and start it; t
   standing.on = false
 end)
 
+t.test("a plan that plans.lua does not have any more is the default one, and not one without limits", function()
+  local lea = account("lea", "gold")
+  local actor = { user = lea.id }
+  local m = made(actor, { type = "tiny" })
+  local no, err = instances.create(actor, { type = "tiny" })
+  t.eq(no, nil)
+  t.eq(err.code, "quota")
+  t.eq(err.http_status, 409)
+  t.match(err.message, "1 machine is all that you may have")
+  assert(instances.move(actor, m.id, "delete"))
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")

@@ -232,11 +232,14 @@ local function not_resized(tx, rec, type, actor)
   return not_allowed(tx, rec, type, math.max(0, record.counted(tx, rec.owner, prepaid_hours.counts(rec)) - 1))
 end
 
-local function running_of(owner)
-  local n = 0
+local RUNS = { RUNNING = true, STARTING = true }
+
+-- How many others of its owner's run: of prepaid hours only beside one of those, which are not its plan's.
+local function running_beside(tx, rec)
+  local n, owner, prepaid = 0, rec.owner, prepaid_hours.counts(rec)
   for _, row in ipairs(store.scan("instance_owner", { prefix = owner .. "/" })) do
-    local rec = store.get("instance", row.key:sub(#owner + 2))
-    if rec and (rec.status == "RUNNING" or rec.status == "STARTING") then n = n + 1 end
+    local other = tx:get("instance", row.key:sub(#owner + 2))
+    if other and other.id ~= rec.id and RUNS[other.status] and (prepaid or not prepaid_hours.counts(other)) then n = n + 1 end
   end
   return n
 end
@@ -249,7 +252,8 @@ local function not_woken(tx, rec, actor)
   local plan, prepaid = plan_of(tx, rec.owner), prepaid_hours.counts(rec)
   local verdict, reason = policy.ask("access.wake", {
     owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid),
-    most = most_of(policy.for_owner(rec.owner), plan, prepaid), type = rec.type, running = running_of(rec.owner),
+    most = most_of(policy.for_owner(rec.owner), plan, prepaid), type = rec.type, running = running_beside(tx, rec),
+    prepaid = prepaid,
   })
   if verdict ~= "allow" then return errors.new("denied", reason) end
   if not prepaid_hours.lasts(rec) and not actor.admin then return standing.refusal(tx, rec.owner) end

@@ -42,7 +42,11 @@ function P.create(r)
   return "allow", "within the plan"
 end
 
-function P.wake()
+function P.wake(r)
+  if r.most > 0 and r.running >= r.most then
+    local machines = r.most .. (r.most == 1 and " machine" or " machines")
+    return "deny", machines .. " may run at once in the plan " .. r.plan .. "; stop one first"
+  end
   return "allow", "its account is in order"
 end
 
@@ -59,6 +63,8 @@ function P.selftest(is)
   is(P.mails {}, 20)
   is(P.limit { class = "api", base = 60, who = "user", plan = "free" }, 60)
   is(P.signup { email = "a@b.c", domain = "b.c", setting = "closed", accounts = 0 }, "deny")
+  is(P.wake { running = 1, most = 1, machines = 3, owner = "u", plan = "free", type = "small" }, "deny")
+  is(P.wake { running = 0, most = 1, machines = 3, owner = "u", plan = "free", type = "small" }, "allow")
   is(P.create { machines = 1, most = 1, owner = "u", plan = "free", type = "small", provider = "local" }, "deny")
   is(P.create { machines = 5, most = 0, owner = "u", plan = "pro", type = "small", provider = "local" }, "allow")
 end

@@ -318,6 +318,29 @@ t.test("a plan that plans.lua does not have any more is the default one, and not
   assert(instances.move(actor, m.id, "delete"))
 end)
 
+t.test("who came to a lesser plan with many machines starts only as many as that has", function()
+  local users = require "accounts.users"
+  local max = account("max", "pro")
+  local actor = { user = max.id }
+  local list = {}
+  for i = 1, 3 do
+    list[i] = made(actor, { type = "tiny" })
+    assert(instances.move(actor, list[i].id, "stop"))
+  end
+  assert(users.patch({ admin = true }, max.id, { plan = "free" }))
+  t.eq(assert(instances.move(actor, list[1].id, "start")).status, "RUNNING")
+  local no, err = instances.move(actor, list[2].id, "start")
+  t.eq(no, nil)
+  t.eq(err.code, "denied")
+  t.eq(err.message, "1 machine may run at once in the plan free; stop one first")
+  local x, op = assert(instances.extend({ admin = true }, list[3].id, 1))
+  t.eq(assert(instances.operation(actor, op, 10)).state, "done", "one of prepaid hours does not count")
+  t.eq(assert(instances.get(actor, x.id)).status, "RUNNING")
+  assert(instances.move(actor, list[1].id, "stop"))
+  t.ok(instances.move(actor, list[2].id, "start"))
+  for i = 1, 3 do assert(instances.move(actor, list[i].id, "delete")) end
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")

@@ -8,6 +8,7 @@
 local book = require "billing.book"
 local errors = require "errors"
 local fs = require "fs"
+local generation = require "policy.generation"
 local instances = require "instances"
 local log = require "log"
 require "billing.metering"
@@ -72,6 +73,16 @@ local function share_clock(serve)
 end
 
 function M.adopt_clock() return share_clock(false) end
+
+-- Balances are numbers without a currency: once there are any, it stays what it is.
+generation.checks[#generation.checks + 1] = function(gen)
+  local meta = store.stats() and store.get("meta", "price_book")
+  if not meta then return nil end
+  local is, new = book.get(meta.last).currency, gen:data("plans").currency or "USD"
+  if is == new or #assert(store.list("ledger", { limit = 1 })) == 0 then return nil end
+  return ("currency: the books are in %s, and their balances cannot become %s; make a new store for another currency")
+    :format(is, new), "plans"
+end
 
 -- The prices in force are in the book before anything is metered by them.
 local function open_book(serve)

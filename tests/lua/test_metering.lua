@@ -341,6 +341,21 @@ t.test("who came to a lesser plan with many machines starts only as many as that
   for i = 1, 3 do assert(instances.move(actor, list[i].id, "delete")) end
 end)
 
+t.test("another currency is refused once there are books, and the prices in force stay", function()
+  local policy, fs = require "policy", require "fs"
+  local sources = policy.read(policies)
+  sources["plans.lua"] = sources["plans.lua"]:gsub('currency = "USD"', 'currency = "EUR"')
+  local number = policy.number()
+  local set, faults = policy.try(sources, "test")
+  t.eq(set, nil)
+  t.eq(faults[1].file, "plans.lua")
+  t.match(faults[1].text, "the books are in USD, and their balances cannot become EUR; make a new store")
+  t.eq(policy.number(), number)
+  sources["plans.lua"] = assert(fs.read(policies .. "/plans.lua", 65536)):gsub("small = 40000", "small = 40001")
+  t.ok(policy.try(sources, "test"), "another price is no other currency")
+  t.ok(policy.try(policy.read(policies), "test"))
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")

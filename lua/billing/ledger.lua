@@ -33,6 +33,7 @@ local time = require "time"
 local M = {}
 
 local PAGE = 500
+local MOST = 2 ^ 53 - 1 -- of a balance: beyond it one more is not one more
 
 -- micro-units; all others are milliseconds
 M.money = { credit = true, owed = true, revenue = true, payments = true, refunds = true, adjustments = true, waived = true }
@@ -50,6 +51,7 @@ local function apply(balances, entry)
     if M.money[account] then micro = micro + value else ms = ms + value end
     local now = (balances[account] or 0) + value
     if now < 0 and (account == "credit" or is_hours_of_user(account)) then return account .. " would be below 0" end
+    if math.abs(now) > MOST then return account .. " would be beyond what is counted exactly" end
     if now > 0 and account == "owed" then return "more than is owed would be given back" end
     balances[account] = now ~= 0 and now or nil
   end

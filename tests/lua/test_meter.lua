@@ -309,6 +309,15 @@ t.test("who goes from plan to plan and back, and uses the hours of the higher on
   t.ok(ms >= 1079 and ms <= 1080, ms)
 end)
 
+t.test("a balance beyond what is counted exactly is refused", function()
+  local x = new_meter(books_of { price_book(1, 0, math.random) }, "free", MONTH)
+  local function pay(id, micro)
+    return x.post { id = id, type = "payment", at = MONTH, postings = { { "payments", -micro }, { "credit", micro } } }
+  end
+  t.ok(pay("a", 2 ^ 53 - 1))
+  t.raises(function() pay("b", 1) end, "payments would be beyond what is counted exactly")
+end)
+
 t.test("how late and how often it is asked changes nothing", function()
   for seed = 1, HISTORIES do
     local h = history(seed)

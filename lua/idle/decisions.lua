@@ -30,10 +30,10 @@ local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
 
-local kind_of = { idle = true, expiry = true, placement = true, access = true, lease = true, orphans = true }
+local kind_of = { idle = true, expiry = true, placement = true, access = true, billing = true, lease = true, orphans = true }
 
 function M.kind_fault(kind)
-  return not kind_of[kind] and "idle, expiry, placement, access, lease or orphans expected" or nil
+  return not kind_of[kind] and "idle, expiry, placement, access, billing, lease or orphans expected" or nil
 end
 
 local DAYS = 4        -- read at once

@@ -194,6 +194,11 @@ t.test("no subscription, no hours and no credit: refused with what helps; stoppe
   no, err = instances.move(actor, m.id, "start")
   t.eq(no, nil)
   t.eq(err.code, "payment")
+  local decisions = require "idle.decisions"
+  t.eq(decisions.kind_fault "billing", nil)
+  local rows = assert(decisions.list(m.id, { kind = "billing", limit = 10 }))
+  t.eq(#rows, 1)
+  t.eq(rows[1].verdict, "stop")
   t.eq(pay(fay, 1000000), "paid")
   t.ok(instances.move(actor, m.id, "start"))
   assert(instances.move(actor, m.id, "delete"))

@@ -7,7 +7,6 @@
 -- metering.of(rec) -> what the meter of its account is to know of a machine: {state =, type =, gib =, ends =}, or nil
 -- metering.failures: how many changes of machines could not be carried into the books since this process began.
 
-local json = require "json"
 local ledger = require "billing.ledger"
 local log = require "log"
 local meter = require "billing.meter"
@@ -21,9 +20,7 @@ local time = require "time"
 
 local M = { failures = 0 }
 
-local function is_set(v) return v ~= nil and v ~= json.null end
-
-local function has_account(rec) return rec.owner ~= "operator" and rec.provider ~= "foreign" end
+local is_set, has_account = prepaid.is_set, prepaid.has_account
 
 -- What the meter of its account is to know of a machine, or nil.
 local function metered(rec)

@@ -9,6 +9,7 @@
 --   prepaid.buy(tx, rec, hours, by, id)  [in an update] posts them, with what they cost
 --   prepaid.refunded(rec, micro) -> part what was paid for them has gone back
 --   prepaid.begin(rec, t), prepaid.give_back(tx, rec, by)     (metering.lua)
+--   prepaid.has_account(rec), prepaid.is_set(v)               whether anybody pays for it; whether a field has a value
 --   prepaid.begun(rec), prepaid.pending(rec), prepaid.counts(rec), prepaid.lasts(rec)
 
 local amount = require "billing.amount"
@@ -26,6 +27,8 @@ local HOUR = amount.HOUR
 local LAST_TIME = 253402300799000 -- the last millisecond that RFC 3339 can write, less one second
 
 local function is_set(v) return v ~= nil and v ~= json.null end
+local function has_account(rec) return rec.owner ~= "operator" and rec.provider ~= "foreign" end
+M.is_set, M.has_account = is_set, has_account
 
 function M.begun(rec) return is_set(rec.prepaid) and is_set(rec.prepaid.begun_at) end
 function M.pending(rec) return is_set(rec.prepaid) and rec.prepaid.hours ~= nil and not is_set(rec.prepaid.begun_at) end
@@ -33,8 +36,6 @@ function M.counts(rec) return is_set(rec.prepaid) and rec.prepaid.counts == true
 
 -- Whether it may run on its hours alone.
 function M.lasts(rec) return M.pending(rec) or M.begun(rec) and time.parse(rec.expires_at) > steady.now() end
-
-local function has_account(rec) return rec.owner ~= "operator" and rec.provider ~= "foreign" end
 
 local function add(rec, more)
   local p = {}

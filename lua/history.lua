@@ -34,15 +34,18 @@ function M.backwards(kind, id)
   end
 end
 
-local function apply(record, data)
+-- Pure. The record as an entry with this data leaves it; `record` is changed where the entry does not hold the whole.
+function M.apply(record, data)
+  if data.full then record = {} end
   for name, value in pairs(data.changes or {}) do record[name] = value end
   for _, name in ipairs(data.removed or {}) do record[name] = nil end
+  return record
 end
 
 -- Pure. `entries`: decoded data of consecutive entries, newest first, the last one full. -> record
 function M.fold(entries)
-  local record = entries[#entries].changes
-  for i = #entries - 1, 1, -1 do apply(record, entries[i]) end
+  local record
+  for i = #entries, 1, -1 do record = M.apply(record, entries[i]) end
   return record
 end
 

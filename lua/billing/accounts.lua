@@ -21,10 +21,13 @@ local book = require "billing.book"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
 local policy = require "policy"
+local postings = require "billing.postings"
 local steady = require "steady"
 local time = require "time"
 
 local M = {}
+
+local add = postings.add
 
 -- The subscription lives, and the plan is its; policies/billing.lua says what may run. One that is paused, or unpaid, may
 -- come back.
@@ -51,23 +54,6 @@ local function post(tx, owner, type, e, make)
   return posted
 end
 
-local function add(list, account, micro)
-  if micro ~= 0 then list[#list + 1] = { account, micro } end
-end
-
--- What is owed becomes less, the rest is credit.
-local function give(x, list, micro)
-  local owed = math.min(micro, -(x.acct.balances.owed or 0))
-  add(list, "owed", owed)
-  add(list, "credit", micro - owed)
-end
-
-local function take(x, list, micro, rest)
-  local credit = math.min(micro, x.acct.balances.credit or 0)
-  add(list, "credit", -credit)
-  add(list, rest, credit - micro)
-end
-
 -- The meter's open intervals are posted first: what is owed, and what credit there is, is then what it is now.
 local function settled(make)
   return function(x, list)
@@ -80,7 +66,7 @@ function M.pay(tx, owner, e)
   positive(e.micro)
   return post(tx, owner, "payment", e, settled(function(x, list)
     add(list, "payments", -e.micro)
-    if e.credit_only then add(list, "credit", e.micro) else give(x, list, e.micro) end
+    if e.credit_only then add(list, "credit", e.micro) else postings.give(list, x.acct.balances, e.micro) end
   end))
 end
 
@@ -102,7 +88,7 @@ function M.refund(tx, owner, e)
       return add(list, "refunds", taken - e.micro)
     end
     local credit = math.min(e.credit or 0, -e.micro)
-    give(x, list, credit)
+    postings.give(list, x.acct.balances, credit)
     add(list, "refunds", -e.micro - credit)
   end))
   return posted, taken
@@ -111,15 +97,14 @@ end
 function M.adjust(tx, owner, e)
   return post(tx, owner, "adjustment", e, settled(function(x, list)
     add(list, "adjustments", -e.micro)
-    if e.micro >= 0 then give(x, list, e.micro) else take(x, list, -e.micro, "owed") end
+    if e.micro >= 0 then postings.give(list, x.acct.balances, e.micro) else postings.take(list, x.acct.balances, -e.micro, "owed") end
   end))
 end
 
 function M.give_hours(tx, owner, e)
   local ms = math.floor(e.hours * amount.HOUR + 0.5)
   return post(tx, owner, "gift", e, function(_, list)
-    add(list, "granted", -ms)
-    add(list, "bonus", ms)
+    postings.hours(list, "granted", "bonus", ms)
   end)
 end
 
@@ -151,7 +136,7 @@ function M.subscribed(tx, user, sub, by)
   local good, had = LIVES[sub.status], M.has_subscription(user)
   user.stripe_subscription_id, user.subscription_status = sub.id, sub.status
   user.subscription_since = time.rfc3339(sub.since)
-  if good then user.plan = sub.plan elseif had then user.plan = book.get(book.last(tx)).default end
+  if good then user.plan = sub.plan elseif had then user.plan = book.get(book.last(tx), tx).default end
   ledger.change(tx, user.id, steady.now(), by, function(x)
     local managed = good and "stripe" or "local"
     local period = good and { from = sub.from, to = sub.to } or nil

@@ -6,7 +6,9 @@
 --   book.take(tx, n)          in an update that has put book `n` of an export
 --   book.last(tx)             -> the number of the newest book, in an update (0: none)
 --   book.at(tx, t)            -> the number of the one that was in force at `t`
---   book.get(n)               -> {n =, from = unix ms, currency =, default =, plans =, price =}, immutable
+--   book.get(n [, tx])        -> {n =, from = unix ms, currency =, default =, plans =, price =}, immutable. [in an update] with
+--                                its tx: the newest one may be in a commit under way
+--   book.now()                -> the newest one that is committed
 --   book.plan(b, name)        -> the plan, or the default one where the book does not have it; `b`: also the table of plans.lua
 --   book.rate(b, state, type, gib, t) -> micro-units an hour at `t`, version of the price (a text)
 --   book.fee(plan, t)         -> micro-units a month
@@ -51,11 +53,20 @@ local function ready(b)
   for _, plan in pairs(b.plans) do
     for _, f in ipairs(plan.fee or {}) do f.at = day(f.from) end
   end
-  read[b.n] = b
   return b
 end
 
-function M.get(n) return read[n] or ready(assert(store.get("price_book", key(n)), "the price book is gone")) end
+function M.get(n, tx)
+  if read[n] then return read[n] end
+  local b = store.get("price_book", key(n))
+  if b then
+    read[n] = ready(b)
+    return b
+  end
+  return ready(assert(tx and tx:get("price_book", key(n)), "the price book is gone"))
+end
+
+function M.now() return M.get((store.get("meta", "price_book") or { last = 1 }).last) end
 
 function M.last(tx)
   local meta = tx:get("meta", "price_book")
@@ -85,7 +96,7 @@ end
 
 function M.at(tx, t)
   for n = M.last(tx), 2, -1 do
-    if M.get(n).from <= t then return n end
+    if M.get(n, tx).from <= t then return n end
   end
   return 1
 end

@@ -4,6 +4,8 @@
 --
 --   ledger.change(tx, owner, t, by, fn) -> account     in an update: brings the account up to `t` (unix ms; never back), then
 --       fn(x), x as meter.lua has it; writes what comes of it
+--   ledger.reckon(tx, owner, t, fn) -> x, ledger.write(tx, x, by)    its two halves: what is wrong raises in the first, in which
+--       nothing has been written yet
 --   ledger.post_once(x, entry) -> true, or false when it was there
 --   ledger.next(account) -> unix ms or nil
 --   ledger.get(owner) -> account or nil
@@ -100,14 +102,14 @@ M.committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
 
 local function plan_of(tx, owner)
   local user = tx:get("user", owner)
-  return user and user.plan or book.get(book.last(tx)).default
+  return user and user.plan or book.get(book.last(tx), tx).default
 end
 
 -- The books, as meter.lua asks for them.
 local function books_of(tx)
   return {
-    get = book.get, last = book.last(tx), plan = book.plan, rate = book.rate, fee = book.fee, next_date = book.next_date,
-    at = function(t) return book.at(tx, t) end,
+    get = function(n) return book.get(n, tx) end, at = function(t) return book.at(tx, t) end, last = book.last(tx),
+    plan = book.plan, rate = book.rate, fee = book.fee, next_date = book.next_date,
   }
 end
 
@@ -135,10 +137,6 @@ end
 -- Of what is committed: for a meter that is run on nothing.
 function M.books() return books_of(M.committed) end
 
--- Called for every entry that is written, in its update, before the account is, which it may change (stripe/usage.lua).
--- managed: the account's when it was posted.
-function M.on_entry(tx, acct, entry, managed) end -- luacheck: ignore 212
-
 -- What the meter works on (meter.lua). Entries are collected: nothing is written before all of it has succeeded.
 local function work_on(reader, acct)
   local x = { acct = acct, books = books_of(reader), ids = {}, entries = {} }
@@ -148,20 +146,27 @@ local function work_on(reader, acct)
   return x
 end
 
-function M.change(tx, owner, t, by, fn)
+function M.reckon(tx, owner, t, fn)
   t = math.floor(t)
   local acct = tx:get("ledger", owner)
   local x = work_on(tx, acct or meter.new(owner, plan_of(tx, owner), t))
   if not acct then meter.begin(x, t) end
   meter.advance(x, t)
   fn(x)
+  return x
+end
+
+-- Whichever process writes an entry, what is owed by it is reported: so that is asked for here, and by no hook.
+function M.write(tx, x, by)
   for _, e in ipairs(x.entries) do
-    write(tx, owner, by, e)
-    M.on_entry(tx, x.acct, e, x.ids[e.id])
+    write(tx, x.acct.owner, by, e)
+    require("stripe.usage").on_entry(tx, x.acct, e, x.ids[e.id])
   end
-  tx:put("ledger", owner, x.acct, owner)
+  tx:put("ledger", x.acct.owner, x.acct, x.acct.owner)
   return x.acct
 end
+
+function M.change(tx, owner, t, by, fn) return M.write(tx, M.reckon(tx, owner, t, fn), by) end
 
 -- In an update that has put an account of an export: the entry with which its log begins here.
 function M.carry(tx, owner, acct, from)

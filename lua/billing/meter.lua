@@ -37,6 +37,7 @@
 
 local amount = require "billing.amount"
 local months = require "billing.months"
+local postings = require "billing.postings"
 
 local M = {}
 
@@ -71,29 +72,12 @@ end
 
 -- ---- entries
 
-local function money(list, account, micro)
-  if micro ~= 0 then list[#list + 1] = { account, micro } end
-end
+local money, hours = postings.add, postings.hours
 
 -- Takes `micro` from the credit as far as it goes; the rest is owed, or given up where nothing may be owed.
-local function pay(x, list, micro, may_owe)
-  local credit = min(micro, balance(x, "credit"))
-  money(list, "credit", -credit)
-  money(list, may_owe and "owed" or "waived", credit - micro)
-end
+local function pay(x, list, micro, may_owe) postings.take(list, x.acct.balances, micro, may_owe and "owed" or "waived") end
 
--- Gives `micro` back: what is owed becomes less first.
-local function give(x, list, micro)
-  local owed = min(micro, -balance(x, "owed"))
-  money(list, "owed", owed)
-  money(list, "credit", micro - owed)
-end
-
-local function hours(list, from, to, ms)
-  if ms == 0 then return end
-  list[#list + 1] = { from, -ms }
-  list[#list + 1] = { to, ms }
-end
+local function give(x, list, micro) postings.give(list, x.acct.balances, micro) end
 
 -- [how] = fn(x, postings, interval, to, machine)
 local pays = {}

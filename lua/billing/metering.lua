@@ -13,9 +13,9 @@ local meter = require "billing.meter"
 local plain = require "plain"
 local prepaid = require "billing.prepaid"
 local record = require "machines.record"
+local slices = require "slices"
 local steady = require "steady"
 local store = require "store"
-local task = require "task"
 local time = require "time"
 
 local M = { failures = 0 }
@@ -41,12 +41,24 @@ local function moment(old, rec)
   return math.min(now, time.parse(rec.ran_until))
 end
 
+-- Changes an account's books for a machine. A fault in them keeps no machine from being stopped: nothing of it is written then,
+-- its bill stands still, and that is told.
+local function in_books(tx, owner, machine, t, by, fn)
+  local ok, x = pcall(ledger.reckon, tx, owner, t, fn)
+  if ok then return ledger.write(tx, x, by) end
+  M.failures = M.failures + 1
+  log.error("billing", "a machine's meter could not be moved: see `cchost ledger --verify`",
+    { account = owner, machine = machine, error = tostring(x) })
+end
+
 local function prepaid_change(tx, old, rec, t, by)
   if not prepaid.pending(rec) then return end
   if rec.status == "RUNNING" then return prepaid.begin(rec, t) end
   if not has_account(rec) then return end -- nobody has paid: they begin when it runs after all
   local over = rec.status == "ERROR" or rec.status == "DELETED"
-  if over and old and old.status ~= rec.status then prepaid.give_back(tx, rec, by) end
+  if over and old and old.status ~= rec.status then
+    in_books(tx, rec.owner, rec.id, steady.now(), by, prepaid.give_back(rec))
+  end
 end
 
 -- What is left of a block whose machine is deleted ends with it.
@@ -60,15 +72,10 @@ end
 -- ---- the hook
 
 local function tell(tx, owner, id, t, now, by, gone)
-  local ok, why = pcall(ledger.change, tx, owner, t, by, function(x)
+  in_books(tx, owner, id, t, by, function(x)
     meter.set(x, id, t, now)
     if gone then forfeit(x, gone) end
   end)
-  if ok then return end
-  -- A fault in the books keeps no machine from being stopped. Nothing was written: its bill stands still, and is told.
-  M.failures = M.failures + 1
-  log.error("billing", "a machine's meter could not be moved: see `cchost ledger --verify`",
-    { account = owner, machine = id, error = tostring(why) })
 end
 
 -- Called by record.save, in its update, before the record is written.
@@ -87,7 +94,7 @@ end
 
 -- Machines that the books do not know as they are: of a store from before there were books. [yields] -> how many there were
 function M.catch_up()
-  local after, n = nil, 0
+  local after, n, pause = nil, 0, slices.new()
   repeat
     local page = store.scan("instance_live", { after = after, limit = 200 })
     for _, row in ipairs(page) do
@@ -108,8 +115,8 @@ function M.catch_up()
         end)
         if not ok then return nil, err end
       end
+      if not pause() then return n end
     end
-    if not task.sleep(0) then break end
   until #page < 200
   return n
 end

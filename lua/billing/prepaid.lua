@@ -8,7 +8,8 @@
 --   prepaid.extend(rec, hours) -> fault  the record with more hours
 --   prepaid.buy(tx, rec, hours, by, id)  [in an update] posts them, with what they cost
 --   prepaid.refunded(rec, micro) -> part what was paid for them has gone back
---   prepaid.begin(rec, t), prepaid.give_back(tx, rec, by)     (metering.lua)
+--   prepaid.begin(rec, t)                in the record
+--   prepaid.give_back(rec) -> fn(x)      in the record, and what is to be done to its account's books (metering.lua)
 --   prepaid.has_account(rec), prepaid.is_set(v)               whether anybody pays for it; whether a field has a value
 --   prepaid.begun(rec), prepaid.pending(rec), prepaid.counts(rec), prepaid.lasts(rec)
 
@@ -49,7 +50,7 @@ function M.ask(tx, rec, hours, actor)
   if not hours or not has_account(rec) then return nil end
   local free = actor.admin or not standing.on
   local t = math.floor(steady.now())
-  local cost = free and 0 or book.block_rate(book.get(book.at(tx, t)), rec.type, t) * hours
+  local cost = free and 0 or book.block_rate(book.get(book.at(tx, t), tx), rec.type, t) * hours
   local credit = cost > 0 and standing.of(rec.owner, t, tx).credit or 0
   if credit < cost then
     return errors.new("payment", ("%d hours of %s cost %s and your credit is %s; buy some with POST /billing/checkout")
@@ -110,13 +111,13 @@ function M.begin(rec, t)
 end
 
 -- It never ran: the hours are taken back, and what was paid for them is the user's again.
-function M.give_back(tx, rec, by)
+function M.give_back(rec)
   local p = rec.prepaid
   rec.prepaid, rec.expires_at = json.null, json.null
   if rec.desired == "RUNNING" then rec.desired = "STOPPED" end -- nobody pays for its recovery
-  ledger.change(tx, rec.owner, steady.now(), by, function(x)
+  return function(x)
     post(rec, x, "credited_back", ("block/%s/back/%d"):format(rec.id, rec.version), -p.hours, -p.paid)
-  end)
+  end
 end
 
 return M

@@ -29,7 +29,7 @@ local FAR = 10 * 366 * 86400000
 local function runs_out(x, t)
   local open, rated = x.acct.open, false
   for _, m in pairs(open) do
-    if m.how == "overrun" then return t end
+    if m.how == "overrun" and not m.ends then return t end -- hours that were bought end by themselves
     rated = rated or m.state == "RUNNING" and m.how ~= "block" and m.how ~= "free"
   end
   if not rated then return nil end
@@ -56,7 +56,7 @@ function M.of(owner, t, tx)
   t = math.floor(t)
   local x = read(owner, t, tx) or ledger.fresh(owner, t, tx)
   local b = x.acct.balances
-  local current = book.get(x.acct.book)
+  local current = book.get(x.acct.book, tx)
   local plan = book.plan(current, x.acct.plan)
   local out = {
     plan = x.acct.plan, hours_left = (b.included or 0) + (b.bonus or 0), credit = b.credit or 0, owed = -(b.owed or 0),

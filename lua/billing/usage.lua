@@ -32,14 +32,6 @@ local PAGE = 200 -- entries between two turns of others
 
 -- ---- from the log
 
--- The record as an entry leaves it: the fields that the meter looks at are in entries that are never trimmed (retention.lua).
-local function apply(rec, data)
-  if data.full then rec = {} end
-  for name, value in pairs(data.changes or {}) do rec[name] = value end
-  for _, name in ipairs(data.removed or {}) do rec[name] = nil end
-  return rec
-end
-
 local function close(out, open, t)
   if open and t > open.from then
     open.to = t
@@ -55,7 +47,7 @@ end
 function M.fold(list)
   local rec, out, open, from, imported = {}, {}, nil, nil, false
   for _, e in ipairs(list) do
-    rec = apply(rec, e.data)
+    rec = history.apply(rec, e.data) -- what the meter looks at is in entries that are never trimmed (retention.lua)
     if e.type == "imported" and not e.data.metered_at then
       out, open, from, imported = {}, nil, math.huge, true
     end

@@ -32,8 +32,6 @@ local LEAST, MOST = 500000, 10000000000 -- micro-units: what Stripe takes at lea
 
 local function invalid(field, text) return errors.fail("invalid", field .. ": " .. text, { field = field }) end
 
-local function current_book() return book.get((store.get("meta", "price_book") or { last = 1 }).last) end
-
 -- With the account's customer; one that was deleted at Stripe meanwhile is replaced, once.
 local function with_customer(user, fn)
   for n = 1, 2 do
@@ -124,7 +122,7 @@ end
 -- ---- hours and credit: paid once
 
 local function pay_page(user, rec, name, micro, pages)
-  local currency = current_book().currency:lower()
+  local currency = book.now().currency:lower()
   local unit = objects.unit(currency)
   local id = crypto.token(12)
   local ok, err = store.update(function(tx)
@@ -180,7 +178,7 @@ function M.block(user, o, pages)
   local kind, machine = type_of(user, o)
   if not kind then return nil, machine end
   local t = math.floor(steady.now())
-  local micro = book.block_rate(current_book(), kind, t) * o.hours
+  local micro = book.block_rate(book.now(), kind, t) * o.hours
   if micro < LEAST then
     return invalid("hours", ("%d hours of %s cost %s, and Stripe takes no less than %s"):format(o.hours, kind, amount.text(micro),
       amount.text(LEAST)))
@@ -194,7 +192,7 @@ end
 function M.credit(user, text, pages)
   local micro, fault = amount.parse(text)
   if not micro then return invalid("credit", fault) end
-  local currency = current_book().currency
+  local currency = book.now().currency
   if micro % objects.unit(currency) ~= 0 then
     return invalid("credit", "a whole number of the currency's smallest unit expected")
   end

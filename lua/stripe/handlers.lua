@@ -40,8 +40,7 @@ end
 
 -- An amount of Stripe's in the books' currency. -> micro-units | nil, err
 local function micro_of(n, currency)
-  local is = book.get((store.get("meta", "price_book") or { last = 1 }).last).currency
-  return orders.amount_of({ amount_total = n, currency = currency }, is)
+  return orders.amount_of({ amount_total = n, currency = currency }, book.now().currency)
 end
 
 -- ---- subscriptions

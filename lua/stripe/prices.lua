@@ -27,7 +27,7 @@ function M.plan_of(sub, tx)
     if by_price[id] then return by_price[id] end
   end
   local named = objects.text(objects.table(sub.metadata).plan)
-  if named and book.get(book.last(tx)).plans[named] then return named end
+  if named and book.get(book.last(tx), tx).plans[named] then return named end
   return errors.fail("failed", ("the subscription %s has no price that is a plan's: %s")
     :format(tostring(sub.id), table.concat(ids, ", ")))
 end

@@ -13,6 +13,8 @@ local M = {}
 
 local CATCH_UP_SECONDS, AGAIN_SECONDS = 3600, 30
 
+local reports = false
+
 function M.setup(settings)
   prices.setup {
     plans = { starter = settings.STRIPE_PRICE_STARTER, pro = settings.STRIPE_PRICE_PRO }, usage = settings.STRIPE_PRICE_USAGE,
@@ -21,7 +23,7 @@ function M.setup(settings)
   secrets[#secrets + 1] = settings.STRIPE_WEBHOOK_SECRET
   secrets[#secrets + 1] = settings.STRIPE_WEBHOOK_SECRET_PREVIOUS
   inbox.setup { secrets = secrets, version = settings.STRIPE_API_VERSION }
-  usage.setup(settings.STRIPE_PRICE_USAGE ~= nil)
+  reports = settings.STRIPE_PRICE_USAGE ~= nil
 end
 
 -- At the start, and every hour: a webhook that never comes is heard of all the same.
@@ -35,6 +37,8 @@ local function listen()
 end
 
 function M.serve()
+  local ok, err = usage.report(stripe.configured() and reports)
+  if not ok then log.error("stripe", "whether usage is reported could not be noted", { error = tostring(err) }) end
   if not stripe.configured() then return end
   for _, q in ipairs { inbox.queue, orders.queue, usage.queue, cancels.queue } do q:serve() end
   usage.serve()

@@ -1,7 +1,10 @@
 -- What an account owes beyond its plan, reported to Stripe, which puts it on the subscription's next invoice. One report for each
 -- entry of the ledger that makes him owe more, put in the very commit that writes the entry, and sent until it is taken.
 --
---   usage.setup(on)           on: STRIPE_PRICE_USAGE is set; else nothing is reported
+--   usage.report(on) -> true | nil, err    [yields] serve's: whether anything is reported (STRIPE_PRICE_USAGE is set). It stands
+--       in the store, meta/stripe {reports =}, for whoever else writes entries knows nothing of the settings
+--   usage.on_entry(tx, account, entry, managed)    for each entry that is written, in its update, before the account is, which it
+--       may change (ledger.write). managed: the account's when it was posted
 --   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported
 --   usage.queue
 --
@@ -44,11 +47,11 @@ local function owed_by(e)
   return sum
 end
 
--- In an update, for an entry that is written: the account carries what is less than a unit, the rest is to be reported.
-local function on_entry(tx, acct, e, managed)
+-- The account carries what is less than a unit, the rest is to be reported.
+function M.on_entry(tx, acct, e, managed)
   local micro = managed == "stripe" and owed_by(e) or 0
-  if micro == 0 then return end
-  local unit = objects.unit(book.get(acct.book).currency)
+  if micro == 0 or not (tx:get("meta", "stripe") or {}).reports then return end
+  local unit = objects.unit(book.get(acct.book, tx).currency)
   local seen = acct.reported or { micro = 0, sent = 0 }
   local now = { micro = seen.micro + micro, sent = seen.sent }
   local quantity = math.max(0, math.floor((now.micro - now.sent * unit) / unit))
@@ -61,7 +64,15 @@ local function on_entry(tx, acct, e, managed)
   acct.reported = now
 end
 
-function M.setup(on) ledger.on_entry = on and on_entry or function() end end
+function M.report(on)
+  return store.update(function(tx)
+    local meta = tx:get("meta", "stripe") or {}
+    if (meta.reports == true) == on then return true end
+    meta.reports = on
+    tx:put("meta", "stripe", meta)
+    return true
+  end)
+end
 
 -- ---- sent
 

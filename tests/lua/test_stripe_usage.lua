@@ -28,7 +28,7 @@ assert(require("setup").open({
   DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
   QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
 }, { serve = true }))
-usage.setup(true)
+assert(usage.report(true))
 
 math.randomseed(tonumber(os.getenv("SEED") or "7"))
 

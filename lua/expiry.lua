@@ -10,10 +10,10 @@
 --   expiry.refusal(rec) -> why it may not be started now, or nil
 
 local changes = require "machines.changes"
+local due = require "due"
 local idle = require "idle"
 local instances = require "instances"
 local json = require "json"
-local log = require "log"
 local policy = require "policy"
 local prepaid = require "billing.prepaid"
 local record = require "machines.record"
@@ -26,9 +26,6 @@ local time = require "time"
 local M = {}
 
 local AHEAD, STEP = 86400, 900 -- seconds
-local LOOKING = math.huge      -- that is being looked for
-local due = {}                 -- [id] = unix seconds of the next decision
-local working = {}             -- [id] = true while a verdict is carried out
 local watched = { RUNNING = true, STOPPED = true, ERROR = true }
 
 local function input_of(rec)
@@ -107,46 +104,22 @@ local function act(rec, generation, verdict, reason)
   return done, err
 end
 
+-- -> unix ms of the next decision, what carries this one out (due.lua)
 local function decide(id)
   local rec = store.get("instance", id)
-  if not expires(rec) then
-    due[id] = nil
-    return
-  end
+  if not expires(rec) then return nil end
   local now = math.floor(steady.now() / 1000)
   local input = input_of(rec)
   local gen, verdict, reason = policy.ask_for(rec.owner, "expiry.decide", input, now)
-  working[id] = true
-  task.spawn(function()
-    local ok, done, err = xpcall(act, debug.traceback, rec, gen.number, verdict, reason)
-    working[id] = nil
-    if ok and done ~= nil then return end
-    log.warn("expiry", "a verdict was not carried out; tried again",
-      { machine = id, verdict = verdict, error = tostring(ok and err or done) })
-    due[id] = math.min(due[id] or math.huge, now + 30)
-  end)
-  due[id] = LOOKING
-  local at = next_change(gen, input, now, verdict, reason)
-  if due[id] == LOOKING then due[id] = at end -- else it changed meanwhile
+  return next_change(gen, input, now, verdict, reason) * 1000, function() return act(rec, gen.number, verdict, reason) end
 end
 
-local function look()
-  local now = steady.now() / 1000
-  local ripe, pause = {}, slices.new()
-  for id, at in pairs(due) do
-    if at <= now and not working[id] then ripe[#ripe + 1] = id end
-  end
-  for _, id in ipairs(ripe) do
-    decide(id)
-    if not pause() then return end
-  end
-end
+local ends = due.new("expiry", decide)
 
 -- A machine that changed is decided anew, at once: it may have been extended.
 local function on_change(id, type)
   if type == "expiry_warning" or type == "expiry" or type == "expiry_changed" then return end
-  local rec = store.get("instance", id)
-  if expires(rec) then due[id] = 0 else due[id] = nil end
+  if expires(store.get("instance", id)) then ends:soon(id) else ends:forget(id) end
 end
 
 local function all()
@@ -155,27 +128,19 @@ local function all()
     local page = store.scan("instance_expires", { after = after, limit = 500 })
     for _, row in ipairs(page) do
       after = row.key
-      due[row.key] = 0
+      ends:soon(row.key)
     end
     task.sleep(0)
   until #page < 500
 end
 
 function M.serve()
-  due = {}
   changes.on("instance", on_change)
-  local function anew()
-    for id in pairs(due) do due[id] = 0 end
-  end
+  local function anew() ends:anew() end
   policy.on_change(anew)
   policy.on_split(anew)
   all()
-  task.spawn(function()
-    repeat
-      local ok, why = xpcall(look, debug.traceback)
-      if not ok then log.error("expiry", "looking for what is due raised", { traceback = why }) end
-    until not task.sleep(0.2)
-  end)
+  ends:serve()
 end
 
 function M.refusal(rec)

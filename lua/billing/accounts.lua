@@ -97,7 +97,8 @@ end
 function M.adjust(tx, owner, e)
   return post(tx, owner, "adjustment", e, settled(function(x, list)
     add(list, "adjustments", -e.micro)
-    if e.micro >= 0 then postings.give(list, x.acct.balances, e.micro) else postings.take(list, x.acct.balances, -e.micro, "owed") end
+    local balances = x.acct.balances
+    if e.micro >= 0 then postings.give(list, balances, e.micro) else postings.take(list, balances, -e.micro, "owed") end
   end))
 end
 

@@ -11,7 +11,8 @@
 --   prepaid.begin(rec, t)                in the record
 --   prepaid.give_back(rec) -> fn(x)      in the record, and what is to be done to its account's books (metering.lua)
 --   prepaid.has_account(rec), prepaid.is_set(v)               whether anybody pays for it; whether a field has a value
---   prepaid.begun(rec), prepaid.pending(rec), prepaid.counts(rec), prepaid.lasts(rec)
+--   prepaid.begun(rec), prepaid.pending(rec), prepaid.has_hours(rec) (one of them, also when they are over)
+--   prepaid.counts(rec), prepaid.lasts(rec)
 
 local amount = require "billing.amount"
 local book = require "billing.book"
@@ -33,6 +34,7 @@ M.is_set, M.has_account = is_set, has_account
 
 function M.begun(rec) return is_set(rec.prepaid) and is_set(rec.prepaid.begun_at) end
 function M.pending(rec) return is_set(rec.prepaid) and rec.prepaid.hours ~= nil and not is_set(rec.prepaid.begun_at) end
+function M.has_hours(rec) return M.pending(rec) or M.begun(rec) end
 function M.counts(rec) return is_set(rec.prepaid) and rec.prepaid.counts == true end
 
 -- Whether it may run on its hours alone.

@@ -9,6 +9,7 @@
 -- they run out, and at least every five minutes. What was last said of it stands in its ledger record: `standing`.
 
 local changes = require "machines.changes"
+local due = require "due"
 local instances = require "instances"
 local json = require "json"
 local ledger = require "billing.ledger"
@@ -16,19 +17,15 @@ local log = require "log"
 local outbox = require "outbox"
 local policy = require "policy"
 local prepaid = require "billing.prepaid"
+local slices = require "slices"
 local standing = require "billing.standing"
 local steady = require "steady"
 local store = require "store"
-local sys = require "sys"
-local task = require "task"
 local time = require "time"
 
 local M = { counts = { checked = 0, warned = 0, stopped = 0 } }
 
-local EVERY, BEFORE, AGAIN = 300000, 3600000, 30000 -- ms
-local SLICE_MS = 2
-local due = {}     -- [owner] = unix ms of the next look
-local working = {} -- [owner] = true while a verdict is carried out
+local EVERY, BEFORE = 300000, 3600000 -- ms
 
 local function runs(acct)
   for _, m in pairs(acct.open) do
@@ -45,6 +42,9 @@ local function mail(tx, owner, text)
   outbox.put(tx, { to = user.email, subject = "Your machines are about to stop", text = text .. "\n", hours = 24 })
 end
 
+-- What is told of a verdict that is another than before. "hold" is the operator's matter: nothing changes for the user.
+local EVENT = { warn = "billing_warning", stop = "billing_stop", hold = "billing_hold" }
+
 local function note(owner, verdict, reason, generation)
   return store.update(function(tx)
     local acct = tx:get("ledger", owner)
@@ -52,10 +52,10 @@ local function note(owner, verdict, reason, generation)
     local was = acct.standing and acct.standing.verdict
     acct.standing = { verdict = verdict, reason = reason, generation = generation }
     tx:put("ledger", owner, acct, owner)
-    if verdict == was or verdict == "run" then return true end
-    mail(tx, owner, reason:gsub("^%l", string.upper))
+    if verdict == was or not EVENT[verdict] then return true end
+    if verdict ~= "hold" then mail(tx, owner, (reason:gsub("^%l", string.upper))) end
     if tx:get("user", owner) then
-      tx:log("user", owner, verdict == "warn" and "billing_warning" or "billing_stop", {
+      tx:log("user", owner, EVENT[verdict], {
         reason = reason, decision = { kind = "billing", verdict = verdict, generation = generation },
       }, "policy")
     end
@@ -63,24 +63,21 @@ local function note(owner, verdict, reason, generation)
   end)
 end
 
--- Stops his machines that run and are not within hours bought for them. -> true when all were asked
+-- Stops his machines that run and have no hours of their own (whose end is expiry.lua's). -> true | nil, err
 local function stop_all(owner, reason, generation)
-  local done = true
+  local failed
+  if standing.decide(owner, steady.now()) ~= "stop" then return true end -- he has paid meanwhile
   for _, row in ipairs(store.scan("instance_owner", { prefix = owner .. "/" })) do
     local rec = store.get("instance", row.key:sub(#owner + 2))
-    if rec and (rec.status == "RUNNING" or rec.status == "STARTING") and not prepaid.lasts(rec) and not prepaid.begun(rec) then
+    if rec and (rec.status == "RUNNING" or rec.status == "STARTING") and not prepaid.has_hours(rec) then
       local ok, err = instances.move({ admin = true, by = "policy", reason = reason, expects = rec.version, decision = {
         kind = "billing", verdict = "stop", generation = generation, at = time.rfc3339(steady.now()),
       } }, rec.id, "stop", 0)
-      if ok == nil then
-        done = false
-        log.warn("billing", "a machine could not be stopped; tried again", { machine = rec.id, error = tostring(err) })
-      else
-        M.counts.stopped = M.counts.stopped + 1
-      end
+      if ok == nil then failed = err else M.counts.stopped = M.counts.stopped + 1 end
     end
   end
-  return done
+  if failed then return nil, failed end
+  return true
 end
 
 local function act(owner, verdict, reason, generation)
@@ -90,6 +87,9 @@ local function act(owner, verdict, reason, generation)
     local ok, err = note(owner, verdict, reason, generation)
     if not ok then return nil, err end
     if verdict == "warn" then M.counts.warned = M.counts.warned + 1 end
+    if verdict == "hold" then
+      log.error("billing", "what an account may run is not decided; all stays as it is", { account = owner, reason = reason })
+    end
   end
   if verdict == "stop" then return stop_all(owner, reason, generation) end
   return true
@@ -104,86 +104,54 @@ local function advance(owner, now)
   end)
 end
 
-local function next_look(owner, s, now)
-  local at = math.min(ledger.next(ledger.get(owner)) or math.huge, now + EVERY)
+local function next_look(acct, s, now)
+  local at = math.min(ledger.next(acct) or math.huge, now + EVERY)
   local soon = s.runs_out_at and s.runs_out_at - BEFORE
   if soon and soon > now then at = math.min(at, soon) end
   return math.max(at, now + 1)
 end
 
-local function check(owner)
+local decide
+
+local accounts = due.new("billing", function(owner) return decide(owner) end)
+
+-- -> unix ms of the next look, what carries this one out (due.lua)
+function decide(owner)
   local now = math.floor(steady.now())
   local acct = ledger.get(owner)
-  if not acct or not runs(acct) then
-    due[owner] = nil
-    return true
-  end
-  if (ledger.next(acct) or math.huge) <= now then
-    local ok, err = advance(owner, now)
-    if not ok then return nil, err end
+  if not acct or not runs(acct) then return nil end
+  if (ledger.next(acct) or math.huge) <= now then -- posted first, and then decided
+    return now + EVERY, function()
+      local ok, err = advance(owner, now)
+      if ok then accounts:soon(owner) end
+      return ok, err
+    end
   end
   M.counts.checked = M.counts.checked + 1
   local verdict, reason, gen, s = standing.decide(owner, now)
-  due[owner] = next_look(owner, s, now)
-  return act(owner, verdict, reason, gen.number)
-end
-
-local function begin(owner)
-  working[owner] = true
-  task.spawn(function()
-    local ok, done, err = xpcall(check, debug.traceback, owner)
-    working[owner] = nil
-    if ok and done then return end
-    log.warn("billing", "an account could not be looked at; tried again",
-      { account = owner, error = tostring(ok and err or done) })
-    due[owner] = steady.now() + AGAIN
-  end)
-end
-
-local function look()
-  local now = steady.now()
-  local ripe, begun = {}, sys.cpu_ms()
-  for owner, at in pairs(due) do
-    if at <= now and not working[owner] then ripe[#ripe + 1] = owner end
-  end
-  for _, owner in ipairs(ripe) do
-    begin(owner)
-    if sys.cpu_ms() - begun > SLICE_MS then
-      if not task.sleep(0) then return end
-      begun = sys.cpu_ms()
-    end
-  end
+  return next_look(acct, s, now), function() return act(owner, verdict, reason, gen.number) end
 end
 
 local function all()
-  local after
+  local after, pause = nil, slices.new()
   repeat
-    local page = store.list("ledger", { after = after, limit = 500 })
+    local page = store.list("ledger", { after = after, limit = 100 })
     for _, row in ipairs(page) do
       after = row.id
-      if runs(json.decode(row.json)) then due[row.id] = 0 end
+      if runs(json.decode(row.json)) then accounts:soon(row.id) end
+      if not pause() then return end
     end
-    task.sleep(0)
-  until #page < 500
+  until #page < 100
 end
 
 function M.serve()
-  due = {}
-  local function soon(owner) due[owner] = 0 end
-  changes.on("ledger", soon)
+  changes.on("ledger", function(owner) accounts:soon(owner) end)
   changes.on("user", function(id, type)
-    if type ~= "billing_warning" and type ~= "billing_stop" and store.get("ledger", id) then soon(id) end
+    if type:sub(1, 8) ~= "billing_" then accounts:soon(id) end -- who has no books is forgotten again
   end)
-  policy.on_change(function()
-    for owner in pairs(due) do due[owner] = 0 end
-  end)
+  policy.on_change(function() accounts:anew() end)
   all()
-  task.spawn(function()
-    repeat
-      local ok, why = xpcall(look, debug.traceback)
-      if not ok then log.error("billing", "looking for what is due raised", { traceback = why }) end
-    until not task.sleep(0.2)
-  end)
+  accounts:serve()
 end
 
 return M

@@ -63,6 +63,9 @@ local function author(folder)
   return owner and "file of " .. owner or "file"
 end
 
+-- How often it was told of a change since the program began.
+function M.heard() return n_changes end
+
 -- Reads the folder and tries what is new.
 function M.look()
   local folder = policy.folder

@@ -4,7 +4,8 @@ const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const path = require('node:path');
-const { temp } = require('../lib/cchost.js');
+const { spawnSync } = require('node:child_process');
+const { temp, binary } = require('../lib/cchost.js');
 const { withShop } = require('./shop.js');
 
 // Prices at which a second is some cents.
@@ -17,8 +18,10 @@ test.after(() => fs.rmSync(policies, { recursive: true }));
 async function use(shop, who, times) {
   await shop.until(async () => (await shop.machines(who))[0]?.status === 'RUNNING', 'his machine runs');
   const [m] = await shop.machines(who);
+  const cost = async () => Number((await who.call('GET', '/billing/usage')).body.cost);
   for (let i = 0; i < times; i++) {
-    await new Promise((r) => setTimeout(r, 400));
+    const before = await cost();
+    await shop.until(async () => await cost() > before + 0.012, 'it has cost more than a cent');
     assert.strictEqual((await who.call('POST', `/instances/${m.id}/stop?wait=10`, {})).status, 200);
     assert.strictEqual((await who.call('POST', `/instances/${m.id}/start?wait=10`, {})).status, 200);
   }
@@ -45,6 +48,20 @@ withShop(test, 'each entry that is owed is reported once, in whole cents, and th
   // Stripe has forgotten the key and knows the identifier: what was sent is sent
   const [report] = shop.list(['report']);
   assert.ok(shop.list(['report']).every((r) => r.status === 'done'), JSON.stringify(report));
+});
+
+// Bug: a command on the operator's host knows nothing of the service's settings, and what it posted was never billed.
+withShop(test, 'what another process posts is reported, too', { settings: { policies_dir: policies } }, async (shop, w) => {
+  const ann = await shop.person();
+  await shop.subscribe(ann);
+  await shop.until(async () => (await shop.machines(ann))[0]?.status === 'RUNNING', 'his machine runs');
+  await shop.until(async () => Number((await ann.call('GET', '/billing/usage')).body.cost) > 0.03, 'it has cost some cents');
+  const env = Object.fromEntries(Object.entries({ ...process.env, DATA_DIR: shop.dir }).filter(([k]) => !k.startsWith('STRIPE_')));
+  const r = spawnSync(binary, ['ledger', 'hours', ann.email, '0.00001', '--reason=posts what is open'], { encoding: 'utf8', env });
+  assert.strictEqual(r.status, 0, r.stderr);
+  await shop.until(async () => w.meterEvents.length > 0, 'it is reported');
+  const books = shop.books();
+  assert.deepStrictEqual([books.faults, books.accounts[ann.id].reported.micro], [[], owed(books, ann)]);
 });
 
 withShop(test, 'a report that Stripe has already is sent', { settings: { policies_dir: policies } }, async (shop, w) => {

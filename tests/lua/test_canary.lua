@@ -1,7 +1,7 @@
 -- A staged set beside the live one: what is counted, whom it decides for, what takes it back. On a clock that stands still.
-local time = require "time"
+local moved = require "moved"
 local T0 = 1700006400000 -- 2023-11-15 00:00:00 UTC
-time.virtual(T0)
+moved.begin(T0)
 
 local t = require "t"
 local canary = require "policy.canary"
@@ -22,27 +22,16 @@ local shadow = require "policy.shadow"
 local slice = require "policy.slice"
 local staging = require "policy.staging"
 local store = require "store"
-local task = require "task"
+local time = require "time"
 local tracker = require "idle.tracker"
 local users_of = require "accounts.users"
 
--- Whoever gives others a turn waits for no time at all.
-local ended = false
-local turning = task.spawn(function()
-  while not ended do
-    assert(fs.stat("/"))
-    time.advance(0)
-  end
-end)
 function t.turn()
   for _ = 1, 3 do assert(fs.stat("/")) end
   time.advance(100)
 end
 
-assert(require("setup").open({
-  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 5, PROVIDER = "mock",
-  QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0, MOCK = {},
-}, { serve = true }))
+moved.open { PROVIDER_SECONDS = 5 }
 changes.follow()
 canary.serve()
 idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
@@ -473,6 +462,5 @@ t.test("the log is whole after all of this", function() assert(store.verify()) e
 
 idle.finish()
 runner.release()
-ended = true
-turning:join()
+moved.finish()
 return t.done()

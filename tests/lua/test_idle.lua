@@ -1,10 +1,11 @@
 -- Idleness on a clock that stands still until it is moved, with the mock provider: when machines are warned and stopped, what
 -- keeps them, what their owner reads, what is kept.
-local time = require "time"
+local moved = require "moved"
 local T0 = 1700006400000 -- 2023-11-15 00:00:00 UTC
-time.virtual(T0)
+moved.begin(T0)
 
 local t = require "t"
+local time = require "time"
 local access = require "machines.access"
 local changes = require "machines.changes"
 local chunk = require "idle.chunk"
@@ -23,19 +24,7 @@ local task = require "task"
 local timeline = require "idle.timeline"
 local tracker = require "idle.tracker"
 
--- Whoever gives others a turn waits for no time at all: that passes by itself.
-local ended = false
-local turning = task.spawn(function()
-  while not ended do
-    assert(fs.stat("/"))
-    time.advance(0)
-  end
-end)
-
-assert(require("setup").open({
-  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 5, PROVIDER = "mock",
-  QUOTA_INSTANCES = 10, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0, MOCK = {},
-}, { serve = true }))
+moved.open { PROVIDER_SECONDS = 5, QUOTA_INSTANCES = 10 }
 changes.follow()
 idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
 
@@ -321,6 +310,5 @@ t.test("the log of all this holds", function() assert(store.verify()) end)
 
 idle.finish()
 runner.release()
-ended = true
-turning:join()
+moved.finish()
 return t.done()

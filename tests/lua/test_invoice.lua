@@ -1,7 +1,7 @@
 -- What a month comes to, and would have come to: over months of machines by chance. On a clock that is moved.
-local time = require "time"
+local moved = require "moved"
 local START = 1767225600000 + 10 * 86400000 + 12345 -- 2026-01-11
-time.virtual(START)
+moved.begin(START)
 
 local t = require "t"
 local accounts = require "billing.accounts"
@@ -14,41 +14,15 @@ local months = require "billing.months"
 local reading = require "billing.reading"
 local steady = require "steady"
 local store = require "store"
-local task = require "task"
-local users = require "accounts.users"
+local time = require "time"
 
 local HOUR, DAY = 3600000, 86400000
-local running = true
-task.spawn(function()
-  while running do
-    assert(t.fs.stat("/"))
-    time.advance(0)
-  end
-end)
-t.turn = function()
-  assert(t.fs.stat("/"))
-  time.advance(1)
-end
-
-assert(require("setup").open({
-  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
-  QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
-}, { serve = true }))
+moved.open()
 
 local function now() return math.floor(steady.now()) end
 
-local function account(name, plan)
-  return assert(store.update(function(tx)
-    return users.create(tx, { email = name .. "@example.com", plan = plan }, "test")
-  end)).id
-end
-
-local function made(owner, type)
-  local m, op = assert(instances.create({ user = owner }, { type = type }))
-  t.eq(assert(instances.operation(instances.operator, op, 10)).state, "done")
-  return m.id
-end
-
+local function account(name, plan) return moved.account(name, plan).id end
+local function made(owner, type) return moved.made({ user = owner }, { type = type }).id end
 local function move(id, verb) assert(instances.move(instances.operator, id, verb, 30)) end
 
 local function change(fn) assert(store.update(function(tx) fn(tx) return true end)) end
@@ -207,5 +181,5 @@ t.test("when it runs out is said as a clock shows it", function()
   t.eq(reading.clock(time.parse "2026-11-28T07:05:00.000Z", time.parse "2026-11-27T00:00:00Z"), "2026-11-28 07:05 UTC")
 end)
 
-running = false
+moved.finish()
 return t.done()

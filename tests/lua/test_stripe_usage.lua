@@ -1,7 +1,7 @@
 -- What is reported to Stripe of what an account owes, over weeks of a moved clock: every micro-unit once, the rest carried.
-local time = require "time"
+local moved = require "moved"
 local START = 1767225600000 -- 2026-01-01T00:00:00Z
-time.virtual(START)
+moved.begin(START)
 
 local t = require "t"
 local accounts = require "billing.accounts"
@@ -10,24 +10,12 @@ local ledger = require "billing.ledger"
 local meter = require "billing.meter"
 local steady = require "steady"
 local store = require "store"
-local task = require "task"
+local time = require "time"
 local usage = require "stripe.usage"
 local users = require "accounts.users"
 
 local DAY = 86400000
-local running = true
-task.spawn(function()
-  local fs = require "fs"
-  while running do
-    assert(fs.stat("/"))
-    time.advance(0)
-  end
-end)
-
-assert(require("setup").open({
-  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
-  QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
-}, { serve = true }))
+moved.open()
 assert(usage.report(true))
 
 math.randomseed(tonumber(os.getenv("SEED") or "7"))
@@ -130,5 +118,5 @@ t.test("what was owed before the subscription, or after it, is not Stripe's", fu
   t.eq(table.concat(proof.faults, "; "), "")
 end)
 
-running = false
+moved.finish()
 return t.done()

@@ -1,8 +1,8 @@
 -- What machines used, from their logs and from the books: the same to the millisecond, whatever happened to them; and a
 -- proof that finds what differs. On a clock that is moved.
-local time = require "time"
+local moved = require "moved"
 local START = 1767225600000 -- 2026-01-01T00:00:00Z
-time.virtual(START)
+moved.begin(START)
 
 local t = require "t"
 local accounts = require "billing.accounts"
@@ -19,42 +19,16 @@ local segments = require "billing.segments"
 local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
-local task = require "task"
+local time = require "time"
 local transfer = require "transfer"
 local usage = require "billing.usage"
 local users = require "accounts.users"
 
 local HOUR, DAY = 3600000, 86400000
-local running = true
-task.spawn(function()
-  while running do
-    assert(t.fs.stat("/"))
-    time.advance(0)
-  end
-end)
-t.turn = function()
-  assert(t.fs.stat("/"))
-  time.advance(1)
-end
+local settings = moved.open()
 
-local settings = {
-  DATA_DIR = t.tmpdir(), STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, MOCK = {}, PROVIDER = "mock",
-  QUOTA_INSTANCES = 0, ORPHANS = "report", SWEEP_SECONDS = 30, ORPHAN_GRACE_SECONDS = 0,
-}
-assert(require("setup").open(settings, { serve = true }))
-
-local function account(name, plan)
-  return assert(store.update(function(tx)
-    return users.create(tx, { email = name .. "@example.com", plan = plan }, "test")
-  end)).id
-end
-
-local function made(owner, spec)
-  local m, op = assert(instances.create({ user = owner }, spec or { type = "small" }))
-  t.eq(assert(instances.operation(instances.operator, op, 10)).state, "done")
-  return m.id
-end
-
+local function account(name, plan) return moved.account(name, plan).id end
+local function made(owner, spec) return moved.made({ user = owner }, spec or { type = "small" }).id end
 local function move(id, verb) assert(instances.move(instances.operator, id, verb, 30)) end
 
 local function now() return math.floor(steady.now()) end
@@ -399,5 +373,5 @@ t.test("a backup has the books, and they verify", function()
   t.eq(amount.cost(1, 0, HOUR), 1)
 end)
 
-running = false
+moved.finish()
 return t.done()

@@ -93,8 +93,10 @@ local function open_book(serve)
   policy.on_change(function(gen)
     local plans = gen:data("plans")
     task.spawn(function()
-      local ok, err = book.note(plans)
-      if not ok then log.error("setup", "new prices are not in the book", { error = tostring(err) }) end
+      repeat -- an edit's prices are not lost because the disk was full when it was made
+        local ok, err = book.note(plans)
+        if not ok then log.error("setup", "new prices are not in the book; tried again", { error = tostring(err) }) end
+      until ok or policy.live() ~= gen or not task.sleep(5)
     end)
   end)
   return book.note(policy.data("plans"))

@@ -265,7 +265,7 @@ local function check_create(actor, spec)
   end
   local ok, err = schema.check(fields.create, spec)
   if not ok then return nil, err end
-  if not actor.admin and (spec.network == "host" or (spec.image or ""):find("/", 1, true)) then
+  if not actor.admin and (spec.network == "host" or (spec.image or ""):sub(1, 1) == "/") then
     return errors.fail("denied", "only the operator may use the host's network, or a path of the host as an image")
   end
   return true
@@ -277,7 +277,7 @@ local function place_for(owner, spec)
   local gen, place, reason = policy.ask_for(owner, "placement.place", {
     owner = owner, plan = account and account.plan or policy.data("plans", owner).default, provider = spec.provider,
     type = spec.type or types.default, location = spec.location, default = M.settings.provider, labels = spec.labels or {},
-    image = spec.image or "host",
+    image = spec.image or providers.default_image(spec.provider or M.settings.provider),
   })
   local p, err = providers.get(place.provider)
   if not p then return nil, err end

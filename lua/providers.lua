@@ -3,6 +3,7 @@
 -- providers.setup(settings)      how each is configured
 -- providers.get(name) -> p | nil, err
 -- providers.names(), providers.opened(name)
+-- providers.default_image(name)  what a machine is made of when nobody says it
 -- providers.within_budget(name, share)   whether at least `share` (0..1) of its requests of this hour are left
 
 local provider = require "provider"
@@ -48,6 +49,11 @@ end
 function M.names() return provider.names() end
 
 function M.opened(name) return open[name] ~= nil end
+
+function M.default_image(name)
+  local p = M.get(name)
+  return p and p:capabilities().default_image or "host"
+end
 
 -- Faults of the settings of providers, as sentences; opens and closes the mock, which needs nothing of the host.
 function M.check(settings)

@@ -153,6 +153,15 @@ static const struct cc_mount_spec *copy_mounts(struct cc_arena *a, const struct 
     return c;
 }
 
+static const struct cc_port_spec *copy_ports(struct cc_arena *a, const struct cc_port_spec *v, size_t n)
+{
+    struct cc_port_spec *c = cc_arena_alloc(a, (n + 1) * sizeof(*c));
+
+    if (n > 0)
+        memcpy(c, v, n * sizeof(*c));
+    return c;
+}
+
 static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const struct cc_machine_spec *s)
 {
     struct cc_machine_spec *c = cc_arena_alloc(a, sizeof(*c));
@@ -161,13 +170,19 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->id = cc_arena_strdup(a, s->id);
     c->short_id = cc_arena_strdup(a, s->short_id);
     c->name = cc_arena_strdup(a, s->name);
+    c->owner = cc_arena_strdup(a, s->owner);
     c->image = cc_arena_strdup(a, s->image);
+    c->type = cc_arena_strdup(a, s->type);
+    c->location = cc_arena_strdup(a, s->location);
+    c->address = cc_arena_strdup(a, s->address);
+    c->user_data = cc_arena_strdup(a, s->user_data);
     c->shell = cc_arena_strdup(a, s->shell);
     c->env = copy_pairs(a, &s->env);
     c->labels = copy_pairs(a, &s->labels);
     c->cmd = copy_strs(a, &s->cmd);
     c->ssh_keys = copy_strs(a, &s->ssh_keys);
     c->volumes = copy_mounts(a, s->volumes, s->n_volumes);
+    c->ports = copy_ports(a, s->ports, s->n_ports);
     return c;
 }
 

@@ -48,12 +48,23 @@ struct cc_mount_spec {
     const char *id, *path;
 }; /* a volume and where it stands in the machine */
 
+struct cc_port_spec {
+    uint16_t port; /* of the machine, TCP */
+    uint16_t at;   /* of the host, on its loopback unless the driver was set otherwise; 0: any */
+};
+
 struct cc_machine_spec {
     const char *id;       /* the record's uuid; kept as a label */
     const char *short_id; /* 12 hex digits: cc-<short> is its name at the provider */
     const char *name;     /* for people; its hostname where that is possible */
+    const char *owner;    /* machines of one owner may share a network, those of two never; NULL: the operator's */
     const char *image;    /* NULL: the driver's default */
-    double vcpu;          /* 0: the driver's default, here and below */
+    const char *type;     /* the record's; for drivers whose provider sells types of its own, which may have that one */
+    const char *location; /* NULL: the driver's default */
+    const char
+        *address; /* its address in the owner's network, "10.1.2.3/24", chosen by the host; NULL: the driver's choice */
+    const char *user_data; /* cloud-init's, for drivers that boot a system; holds no lasting secret */
+    double vcpu;           /* 0: the driver's default, here and below */
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
     struct cc_pairs env, labels;
@@ -62,6 +73,8 @@ struct cc_machine_spec {
     struct cc_strs ssh_keys; /* public keys, one line each: who may log in over ssh; none: nobody asked for ssh */
     const struct cc_mount_spec *volumes;
     size_t n_volumes;
+    const struct cc_port_spec *ports;
+    size_t n_ports;
 };
 
 enum cc_machine_state { CC_M_STARTING, CC_M_RUNNING, CC_M_STOPPED, CC_M_ERROR, CC_M_GONE };
@@ -127,7 +140,8 @@ struct cc_exec_spec {
     uint32_t timeout_ms; /* 0: 60,000; what runs longer is killed and exit is 124 */
 };
 
-enum { CC_MOUNTS_MAX = 16 };        /* volumes of a machine */
+enum { CC_MOUNTS_MAX = 16, CC_PORTS_MAX = 64 }; /* volumes and ports of a machine */
+enum { CC_USER_DATA_MAX = 32 * 1024 };
 enum { CC_EXEC_MAX = 1024 * 1024 }; /* of stdin, stdout and stderr each */
 
 struct cc_exec_result {
@@ -155,8 +169,8 @@ struct cc_volume_list {
 
 struct cc_capabilities {
     const char *driver;
-    bool exec, activity, volumes, stop_keeps_disk;
-    bool attach_live; /* attach and detach also while the machine runs */
+    bool exec, activity, volumes, stop_keeps_disk; /* stop_keeps_disk: else only what is on volumes outlives a stop */
+    bool attach_live;                              /* attach and detach also while the machine runs */
     bool net_nat, net_none, net_host;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     const char *default_image;

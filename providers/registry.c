@@ -94,6 +94,12 @@ int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
         return cc_err_set(err, CC_E_INVALID, "vcpu or memory out of range");
     if (s->n_volumes > CC_MOUNTS_MAX || s->cmd.n > 100)
         return cc_err_set(err, CC_E_INVALID, "at most %d volumes and 100 words of cmd", CC_MOUNTS_MAX);
+    if (s->n_ports > CC_PORTS_MAX || (s->user_data && strlen(s->user_data) > CC_USER_DATA_MAX))
+        return cc_err_set(err, CC_E_INVALID, "at most %d ports and %d bytes of user data", CC_PORTS_MAX,
+                          CC_USER_DATA_MAX);
+    for (i = 0; i < s->n_ports; i++)
+        if (s->ports[i].port == 0)
+            return cc_err_set(err, CC_E_INVALID, "port %zu is 0", i + 1);
     for (i = 0; i < s->n_volumes; i++)
         if (cc_mount_spec_check(&s->volumes[i], err) != 0)
             return CC_E_INVALID;

@@ -16,6 +16,7 @@ static const struct {
     { "curl_global_init", offsetof(struct cc_curl, global_init) },
     { "curl_easy_init", offsetof(struct cc_curl, easy_init) },
     { "curl_easy_cleanup", offsetof(struct cc_curl, easy_cleanup) },
+    { "curl_easy_reset", offsetof(struct cc_curl, easy_reset) },
     { "curl_easy_setopt", offsetof(struct cc_curl, easy_setopt) },
     { "curl_easy_getinfo", offsetof(struct cc_curl, easy_getinfo) },
     { "curl_easy_strerror", offsetof(struct cc_curl, easy_strerror) },
@@ -31,6 +32,8 @@ static const struct {
     { "curl_multi_socket_action", offsetof(struct cc_curl, multi_socket_action) },
     { "curl_multi_info_read", offsetof(struct cc_curl, multi_info_read) },
     { "curl_multi_assign", offsetof(struct cc_curl, multi_assign) },
+    { "curl_multi_perform", offsetof(struct cc_curl, multi_perform) },
+    { "curl_multi_poll", offsetof(struct cc_curl, multi_poll) },
     { "curl_slist_append", offsetof(struct cc_curl, slist_append) },
     { "curl_slist_free_all", offsetof(struct cc_curl, slist_free_all) },
 };

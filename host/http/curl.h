@@ -1,7 +1,8 @@
 /* curl.h - libcurl, loaded at the first use.
  *
  * A host that never calls out does not pay its 8 MiB and 4 ms.  The functions
- * that we use, under their own names without "curl_".  [loop]
+ * that we use, under their own names without "curl_".  Loaded on the loop,
+ * used from any thread afterwards.
  */
 #ifndef CC_HTTP_CURL_H
 #define CC_HTTP_CURL_H
@@ -18,6 +19,7 @@ struct cc_curl {
     __typeof__(curl_global_init) *global_init;
     __typeof__(curl_easy_init) *easy_init;
     __typeof__(curl_easy_cleanup) *easy_cleanup;
+    __typeof__(curl_easy_reset) *easy_reset;
     __typeof__(curl_easy_setopt) *easy_setopt;
     __typeof__(curl_easy_getinfo) *easy_getinfo;
     __typeof__(curl_easy_strerror) *easy_strerror;
@@ -33,6 +35,8 @@ struct cc_curl {
     __typeof__(curl_multi_socket_action) *multi_socket_action;
     __typeof__(curl_multi_info_read) *multi_info_read;
     __typeof__(curl_multi_assign) *multi_assign;
+    __typeof__(curl_multi_perform) *multi_perform;
+    __typeof__(curl_multi_poll) *multi_poll;
     __typeof__(curl_slist_append) *slist_append;
     __typeof__(curl_slist_free_all) *slist_free_all;
 };

@@ -189,6 +189,35 @@ static void mounts(lua_State *L, struct cc_arena *a, int t, struct cc_machine_sp
     lua_pop(L, 1);
 }
 
+/* {8080, {port = 80, at = 8081}} */
+static void ports(lua_State *L, struct cc_arena *a, int t, struct cc_machine_spec *s)
+{
+    struct cc_port_spec *v;
+    size_t i, n;
+
+    if (!table(L, t, "ports"))
+        return;
+    n = lua_objlen(L, -1);
+    if (n > 1000)
+        luaL_error(L, "ports: too many");
+    v = cc_arena_alloc(a, (n + 1) * sizeof(*v));
+    for (i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        if (lua_istable(L, -1)) {
+            v[i].port = (uint16_t)number(L, lua_gettop(L), "port", 65535);
+            v[i].at = (uint16_t)number(L, lua_gettop(L), "at", 65535);
+        } else if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) <= 65535) {
+            v[i].port = (uint16_t)lua_tonumber(L, -1);
+        } else {
+            luaL_error(L, "ports[%d]: a port or {port=, at=} expected", (int)i + 1);
+        }
+        lua_pop(L, 1);
+    }
+    s->ports = v;
+    s->n_ports = n;
+    lua_pop(L, 1);
+}
+
 static struct cc_machine_spec *machine_spec(lua_State *L, struct cc_arena *a, int t)
 {
     struct cc_machine_spec *s = cc_arena_alloc(a, sizeof(*s));
@@ -199,7 +228,12 @@ static struct cc_machine_spec *machine_spec(lua_State *L, struct cc_arena *a, in
     s->id = field(L, a, t, "id", NULL);
     s->short_id = field(L, a, t, "short", NULL);
     s->name = field(L, a, t, "name", NULL);
+    s->owner = field(L, a, t, "owner", NULL);
     s->image = field(L, a, t, "image", NULL);
+    s->type = field(L, a, t, "type", NULL);
+    s->location = field(L, a, t, "location", NULL);
+    s->address = field(L, a, t, "address", NULL);
+    s->user_data = field(L, a, t, "user_data", NULL);
     s->shell = field(L, a, t, "shell", NULL);
     s->vcpu = number(L, t, "vcpu", 4096);
     s->memory_mib = (uint32_t)number(L, t, "memory_mib", 4e9);
@@ -209,6 +243,7 @@ static struct cc_machine_spec *machine_spec(lua_State *L, struct cc_arena *a, in
     s->cmd = strings(L, a, t, "cmd");
     s->ssh_keys = strings(L, a, t, "ssh_keys");
     mounts(L, a, t, s);
+    ports(L, a, t, s);
     network = field(L, a, t, "network", NULL);
     net = network ? cc_network_parse(network) : CC_NET_NAT;
     if (net < 0)

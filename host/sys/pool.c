@@ -8,6 +8,8 @@
  */
 #include "host/sys/pool.h"
 
+#include "host/sys/err.h"
+
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 
@@ -229,6 +231,13 @@ void cc_pool_close(struct cc_pool *p)
 bool cc_call_over(const struct cc_call *c)
 {
     return atomic_load(&c->cancelled) || (c->deadline_ms && cc_mono_ms() >= c->deadline_ms);
+}
+
+int cc_call_check(const struct cc_call *c, struct cc_err *err)
+{
+    if (atomic_load(&c->cancelled))
+        return cc_err_set(err, CC_E_CANCELLED, "the caller gave up");
+    return cc_call_over(c) ? cc_err_set(err, CC_E_TIMEOUT, "no time is left") : 0;
 }
 
 int cc_call_left_ms(const struct cc_call *c)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct cc_err;
 struct cc_pool;
 
 /* What a blocking call may look at to know when to stop: its deadline, and
@@ -50,6 +51,9 @@ void cc_pool_close(struct cc_pool *p);
 
 /* For `work`: true once cancelled or past the deadline. [any thread] */
 bool cc_call_over(const struct cc_call *c);
+
+/* For `work`: 0 while it may go on, else CC_E_CANCELLED or CC_E_TIMEOUT, which `err` (may be NULL) says, too. [any thread] */
+int cc_call_check(const struct cc_call *c, struct cc_err *err);
 
 /* For `work`: milliseconds left, for poll(2): -1 without a deadline, 0 when over. [any thread] */
 int cc_call_left_ms(const struct cc_call *c);

@@ -3,6 +3,7 @@
 local crypto = require "crypto"
 local ids = require "ids"
 local json = require "json"
+local providers = require "providers"
 local ssh_keys = require "ssh_keys"
 local time = require "time"
 local types = require "types"
@@ -66,7 +67,7 @@ M.create = {
   image = { "string", min = 1, max = 255, pattern = "^[%w/_.:@+-]+$", hint = "the name of an image" },
   type = { "string", max = 64, check = M.type_fault },
   location = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a location" },
-  provider = { "string", one_of = { "local", "mock" } },
+  provider = { "string", one_of = providers.names() },
   ports = { "list", of = { "integer", min = 1, max = 65535 } },
   env = { "map", key = "^[%a_][%w_]*$", of = { "string", max = 32768 }, check = too_large(131072) },
   cmd = { "list", of = { "string", max = 32768 } },
@@ -128,7 +129,8 @@ function M.new_record(spec, owner, place)
   local kind = types.get(place.type)
   local rec = {
     id = id, short = ids.short(id), name = spec.name or "cc-" .. ids.short(id), owner = owner,
-    provider = place.provider, provider_id = json.null, image = spec.image or "host", type = kind.name,
+    provider = place.provider, provider_id = json.null,
+    image = spec.image or providers.default_image(place.provider), type = kind.name,
     resources = { vcpu = kind.vcpu, memory_mib = kind.memory_mib, disk_gib = kind.disk_gib },
     location = place.location or json.null, ports = json.array(spec.ports or {}), env = spec.env or {},
     cmd = json.array(spec.cmd or {}), volumes = json.array(spec.volumes or {}), vpc_id = spec.vpc_id or json.null,

@@ -25,9 +25,10 @@ local function at_provider(rec) return "cc-" .. rec.short end
 -- What the provider is to make, from the record.
 local function spec_of(rec)
   return {
-    id = rec.id, short = rec.short, name = rec.name, image = rec.image, vcpu = rec.resources.vcpu,
+    id = rec.id, short = rec.short, name = rec.name, owner = rec.owner, image = rec.image, type = rec.type,
+    location = rec.location ~= json.null and rec.location or nil, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
-    network = rec.network, volumes = volumes.mounts(rec), labels = rec.labels, ssh_keys = rec.ssh_keys,
+    network = rec.network, volumes = volumes.mounts(rec), ports = rec.ports, labels = rec.labels, ssh_keys = rec.ssh_keys,
   }
 end
 
@@ -150,6 +151,7 @@ local function in_another_place(rec, op)
   local list = op.input.fallbacks
   local place = list and list[1]
   if not place or not elsewhere[op.error.code] or not types.get(place.type) or #rec.queue > 0 then return nil end
+  if rec.image == providers.default_image(rec.provider) then rec.image = providers.default_image(place.provider) end
   rec.provider, rec.location, rec.provider_id = place.provider, place.location or json.null, json.null
   set_type(rec, place.type)
   record.enter(rec, "STARTING")

@@ -590,7 +590,7 @@ static int l_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
             out->n++;
     }
     closedir(d);
-    return cc_call_over(x->call) ? cc_err_set(x->err, CC_E_TIMEOUT, "listing took too long") : 0;
+    return cc_call_check(x->call, x->err);
 }
 
 /* The path of a running machine's socket. */

@@ -54,7 +54,7 @@ static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *e
         .limit_memory = true,
         .limit_disk = true,
         .limit_pids = true,
-        .default_image = "mock",
+        .default_image = "host",
     };
     r = cc_mock_script(m, settings, err);
     if (r == 0)

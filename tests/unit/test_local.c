@@ -1,5 +1,5 @@
 /* Machines of `local`: what they see and may do, that they outlive the host, and that nothing outlives them. */
-#include "test_provider.h"
+#include "tests/lib/provider.h"
 
 #include "host/script/carried.h"
 

@@ -1,7 +1,7 @@
 /* The mock on a virtual clock: scripted latency, faults, lost answers, late lists, chance from a seed, and a world in a
  * file that kills and other processes leave whole. */
 #include "providers/mock/mock.h"
-#include "test_provider.h"
+#include "tests/lib/provider.h"
 
 #include <jansson.h>
 #include <signal.h>

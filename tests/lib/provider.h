@@ -1,7 +1,7 @@
-/* test_provider.h - what the tests of the drivers share: a driver opened, calls that are waited for,
+/* provider.h - what the tests of the drivers share: a driver opened, calls that are waited for,
  * and proof that nothing is left behind. */
-#ifndef TEST_PROVIDER_H
-#define TEST_PROVIDER_H
+#ifndef TEST_LIB_PROVIDER_H
+#define TEST_LIB_PROVIDER_H
 
 #include "host/sys/clock.h"
 #include "providers/call.h"
@@ -24,7 +24,13 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static unsigned run_id; /* no two runs share a name, whatever an earlier one left */
+/* No two runs share a name, whatever an earlier one left; the same in this process's children. */
+static inline unsigned run_id(void)
+{
+    static unsigned id;
+
+    return id ? id : (id = (unsigned)getpid());
+}
 
 struct fix {
     const struct cc_driver *driver;
@@ -33,30 +39,32 @@ struct fix {
     struct cc_arena arena;
     struct cc_call call;
     struct cc_provider_res res;
-    struct cc_pair extra[8]; /* settings beside dir */
+    struct cc_pair extra[16]; /* settings beside dir */
     size_t n_extra;
 };
 
+static inline bool has_dir(const struct cc_driver *d) { return strcmp(d->name, "mock") != 0; }
+
 static inline int fix_open(struct fix *f, struct cc_err *err)
 {
-    struct cc_pair v[10] = { { "dir", f->dir } };
+    struct cc_pair v[17] = { { "dir", f->dir } };
     struct cc_pairs s = { v, 1 + f->n_extra };
 
     memcpy(v + 1, f->extra, f->n_extra * sizeof(*v));
-    if (strcmp(f->driver->name, "local") != 0)
+    if (!has_dir(f->driver))
         s = (struct cc_pairs){ v + 1, f->n_extra };
     return f->driver->open(&s, &f->self, err);
 }
 
-/* `setting` beside dir; {NULL}: none. */
-static inline struct fix *fix_new_with(const char *driver, struct cc_pair setting)
+static inline struct fix *fix_new_set(const char *driver, const struct cc_pair *settings, size_t n)
 {
     struct fix *f = calloc(1, sizeof(*f));
     struct cc_err err = { .message = "" };
 
-    if (setting.key)
-        f->extra[f->n_extra++] = setting;
-    run_id = (unsigned)getpid();
+    run_id();
+    if (n > 0)
+        memcpy(f->extra, settings, n * sizeof(*settings));
+    f->n_extra = n;
     f->driver = cc_driver_find(driver);
     f->call.wake_fd = -1;
     strcpy(f->dir, "/tmp/cc-prov-XXXXXX");
@@ -66,14 +74,30 @@ static inline struct fix *fix_new_with(const char *driver, struct cc_pair settin
     return f;
 }
 
-static inline struct fix *fix_new(const char *driver) { return fix_new_with(driver, (struct cc_pair){ 0 }); }
+/* `setting` beside dir. */
+static inline struct fix *fix_new_with(const char *driver, struct cc_pair setting)
+{
+    return fix_new_set(driver, &setting, 1);
+}
+
+static inline struct fix *fix_new(const char *driver) { return fix_new_set(driver, NULL, 0); }
+
+/* The host went and came back: its driver is opened anew on what there is. */
+static inline void fix_again(struct fix *f)
+{
+    struct cc_err err = { .message = "" };
+
+    f->driver->close(f->self);
+    if (fix_open(f, &err) != 0)
+        fail_msg("open: %s", err.message);
+}
 
 /* One call; answers live until fix_free. */
 static inline int fix_do(struct fix *f, struct cc_provider_req req)
 {
     struct cc_provider_ctx x = { .call = &f->call, .arena = &f->arena };
 
-    f->call.deadline_ms = cc_mono_ms() + (req.timeout_ms ? req.timeout_ms : 20000);
+    f->call.deadline_ms = cc_mono_ms() + (req.timeout_ms ? req.timeout_ms : 60000);
     return cc_provider_perform(f->driver, f->self, &x, &req, &f->res);
 }
 
@@ -89,8 +113,8 @@ static inline struct cc_machine_spec a_machine(unsigned n)
     static char text[64][2][40];
     struct cc_machine_spec s = { .network = CC_NET_NONE };
 
-    snprintf(text[n % 64][0], 40, "%06x%06x", run_id & 0xffffff, n);
-    snprintf(text[n % 64][1], 40, "00000000-0000-4000-8000-%06x%06x", run_id & 0xffffff, n);
+    snprintf(text[n % 64][0], 40, "%06x%06x", run_id() & 0xffffff, n);
+    snprintf(text[n % 64][1], 40, "00000000-0000-4000-8000-%06x%06x", run_id() & 0xffffff, n);
     s.short_id = text[n % 64][0];
     s.id = text[n % 64][1];
     s.name = "box";

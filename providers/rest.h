@@ -1,0 +1,67 @@
+/* rest.h - requests to a vendor's HTTP API, from a pool thread.
+ *
+ * Blocking, by libcurl: the call's deadline and cancel end a request at once,
+ * wherever it is.  One cc_rest is one API: connections are kept and used again
+ * by whichever thread asks next.  No redirects, no proxies of the environment,
+ * peer and host verified.  What a status means is the driver's to say.
+ */
+#ifndef CC_PROVIDERS_REST_H
+#define CC_PROVIDERS_REST_H
+
+#include "providers/provider.h"
+
+#include <jansson.h>
+
+struct cc_rest;
+
+struct cc_rest_opts {
+    const char *base;            /* "https://api.example.com/v1": paths are put behind it */
+    const char *unix_path;       /* connect there, whatever `base` says; NULL: do not */
+    const char *token;           /* sent as "Authorization: Bearer TOKEN", or NULL */
+    const char *ca, *cert, *key; /* files in PEM for https, or NULL: the system's authorities, no certificate of ours */
+    const char *agent;           /* User-Agent */
+};
+
+/* Loads libcurl. Copies its options. NULL and err where there is none, or base is no URL. [loop] */
+struct cc_rest *cc_rest_open(const struct cc_rest_opts *o, struct cc_err *err);
+void cc_rest_close(struct cc_rest *r); /* after the last request returned */
+
+/* A piece of a streamed answer; false ends the request ("cancelled" unless the taker filled x->err). [worker] */
+typedef bool (*cc_rest_take)(void *arg, const char *p, size_t n);
+
+struct cc_rest_req {
+    const char *method; /* "GET" */
+    const char *path;   /* "/servers?name=x": escaped already (cc_rest_escape) */
+    const json_t *json; /* body, or NULL */
+    const char *raw;    /* body of another type, or NULL */
+    size_t raw_len;
+    const char *type;  /* of `raw` */
+    size_t most;       /* bytes of the answer; 0: 16 MiB */
+    cc_rest_take take; /* gets a 2xx answer in pieces instead of `text`; NULL: it is collected */
+    void *arg;         /* of take */
+    uint64_t quiet_ms; /* without a byte for so long: "timeout"; 0: the call's deadline alone */
+};
+
+struct cc_rest_res {
+    long status;
+    const char *text; /* in the arena, NUL behind it; "" when streamed */
+    size_t n;
+    json_t *json;               /* what text is, or NULL; freed by cc_rest_res_free */
+    int64_t retry_after_ms;     /* Retry-After in seconds, 0: not told */
+    long rate_limit, rate_left; /* RateLimit-Limit, RateLimit-Remaining; -1: not told */
+    int64_t rate_reset;         /* RateLimit-Reset, unix seconds; 0: not told */
+};
+
+/* 0 when there is an answer, of whatever status; else x->err: "unavailable" when nobody answers (nothing happened),
+ * "timeout" and "cancelled" (it may have), "limit" when the answer is too long, "denied" when TLS does not trust it.
+ * [worker] */
+int cc_rest_do(struct cc_rest *r, struct cc_provider_ctx *x, const struct cc_rest_req *q, struct cc_rest_res *out);
+void cc_rest_res_free(struct cc_rest_res *res);
+
+/* For a segment of a path or a value of a query; in the arena. */
+const char *cc_rest_escape(struct cc_arena *a, const char *s);
+
+/* Waits, unless the call is over before: 0, or x->err and its code. [worker] */
+int cc_rest_pause(struct cc_provider_ctx *x, uint64_t ms);
+
+#endif

@@ -1,0 +1,88 @@
+/* contract.c - see contract.h. */
+#include "tests/contract/contract.h"
+
+struct told told;
+
+int contract_setup(void **state)
+{
+    *state = fix_new_set(told.driver, told.settings, told.n);
+    return 0;
+}
+
+/* The words of a command that says what is left, or NULL when it says nothing. */
+static const char *what_is_left(void)
+{
+    static char text[1000];
+    FILE *p = popen(told.left, "re");
+    size_t n = p ? fread(text, 1, sizeof(text) - 1, p) : 0;
+
+    text[n] = 0;
+    if (!p || pclose(p) != 0)
+        return "the command of @left failed";
+    return n ? text : NULL;
+}
+
+int contract_teardown(void **state)
+{
+    const char *why;
+
+    fix_end(*state);
+    if (told.left && (why = what_is_left()))
+        fail_msg("left behind: %s", why);
+    return 0;
+}
+
+static const struct {
+    const char *name;
+    const char **to;
+} facts[] = {
+    { "@image", &told.image },   { "@left", &told.left }, { "@halt", &told.halt },
+    { "@remove", &told.remove }, { "@down", &told.down },
+};
+
+/* NAME=VALUE; false when it is not one. */
+static bool take(char *word)
+{
+    char *value = strchr(word, '=');
+    size_t i;
+
+    if (!value)
+        return false;
+    *value++ = 0;
+    for (i = 0; i < sizeof(facts) / sizeof(*facts); i++)
+        if (strcmp(word, facts[i].name) == 0) {
+            *facts[i].to = value;
+            return true;
+        }
+    if (*word == '@' || told.n == sizeof(told.settings) / sizeof(*told.settings))
+        return false;
+    told.settings[told.n++] = (struct cc_pair){ word, value };
+    return true;
+}
+
+#define RUN(part) failed += _cmocka_run_group_tests(#part, part, n_##part, NULL, NULL)
+
+int main(int argc, char **argv)
+{
+    bool root = geteuid() == 0;
+    int i, failed = 0;
+
+    if (argc == 2 && strcmp(argv[1], "user") == 0)
+        argv[1] = (char *)"local";
+    if (argc < 2 || !cc_driver_find(argv[1]))
+        return fprintf(stderr, "usage: contract DRIVER [NAME=VALUE ...]\n"), 2;
+    told.driver = argv[1];
+    for (i = 2; i < argc; i++)
+        if (!take(argv[i]))
+            return fprintf(stderr,
+                           "contract: %s: NAME=VALUE expected; @image @left @halt @remove @down, or a setting\n",
+                           argv[i]),
+                   2;
+    RUN(cases_life);
+    RUN(cases_volumes);
+    RUN(cases_inside);
+    RUN(cases_calls);
+    if (root && strcmp(argv[1], "local") == 0)
+        failed += again_as_user(argv[0]);
+    return failed;
+}

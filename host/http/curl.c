@@ -1,18 +1,15 @@
 /* curl.c - see curl.h. */
 #include "host/http/curl.h"
 
-#include <dlfcn.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "host/sys/err.h"
+#include "host/sys/library.h"
 
 struct cc_curl cc_curl;
 
-static const struct {
-    const char *name;
-    size_t at;
-} functions[] = {
+static const struct cc_symbol functions[] = {
     { "curl_global_init", offsetof(struct cc_curl, global_init) },
     { "curl_easy_init", offsetof(struct cc_curl, easy_init) },
     { "curl_easy_cleanup", offsetof(struct cc_curl, easy_cleanup) },
@@ -41,21 +38,13 @@ static const struct {
 int cc_curl_load(struct cc_err *err)
 {
     static bool loaded;
-    void *lib;
-    size_t i;
+    int rc;
 
     if (loaded)
         return 0;
-    lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    if (!lib)
-        return cc_err_set(err, CC_E_UNSUPPORTED, "libcurl cannot be loaded: %s", dlerror());
-    for (i = 0; i < sizeof(functions) / sizeof(*functions); i++) {
-        void *f = dlsym(lib, functions[i].name);
-
-        if (!f)
-            return cc_err_set(err, CC_E_UNSUPPORTED, "this libcurl has no %s", functions[i].name);
-        *(void **)((char *)&cc_curl + functions[i].at) = f;
-    }
+    rc = cc_library_load("libcurl.so.4", functions, sizeof(functions) / sizeof(*functions), &cc_curl, err);
+    if (rc != 0)
+        return rc;
     if (cc_curl.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return cc_err_set(err, CC_E_UNSUPPORTED, "libcurl cannot be initialized");
     loaded = true;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct cc_driver *const cc_drivers[] = { &cc_driver_local, &cc_driver_mock, NULL };
+const struct cc_driver *const cc_drivers[] = { &cc_driver_local, &cc_driver_mock, &cc_driver_libvirt, NULL };
 
 const struct cc_driver *cc_driver_find(const char *name)
 {

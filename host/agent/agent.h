@@ -2,6 +2,7 @@
  *
  * cchost-agent --listen-fd N | --listen PATH   [--shell COMMAND] [--busy PATH]
  * cchost-agent busy ...   the same as cchost-busy, which is this program by another name (busy.c)
+ * cchost-agent port ..., dial ...   a virtio port as a way into the machine (port.c)
  *
  * It serves HTTP/1.1 on a unix socket that only the host reaches (its file
  * permissions are the fence; there is no credential yet):
@@ -54,6 +55,10 @@ bool agent_foreground(char name[64]);
 
 /* exec.c: POST /exec. [ends] r */
 void agent_exec(struct agent *a, struct cc_req *r);
+
+/* port.c. Exit codes. */
+int agent_port(int argc, char **argv);
+int agent_dial(int argc, char **argv);
 
 /* lease.c: opens the socket of busy leases at `wish`, or where it can beside `own` (of --listen, or NULL). */
 void agent_lease_listen(struct agent *a, const char *wish, const char *own);

@@ -3,7 +3,7 @@
  * mbedTLS 2.28 knows no ed25519, and ssh-keygen would be a process, and
  * refuses a host whose uid has no name.  sshd reads the private key as PEM.
  */
-#include "providers/local/local.h"
+#include "providers/host_key.h"
 
 #include "host/sys/random.h"
 

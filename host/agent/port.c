@@ -1,0 +1,95 @@
+/* port.c - a virtio port as a way into the machine.
+ *
+ *   cchost-agent port DEVICE COMMAND...   runs COMMAND with DEVICE as its input and output for each connection that the
+ *                                         host makes to the port's other end, one after the other; never ends by itself
+ *   cchost-agent dial SOCKET              the host's side, for ssh's ProxyCommand: standard input and output to a unix socket
+ *
+ * The kernel says HUP of a port while nobody is connected outside.
+ */
+#include "host/agent/agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void nap(void) { poll(NULL, 0, 100); }
+
+/* A process for one connection; returns when it and the connection have ended. */
+static void serve(int fd, char **command)
+{
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        dup2(fd, 0);
+        dup2(fd, 1);
+        execv(command[0], command);
+        _exit(127);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
+}
+
+int agent_port(int argc, char **argv)
+{
+    struct pollfd p = { .events = POLLIN };
+
+    if (argc < 3) {
+        fputs("usage: cchost-agent port DEVICE COMMAND...\n", stderr);
+        return 2;
+    }
+    for (;;) {
+        p.fd = open(argv[1], O_RDWR | O_CLOEXEC);
+        if (p.fd >= 0 && poll(&p, 1, 1000) == 1 && !(p.revents & POLLHUP) && (p.revents & POLLIN))
+            serve(p.fd, argv + 2);
+        else
+            nap();
+        if (p.fd >= 0)
+            close(p.fd);
+    }
+}
+
+/* Moves what is there from one to the other; false at the end of it. */
+static bool move(int from, int to)
+{
+    char buf[65536];
+    ssize_t n = read(from, buf, sizeof(buf)), done = 0, w;
+
+    if (n <= 0)
+        return n < 0 && (errno == EINTR || errno == EAGAIN);
+    while (done < n) {
+        w = write(to, buf + done, (size_t)(n - done));
+        if (w < 0 && errno != EINTR)
+            return false;
+        done += w > 0 ? w : 0;
+    }
+    return true;
+}
+
+int agent_dial(int argc, char **argv)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (argc != 2 || strlen(argv[1]) >= sizeof(a.sun_path)) {
+        fputs("usage: cchost-agent dial SOCKET\n", stderr);
+        return 2;
+    }
+    memcpy(a.sun_path, argv[1], strlen(argv[1]) + 1);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
+        fprintf(stderr, "cchost-agent: %s: %s\n", argv[1], strerror(errno));
+        return 1;
+    }
+    p[0].fd = 0;
+    p[1].fd = fd;
+    while (poll(p, 2, -1) >= 0 || errno == EINTR)
+        if ((p[0].revents && !move(0, fd)) || (p[1].revents && !move(fd, 1)))
+            break;
+    return 0;
+}

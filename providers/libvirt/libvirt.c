@@ -1,0 +1,772 @@
+/* libvirt.c - machines as domains of a libvirt daemon.
+ *
+ * Nothing of a machine is kept in our memory: its domain and its volumes are
+ * the truth, so a host that was killed finds its machines again by looking.
+ * A machine whose first start never came to its end ("made" is not in its
+ * metadata) is completed by a repeated create and removed by destroy.
+ */
+#include "providers/libvirt/libvirt.h"
+
+#include "host/observe/log.h"
+#include "host/sys/clock.h"
+#include "host/sys/mem.h"
+#include "providers/drivers.h"
+#include "providers/files.h"
+#include "providers/ssh.h"
+#include "providers/talk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GIB (1024ull * 1024 * 1024)
+
+/* ---------------------------------------------------------------- settings */
+
+static int number(const struct cc_pairs *p, const char *name, uint32_t other, uint32_t most, uint32_t *out,
+                  struct cc_err *err)
+{
+    const char *s = cc_pairs_get(p, name, NULL);
+    char *end = NULL;
+    unsigned long n = s ? strtoul(s, &end, 10) : other;
+
+    if (s && (!*s || *end || n > most))
+        return cc_err_set(err, CC_E_INVALID, "libvirt: %s: a number up to %u expected", name, most);
+    *out = (uint32_t)n;
+    return 0;
+}
+
+static int known(const struct cc_pairs *p, struct cc_err *err)
+{
+    static const char *const names[] = { "uri",      "dir",     "images",     "virt",         "arch",
+                                         "machine",  "network", "image",      "storage",      "vg",
+                                         "pool",     "volumes", "lvm_config", "vcpu",         "memory_mib",
+                                         "disk_gib", "shell",   "data_gib",   "stop_grace_ms" };
+    size_t i, j;
+
+    for (i = 0; i < p->n; i++) {
+        for (j = 0; j < sizeof(names) / sizeof(*names) && strcmp(names[j], p->v[i].key) != 0; j++) {
+        }
+        if (j == sizeof(names) / sizeof(*names))
+            return cc_err_set(err, CC_E_INVALID, "libvirt has no setting \"%.60s\"", p->v[i].key);
+    }
+    return 0;
+}
+
+static char *copy(const struct cc_pairs *p, const char *name, const char *other)
+{
+    const char *s = cc_pairs_get(p, name, other);
+
+    return s ? cc_xstrdup(s) : NULL;
+}
+
+static int make_dirs(const struct cc_libvirt *v, struct cc_err *err)
+{
+    static const char *const leaves[] = { "", "/machines", "/locks", "/bin" };
+    char path[512];
+    size_t i;
+
+    for (i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
+        snprintf(path, sizeof(path), "%s%s", v->dir, leaves[i]);
+        if (mkdir(path, 0711) != 0 && errno != EEXIST)
+            return cc_err_sys(err, errno, "making %s", path);
+    }
+    return 0;
+}
+
+static int open_storage(struct cc_libvirt *v, const struct cc_pairs *p, struct cc_err *err)
+{
+    const char *name = cc_pairs_get(p, "storage", "dir");
+    char *dir = cc_xasprintf("%s/volumes", v->dir);
+    struct cc_pair list[] = { { "dir", cc_pairs_get(p, "volumes", dir) },
+                              { "vg", cc_pairs_get(p, "vg", NULL) },
+                              { "pool", cc_pairs_get(p, "pool", NULL) },
+                              { "lvm_config", cc_pairs_get(p, "lvm_config", NULL) } };
+    struct cc_pairs settings = { list, 4 };
+    int r;
+
+    v->storage = cc_storage_find(name);
+    r = v->storage ? v->storage->open(&settings, &v->store, err)
+                   : cc_err_set(err, CC_E_INVALID, "libvirt: storage: dir or lvm expected, not %.60s", name);
+    free(dir);
+    return r;
+}
+
+static int settle(struct cc_libvirt *v, const struct cc_pairs *p, struct cc_err *err)
+{
+    const char *dir = cc_pairs_get(p, "dir", NULL);
+    uint32_t milli;
+    int r = known(p, err);
+
+    if (r == 0 && (!dir || dir[0] != '/'))
+        r = cc_err_set(err, CC_E_INVALID, "libvirt: dir must be an absolute path");
+    if (r != 0)
+        return r;
+    v->dir = cc_xstrdup(dir);
+    v->uri = copy(p, "uri", "qemu:///system");
+    v->images = cc_pairs_get(p, "images", NULL) ? copy(p, "images", NULL) : cc_xasprintf("%s/images", dir);
+    v->virt = copy(p, "virt", "kvm");
+    v->arch = copy(p, "arch", "x86_64");
+    v->machine = copy(p, "machine", "q35");
+    v->network = copy(p, "network", "default");
+    v->image = copy(p, "image", "claude-instance");
+    v->shell = copy(p, "shell", NULL);
+    if ((r = number(p, "memory_mib", 2048, 64u * 1024 * 1024, &v->memory_mib, err)) != 0 ||
+        (r = number(p, "disk_gib", 20, 1000000, &v->disk_gib, err)) != 0 ||
+        (r = number(p, "data_gib", 20, 1000000, &v->data_gib, err)) != 0 ||
+        (r = number(p, "stop_grace_ms", 30000, 3600000, &v->stop_grace_ms, err)) != 0 ||
+        (r = number(p, "vcpu", 1, 1024, &milli, err)) != 0)
+        return r;
+    v->vcpu = milli;
+    if (strcmp(v->virt, "kvm") != 0 && strcmp(v->virt, "qemu") != 0)
+        return cc_err_set(err, CC_E_INVALID, "libvirt: virt: kvm, or qemu (emulated, slow) expected");
+    if ((r = make_dirs(v, err)) == 0 && (r = cc_way_keys(v, err)) == 0) {
+        char *bin = cc_xasprintf("%s/bin", v->dir);
+
+        r = cc_carried_install(bin, "cchost-agent", &v->agent, err);
+        free(bin);
+    }
+    return r;
+}
+
+static void v_close(void *self)
+{
+    struct cc_libvirt *v = self;
+
+    if (v->conn)
+        cc_vir.connect_close(v->conn);
+    if (v->store)
+        v->storage->close(v->store);
+    free(v->dir), free(v->uri), free(v->images), free(v->virt), free(v->arch), free(v->machine), free(v->network);
+    free(v->image), free(v->agent), free(v->shell);
+    pthread_mutex_destroy(&v->lock);
+    free(v);
+}
+
+static void capabilities(struct cc_libvirt *v)
+{
+    v->missing[0] = (struct cc_unenforced){ "process limits", "a guest's processes are its own kernel's" };
+    v->caps = (struct cc_capabilities){
+        .driver = "libvirt",
+        .exec = true,
+        .activity = true,
+        .volumes = true,
+        .stop_keeps_disk = true,
+        .net_nat = true,
+        .net_none = true,
+        .limit_vcpu = true,
+        .limit_memory = true,
+        .limit_disk = true,
+        .default_image = v->image,
+        .missing = v->missing,
+        .n_missing = 1,
+    };
+}
+
+static int v_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
+{
+    struct cc_libvirt *v = cc_xcalloc(1, sizeof(*v));
+    int r;
+
+    pthread_mutex_init(&v->lock, NULL);
+    if ((r = settle(v, settings, err)) != 0 || (r = cc_libvirt_load(err)) != 0 ||
+        (r = open_storage(v, settings, err)) != 0) {
+        v_close(v);
+        return r;
+    }
+    capabilities(v);
+    *self = v;
+    return 0;
+}
+
+static const struct cc_capabilities *v_capabilities(void *self) { return &((struct cc_libvirt *)self)->caps; }
+
+/* ---------------------------------------------------------------- one operation at a time */
+
+/* What a call works with: the lock, the connection, the domain (NULL where there is none). */
+struct hold {
+    int fd;
+    virConnectPtr c;
+    virDomainPtr d;
+    struct cc_box box;
+    enum cc_machine_state state;
+};
+
+static void let_go(struct hold *h)
+{
+    if (h->d)
+        cc_vir.domain_free(h->d);
+    if (h->c)
+        cc_vir.connect_close(h->c);
+    if (h->fd >= 0)
+        close(h->fd);
+}
+
+/* 0 with the domain read, CC_E_NOT_FOUND with the lock held and none there; otherwise nothing is held. */
+static int take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id, struct hold *h)
+{
+    int r;
+
+    *h = (struct hold){ .fd = cc_name_lock(v->dir, short_id, x->call, x->err) };
+    if (h->fd < 0)
+        return h->fd;
+    if (!(h->c = cc_libvirt_connect(v, x)))
+        r = x->err->code;
+    else if (!(h->d = cc_domain_find(h->c, x, short_id)))
+        r = x->err->code;
+    else
+        r = cc_domain_read(x, h->d, &h->box, &h->state);
+    if (r != 0 && r != CC_E_NOT_FOUND)
+        let_go(h);
+    return r;
+}
+
+/* The same by the provider's name of it; nothing is held unless it is there. */
+static int take_id(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, struct hold *h)
+{
+    int r;
+
+    if (!cc_provider_id_ok(provider_id))
+        return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+    r = take(v, x, provider_id + 3, h);
+    if (r == CC_E_NOT_FOUND)
+        let_go(h);
+    return r;
+}
+
+/* ---------------------------------------------------------------- what a machine is made of */
+
+static const char *root_of(struct cc_arena *a, const char *short_id)
+{
+    return cc_arena_printf(a, "cc-%s..root", short_id);
+}
+
+static bool is_root(const char *volume)
+{
+    size_t n = strlen(volume);
+
+    return n > 6 && strcmp(volume + n - 6, "..root") == 0;
+}
+
+static const char *image_file(const struct cc_libvirt *v, struct cc_arena *a, const char *image, const char *end)
+{
+    const char *path = cc_arena_printf(a, "%s/%s%s", v->images, image, end);
+
+    return access(path, R_OK) == 0 ? path : NULL;
+}
+
+/* IMAGE.qcow2 or .raw in the directory of images; with IMAGE.kernel it boots that, with .initrd and .cmdline. */
+static int image_of(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
+                    struct cc_box_boot *boot)
+{
+    const char *cmdline;
+    size_t n;
+
+    if (!cc_volume_id_ok(image))
+        return cc_err_set(x->err, CC_E_INVALID, "image: the name of one in %s expected", v->images);
+    *disk = image_file(v, x->arena, image, ".qcow2");
+    if (!*disk)
+        *disk = image_file(v, x->arena, image, ".raw");
+    if (!*disk)
+        return cc_err_set(x->err, CC_E_NOT_FOUND, "no image %s: %s has no %s.qcow2 or %s.raw", image, v->images, image,
+                          image);
+    *boot = (struct cc_box_boot){ .kernel = image_file(v, x->arena, image, ".kernel"),
+                                  .initrd = image_file(v, x->arena, image, ".initrd") };
+    if ((cmdline = image_file(v, x->arena, image, ".cmdline")) &&
+        (cmdline = cc_read_whole(x->arena, cmdline, 2048, &n)))
+        boot->cmdline = cc_arena_strndup(x->arena, cmdline, strcspn(cmdline, "\n"));
+    return 0;
+}
+
+/* Whether a machine other than `me` that runs has this volume; its name, or NULL. */
+static const char *user_of(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
+                           bool running_only)
+{
+    virDomainPtr *all;
+    const char *who = NULL;
+    int i, n = cc_vir.list_all_domains(c, &all, 0);
+
+    for (i = 0; i < n; i++) {
+        enum cc_machine_state state;
+        struct cc_box b;
+        size_t k;
+
+        if (!who && cc_domain_read(x, all[i], &b, &state) == 0 && strcmp(b.short_id, me) != 0 &&
+            (!running_only || state != CC_M_STOPPED))
+            for (k = 0; k < b.n_volumes; k++)
+                if (strcmp(b.volumes[k].id, volume) == 0)
+                    who = cc_arena_printf(x->arena, "cc-%s", b.short_id);
+        cc_vir.domain_free(all[i]);
+    }
+    if (n >= 0)
+        free(all);
+    return who;
+}
+
+/* All its volumes as disks, each free to be used. */
+static int volumes_of(struct cc_libvirt *v, struct cc_provider_ctx *x, virConnectPtr c, const struct cc_box *b,
+                      struct cc_disk *disks)
+{
+    const char *who;
+    size_t i;
+    int r;
+
+    for (i = 0; i < b->n_volumes; i++) {
+        if ((r = v->storage->find(v->store, x, b->volumes[i].id, &disks[i])) != 0)
+            return r;
+        if ((who = user_of(x, c, b->volumes[i].id, b->short_id, true)))
+            return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", b->volumes[i].id, who);
+    }
+    return 0;
+}
+
+static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h)
+{
+    struct cc_disk root, disks[CC_MOUNTS_MAX + 1];
+    struct cc_box_boot boot;
+    const char *image;
+    virDomainPtr d;
+    int r = image_of(v, x, h->box.image, &image, &boot);
+
+    if (r == 0)
+        r = v->storage->find(v->store, x, root_of(x->arena, h->box.short_id), &root);
+    if (r == 0)
+        r = volumes_of(v, x, h->c, &h->box, disks);
+    if (r != 0)
+        return r;
+    d = cc_vir.domain_define(h->c, cc_box_xml(v, x->arena, &h->box, &boot, &root, disks), VIR_DOMAIN_DEFINE_VALIDATE);
+    if (!d)
+        return cc_libvirt_error(x->err, "describing the machine");
+    if (h->d)
+        cc_vir.domain_free(h->d);
+    h->d = d;
+    return 0;
+}
+
+static void tell(const struct cc_libvirt *v, struct cc_arena *a, const struct cc_box *b, enum cc_machine_state state,
+                 struct cc_machine_info *out)
+{
+    *out = (struct cc_machine_info){
+        .provider_id = cc_arena_printf(a, "cc-%s", b->short_id),
+        .id = b->id,
+        .name = b->name,
+        .image = b->image,
+        .state = state,
+        .reason = state == CC_M_ERROR ? "its guest is suspended or has crashed" : NULL,
+        .started_at = state == CC_M_RUNNING ? b->started_at : 0,
+        .vcpu = b->vcpu,
+        .memory_mib = b->memory_mib,
+        .disk_gib = b->disk_gib,
+        .unenforced = v->missing,
+        .n_unenforced = v->caps.n_missing,
+    };
+    if (state == CC_M_RUNNING)
+        out->socket = cc_ssh_socket(a, cc_arena_printf(a, "%s/machines/%s", v->dir, b->short_id));
+    if (b->keys)
+        out->ssh.why = "its address is not known to this host; the terminal leads into it";
+}
+
+/* From a description to a running machine. */
+static int begin(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h, const struct cc_machine_spec *spec,
+                 struct cc_machine_info *out)
+{
+    int r = spec ? cc_seed_write(v, x, &h->box, spec) : 0;
+
+    h->box.started_at = cc_wall_ms();
+    h->box.made = true;
+    if (r == 0)
+        r = define(v, x, h);
+    if (r == 0 && cc_vir.domain_create(h->d, 0) != 0)
+        r = cc_libvirt_error(x->err, "starting the machine");
+    if (r == 0)
+        r = cc_way_await(v, x, h->d, h->box.short_id);
+    if (r == 0)
+        tell(v, x->arena, &h->box, CC_M_RUNNING, out);
+    return r;
+}
+
+/* ---------------------------------------------------------------- making and removing */
+
+static int remove_disk(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *id)
+{
+    return v->storage->remove(v->store, x, id);
+}
+
+/* Everything of it but volumes. */
+static int remove_machine(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h, const char *short_id)
+{
+    int r;
+
+    cc_way_close(v, x, short_id);
+    if ((r = h->d ? cc_domain_end(v, x, h->d, 0) : 0) != 0)
+        return r;
+    if (h->d && cc_vir.domain_undefine(h->d, VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
+                                                 VIR_DOMAIN_UNDEFINE_NVRAM) != 0)
+        return cc_libvirt_error(x->err, "removing the machine");
+    if ((r = remove_disk(v, x, root_of(x->arena, short_id))) != 0)
+        return r;
+    r = cc_remove_tree(cc_arena_printf(x->arena, "%s/machines/%s", v->dir, short_id));
+    return r && r != ENOENT ? cc_err_sys(x->err, r, "removing the files of cc-%s", short_id) : 0;
+}
+
+static int own_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b)
+{
+    const char *id = cc_arena_printf(x->arena, "cc-%s", b->short_id);
+    struct cc_disk disk;
+    size_t i;
+
+    for (i = 0; i < b->n_volumes; i++)
+        if (strcmp(b->volumes[i].path, CC_OWN_VOLUME_AT) == 0)
+            return 0;
+    b->volumes[b->n_volumes++] = (struct cc_box_volume){ id, CC_OWN_VOLUME_AT };
+    b->own_volume = true;
+    return v->storage->create(v->store, x, id, v->data_gib * GIB, NULL, &disk);
+}
+
+static void describe(const struct cc_libvirt *v, const struct cc_machine_spec *s, struct cc_box *b)
+{
+    b->name = s->name;
+    b->keys = s->ssh_keys.n > 0;
+    b->vcpu = s->vcpu > 0 ? s->vcpu : v->vcpu;
+    b->memory_mib = s->memory_mib ? s->memory_mib : v->memory_mib;
+}
+
+static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h, const struct cc_machine_spec *s,
+                struct cc_machine_info *out)
+{
+    struct cc_box *b = &h->box;
+    struct cc_box_boot boot;
+    struct cc_disk disk, all[CC_MOUNTS_MAX + 1];
+    const char *image;
+    size_t i;
+    int r;
+
+    *b = (struct cc_box){ .short_id = s->short_id,
+                          .id = s->id,
+                          .owner = s->owner,
+                          .image = s->image && *s->image ? s->image : v->image,
+                          .disk_gib = s->disk_gib ? s->disk_gib : v->disk_gib,
+                          .network = s->network };
+    describe(v, s, b);
+    for (i = 0; i < s->n_volumes; i++)
+        b->volumes[b->n_volumes++] = (struct cc_box_volume){ s->volumes[i].id, s->volumes[i].path };
+    if (s->network == CC_NET_HOST)
+        return cc_err_set(x->err, CC_E_UNSUPPORTED, "a virtual machine cannot have the host's own network");
+    if ((r = image_of(v, x, b->image, &image, &boot)) != 0 || (r = volumes_of(v, x, h->c, b, all)) != 0)
+        return r;
+    if (mkdir(cc_arena_printf(x->arena, "%s/machines/%s", v->dir, b->short_id), 0711) != 0 && errno != EEXIST)
+        return cc_err_sys(x->err, errno, "making the machine's directory");
+    r = own_volume(v, x, b);
+    if (r == 0)
+        r = v->storage->create(v->store, x, root_of(x->arena, b->short_id), b->disk_gib * GIB, image, &disk);
+    return r ? r : begin(v, x, h, s, out);
+}
+
+static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
+                    struct cc_machine_info *out)
+{
+    struct cc_libvirt *v = self;
+    struct cc_provider_ctx quiet = *x;
+    struct cc_err dropped;
+    struct cc_call free_call = { .wake_fd = -1, .deadline_ms = cc_mono_ms() + 10000 };
+    struct hold h;
+    int r = take(v, x, spec->short_id, &h);
+
+    if (r != 0 && r != CC_E_NOT_FOUND)
+        return r;
+    if (r == 0 && strcmp(h.box.id, spec->id) != 0)
+        r = cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
+    else if (r == 0 && h.box.made && (h.state != CC_M_STOPPED || h.box.started_at > 0)) {
+        r = h.state == CC_M_RUNNING ? cc_way_await(v, x, h.d, spec->short_id) : 0;
+        tell(v, x->arena, &h.box, h.state, out);
+    } else {
+        x->err->code = 0;
+        r = make(v, x, &h, spec, out);
+        quiet.err = &dropped;
+        quiet.call = &free_call;
+        if (r != 0 && remove_machine(v, &quiet, &h, spec->short_id) == 0 && h.box.own_volume)
+            remove_disk(v, &quiet, cc_arena_printf(x->arena, "cc-%s", spec->short_id));
+    }
+    let_go(&h);
+    return r;
+}
+
+static int v_destroy(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge)
+{
+    struct cc_libvirt *v = self;
+    struct hold h;
+    int r;
+
+    if (!cc_provider_id_ok(provider_id))
+        return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+    r = take(v, x, provider_id + 3, &h);
+    if (r != 0 && r != CC_E_NOT_FOUND)
+        return r;
+    x->err->code = 0;
+    r = remove_machine(v, x, &h, provider_id + 3);
+    if (r == 0 && purge)
+        r = remove_disk(v, x, provider_id);
+    if (r == 0) {
+        cc_name_unlock_gone(v->dir, provider_id + 3, h.fd);
+        h.fd = -1;
+    }
+    let_go(&h);
+    return r;
+}
+
+/* ---------------------------------------------------------------- the other calls */
+
+static int v_start(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
+                   struct cc_machine_info *out)
+{
+    struct cc_libvirt *v = self;
+    struct hold h;
+    int r = take_id(v, x, provider_id, &h);
+
+    if (r != 0)
+        return r;
+    if (h.state == CC_M_RUNNING) {
+        tell(v, x->arena, &h.box, h.state, out);
+    } else {
+        if (spec)
+            describe(v, spec, &h.box);
+        r = h.state == CC_M_ERROR ? cc_domain_end(v, x, h.d, 0) : 0;
+        if (r == 0)
+            r = begin(v, x, &h, spec, out);
+    }
+    let_go(&h);
+    return r;
+}
+
+static int v_stop(void *self, struct cc_provider_ctx *x, const char *provider_id)
+{
+    struct cc_libvirt *v = self;
+    struct hold h;
+    int r = take_id(v, x, provider_id, &h);
+
+    if (r != 0)
+        return r;
+    r = cc_domain_end(v, x, h.d, v->stop_grace_ms);
+    cc_way_close(v, x, h.box.short_id);
+    let_go(&h);
+    return r;
+}
+
+static int v_status(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
+{
+    struct cc_libvirt *v = self;
+    struct hold h = { .fd = -1 };
+    int r;
+
+    if (!cc_provider_id_ok(provider_id))
+        return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+    if (!(h.c = cc_libvirt_connect(v, x)))
+        return x->err->code;
+    h.d = cc_domain_find(h.c, x, provider_id + 3);
+    r = h.d ? cc_domain_read(x, h.d, &h.box, &h.state) : x->err->code;
+    if (r == 0)
+        tell(v, x->arena, &h.box, h.state, out);
+    let_go(&h);
+    return r;
+}
+
+static int v_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out)
+{
+    struct cc_libvirt *v = self;
+    virConnectPtr c = cc_libvirt_connect(v, x);
+    struct cc_provider_ctx quiet = *x;
+    struct cc_err dropped;
+    virDomainPtr *all;
+    int i, n;
+
+    if (!c)
+        return x->err->code;
+    *out = (struct cc_machine_list){ NULL, 0 };
+    if ((n = cc_vir.list_all_domains(c, &all, 0)) < 0) {
+        cc_vir.connect_close(c);
+        return cc_libvirt_error(x->err, "listing machines");
+    }
+    quiet.err = &dropped;
+    out->v = cc_arena_alloc(x->arena, ((size_t)n + 1) * sizeof(*out->v));
+    for (i = 0; i < n; i++) {
+        enum cc_machine_state state;
+        struct cc_box b;
+
+        if (cc_domain_read(&quiet, all[i], &b, &state) == 0)
+            tell(v, x->arena, &b, state, &out->v[out->n++]);
+        cc_vir.domain_free(all[i]);
+    }
+    free(all);
+    cc_vir.connect_close(c);
+    return 0;
+}
+
+/* The agent's socket of a machine that runs. */
+static int reach(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, const char **socket)
+{
+    struct cc_machine_info info;
+    int r = v_status(v, x, provider_id, &info);
+
+    if (r == 0 && info.state != CC_M_RUNNING)
+        r = cc_err_set(x->err, CC_E_STATE, "%s does not run", provider_id);
+    return r ? r : cc_way_open(v, x, provider_id + 3, socket);
+}
+
+static int v_exec(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
+                  struct cc_exec_result *out)
+{
+    const char *socket;
+    int r = reach(self, x, provider_id, &socket);
+
+    return r ? r : cc_agent_exec(socket, x, spec, out);
+}
+
+static int v_activity(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out)
+{
+    const char *socket;
+    int r = reach(self, x, provider_id, &socket);
+
+    return r ? r : cc_agent_activity(socket, x, out);
+}
+
+/* The way is opened by a start and kept open by the passes that ask for activity; a terminal takes it as it stands. */
+static int v_endpoint(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err)
+{
+    struct cc_libvirt *v = self;
+
+    if (!cc_provider_id_ok(provider_id))
+        return cc_err_set(err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+    snprintf(out->unix_path, sizeof(out->unix_path), "%s/machines/%s/agent.sock", v->dir, provider_id + 3);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- volumes */
+
+static int v_attach(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *volume)
+{
+    struct cc_libvirt *v = self;
+    struct cc_mount_spec now[CC_MOUNTS_MAX + 1];
+    struct cc_disk disk;
+    struct hold h;
+    const char *who;
+    size_t i;
+    int r = take_id(v, x, provider_id, &h);
+
+    if (r != 0)
+        return r;
+    for (i = 0; i < h.box.n_volumes; i++)
+        now[i] = (struct cc_mount_spec){ h.box.volumes[i].id, h.box.volumes[i].path };
+    r = cc_mounts_check(now, h.box.n_volumes, CC_MOUNTS_MAX + (h.box.own_volume ? 1 : 0), volume, x->err);
+    if (r == 0)
+        r = v->storage->find(v->store, x, volume->id, &disk);
+    if (r == 0 && h.state != CC_M_STOPPED)
+        r = cc_err_set(x->err, CC_E_STATE, "%s runs: a volume is attached while it is stopped", provider_id);
+    if (r == 0 && (who = user_of(x, h.c, volume->id, h.box.short_id, true)))
+        r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", volume->id, who);
+    if (r == 0) {
+        h.box.volumes[h.box.n_volumes++] = (struct cc_box_volume){ volume->id, volume->path };
+        r = define(v, x, &h);
+    }
+    let_go(&h);
+    return r == 1 ? 0 : r;
+}
+
+static int v_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id)
+{
+    struct cc_libvirt *v = self;
+    struct hold h;
+    size_t i;
+    int r = take_id(v, x, provider_id, &h);
+
+    if (r != 0)
+        return r;
+    for (i = 0; i < h.box.n_volumes && strcmp(h.box.volumes[i].id, volume_id) != 0; i++) {
+    }
+    if (i < h.box.n_volumes && h.state != CC_M_STOPPED) {
+        r = cc_err_set(x->err, CC_E_STATE, "%s runs: a volume is detached while it is stopped", provider_id);
+    } else if (i < h.box.n_volumes) {
+        memmove(h.box.volumes + i, h.box.volumes + i + 1, (h.box.n_volumes - i - 1) * sizeof(*h.box.volumes));
+        h.box.n_volumes--;
+        r = define(v, x, &h);
+    }
+    let_go(&h);
+    return r;
+}
+
+static void tell_volume(const struct cc_disk *d, const char *user, struct cc_volume_info *out)
+{
+    *out = (struct cc_volume_info){
+        .id = d->id, .size_gib = (uint32_t)((d->size + GIB - 1) / GIB), .used_by = user, .size_enforced = true
+    };
+}
+
+static int v_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                           struct cc_volume_info *out)
+{
+    struct cc_libvirt *v = self;
+    struct cc_disk disk;
+    int r =
+        v->storage->create(v->store, x, spec->id, (spec->size_gib ? spec->size_gib : v->data_gib) * GIB, NULL, &disk);
+
+    if (r == 0)
+        tell_volume(&disk, NULL, out);
+    return r;
+}
+
+static int v_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
+{
+    struct cc_libvirt *v = self;
+    virConnectPtr c = cc_libvirt_connect(v, x);
+    const char *who;
+
+    if (!c)
+        return x->err->code;
+    who = user_of(x, c, id, "", false);
+    cc_vir.connect_close(c);
+    if (who)
+        return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", id, who);
+    return v->storage->remove(v->store, x, id);
+}
+
+static int v_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
+{
+    struct cc_libvirt *v = self;
+    struct cc_disk_list disks;
+    size_t i;
+    int r = v->storage->list(v->store, x, &disks);
+
+    *out = (struct cc_volume_list){ NULL, 0 };
+    if (r != 0)
+        return r;
+    out->v = cc_arena_alloc(x->arena, (disks.n + 1) * sizeof(*out->v));
+    for (i = 0; i < disks.n; i++)
+        if (!is_root(disks.v[i].id))
+            tell_volume(&disks.v[i], NULL, &out->v[out->n++]);
+    return 0;
+}
+
+const struct cc_driver cc_driver_libvirt = {
+    .name = "libvirt",
+    .threads = 8,
+    .default_timeout_ms = 120000,
+    .open = v_open,
+    .close = v_close,
+    .capabilities = v_capabilities,
+    .create = v_create,
+    .destroy = v_destroy,
+    .start = v_start,
+    .stop = v_stop,
+    .status = v_status,
+    .activity = v_activity,
+    .list = v_list,
+    .exec = v_exec,
+    .attach = v_attach,
+    .detach = v_detach,
+    .volume_create = v_volume_create,
+    .volume_delete = v_volume_delete,
+    .volume_list = v_volume_list,
+    .endpoint = v_endpoint,
+};

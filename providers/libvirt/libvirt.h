@@ -1,0 +1,93 @@
+/* libvirt.h - the parts of the `libvirt` driver (libvirt.c ties them together).
+ *
+ * A machine is the domain cc-SHORT, whose uuid is the record's; what else of
+ * its description outlives this process stands in the domain's metadata
+ * (box.c).  Its disks are volumes of the storage driver (providers/storage):
+ * "cc-SHORT..root", and "cc-SHORT" at /claude-data unless one was named there.
+ *
+ * DIR/machines/SHORT/  seed.iso     what the guest reads at its boots (seed.c)
+ *                      port.sock    qemu's end of the virtio port that leads into the guest
+ *                      host_key, host_key.pub   what the guest's sshd proves itself by, there
+ *                      known_hosts, ctl, agent.sock   our connection by that way (providers/ssh.h)
+ *                      console.log  what its serial console said
+ * DIR/locks/           one operation at a time on a machine, over all processes
+ * DIR/bin/             the agent, whose `dial` is ssh's way to port.sock
+ * DIR/key, key.pub     what this host logs in to guests with
+ */
+#ifndef CC_LIBVIRT_H
+#define CC_LIBVIRT_H
+
+#include "providers/libvirt/lib.h"
+#include "providers/provider.h"
+#include "providers/storage/storage.h"
+
+#include <pthread.h>
+
+#define CC_OWN_VOLUME_AT "/claude-data"
+
+struct cc_libvirt {
+    char *uri, *dir, *images, *virt, *arch, *machine, *network, *image, *agent, *shell;
+    uint32_t memory_mib, disk_gib, data_gib, stop_grace_ms;
+    double vcpu;
+    const struct cc_storage *storage;
+    void *store;
+    pthread_mutex_t lock; /* of `conn` */
+    virConnectPtr conn;   /* NULL: not connected */
+    struct cc_capabilities caps;
+    struct cc_unenforced missing[4];
+};
+
+/* A disk of a machine beside its root. */
+struct cc_box_volume {
+    const char *id, *path; /* where it stands in the guest */
+};
+
+/* A machine as its domain tells it; strings live in the arena. */
+struct cc_box {
+    const char *short_id, *id, *name, *owner, *image;
+    double vcpu;
+    uint32_t memory_mib, disk_gib;
+    enum cc_network network;
+    bool own_volume; /* create made cc-SHORT */
+    bool keys;       /* it was given keys of ssh */
+    bool made;       /* its first start came to its end */
+    int64_t started_at;
+    struct cc_box_volume volumes[CC_MOUNTS_MAX + 1];
+    size_t n_volumes;
+};
+
+/* A file that came with an image's disk, for guests that boot without a loader; NULL: none. */
+struct cc_box_boot {
+    const char *kernel, *initrd, *cmdline;
+};
+
+/* ---- box.c */
+/* The domain's XML; `root` and `disks` (in the order of b->volumes) from the storage driver. In the arena. */
+const char *cc_box_xml(const struct cc_libvirt *v, struct cc_arena *a, const struct cc_box *b,
+                       const struct cc_box_boot *boot, const struct cc_disk *root, const struct cc_disk *disks);
+/* False: no machine of ours. */
+bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out);
+/* Serial number of a volume's disk, by which the guest finds it: /dev/disk/by-id/virtio-SERIAL. */
+const char *cc_box_serial(struct cc_arena *a, const char *volume);
+
+/* ---- seed.c: writes DIR/machines/SHORT/seed.iso. */
+int cc_seed_write(const struct cc_libvirt *v, struct cc_provider_ctx *x, const struct cc_box *b,
+                  const struct cc_machine_spec *spec);
+
+/* ---- way.c: into the guest, by its virtio port */
+int cc_way_keys(const struct cc_libvirt *v, struct cc_err *err); /* DIR/key, made once */
+int cc_way_host_key(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id); /* likewise */
+int cc_way_await(const struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, const char *short_id);
+int cc_way_open(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id, const char **socket);
+void cc_way_close(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id);
+
+/* ---- domain.c: libvirt's calls, with its errors as ours */
+/* A connection, opened again when the last one is broken; NULL: x->err. Given back with cc_vir.connect_close. */
+virConnectPtr cc_libvirt_connect(struct cc_libvirt *v, struct cc_provider_ctx *x);
+int cc_libvirt_error(struct cc_err *err, const char *what); /* from libvirt's last error */
+virDomainPtr cc_domain_find(virConnectPtr c, struct cc_provider_ctx *x, const char *short_id); /* NULL: x->err */
+int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out, enum cc_machine_state *state);
+int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms);
+bool cc_domain_is_off(virDomainPtr d);
+
+#endif

@@ -257,43 +257,6 @@ void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct 
         add_unenforced(a, out, "disk_gib", "no quota on the data directory's file system: disk use is not limited");
 }
 
-/* ---------------------------------------------------------------- one operation at a time */
-
-int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_call *call, struct cc_err *err)
-{
-    struct flock want = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-    struct pollfd p = { .fd = call ? call->wake_fd : -1, .events = POLLIN };
-    struct stat mine, now;
-    char path[512];
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/locks/%s", l->dir, name);
-    for (;;) {
-        if ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0)
-            return cc_err_sys(err, errno, "%s", path);
-        while (fcntl(fd, F_OFD_SETLK, &want) != 0) {
-            if ((errno != EAGAIN && errno != EACCES) || (call && cc_call_over(call))) {
-                close(fd);
-                return cc_err_set(err, call && atomic_load(&call->cancelled) ? CC_E_CANCELLED : CC_E_TIMEOUT,
-                                  "%s is busy with another operation", name);
-            }
-            poll(&p, 1, 2);
-        }
-        if (fstat(fd, &mine) == 0 && stat(path, &now) == 0 && mine.st_ino == now.st_ino)
-            return fd;
-        close(fd); /* its last holder removed the name: take the new one */
-    }
-}
-
-void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd)
-{
-    char path[512];
-
-    snprintf(path, sizeof(path), "%s/locks/%s", l->dir, name);
-    unlink(path);
-    close(fd);
-}
-
 /* ---------------------------------------------------------------- uid ranges */
 
 /* Where to look first, so that 100 machines do not all try the same ones. */

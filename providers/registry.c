@@ -3,10 +3,11 @@
 
 #include "providers/drivers.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-const struct cc_driver *const cc_drivers[] = { &cc_driver_local, &cc_driver_mock, &cc_driver_libvirt, NULL };
+const struct cc_driver *const cc_drivers[] = { &cc_driver_docker, &cc_driver_local, &cc_driver_mock, &cc_driver_libvirt, NULL };
 
 const struct cc_driver *cc_driver_find(const char *name)
 {
@@ -152,4 +153,18 @@ int cc_network_parse(const char *s)
         if (strcmp(networks[i], s) == 0)
             return i;
     return -1;
+}
+
+void cc_check_say(struct cc_check_list *l, struct cc_arena *a, const char *what, enum cc_check_state state,
+                  const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+
+    if (l->n == CC_CHECKS_MAX)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    l->v[l->n++] = (struct cc_check){ what, state, cc_arena_strdup(a, text) };
 }

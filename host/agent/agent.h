@@ -2,6 +2,8 @@
  *
  * cchost-agent --listen-fd N | --listen PATH   [--shell COMMAND] [--busy PATH]
  * cchost-agent busy ...   the same as cchost-busy, which is this program by another name (busy.c)
+ * cchost-agent init [--listen PATH]   pid 1 of a machine that is a container (init.c; conf.h says what it reads)
+ * cchost-agent run [--timeout MS] [--stdin BYTES] -- COMMAND...   one command in such a machine (run.c)
  * cchost-agent port ..., dial ...   a virtio port as a way into the machine (port.c)
  *
  * It serves HTTP/1.1 on a unix socket that only the host reaches (its file

@@ -55,7 +55,7 @@ void agent_conf_env(const struct agent_conf *c)
     free(with);
     setenv(CC_BUSY_ENV, CC_BUSY_SOCKET, 1);
     unsetenv("HOME"); /* root's, by dockerd: user.c puts the user's own */
-    json_object_foreach(json_object_get(c->doc, "env"), key, v)
+    json_object_foreach (json_object_get(c->doc, "env"), key, v)
         if (json_is_string(v))
             setenv(key, json_string_value(v), 1);
 }

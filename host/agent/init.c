@@ -128,7 +128,8 @@ static void nap(const sigset_t *set, uint64_t ms)
 
 static int end_all(struct init *i, const sigset_t *set)
 {
-    uint64_t patience = i->conf.grace_ms > RESERVE_MS ? i->conf.grace_ms - RESERVE_MS : 0, until = cc_mono_ms() + patience;
+    uint64_t patience = i->conf.grace_ms > RESERVE_MS ? i->conf.grace_ms - RESERVE_MS : 0,
+             until = cc_mono_ms() + patience;
     bool asked = false;
 
     if (i->cmd > 0)

@@ -54,7 +54,8 @@ static struct pollfd flow_poll(const struct flow *f)
 {
     if (!flow_open(f))
         return (struct pollfd){ .fd = -1 };
-    return f->left ? (struct pollfd){ .fd = f->to, .events = POLLOUT } : (struct pollfd){ .fd = f->from, .events = POLLIN };
+    return f->left ? (struct pollfd){ .fd = f->to, .events = POLLOUT }
+                   : (struct pollfd){ .fd = f->from, .events = POLLIN };
 }
 
 /* False: whoever was to read has gone. */
@@ -139,7 +140,9 @@ static void reap(struct run *r)
 /* One look at all of it. False: it is over. */
 static bool turn(struct run *r)
 {
-    struct pollfd p[4] = { flow_poll(&r->in), flow_poll(&r->out), flow_poll(&r->err), { .fd = r->children, .events = POLLIN } };
+    struct pollfd p[4] = {
+        flow_poll(&r->in), flow_poll(&r->out), flow_poll(&r->err), { .fd = r->children, .events = POLLIN }
+    };
     uint64_t now = cc_mono_ms();
 
     if (r->ended && ((!flow_open(&r->out) && !flow_open(&r->err)) || now >= r->until))

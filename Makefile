@@ -21,12 +21,15 @@ MAKEFLAGS += --no-builtin-rules
 # BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta, schedules need
 # tzdata, ssh on local machines needs sshd: the program alone, its service is not to start for our sake.
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
-              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check
+              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check libvirt-dev libxml2-dev
 RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
+# Real backends for tests/contract: what each provider needs (apt starts none of these daemons).
+LIBVIRT_PKGS := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils genisoimage busybox-static \
+              cpio e2fsprogs lvm2 thin-provisioning-tools
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
 
 # $(call need,packages): installs those that dpkg does not know as installed.
@@ -52,7 +55,7 @@ define no_ssh_service
 fi
 endef
 
-.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-guest
+.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-libvirt deps-guest
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
@@ -77,6 +80,8 @@ deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
 deps-bench: deps-test
 	$(call need,$(BENCH_PKGS))
+deps-libvirt: deps-test
+	$(call need,$(LIBVIRT_PKGS))
 deps-guest: deps-test
 	$(call need,$(GUEST_PKGS))
 
@@ -198,6 +203,12 @@ crash: deps-test
 powercut-guest: deps-guest
 	@$(MAKE) --no-print-directory all
 	@V=$(V) TEST_SECONDS=86400 tests/run guest
+
+# One provider against its real backend, started for the test: make contract-libvirt.
+.PHONY: contract-libvirt
+contract-libvirt: deps-libvirt
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) TEST_SECONDS=1800 tests/run libvirt storage
 
 # All that testssl.sh can look for, over a minute; the suite tls looks for a part of it.
 .PHONY: testssl

@@ -56,11 +56,11 @@ const char *cc_box_serial(struct cc_arena *a, const char *volume)
 
 static void metadata(xmlNodePtr domain, struct cc_arena *a, const struct cc_box *b)
 {
-    xmlNodePtr m =
-        add(add(domain, "metadata", NULL), "machine", "id", b->id, "short", b->short_id, "image", b->image, "network",
-            cc_network_word(b->network), "made", b->made ? "yes" : "no", "own_volume", b->own_volume ? "yes" : "no",
-            "started_at", number(a, (uint64_t)b->started_at), "vcpu", cc_arena_printf(a, "%.3f", b->vcpu), "memory_mib",
-            number(a, b->memory_mib), "disk_gib", number(a, b->disk_gib), NULL);
+    xmlNodePtr m = add(add(domain, "metadata", NULL), "machine", "id", b->id, "short", b->short_id, "image", b->image,
+                       "network", cc_network_word(b->network), "made", b->made ? "yes" : "no", "own_volume",
+                       b->own_volume ? "yes" : "no", "keys", b->keys ? "yes" : "no", "started_at",
+                       number(a, (uint64_t)b->started_at), "vcpu", cc_arena_printf(a, "%.3f", b->vcpu), "memory_mib",
+                       number(a, b->memory_mib), "disk_gib", number(a, b->disk_gib), NULL);
     size_t i;
 
     cc_xml.set_ns(m, cc_xml.new_ns(m, X(NAMESPACE), X("cchost")));

@@ -108,13 +108,15 @@ static void test_memory_is_limited(void **state)
 {
     struct fix *f = *state;
     struct cc_machine_spec s = a_box(45);
+    char line[80];
 
     NEEDS_INSIDE(f);
     NEEDS("limit_memory", caps(f)->limit_memory);
-    s.memory_mib = 64;
+    s.memory_mib = told.memory ? (uint32_t)strtoul(told.memory, NULL, 10) : 64;
+    snprintf(line, sizeof(line), "exec dd if=/dev/zero of=/dev/null bs=%uM count=1", s.memory_mib * 3);
     create(f, &s);
-    assert_int_equal(f->res.machine.memory_mib, 64);
-    assert_int_not_equal(sh(f, &s, "exec dd if=/dev/zero of=/dev/null bs=200M count=1"), 0);
+    assert_int_equal(f->res.machine.memory_mib, s.memory_mib);
+    assert_int_not_equal(sh(f, &s, line), 0);
     assert_int_equal(state_of(f, &s), CC_M_RUNNING);
     assert_int_equal(sh(f, &s, "true"), 0);
     destroy(f, &s);

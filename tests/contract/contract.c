@@ -37,7 +37,7 @@ static const struct {
     const char **to;
 } facts[] = {
     { "@image", &told.image },   { "@left", &told.left }, { "@halt", &told.halt },
-    { "@remove", &told.remove }, { "@down", &told.down },
+    { "@remove", &told.remove }, { "@down", &told.down }, { "@memory", &told.memory },
 };
 
 /* NAME=VALUE; false when it is not one. */
@@ -69,6 +69,12 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "user") == 0)
         argv[1] = (char *)"local";
+    if (argc > 2 && strcmp(argv[1], "storage") == 0) {
+        for (i = 3; i < argc; i++)
+            if (!take(argv[i]))
+                return fprintf(stderr, "contract: %s: NAME=VALUE expected\n", argv[i]), 2;
+        return contract_storage(argv[2]);
+    }
     if (argc < 2 || !cc_driver_find(argv[1]))
         return fprintf(stderr, "usage: contract DRIVER [NAME=VALUE ...]\n"), 2;
     told.driver = argv[1];

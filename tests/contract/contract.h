@@ -4,6 +4,7 @@
  *   @image=IMAGE     one that has sh, and that the provider has; default: the driver's
  *   @left=COMMAND    says what of our making is still at the provider; nothing: clean. Run after each case
  *   @halt=COMMAND    ends the machine $SHORT behind the back of the driver, whose "dir" is $DIR; @remove=COMMAND takes it away
+ *   @memory=MIB      as little as a machine can have and still do something; default 64
  *   @down=NAME=VALUE a setting with which the provider cannot be reached
  * `contract local`, as root, runs them a second time as an ordinary user.
  * What a driver cannot do (capabilities) is skipped by name, and so is what the test was given no way to do.
@@ -20,7 +21,7 @@ struct told {
     const char *driver;
     struct cc_pair settings[16];
     size_t n;
-    const char *image, *left, *halt, *remove, *down;
+    const char *image, *left, *halt, *remove, *down, *memory;
 };
 extern struct told told;
 
@@ -57,6 +58,8 @@ static inline void behind(struct fix *f, const char *command, const struct cc_ma
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, contract_setup, contract_teardown)
+
+int contract_storage(const char *driver); /* storage.c */
 
 extern const struct CMUnitTest cases_life[], cases_volumes[], cases_inside[], cases_calls[];
 extern const size_t n_cases_life, n_cases_volumes, n_cases_inside, n_cases_calls;

@@ -3,30 +3,22 @@
 # systemd, no cloud-init) whose init runs boot.sh from the seed as cloud-init would, and a kernel with an initrd that
 # finds it. Exit code 77, and the reason, where a piece cannot be had.
 set -eu
-out=$1 here=$(cd "$(dirname "$0")" && pwd)
+out=$1
+. "$(dirname "$0")/../lib/guest.sh"
 
-lack() { echo "$1"; exit 77; }
 for tool in qemu-img cpio busybox mke2fs; do command -v "$tool" >/dev/null || lack "$tool is not installed"; done
 [ -x /usr/sbin/sshd ] || lack "sshd is not installed"
 mkdir -p "$out"
 cd "$out"
-if [ ! -e base.kernel ]; then
-  kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: //p' | head -n 1)
-  [ -n "$kernel" ] && apt-get -qq download "$kernel" 2>/dev/null || lack "the package linux-image-cloud-amd64 cannot be had"
-  rm -rf kernel
-  dpkg-deb -x "$kernel"_*.deb kernel
-  rm "$kernel"_*.deb
-  cp kernel/boot/vmlinuz-* base.kernel
-fi
+kernel_into .
+cp vmlinuz base.kernel
 
-modules="virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk failover net_failover virtio_net
-  virtio_console crc16 crc32c_generic libcrc32c mbcache jbd2 ext4 cdrom isofs evdev button"
-
+# ---- the initrd
 rm -rf first root
-mkdir -p first/{bin,dev,proc,sys,modules,root}
+mkdir -p first/{bin,dev,root}
 cp "$(command -v busybox)" first/bin/busybox
-for m in $modules; do find kernel -name "$m.ko" -exec cp {} first/modules/ \; ; done
-echo $modules >first/modules/order
+modules_into first kernel virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk failover net_failover \
+  virtio_net virtio_console crc16 crc32c_generic libcrc32c mbcache jbd2 ext4 cdrom isofs evdev button
 cat >first/init <<'INIT'
 #!/bin/busybox sh
 b=/bin/busybox
@@ -37,21 +29,20 @@ $b mount -o move /dev /root/dev
 exec $b switch_root /root /sbin/init
 INIT
 chmod +x first/init
-(cd first && find . | cpio --quiet -o -H newc) | gzip -1 >base.initrd
+pack first base.initrd
 
-mkdir -p root/{bin,sbin,usr/bin,usr/sbin,dev,proc,sys,etc,run,tmp,root,home,var/log,var/empty}
-cp "$(command -v busybox)" root/bin/busybox
-for a in $(busybox --list | grep -vx busybox); do ln -sf /bin/busybox "root/bin/$a"; done
-cp /usr/sbin/sshd root/usr/sbin/
-ldd /usr/sbin/sshd | grep -o '/[^ ]*' | while read -r lib; do mkdir -p "root$(dirname "$lib")" && cp -L "$lib" "root$lib"; done
-for f in /usr/lib/openssh/sshd-session /usr/lib/openssh/sshd-auth; do [ -e "$f" ] && mkdir -p "root${f%/*}" && cp "$f" "root$f"; done
+# ---- the root file system
+mkdir -p root/{usr/bin,usr/sbin,dev,proc,sys,etc/acpi/PWRF,run,tmp,root,home/claude,var/log,var/empty}
+busybox_into root
+programs_into root /usr/sbin/sshd
+for f in /usr/lib/openssh/sshd-session /usr/lib/openssh/sshd-auth; do [ ! -e "$f" ] || programs_into root "$f"; done
 cat >root/etc/passwd <<'END'
 root:*:0:0::/root:/bin/sh
 sshd:*:100:65534::/run/sshd:/bin/false
 claude:*:1000:1000::/home/claude:/bin/sh
 END
 printf 'root:x:0:\nclaude:x:1000:\nnogroup:x:65534:\n' >root/etc/group
-mkdir -p root/home/claude
+rm -f root/sbin/init
 cat >root/sbin/init <<'INIT'
 #!/bin/sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin
@@ -69,14 +60,12 @@ trap 'sync; poweroff -f' TERM USR1 USR2
 acpid # the power button, as systemd would have it
 while :; do sleep 1000 & wait $!; done
 INIT
-mkdir -p root/etc/acpi/PWRF
 printf '#!/bin/sh\nkill -TERM 1\n' >root/etc/acpi/PWRF/00000080
 chmod +x root/sbin/init root/etc/acpi/PWRF/00000080
 chown -R 1000:1000 root/home/claude
-rm -f base.raw
+rm -f base.raw base.qcow2
 truncate -s 96M base.raw
 mke2fs -q -t ext4 -d root base.raw
-rm -f base.qcow2
 qemu-img convert -q -f raw -O qcow2 base.raw base.qcow2
-rm -f base.raw
+rm base.raw
 echo "root=/dev/vda console=ttyS0 quiet panic=-1" >base.cmdline

@@ -58,9 +58,9 @@ static void metadata(xmlNodePtr domain, struct cc_arena *a, const struct cc_box 
 {
     xmlNodePtr m = add(add(domain, "metadata", NULL), "machine", "id", b->id, "short", b->short_id, "image", b->image,
                        "network", cc_network_word(b->network), "made", b->made ? "yes" : "no", "own_volume",
-                       b->own_volume ? "yes" : "no", "keys", b->keys ? "yes" : "no", "started_at",
-                       number(a, (uint64_t)b->started_at), "vcpu", cc_arena_printf(a, "%.3f", b->vcpu), "memory_mib",
-                       number(a, b->memory_mib), "disk_gib", number(a, b->disk_gib), NULL);
+                       b->own_volume ? "yes" : "no", "keys", b->keys ? "yes" : "no", "whole", b->whole ? "yes" : "no",
+                       "started_at", number(a, (uint64_t)b->started_at), "vcpu", cc_arena_printf(a, "%.3f", b->vcpu),
+                       "memory_mib", number(a, b->memory_mib), "disk_gib", number(a, b->disk_gib), NULL);
     size_t i;
 
     cc_xml.set_ns(m, cc_xml.new_ns(m, X(NAMESPACE), X("cchost")));
@@ -141,7 +141,7 @@ static void processors(xmlNodePtr domain, struct cc_arena *a, const struct cc_bo
     xmlNodePtr tune;
 
     text(domain, "vcpu", number(a, count ? count : 1));
-    if (b->vcpu == count)
+    if (b->vcpu == count || b->whole)
         return;
     tune = add(domain, "cputune", NULL);
     text(tune, "global_period", "100000");
@@ -249,6 +249,7 @@ bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out)
             .network = network && strcmp(network, "none") == 0 ? CC_NET_NONE : CC_NET_NAT,
             .own_volume = yes(get(a, m, "own_volume")),
             .keys = yes(get(a, m, "keys")),
+            .whole = yes(get(a, m, "whole")),
             .made = yes(get(a, m, "made")),
             .started_at = (int64_t)count(get(a, m, "started_at")),
         };

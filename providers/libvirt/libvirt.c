@@ -346,6 +346,20 @@ static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *
     return 0;
 }
 
+static void unheld(const struct cc_libvirt *v, struct cc_arena *a, const struct cc_box *b, struct cc_machine_info *out)
+{
+    struct cc_unenforced *list = cc_arena_alloc(a, (v->caps.n_missing + 1) * sizeof(*list));
+
+    memcpy(list, v->missing, v->caps.n_missing * sizeof(*list));
+    out->unenforced = list;
+    out->n_unenforced = v->caps.n_missing;
+    if (!b->whole)
+        return;
+    list[out->n_unenforced++] =
+        (struct cc_unenforced){ "vcpu", "libvirt has no cpu control group here: whole processors" };
+    out->vcpu = (unsigned)b->vcpu + (b->vcpu > (unsigned)b->vcpu);
+}
+
 static void tell(const struct cc_libvirt *v, struct cc_arena *a, const struct cc_box *b, enum cc_machine_state state,
                  struct cc_machine_info *out)
 {
@@ -360,13 +374,28 @@ static void tell(const struct cc_libvirt *v, struct cc_arena *a, const struct cc
         .vcpu = b->vcpu,
         .memory_mib = b->memory_mib,
         .disk_gib = b->disk_gib,
-        .unenforced = v->missing,
-        .n_unenforced = v->caps.n_missing,
     };
+    unheld(v, a, b, out);
     if (state == CC_M_RUNNING)
         out->socket = cc_ssh_socket(a, cc_arena_printf(a, "%s/machines/%s", v->dir, b->short_id));
     if (b->keys)
         out->ssh.why = "its address is not known to this host; the terminal leads into it";
+}
+
+/* A part of a processor needs a control group of libvirt's; without one it gets a whole one, and that is told. */
+static int power_on(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h)
+{
+    int r;
+
+    if (cc_vir.domain_create(h->d, 0) == 0)
+        return 0;
+    r = cc_libvirt_error(x->err, "starting the machine");
+    if (r != CC_E_UNSUPPORTED || h->box.whole || h->box.vcpu == (unsigned)h->box.vcpu)
+        return r;
+    h->box.whole = true;
+    if ((r = define(v, x, h)) != 0)
+        return r;
+    return cc_vir.domain_create(h->d, 0) == 0 ? 0 : cc_libvirt_error(x->err, "starting the machine");
 }
 
 /* From a description to a running machine. */
@@ -379,8 +408,8 @@ static int begin(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h
     h->box.made = true;
     if (r == 0)
         r = define(v, x, h);
-    if (r == 0 && cc_vir.domain_create(h->d, 0) != 0)
-        r = cc_libvirt_error(x->err, "starting the machine");
+    if (r == 0)
+        r = power_on(v, x, h);
     if (r == 0)
         r = cc_way_await(v, x, h->d, h->box.short_id);
     if (r == 0)

@@ -50,6 +50,7 @@ struct cc_box {
     enum cc_network network;
     bool own_volume; /* create made cc-SHORT */
     bool keys;       /* it was given keys of ssh */
+    bool whole;      /* this libvirt has no control group to hold it to a part of a processor */
     bool made;       /* its first start came to its end */
     int64_t started_at;
     struct cc_box_volume volumes[CC_MOUNTS_MAX + 1];

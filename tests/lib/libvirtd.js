@@ -57,7 +57,7 @@ class Libvirtd {
     fs.chmodSync(dir, 0o755);
     fs.writeFileSync(`${dir}/libvirtd.conf`, `listen_tls = 0\nlisten_tcp = 0\nunix_sock_dir = "${dir}/run"\nauth_unix_rw = "none"\n`);
     fs.writeFileSync(`${dir}/etc/qemu.conf`, 'user = "root"\ngroup = "root"\nsecurity_driver = "none"\nstdio_handler = "file"\nremember_owner = 0\n'
-      + 'namespaces = []\ncgroup_controllers = [ "cpu" ]\n');
+      + 'namespaces = []\ncgroup_controllers = []\n');
     const mounts = `mount --bind ${dir}/lib /var/lib/libvirt && mount --bind ${dir}/cache /var/cache/libvirt && mount --bind ${dir}/etc /etc/libvirt`
       + ` && mount --bind ${dir}/run /run/libvirt && exec libvirtd -f ${dir}/libvirtd.conf -p ${dir}/pid`;
     const log = fs.openSync(`${dir}/log`, 'a');

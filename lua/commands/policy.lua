@@ -134,22 +134,28 @@ end
 
 -- ---- putting files into POLICIES_DIR
 
--- The server takes what lies there as one edit when nothing has changed for a moment: so all are written at once.
+-- Where a file lies, whole and synced, until it takes its place: no policy is called so.
+local function beside(folder, name) return folder .. "/" .. name:gsub("[^/]+$", ".%0.next") end
+
+-- A server takes changes that are close together as one edit (policy/reload.lua). Writing may be slow, so that is done
+-- before; then all files take their places at once.
 local function install(folder, sources, keep)
   command.must(fs.mkdir(folder))
+  local moved, gone = {}, {}
   for _, name in ipairs(sorted(sources)) do
     if name:match("^tests/") then command.must(fs.mkdir(folder .. "/tests")) end
-  end
-  for _, name in ipairs(sorted(sources)) do
-    local path = folder .. "/" .. name
-    if fs.read(path, 1048576) ~= sources[name] then command.must(fs.write(path, sources[name], { mode = tonumber("644", 8) })) end
-  end
-  if keep then return end
-  for _, dir in ipairs { "", "tests/" } do
-    for _, name in ipairs(fs.list(folder .. "/" .. dir) or {}) do
-      if name:match("%.lua$") and not sources[dir .. name] then command.must(fs.remove(folder .. "/" .. dir .. name)) end
+    if fs.read(folder .. "/" .. name, 1048576) ~= sources[name] then
+      command.must(fs.write(beside(folder, name), sources[name], { mode = tonumber("644", 8) }))
+      moved[#moved + 1] = name
     end
   end
+  for _, dir in ipairs(keep and {} or { "", "tests/" }) do
+    for _, name in ipairs(fs.list(folder .. "/" .. dir) or {}) do
+      if name:match("^[^.].*%.lua$") and not sources[dir .. name] then gone[#gone + 1] = dir .. name end
+    end
+  end
+  for _, name in ipairs(moved) do command.must(fs.rename(beside(folder, name), folder .. "/" .. name)) end
+  for _, name in ipairs(gone) do command.must(fs.remove(folder .. "/" .. name)) end
 end
 
 local function served(settings)

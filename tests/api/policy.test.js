@@ -7,10 +7,11 @@ const http = require('node:http');
 const path = require('node:path');
 const { execFile } = require('node:child_process');
 const { Server, until, temp, root, binary } = require('../lib/cchost');
+const { BadIo } = require('../lib/badio');
 
 // cchost WORDS -> {code, out, err}
-const run = (words) => new Promise((resolve) => {
-  execFile(binary, words, (e, out, err) => resolve({ code: e ? e.code : 0, out, err }));
+const run = (words, env) => new Promise((resolve) => {
+  execFile(binary, words, { env }, (e, out, err) => resolve({ code: e ? e.code : 0, out, err }));
 });
 
 const shipped = (name) => fs.readFileSync(path.join(root, 'policies', name), 'utf8');
@@ -368,6 +369,21 @@ test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   assert.strictEqual((await cchost('show', '9')).code, 1);
   fs.rmSync(dir, { recursive: true });
   await done(s);
+});
+
+// Bug: on a disk that takes its time to sync, each file of what was applied came into force by itself.
+test('several files that are applied are one set, however slow the disk', async (t) => {
+  const s = await Policies.begin();
+  t.after(() => done(s));
+  const dir = temp(), disk = new BadIo(s.policies);
+  for (const name of ['access.lua', 'expiry.lua', 'idle.lua', 'plans.lua']) fs.writeFileSync(path.join(dir, name), `${shipped(name)}-- together\n`);
+  disk.slow(500);
+  const applied = await run(['policy', 'apply', dir, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`], { ...process.env, ...disk.env });
+  assert.deepStrictEqual([applied.out, applied.err], ['generation 2 is in force\n', '']);
+  assert.deepStrictEqual(fs.readdirSync(s.policies).sort(), ['access.lua', 'billing.lua', 'expiry.lua', 'idle.lua', 'orphans.lua',
+    'placement.lua', 'plans.lua', 'provision.lua', 'routes.lua', 'schedule.lua']);
+  disk.close();
+  fs.rmSync(dir, { recursive: true });
 });
 
 test('a schedule of the operator: runs when it is due, and its next edit from then on', async () => {

@@ -17,6 +17,8 @@
 --   storage  of a GiB of a machine that is stopped, an hour
 --   block    of an hour that is bought beforehand; absent: as `hour`
 --
+-- What else stands here is yours, for other policies to read; a name that is nearly one of these is refused.
+--
 -- A day that comes, and an edit, take effect at that moment, also for what runs: the hours before it cost what they cost.
 -- A day that is past takes effect when the file is taken, and changes no bill. `cchost whatif` tells what other policies would
 -- have cost.

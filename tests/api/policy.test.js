@@ -445,6 +445,8 @@ return P
   assert.deepStrictEqual([body.type, body.location], ['large', 'full']);
   await s.running(body.id);
   const event = (await s.call('GET', '/instances/placed/events')).body[0];
-  assert.deepStrictEqual(event.data.decision, { kind: 'placement', reason: 'large first', generation: 1 });
+  const { input, ...decision } = event.data.decision;
+  assert.deepStrictEqual(decision, { kind: 'placement', reason: 'large first', generation: 1 });
+  assert.deepStrictEqual(input, { default: 'mock', image: input.image, labels: {}, owner: 'operator', plan: 'free', type: 'small' });
   await done(s);
 });

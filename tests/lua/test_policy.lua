@@ -78,6 +78,11 @@ return T
   gen:close()
 end)
 
+t.test("plans may hold data of the operator's own", function()
+  local source = "return { default = 'free', regions = { 'north' }, plans = { free = { machines = 1, region = 'north' } } }"
+  t.eq(faults_of { ["plans.lua"] = source }, "")
+end)
+
 local keep = "  return 'keep', 'always'"
 for what, case in pairs {
   ["a file that no kind has"] = { { ["idel.lua"] = "return {}" }, "idel.lua:1: no policy is called so; expected: access.lua, " },
@@ -112,6 +117,19 @@ for what, case in pairs {
     "return { jobs = { { name = 'x', every = '1h', zon = 'UTC', run = function() end } } }" }, "unknown field 'zon'; " },
   ["plans without a default"] = { { ["plans.lua"] = "return { default = 'gold', plans = { free = { machines = 1 } } }" },
     "^plans.lua:1: default: the name of one of the plans expected$" },
+  -- Bug: a misspelt name in plans.lua was taken in silence: `prices` made everything free.
+  ["a misspelt field of a plan"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1, idel = 60 } } }" },
+    "^plans.lua:1: plans.free: unknown field 'idel'; did you mean 'idle'%?$" },
+  ["misspelt prices"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1 } }, prices = { { from = '2026-01-01', hour = {} } } }" },
+    "^plans.lua:1: unknown field 'prices'; did you mean 'price'%?$" },
+  ["an unknown field of a price"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1 } }, price = { { from = '2026-01-01', hour = {}, disk = 1 } } }" },
+    "^plans.lua:1: price%[1%]: unknown field 'disk'; expected: from hour storage block$" },
+  ["a warning by mail that is neither wanted nor not"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1, warn_mail = 'no' } } }" },
+    "plans.free.warn_mail: true or false expected$" },
   ["a step without undo"] = { { ["provision.lua"] = "return { steps = { { name = 'a', run = function() return true end } } }" },
     "step 'a' has run and no undo" },
   ["a route without a scope"] = { { ["routes.lua"] =

@@ -25,7 +25,6 @@ local kinds = require "policy.kinds"
 local plain = require "plain"
 local random = require "policy.random"
 local slices = require "slices"
-local task = require "task"
 
 local M = {}
 local Generation = {}
@@ -143,11 +142,11 @@ local function lint_all(gen)
   local faults = unknown_files(gen.sources)
   for _, name in ipairs(order(gen.sources)) do
     local kind = kinds.of_file(name)
-    for _, f in ipairs(lint.check(name, gen.sources[name], allowed.of(kind))) do
+    for _, f in ipairs(lint.check(name, gen.sources[name], allowed.of(kind), gen.pause)) do
       local list = f.level == "error" and faults or gen.warnings
       list[#list + 1] = f
     end
-    task.sleep(0) -- others go on: a file takes some 8 ms
+    gen.pause()
   end
   return faults
 end

@@ -258,7 +258,9 @@ local function null(v) return v == nil and json.null or v end
 local function told_flips(flips)
   local out = json.array {}
   for i, f in ipairs(flips) do
-    out[i] = { field = f.field, from = null(f.from), to = null(f.to), verdict = as_text(f.verdict), reason = f.reason, text = f.text }
+    out[i] = {
+      field = f.field, from = null(f.from), to = null(f.to), verdict = as_text(f.verdict), reason = f.reason, text = f.text,
+    }
   end
   return out
 end

@@ -33,7 +33,7 @@ end
 -- ---- others go on meanwhile: at every so many tokens and expressions, and between two stages
 
 local OFTEN = 32
-local breath, n = nil, 0 -- of the check that runs
+local breath, looks = nil, 0 -- of the check that runs
 
 local function breathe()
   local mine = breath
@@ -43,8 +43,8 @@ local function breathe()
 end
 
 local function now_and_then()
-  n = n + 1
-  if n % OFTEN == 0 then breathe() end
+  looks = looks + 1
+  if looks % OFTEN == 0 then breathe() end
 end
 
 local next_token = lexer.next_token

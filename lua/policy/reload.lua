@@ -1,8 +1,8 @@
 -- Sees what operators save in POLICIES_DIR, and puts it in force when it is good.
 --
 -- Changes up to 300 ms apart are one edit: it is over when nothing has changed for so long, or 3 s after it began. Then the
--- whole folder is read, again when it changed meanwhile, and tried (policy.try). A slow look every few seconds finds what no event told: a folder that is made or
--- put in another's place later, a file system that tells nothing.
+-- whole folder is read, again when it changed meanwhile, and tried (policy.try). A slow look every few seconds finds what no
+-- event told: a folder that is made or put in another's place later, a file system that tells nothing.
 --
 --   reload.follow()      [a task of serve's]
 

@@ -364,6 +364,16 @@ test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   assert.strictEqual((await cchost('diff')).out, '');
   assert.strictEqual((await cchost('rollback')).out, 'generation 3 is in force\n');
   assert.match((await cchost('show', '3', 'plans.lua')).out, / machines = 0, warn_mail/);
+  // Bug: an edit that was refused, and so is in no generation, was lost by a rollback.
+  save(s, 'plans.lua', 'return {');
+  save(s, 'lib_mine.lua', '-- work\n');
+  await until(async () => !(await health(s)).policies.ok, 'the refusal');
+  const back = await cchost('rollback', '1');
+  assert.match(back.out, /lib_mine\.lua was never in force: it is kept as .*\/lib_mine\.lua\.replaced-\d{8}T\d{6}Z\n(.*\n)*generation 3 is in force\n$/);
+  const kept = fs.readdirSync(s.policies).filter((f) => f.includes('.lua.replaced-')).sort();
+  assert.deepStrictEqual(kept.map((f) => f.replace(/-.*/, '')), ['lib_mine.lua.replaced', 'plans.lua.replaced']);
+  assert.strictEqual(fs.readFileSync(path.join(s.policies, kept[1]), 'utf8'), 'return {');
+  await until(async () => (await health(s)).policies.ok, 'all is well');
   const event = (await s.call('GET', '/events?type=policies_changed&order=newest')).body[0];
   assert.deepStrictEqual([event.data.generation, event.data.note], [3, 'back to generation 1']);
   assert.strictEqual((await cchost('show', '9')).code, 1);

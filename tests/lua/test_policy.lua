@@ -125,7 +125,7 @@ for what, case in pairs {
     "return { default = 'free', plans = { free = { machines = 1 } }, prices = { { from = '2026-01-01', hour = {} } } }" },
     "^plans.lua:1: unknown field 'prices'; did you mean 'price'%?$" },
   ["an unknown field of a price"] = { { ["plans.lua"] =
-    "return { default = 'free', plans = { free = { machines = 1 } }, price = { { from = '2026-01-01', hour = {}, disk = 1 } } }" },
+    "return { default = 'free', plans = { free = { machines = 1 } }, price = { { from = '2026-01-01', disk = 1 } } }" },
     "^plans.lua:1: price%[1%]: unknown field 'disk'; expected: from hour storage block$" },
   ["a warning by mail that is neither wanted nor not"] = { { ["plans.lua"] =
     "return { default = 'free', plans = { free = { machines = 1, warn_mail = 'no' } } }" },

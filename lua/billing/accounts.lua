@@ -5,8 +5,8 @@
 --       credit_only = true
 --   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
 --   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again, and
---       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit; `block` of it is taken from
---       hours that have not begun (orders.refunded). Also: the credit that it took
+--       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit; `block` of it was paid for
+--       hours of a machine, and takes none either (orders.refunded). Also: the credit that it took
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
 --   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
 --     -> true, or false when it was done before

@@ -71,6 +71,7 @@ function use(name) end
 ---@field name string its name
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field refunded boolean they ended then because what was paid for them went back
 ---@field status "RUNNING"|"STOPPED"|"ERROR" its status
 ---@field type string its machine type
 

@@ -363,6 +363,7 @@ M.expiry = {
         status = { "enum", of = { "RUNNING", "STOPPED", "ERROR" }, doc = "its status" },
         created_at = past "when it was made",
         expires_at = { "time", doc = "when its hours are over", say = { moved = "its hours ending" } },
+        refunded = { "flag", doc = "they ended then because what was paid for them went back" },
       },
     },
   },

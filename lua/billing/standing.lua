@@ -79,7 +79,7 @@ local function input_of(owner, user, s, t)
     owner = owner, plan = s.plan, billing = M.on, needs_subscription = s.needs_subscription,
     subscription = user and user.subscription_status or "inactive",
     subscription_since = user and user.subscription_since and math.floor(time.parse(user.subscription_since) / 1000) or nil,
-    overage = s.overage, grace = s.grace, hours_left = s.hours_left / HOUR, credit = s.credit / 1e6,
+    overage = s.overage, grace = s.grace, hours_left = s.hours_left / HOUR, credit = s.credit / 1e6, owed = s.owed / 1e6,
     runs_out_at = s.runs_out_at and math.floor(s.runs_out_at / 1000) or nil, running = s.running,
   }, math.floor(t / 1000)
 end

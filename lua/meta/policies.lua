@@ -56,6 +56,7 @@ function use(name) end
 ---@field hours_left number hours of the plan, and of the trial, that are left
 ---@field needs_subscription boolean the plan has a fee
 ---@field overage boolean the plan goes on beyond its hours, and bills them
+---@field owed number what the account owes now, in its currency; while a subscription goes on, Stripe bills it
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
 ---@field running integer its machines that run now, those within prepaid hours left out

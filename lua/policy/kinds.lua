@@ -342,6 +342,8 @@ M.billing = {
           doc = "seconds that the plan gives after a failed payment" },
         hours_left = { "number", min = 0, max = 1e6, step = 0.25, doc = "hours of the plan, and of the trial, that are left" },
         credit = { "number", min = 0, max = 1e9, step = 0.01, doc = "the account's credit, in its currency" },
+        owed = { "number", min = 0, max = 1e9, step = 0.01, doc = "what the account owes now, in its currency; while a "
+          .. "subscription goes on, Stripe bills it" },
         runs_out_at = { "time", optional = true, doc = "when hours and credit end, if all goes on as it does" },
         running = count("its machines that run now, those within prepaid hours left out", 100000),
       },

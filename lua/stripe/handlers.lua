@@ -305,8 +305,10 @@ local function taken(d)
     if rec.opened or rec.won or d.micro == 0 then return true end
     local early = too_early(tx, d.charge.metadata)
     if early then return nil, early end
-    rec.opened, rec.credit = true, goes_back(tx, { id = ("stripe/dispute/%s/opened"):format(d.id), type = "dispute", user = d.user,
-      charge = d.charge, from = 0, to = d.micro / d.unit, unit = d.unit })
+    rec.opened, rec.credit = true, goes_back(tx, {
+      id = ("stripe/dispute/%s/opened"):format(d.id), type = "dispute", user = d.user, charge = d.charge, from = 0,
+      to = d.micro / d.unit, unit = d.unit,
+    })
     tx:put("stripe_dispute", d.id, rec, d.user)
     return true
   end)

@@ -6,9 +6,9 @@
 --   orders.amount_of(session, currency) -> micro-units | nil, err
 --   orders.paid(tx, session, user, micro) -> true, or false when it was before      in an update
 --   orders.is_booked(tx, metadata)       whether what a charge with these metadata paid is in the books, if it paid an order
---   orders.refunded(tx, metadata, back) -> block, worth    in an update: money of an order goes back, and its hours with it. back =
---       {id = what names it, of = what was paid, from = what had gone back, to = what has now, micro = the difference}: how much
---       of that was for the hours of a machine, and how much for hours of it that had not been used
+--   orders.refunded(tx, metadata, back) -> block, worth    in an update: money of an order goes back, and its hours with it.
+--       back = {id = what names it, of = what was paid, from = what had gone back, to = what has now, micro = the difference}:
+--       how much of that was for the hours of a machine, and how much for hours of it that had not been used
 --   orders.unpaid(tx, user, back) -> micro    likewise, of credit that is gone: hours that it has bought and that have not begun
 --   orders.machine(tx, session, user)    in an update: a subscription began; he gets a machine if he has none
 --   orders.queue

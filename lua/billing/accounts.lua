@@ -10,7 +10,9 @@
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
 --   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
 --     -> true, or false when it was done before
---   accounts.plan_changed(tx, user, by)                       after users.lua has another plan in the record
+--   accounts.plan_changed(tx, user, by)                       after users.lua has another plan in the record, or when money
+--                                                             begins or ends to be asked for
+--   accounts.granted(plan, by, reason) -> {by =, at =, reason =}: that the operator gives it; nil: of the default one
 --   accounts.subscribed(tx, user, sub, by) -> the user's record   sub = {id =, status =, plan =, since = ms, from = ms, to = ms;
 --       early = it has ended before its period has: then Stripe bills nothing any more of what was used}
 --   accounts.lives(status), accounts.has_subscription(user)   whether the plan is that of a subscription at Stripe
@@ -126,8 +128,15 @@ end
 function M.plan_changed(tx, user, by)
   local t = math.floor(steady.now())
   ledger.change(tx, user.id, t, by, function(x)
-    if x.acct.plan ~= user.plan and x.acct.managed == "local" then meter.plan(x, x.acct.at, user.plan, "local") end
+    local unbilled = ledger.unbilled(tx)
+    if x.acct.managed ~= "local" or x.acct.plan == user.plan and x.acct.unbilled == unbilled then return end
+    meter.plan(x, x.acct.at, user.plan, "local", nil, nil, unbilled)
   end)
+end
+
+function M.granted(plan, by, reason)
+  if plan == policy.data("plans").default then return nil end
+  return { by = by, at = time.rfc3339(time.now()), reason = reason }
 end
 
 function M.lives(status) return LIVES[status] == true end
@@ -157,12 +166,12 @@ function M.subscribed(tx, user, sub, by)
   local good, had = LIVES[sub.status], M.has_subscription(user)
   user.stripe_subscription_id, user.subscription_status = sub.id, sub.status
   user.subscription_since = time.rfc3339(sub.since)
-  if good then user.plan = sub.plan elseif had then user.plan = book.get(book.last(tx), tx).default end
+  if good then user.plan, user.granted = sub.plan, nil elseif had then user.plan = book.get(book.last(tx), tx).default end
   ledger.change(tx, user.id, steady.now(), by, function(x)
     local managed = good and "stripe" or "local"
     local period = good and { from = sub.from, to = sub.to } or nil
     if not good and x.acct.managed ~= "stripe" then return end
-    meter.plan(x, x.acct.at, user.plan, managed, good and sub.id, period)
+    meter.plan(x, x.acct.at, user.plan, managed, good and sub.id, period, not good and ledger.unbilled(tx))
     carry_debt(tx, x, sub, good)
   end)
   return user

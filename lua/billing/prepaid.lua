@@ -9,11 +9,12 @@
 --   prepaid.extend(rec, hours) -> fault  the record with more hours
 --   prepaid.buy(tx, rec, hours, by, id)  [in an update] posts them, with what they cost
 --   prepaid.shorten(rec, ms, micro, t) -> ms   what was paid for them has gone back: in the record, and
---   prepaid.shortened(tx, rec, id, by)   [in an update] in the books, when the record is saved
+--   prepaid.shortened(tx, rec, id, by)   [in an update] in the books, when the record is saved: as many as it says
 --   prepaid.begin(rec, t)                in the record
 --   prepaid.give_back(rec) -> fn(x)      in the record, and what is to be done to its account's books (metering.lua)
 --   prepaid.has_account(rec), prepaid.is_set(v)               whether anybody pays for it; whether a field has a value
 --   prepaid.begun(rec), prepaid.pending(rec), prepaid.has_hours(rec) (one of them, also when they are over)
+--   prepaid.notice(rec) -> sentence or nil
 --   prepaid.counts(rec), prepaid.lasts(rec), prepaid.refunded(rec), prepaid.bought_ms(rec)
 
 local amount = require "billing.amount"
@@ -89,6 +90,14 @@ function M.extend(rec, hours)
   rec.prepaid.refunded = nil
 end
 
+-- What its owner is to know who has given it hours.
+function M.notice(rec)
+  if rec.provider == "foreign" then return nil end
+  local ends = M.pending(rec) and ("%g hours after it runs"):format(rec.prepaid.hours) or "at " .. rec.expires_at
+  return ("%s when its hours end, %s, it is stopped, and deleted later unless it is given more"):format(M.counts(rec)
+    and "it runs on prepaid hours, and is no machine of its owner's plan:" or "it has an end:", ends)
+end
+
 local function post(rec, x, type, id, hours, paid)
   local ms = ms_of(hours)
   local list = { { "granted", -ms }, { "block:" .. rec.id, ms } }
@@ -113,6 +122,7 @@ function M.bought_ms(rec) return ms_of(rec.prepaid.bought or rec.prepaid.hours) 
 
 -- When they end if nothing changes; of hours that have not begun, how much of them there is.
 local function left(rec, t)
+  if not is_set(rec.prepaid) then return 0 end
   if M.pending(rec) then return ms_of(rec.prepaid.hours) end
   return math.max(0, time.parse(rec.expires_at) - t)
 end

@@ -53,6 +53,7 @@ function use(name) end
 ---@field billing boolean money is asked for: Stripe is set up
 ---@field credit number the account's credit, in its currency
 ---@field grace number seconds that the plan gives after a failed payment
+---@field granted boolean the operator has given the account its plan (cchost plan): it costs no fee
 ---@field hours_left number hours of the plan, and of the trial, that are left
 ---@field needs_subscription boolean the plan has a fee
 ---@field overage boolean the plan goes on beyond its hours, and bills them

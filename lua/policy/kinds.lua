@@ -334,6 +334,7 @@ M.billing = {
       input = with {
         billing = { "flag", doc = "money is asked for: Stripe is set up" },
         needs_subscription = { "flag", doc = "the plan has a fee" },
+        granted = { "flag", doc = "the operator has given the account its plan (cchost plan): it costs no fee" },
         subscription = { "enum", of = statuses,
           doc = "the subscription's status, as Stripe calls it; \"inactive\": there is none" },
         subscription_since = past("since when it has that status", true),

@@ -15,9 +15,9 @@
 -- but for what is taken back: that makes it less than 0, and nothing is reported until it is above again. So sent is exact.
 -- What a subscription that ended early has left owed is reported with the next one, as the entry "owed_before" (accounts.lua).
 --
--- The record "stripe_report" (id: by hash of the entry's): {entry =, user =, customer =, subscription =, quantity =, at = unix
--- s}. Stripe takes an identifier once within a day; we remember what was sent as long as queue.lua keeps it, and a ledger's entry is
--- written once.
+-- The record "stripe_report" (id: by hash of the entry's): {entry =, user =, customer =, subscription =, quantity =,
+-- at = unix s}. Stripe takes an identifier once within a day; we remember what was sent as long as queue.lua keeps it, and a
+-- ledger's entry is written once.
 
 local accounts = require "billing.accounts"
 local crypto = require "crypto"

@@ -141,7 +141,7 @@ local function begins(owner, id)
   change(owner, { id = id, status = "active", plan = "starter", since = now, from = now, to = now + 30 * DAY })
 end
 
-t.test("what is owed when a subscription is ended at once stays owed, stops him, and is reported with the next one, once", function()
+t.test("what is owed when a subscription is ended at once stays owed, and is reported with the next one, once", function()
   standing.on = true
   local owner, before, owed = left_owing("dee@example.org", true)
   t.ok(owed > 900000 and before == math.floor(owed / 10000))

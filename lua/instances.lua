@@ -453,7 +453,8 @@ function M.extend(actor, key, hours)
       resumed, fault = start_again(tx, actor, old, rec)
       if fault then return nil, fault end
     end
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
+    local left_plan = prepaid_hours.counts(rec) and not prepaid_hours.counts(old) or nil
+    record.save(tx, old, rec, "extended", by(actor), { hours = hours, left_plan = left_plan }, true)
     return resumed
   end)
   if rec and op then runner.drive("instance", rec.id) end

@@ -14,7 +14,7 @@
 -- }
 -- price: from a day (UTC) on, oldest first, in micro-units (1000000 is one of the currency):
 --   hour     of a machine that runs, by its type; a type that is not there costs nothing
---   storage  of a GiB of a machine that is stopped, an hour
+--   storage  of a GiB of a machine that is stopped, an hour: of its own disk. Volumes, attached or kept, cost nothing
 --   block    of an hour that is bought beforehand; absent: as `hour`
 --
 -- What else stands here is yours, for other policies to read; a name that is nearly one of these is refused.

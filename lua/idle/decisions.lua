@@ -23,6 +23,7 @@ local history = require "history"
 local json = require "json"
 local plain = require "plain"
 local policy = require "policy"
+local prepaid = require "billing.prepaid"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -316,7 +317,7 @@ local function expiry_input(id, row, gen)
   return {
     id = rec.id, name = rec.name, type = rec.type, labels = rec.labels, owner = rec.owner, status = rec.status,
     plan = plan_of(rec.owner, row.from, gen:data("plans")), created_at = seconds(rec.created_at),
-    expires_at = seconds(rec.expires_at),
+    expires_at = seconds(rec.expires_at), refunded = prepaid.refunded(rec),
   }
 end
 

@@ -370,6 +370,7 @@ M.billing = {
       input = with {
         billing = { "flag", doc = "money is asked for: Stripe is set up" },
         needs_subscription = { "flag", doc = "the plan has a fee" },
+        granted = { "flag", doc = "the operator has given the account its plan (cchost plan): it costs no fee" },
         subscription = { "enum", of = statuses,
           doc = "the subscription's status, as Stripe calls it; \"inactive\": there is none" },
         subscription_since = past("since when it has that status", true),
@@ -378,6 +379,8 @@ M.billing = {
           doc = "seconds that the plan gives after a failed payment" },
         hours_left = { "number", min = 0, max = 1e6, step = 0.25, doc = "hours of the plan, and of the trial, that are left" },
         credit = { "number", min = 0, max = 1e9, step = 0.01, doc = "the account's credit, in its currency" },
+        owed = { "number", min = 0, max = 1e9, step = 0.01, doc = "what the account owes now, in its currency; while a "
+          .. "subscription goes on, Stripe bills it" },
         runs_out_at = { "time", optional = true, doc = "when hours and credit end, if all goes on as it does" },
         running = count("its machines that run now, those within prepaid hours left out", 100000),
       },
@@ -399,6 +402,7 @@ M.expiry = {
         status = { "enum", of = { "RUNNING", "STOPPED", "ERROR" }, doc = "its status" },
         created_at = past "when it was made",
         expires_at = { "time", doc = "when its hours are over", say = { moved = "its hours ending" } },
+        refunded = { "flag", doc = "they ended then because what was paid for them went back" },
       },
     },
   },

@@ -89,6 +89,8 @@ int main(int argc, char **argv)
         return agent_init(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "run") == 0)
         return agent_run(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], "shell") == 0)
+        return agent_shell();
     for (i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--listen-fd") == 0)
             fd = argv[i + 1];

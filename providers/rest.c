@@ -105,6 +105,14 @@ static void line_give(struct cc_rest *r, struct cc_rest_line *l)
 
 /* ---------------------------------------------------------------- what comes back */
 
+static bool good(struct ask *a)
+{
+    long status = 0;
+
+    cc_curl.easy_getinfo(a->line->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 200 && status < 300;
+}
+
 /* The one that was asked for. */
 static void keep_header(struct ask *a, const char *p, size_t n)
 {
@@ -131,6 +139,8 @@ static size_t on_head(char *p, size_t size, size_t n, void *arg)
         a->out->rate_limit = a->out->rate_left = -1;
     }
     keep_header(a, p, n);
+    if (n == 2 && a->q->begun && good(a))
+        a->q->begun(a->q->arg);
     if (n >= sizeof(name) + sizeof(value) || sscanf(p, "%31[^:]: %63[0-9]", name, value) != 2)
         return n;
     if (strcasecmp(name, "Retry-After") == 0)
@@ -148,12 +158,10 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg)
 {
     struct ask *a = arg;
     size_t most = a->q->most ? a->q->most : ANSWER_MOST;
-    long status = 0;
 
     n *= size;
     a->heard_ms = cc_mono_ms();
-    cc_curl.easy_getinfo(a->line->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (a->q->take && status >= 200 && status < 300) {
+    if (a->q->take && good(a)) {
         a->refused = !a->q->take(a->q->arg, p, n);
         return a->refused ? 0 : n;
     }

@@ -35,12 +35,13 @@ struct cc_rest_req {
     const json_t *json; /* body, or NULL */
     const char *raw;    /* body of another type, or NULL */
     size_t raw_len;
-    const char *type;   /* of `raw` */
-    size_t most;        /* bytes of the answer; 0: 16 MiB */
-    cc_rest_take take;  /* gets a 2xx answer in pieces instead of `text`; NULL: it is collected */
-    void *arg;          /* of take */
-    const char *header; /* of the answer, to be kept; NULL: none */
-    uint64_t quiet_ms;  /* without a byte for so long: "timeout"; 0: the call's deadline alone */
+    const char *type;         /* of `raw` */
+    size_t most;              /* bytes of the answer; 0: 16 MiB */
+    cc_rest_take take;        /* gets a 2xx answer in pieces instead of `text`; NULL: it is collected */
+    void *arg;                /* of take, and of begun */
+    void (*begun)(void *arg); /* NULL, or told once the head of a 2xx answer has come */
+    const char *header;       /* of the answer, to be kept; NULL: none */
+    uint64_t quiet_ms;        /* without a byte for so long: "timeout"; 0: the call's deadline alone */
 };
 
 struct cc_rest_res {

@@ -31,6 +31,7 @@ void agent_conf_env(const struct agent_conf *c);
 /* cchost-agent init: pid 1 of a container. cchost-agent run [--timeout MS] [--stdin BYTES] -- COMMAND...: one command in it. */
 int agent_init(int argc, char **argv);
 int agent_run(int argc, char **argv);
+int agent_shell(int argc, char **argv);
 
 /* What `run` prints on stderr, alone, and ends with 127 when there is no such program. */
 #define AGENT_NO_PROGRAM "cchost-agent: there is no program "

@@ -75,6 +75,13 @@ static int listen_on(struct cc_server *s, const char *fd, const char *path)
 
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } others[] = {
+        { "busy", agent_busy }, { "dial", agent_dial }, { "init", agent_init },
+        { "port", agent_port }, { "run", agent_run },   { "shell", agent_shell },
+    };
     uv_loop_t loop;
     struct agent a = { .loop = &loop };
     struct cc_server_opts o = { .limits = CC_HTTP_LIMITS, .handler = on_request, .arg = &a };
@@ -83,16 +90,9 @@ int main(int argc, char **argv)
 
     if (argc && strcmp(slash ? slash + 1 : argv[0], "cchost-busy") == 0)
         return agent_busy(argc, argv);
-    if (argc > 1 && strcmp(argv[1], "busy") == 0)
-        return agent_busy(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "init") == 0)
-        return agent_init(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "run") == 0)
-        return agent_run(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "port") == 0)
-        return agent_port(argc - 1, argv + 1);
-    if (argc > 1 && strcmp(argv[1], "dial") == 0)
-        return agent_dial(argc - 1, argv + 1);
+    for (i = 0; argc > 1 && i < (int)(sizeof(others) / sizeof(*others)); i++)
+        if (strcmp(argv[1], others[i].name) == 0)
+            return others[i].run(argc - 1, argv + 1);
     for (i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--listen-fd") == 0)
             fd = argv[i + 1];

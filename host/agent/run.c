@@ -4,6 +4,7 @@
  * input has a length, and the output is passed on until shortly after the
  * command's end, whoever else has inherited it.
  */
+#include "host/agent/agent.h"
 #include "host/agent/conf.h"
 
 #include "host/sys/clock.h"
@@ -198,4 +199,19 @@ int agent_run(int argc, char **argv)
     while (turn(&r)) {
     }
     return r.late ? 124 : r.exit;
+}
+
+int agent_shell(int argc, char **argv)
+{
+    struct agent_conf conf;
+
+    (void)argc, (void)argv;
+    if (!agent_conf_read(&conf))
+        return 126;
+    agent_conf_env(&conf);
+    if (!agent_user_become(&conf.user) || (chdir(conf.user.home) != 0 && chdir("/") != 0)) {
+        fprintf(stderr, "cchost-agent: becoming the image's user: %s\n", strerror(errno));
+        return 126;
+    }
+    agent_exec_shell(conf.shell);
 }

@@ -176,6 +176,7 @@ int cc_docker_do(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc
     struct cc_rest_req req = { .method = q->method,
                                .json = q->json,
                                .take = q->take,
+                               .begun = q->begun,
                                .arg = q->arg,
                                .raw = q->raw,
                                .raw_len = q->raw_len,

@@ -295,6 +295,25 @@ static const char *first_address(struct cc_arena *a, const json_t *networks)
     return NULL;
 }
 
+/* As dockerd has published them: those that were asked for "anywhere" are somewhere now. */
+static void published(struct cc_arena *a, const json_t *ports, struct cc_machine_info *out)
+{
+    struct cc_port_spec *v = cc_arena_alloc(a, (json_object_size(ports) + 1) * sizeof(*v));
+    const char *key;
+    json_t *list;
+
+    json_object_foreach((json_t *)ports, key, list)
+    {
+        const json_t *one = json_array_get(list, 0);
+
+        if (!one)
+            continue; /* the image exposes it, and nobody asked for it */
+        v[out->n_ports++] = (struct cc_port_spec){ (uint16_t)atoi(key), (uint16_t)atoi(cc_docker_text(one, "HostPort")) };
+        out->ports_address = cc_arena_strdup(a, cc_docker_text(one, "HostIp"));
+    }
+    out->ports = v;
+}
+
 static void miss(struct cc_arena *a, struct cc_machine_info *out, const char *what, const char *why)
 {
     struct cc_unenforced *v = (struct cc_unenforced *)out->unenforced;
@@ -349,6 +368,7 @@ void cc_box_info(struct cc_docker *d, struct cc_arena *a, const json_t *doc, str
     if (out->state == CC_M_RUNNING) {
         out->started_at = time_of(cc_docker_text(doc, "State.StartedAt"));
         out->address = first_address(a, cc_docker_at(doc, "NetworkSettings.Networks"));
+        published(a, cc_docker_at(doc, "NetworkSettings.Ports"), out);
     } else {
         out->health = NULL;
     }

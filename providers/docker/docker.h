@@ -62,6 +62,7 @@ struct cc_docker_req {
     const char *raw;
     size_t raw_len;
     cc_rest_take take;
+    void (*begun)(void *arg);
     void *arg;
     bool whole; /* once sent it is waited for, for a while, whatever becomes of the call: what it did must be known */
 };

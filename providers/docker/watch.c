@@ -58,10 +58,18 @@ static bool on_events(void *arg, const char *p, size_t n)
     return true;
 }
 
+/* What happened before is not told again. */
+static void on_begun(void *arg)
+{
+    struct watch *w = arg;
+
+    w->tell(w->arg, NULL, "behind");
+}
+
 int cc_docker_watch(void *self, struct cc_provider_ctx *x, cc_watch_tell tell, void *arg)
 {
     struct watch *w = cc_arena_alloc(x->arena, sizeof(*w));
-    struct cc_docker_req q = { .method = "GET", .take = on_events, .arg = w };
+    struct cc_docker_req q = { .method = "GET", .take = on_events, .begun = on_begun, .arg = w };
     struct cc_rest_res res = { .status = 0 };
     int r;
 

@@ -1,6 +1,7 @@
-// A real dockerd in a network namespace of its own: nothing of the host's Docker, networks or firewall is touched.
+// A real dockerd, in the network namespace of this test (netns.js): nothing of the host's Docker, networks or firewall is
+// touched.
 //
-//   const d = await Dockerd.start();      d.host ("unix://..."), d.inside = the command that puts a program beside it
+//   const d = await Dockerd.start();      d.host ("unix://...")
 //   await d.api('GET', '/containers/json')   -> {status, body}       d.docker('ps', '-a')   the docker client, its output
 //   await d.image('cc/base:1', { config })   an image of busybox      await d.end()         all of it ends; says what is left
 //
@@ -11,6 +12,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const os = require('node:os');
 const path = require('node:path');
+const netns = require('./netns.js');
 const { until } = require('./cchost.js');
 
 const has = (program) => (process.env.PATH || '').split(':').concat('/usr/sbin', '/sbin').some((d) => fs.existsSync(path.join(d, program)));
@@ -18,7 +20,7 @@ const has = (program) => (process.env.PATH || '').split(':').concat('/usr/sbin',
 // Why it cannot be here, or false.
 function missing(...programs) {
   if (process.getuid() !== 0) return 'needs root';
-  const absent = ['ip', 'nsenter', 'iptables', 'busybox', ...programs].filter((p) => !has(p));
+  const absent = ['ip', 'unshare', 'iptables', 'busybox', ...programs].filter((p) => !has(p));
   return absent.length ? `not installed: ${absent.join(', ')}` : false;
 }
 
@@ -41,12 +43,9 @@ class Dockerd {
     const d = new this();
     d.how = how;
     d.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cc-dockerd-'));
-    d.ns = `cc-dockerd-${process.pid}-${Math.random().toString(36).slice(2, 6)}`;
+    if (!netns.inside()) throw new Error('only in a network namespace of its own: netns.js');
     d.socket = path.join(d.dir, 's');
     d.host = `unix://${d.socket}`;
-    execFileSync('ip', ['netns', 'add', d.ns]);
-    d.inside = ['nsenter', `--net=/run/netns/${d.ns}`];
-    execFileSync('ip', ['-n', d.ns, 'link', 'set', 'lo', 'up']);
     try {
       await d.launch();
     } catch (e) {
@@ -63,7 +62,7 @@ class Dockerd {
     const podman = ['podman', '--root', `${dir}/data`, '--runroot', `${dir}/run`, '--cgroup-manager=cgroupfs', '--events-backend=file',
       '--storage-driver=overlay', ...(this.how.args || []), 'system', 'service', '--time=0', this.host];
     const log = fs.openSync(`${dir}/log`, 'a');
-    const command = [...this.inside, 'unshare', '-m', '--propagation', 'private', ...(this.how.podman ? podman : dockerd)];
+    const command = ['unshare', '-m', '--propagation', 'private', ...(this.how.podman ? podman : dockerd)];
     this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
     fs.closeSync(log);
     this.exited = new Promise((r) => this.child.on('exit', r));
@@ -97,9 +96,6 @@ class Dockerd {
   }
 
   docker(...args) { return execFileSync('docker', ['-H', this.host, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }).toString().trim(); }
-
-  // A command beside it, to its end.
-  run(command, ...args) { return execFileSync(this.inside[0], [...this.inside.slice(1), command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }).toString(); }
 
   // config: lines of a Dockerfile, as docker import takes them. fill(dir): more files.
   async image(name, { config = [], fill } = {}) {
@@ -139,7 +135,6 @@ class Dockerd {
         this.child.kill('SIGTERM');
         await this.exited;
       }
-      execFileSync('ip', ['netns', 'del', this.ns]);
       for (const line of fs.readFileSync('/proc/self/mounts', 'utf8').split('\n')) {
         const at = line.split(' ')[1];
         if (at && at.startsWith(this.dir)) execFileSync('umount', ['-l', at]);

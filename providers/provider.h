@@ -100,6 +100,7 @@ struct cc_machine_info {
     const char *id, *name, *image;
     enum cc_machine_state state;
     const char *reason;  /* of CC_M_ERROR, else NULL */
+    const char *health;  /* "starting", "healthy", "unhealthy", as the image's own check has it; NULL: it has none */
     const char *address; /* IP address, NULL where there is none */
     const char *socket;  /* path of the agent's unix socket, or NULL */
     struct cc_ssh ssh;   /* stays over stop and start where the provider can */
@@ -129,6 +130,7 @@ struct cc_activity {
     double load;            /* CPUs busy over the last minute or so */
     bool turn;              /* a turn of Claude is under way: the lease "claude-turn" is held */
     uint32_t ssh_sessions;  /* logins over ssh that have a terminal */
+    bool unhealthy;         /* the image's own check fails: nothing else that it says of itself counts as use */
     const struct cc_lease *leases;
     size_t n_leases; /* at most CC_LEASES_MAX */
 };
@@ -166,6 +168,32 @@ struct cc_volume_list {
     struct cc_volume_info *v;
     size_t n;
 };
+
+/* The newest output of a machine's command, at most what was asked for. */
+struct cc_log_text {
+    const char *text;
+    size_t n;
+};
+
+/* What an operator should know before the first machine: one finding of a driver's look at its provider. */
+enum cc_check_state { CC_CHECK_OK, CC_CHECK_WARN, CC_CHECK_BAD };
+struct cc_check {
+    const char *what; /* "subnets" */
+    enum cc_check_state state;
+    const char *sentence;
+};
+enum { CC_CHECKS_MAX = 32 };
+struct cc_check_list {
+    struct cc_check v[CC_CHECKS_MAX];
+    size_t n;
+};
+/* In the arena; one too many is dropped. */
+void cc_check_say(struct cc_check_list *l, struct cc_arena *a, const char *what, enum cc_check_state state,
+                  const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* A machine changed at its provider, whoever did it: "stopped", "started", "removed", "health"; NULL and "behind": some
+ * changes may have been missed. [the watching thread] */
+typedef void (*cc_watch_tell)(void *arg, const char *provider_id, const char *what);
 
 struct cc_capabilities {
     const char *driver;
@@ -227,6 +255,15 @@ struct cc_driver {
                          struct cc_volume_info *out);
     int (*volume_delete)(void *self, struct cc_provider_ctx *x, const char *id); /* in use: "conflict" */
     int (*volume_list)(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out);
+
+    /* Optional, like the two below. Also of a machine that is stopped, where that is kept. */
+    int (*logs)(void *self, struct cc_provider_ctx *x, const char *provider_id, size_t most, struct cc_log_text *out);
+    /* Follows the provider until the call is over, and tells what changes; returns why it cannot go on. It is called again,
+     * after a pause that grows (call.c). Runs on a thread of its own, beside the calls. */
+    int (*watch)(void *self, struct cc_provider_ctx *x, cc_watch_tell tell, void *arg);
+    /* Whether credentials, quota, images, network and permissions will do. What it finds are findings; it fails only when the
+     * call does. */
+    int (*check)(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
 
     /* Never blocks [loop]: where the agent of that machine listens. It may not listen (yet). */
     int (*endpoint)(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err);

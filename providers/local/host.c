@@ -5,12 +5,10 @@
  */
 #include "providers/local/local.h"
 
-#include "host/script/carried.h"
 #include "host/sys/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,45 +176,6 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
     return 0;
 }
 
-/* Names content for a file name; nobody is kept out by it. */
-static uint64_t content_name(const char *data, size_t n)
-{
-    uint64_t h = 0x9e3779b97f4a7c15ull ^ n, w;
-    size_t i;
-
-    for (i = 0; i + 8 <= n; i += 8) {
-        memcpy(&w, data + i, 8);
-        h = (h ^ w) * 0xff51afd7ed558ccdull;
-        h ^= h >> 32;
-    }
-    for (; i < n; i++)
-        h = (h ^ (unsigned char)data[i]) * 0x100000001b3ull;
-    return h;
-}
-
-static int install(const struct cc_local *l, const char *name, char **path, struct cc_err *err)
-{
-    const struct cc_carried *c = cc_carried_find(name);
-    char *tmp;
-    int fd, r = 0;
-
-    if (!c)
-        return cc_err_set(err, CC_E_INTERNAL, "this binary does not carry %s", name);
-    *path = cc_xasprintf("%s/bin/%s-%016" PRIx64, l->dir, name, content_name(c->data, c->len));
-    if (access(*path, X_OK) == 0)
-        return 0;
-    tmp = cc_xasprintf("%s.%d", *path, getpid());
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0755);
-    if (fd < 0 || write(fd, c->data, c->len) != (ssize_t)c->len || fchmod(fd, 0755) != 0)
-        r = cc_err_sys(err, errno, "writing %s", tmp);
-    if (fd >= 0)
-        close(fd);
-    if (r == 0 && rename(tmp, *path) != 0)
-        r = cc_err_sys(err, errno, "writing %s", *path);
-    free(tmp);
-    return r;
-}
-
 static int make_filter(struct cc_local *l, bool nested, struct cc_err *err)
 {
     char text[200], *tmp;
@@ -252,12 +211,14 @@ static int make_dirs(const struct cc_local *l, struct cc_err *err)
 
 int cc_local_install(struct cc_local *l, bool nested, struct cc_err *err)
 {
+    char *bin = cc_xasprintf("%s/bin", l->dir);
     int r = make_dirs(l, err);
 
     if (r == 0)
-        r = install(l, "cchost-agent", &l->agent, err);
+        r = cc_carried_install(bin, "cchost-agent", &l->agent, err);
     if (r == 0)
-        r = install(l, "cchost-launch", &l->launch, err);
+        r = cc_carried_install(bin, "cchost-launch", &l->launch, err);
+    free(bin);
     return r == 0 ? make_filter(l, nested, err) : r;
 }
 

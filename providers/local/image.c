@@ -101,9 +101,9 @@ int cc_image_root(const struct cc_local *l, struct cc_provider_ctx *x, const cha
     *root = to;
     if (stat(to, &there) == 0)
         return 0;
-    if ((fd = cc_local_lock(l, cc_arena_printf(x->arena, "image-%s", key), x->call, x->err)) < 0)
+    if ((fd = cc_name_lock(l->dir, cc_arena_printf(x->arena, "image-%s", key), x->call, x->err)) < 0)
         return fd;
     r = stat(to, &there) == 0 ? 0 : unpack(l, x, image, to);
-    cc_local_unlock_gone(l, cc_arena_printf(x->arena, "image-%s", key), fd);
+    cc_name_unlock_gone(l->dir, cc_arena_printf(x->arena, "image-%s", key), fd);
     return r;
 }

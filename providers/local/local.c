@@ -342,7 +342,7 @@ static int l_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     struct cc_local *l = self;
     struct cc_machine m;
     struct cc_alive alive;
-    int fd = cc_local_lock(l, spec->short_id, x->call, x->err), r;
+    int fd = cc_name_lock(l->dir, spec->short_id, x->call, x->err), r;
 
     if (fd < 0)
         return fd;
@@ -360,7 +360,7 @@ static int l_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     if (r == 0)
         close(fd);
     else
-        cc_local_unlock_gone(l, spec->short_id, fd);
+        cc_name_unlock_gone(l->dir, spec->short_id, fd);
     return r;
 }
 
@@ -372,12 +372,12 @@ static int l_destroy(void *self, struct cc_provider_ctx *x, const char *provider
 
     if (!cc_provider_id_ok(provider_id))
         return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
-    if ((fd = cc_local_lock(l, short_id, x->call, x->err)) < 0)
+    if ((fd = cc_name_lock(l->dir, short_id, x->call, x->err)) < 0)
         return fd;
     r = remove_machine(l, x, short_id);
     if (r == 0 && purge)
         r = cc_volume_drop(l, x, provider_id);
-    cc_local_unlock_gone(l, short_id, fd);
+    cc_name_unlock_gone(l->dir, short_id, fd);
     return r;
 }
 
@@ -405,7 +405,7 @@ static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_i
 
     if (r != 0)
         return r;
-    if ((fd = cc_local_lock(l, short_id, x->call, x->err)) < 0)
+    if ((fd = cc_name_lock(l->dir, short_id, x->call, x->err)) < 0)
         return fd;
     r = cc_machine_load(l, x->arena, short_id, &m, x->err);
     if (r == 0)
@@ -436,7 +436,7 @@ static int l_stop(void *self, struct cc_provider_ctx *x, const char *provider_id
 
     if (r != 0)
         return r;
-    if ((fd = cc_local_lock(l, short_id, x->call, x->err)) < 0)
+    if ((fd = cc_name_lock(l->dir, short_id, x->call, x->err)) < 0)
         return fd;
     r = cc_local_end(l, x, short_id, l->stop_grace_ms);
     if (r == 0)
@@ -460,7 +460,7 @@ static int open_machine(const struct cc_local *l, struct cc_provider_ctx *x, con
 
     if (r != 0)
         return r;
-    if ((*fd = cc_local_lock(l, short_id, x->call, x->err)) < 0)
+    if ((*fd = cc_name_lock(l->dir, short_id, x->call, x->err)) < 0)
         return *fd;
     if ((r = cc_machine_load(l, x->arena, short_id, m, x->err)) != 0)
         close(*fd);

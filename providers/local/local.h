@@ -17,7 +17,11 @@
 #ifndef CC_LOCAL_H
 #define CC_LOCAL_H
 
+#include "providers/files.h"
+#include "providers/host_key.h"
 #include "providers/provider.h"
+#include "providers/spec.h"
+#include "providers/talk.h"
 
 #include <jansson.h>
 #include <pthread.h>
@@ -96,9 +100,6 @@ int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct c
 void cc_machine_alive(const struct cc_local *l, const char *short_id, struct cc_alive *out);
 void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m,
                      const struct cc_alive *alive, struct cc_machine_info *out);
-/* One operation at a time. Returns a descriptor whose close ends it, or CC_E_TIMEOUT, CC_E_CANCELLED. */
-int cc_local_lock(const struct cc_local *l, const char *name, const struct cc_call *call, struct cc_err *err);
-void cc_local_unlock_gone(const struct cc_local *l, const char *name, int fd); /* its object is no more */
 int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);
 void cc_local_slot_free(const struct cc_local *l, const char *short_id);
 
@@ -109,15 +110,7 @@ void cc_ssh_prepare(const struct cc_local *l, struct cc_arena *a, struct cc_mach
 bool cc_ssh_await(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m);
 void cc_ssh_forget(const struct cc_local *l, const struct cc_machine *m); /* its port is free again */
 
-/* ---- host_key.c */
-enum { CC_HOST_KEY_MAX = 1024 };
-int cc_host_key_make(char private_key[CC_HOST_KEY_MAX], char public_key[CC_HOST_KEY_MAX]); /* 0 or -1 */
-const char *cc_host_key_fingerprint(struct cc_arena *a, const char *public_key);           /* "SHA256:..." or NULL */
-
 /* ---- files.c */
-int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err); /* temporary name, rename */
-char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n);     /* NULL and errno */
-int cc_remove_tree(const char *path);                                                 /* 0 or errno */
 int cc_shift_owners(const char *path, unsigned long from, unsigned long to);          /* a range of uids */
 
 /* ---- launch.c */
@@ -141,10 +134,5 @@ int cc_volume_free(const struct cc_local *l, struct cc_provider_ctx *x, const ch
 /* Before a start: gives the data to the machine's uids. */
 int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const char *id, unsigned long uid_base);
 const char *cc_volume_path(const struct cc_local *l, struct cc_arena *a, const char *id, const char *leaf);
-
-/* ---- talk.c: requests to a machine's agent */
-int cc_agent_exec(const char *socket, struct cc_provider_ctx *x, const struct cc_exec_spec *spec,
-                  struct cc_exec_result *out);
-int cc_agent_activity(const char *socket, struct cc_provider_ctx *x, struct cc_activity *out);
 
 #endif

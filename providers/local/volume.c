@@ -75,7 +75,7 @@ static void tell(const struct cc_local *l, struct cc_arena *a, const char *id, c
 
 static int lock_volume(const struct cc_local *l, struct cc_provider_ctx *x, const char *id)
 {
-    return cc_local_lock(l, cc_arena_printf(x->arena, "volume-%s", id), x->call, x->err);
+    return cc_name_lock(l->dir, cc_arena_printf(x->arena, "volume-%s", id), x->call, x->err);
 }
 
 static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
@@ -123,7 +123,7 @@ int cc_volume_drop(const struct cc_local *l, struct cc_provider_ctx *x, const ch
         r = cc_err_sys(x->err, errno, "deleting volume %s", id);
     else if ((r = cc_remove_tree(trash)) != 0)
         r = cc_err_sys(x->err, r, "deleting volume %s", id);
-    cc_local_unlock_gone(l, cc_arena_printf(x->arena, "volume-%s", id), fd);
+    cc_name_unlock_gone(l->dir, cc_arena_printf(x->arena, "volume-%s", id), fd);
     return r;
 }
 

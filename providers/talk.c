@@ -4,14 +4,16 @@
  * chunks.  The agent is inside the machine and may be anybody's work by now,
  * so the answer is bounded, its shape is checked, and time ends it.
  */
-#include "providers/local/local.h"
+#include "providers/talk.h"
 
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
+#include "host/sys/unix_at.h"
 #include "providers/activity.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <mbedtls/base64.h>
 #include <poll.h>
 #include <stdio.h>
@@ -55,19 +57,20 @@ static int ready(struct talk *t, short events)
 
 static int dial(struct talk *t, const char *path)
 {
-    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    struct sockaddr_un a;
+    int at = cc_unix_at(path, &a), r = at < 0 ? -at : 0;
 
-    if (strlen(path) >= sizeof(a.sun_path))
-        return cc_err_set(t->x->err, CC_E_INVALID, "socket path too long");
-    memcpy(a.sun_path, path, strlen(path) + 1);
-    t->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (t->fd < 0)
-        return cc_err_sys(t->x->err, errno, "socket");
-    if (connect(t->fd, (struct sockaddr *)&a, sizeof(a)) == 0)
-        return 0;
-    if (errno == ECONNREFUSED || errno == ENOENT)
+    if (r == 0 && (t->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
+        r = errno;
+    if (r == 0 && connect(t->fd, (struct sockaddr *)&a, sizeof(a)) != 0)
+        r = errno;
+    if (at >= 0)
+        close(at);
+    if (r == ECONNREFUSED || r == ENOENT)
         return cc_err_set(t->x->err, CC_E_STATE, "the machine is not running");
-    return cc_err_set(t->x->err, CC_E_UNAVAILABLE, "the machine's agent is not reachable: %s", strerror(errno));
+    if (r != 0)
+        return cc_err_set(t->x->err, CC_E_UNAVAILABLE, "the machine's agent is not reachable: %s", strerror(r));
+    return 0;
 }
 
 static int send_all(struct talk *t, const char *text, size_t n)

@@ -1,0 +1,179 @@
+/* files.c - see files.h. */
+#include "providers/files.h"
+
+#include "host/script/carried.h"
+#include "host/sys/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DEEP = 200 };
+
+/* No fsync: the durable truth is the host's store; after a power cut every machine is stopped, and
+ * a torn machine.json is a half-made machine, which create completes and destroy removes. */
+int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *err)
+{
+    char *tmp = cc_xasprintf("%s.new", path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600), r = 0;
+
+    if (fd < 0 || write(fd, text, n) != (ssize_t)n || rename(tmp, path) != 0)
+        r = cc_err_sys(err, errno, "writing %s", path);
+    if (fd >= 0)
+        close(fd);
+    free(tmp);
+    return r;
+}
+
+char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    char *text = NULL;
+    ssize_t r;
+
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &st) == 0 && st.st_size >= 0 && (size_t)st.st_size <= max) {
+        size_t want = st.st_size ? (size_t)st.st_size : max; /* files of /proc have no size */
+
+        text = cc_arena_alloc(a, want + 1);
+        if ((r = read(fd, text, want)) < 0)
+            text = NULL;
+        else if (n)
+            *n = (size_t)r;
+    } else {
+        errno = EFBIG;
+    }
+    close(fd);
+    return text;
+}
+
+/* Goes down by descriptors and never through a link. What cannot be entered is made enterable:
+ * it is all ours to delete. */
+static int empty_dir(int at, const char *name, int depth)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
+    struct dirent *e;
+    DIR *d;
+
+    if (fd < 0 && errno == EACCES && fchmodat(at, name, 0700, 0) == 0)
+        fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || !(d = fdopendir(fd)))
+        return errno;
+    fchmod(fd, 0700);
+    while (r == 0 && (e = readdir(d))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (unlinkat(fd, e->d_name, 0) == 0 || errno == ENOENT)
+            continue;
+        if (errno != EISDIR && errno != EPERM) {
+            r = errno;
+        } else if (depth >= DEEP) {
+            r = ELOOP;
+        } else if ((r = empty_dir(fd, e->d_name, depth + 1)) == 0 && unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 &&
+                   errno != ENOENT) {
+            r = errno;
+        }
+    }
+    closedir(d);
+    return r;
+}
+
+/* A tree deeper than DEEP says ELOOP. */
+int cc_remove_tree(const char *path)
+{
+    int r;
+
+    if (unlink(path) == 0 || errno == ENOENT)
+        return 0;
+    r = empty_dir(AT_FDCWD, path, 0);
+    if (r == 0 && rmdir(path) != 0 && errno != ENOENT)
+        r = errno;
+    return r == ENOENT ? 0 : r;
+}
+
+/* ---------------------------------------------------------------- one operation at a time */
+
+int cc_name_lock(const char *dir, const char *name, const struct cc_call *call, struct cc_err *err)
+{
+    struct flock want = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    struct pollfd p = { .fd = call ? call->wake_fd : -1, .events = POLLIN };
+    struct stat mine, now;
+    char path[512];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/locks/%s", dir, name);
+    for (;;) {
+        if ((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) < 0)
+            return cc_err_sys(err, errno, "%s", path);
+        while (fcntl(fd, F_OFD_SETLK, &want) != 0) {
+            if ((errno != EAGAIN && errno != EACCES) || (call && cc_call_over(call))) {
+                close(fd);
+                return cc_err_set(err, call && atomic_load(&call->cancelled) ? CC_E_CANCELLED : CC_E_TIMEOUT,
+                                  "%s is busy with another operation", name);
+            }
+            poll(&p, 1, 2);
+        }
+        if (fstat(fd, &mine) == 0 && stat(path, &now) == 0 && mine.st_ino == now.st_ino)
+            return fd;
+        close(fd); /* its last holder removed the name: take the new one */
+    }
+}
+
+void cc_name_unlock_gone(const char *dir, const char *name, int fd)
+{
+    char path[512];
+
+    snprintf(path, sizeof(path), "%s/locks/%s", dir, name);
+    unlink(path);
+    close(fd);
+}
+
+/* ---------------------------------------------------------------- programs */
+
+/* Names content for a file name; nobody is kept out by it. */
+static uint64_t content_name(const char *data, size_t n)
+{
+    uint64_t h = 0x9e3779b97f4a7c15ull ^ n, w;
+    size_t i;
+
+    for (i = 0; i + 8 <= n; i += 8) {
+        memcpy(&w, data + i, 8);
+        h = (h ^ w) * 0xff51afd7ed558ccdull;
+        h ^= h >> 32;
+    }
+    for (; i < n; i++)
+        h = (h ^ (unsigned char)data[i]) * 0x100000001b3ull;
+    return h;
+}
+
+int cc_carried_install(const char *dir, const char *name, char **path, struct cc_err *err)
+{
+    const struct cc_carried *c = cc_carried_find(name);
+    char *tmp;
+    int fd, r = 0;
+
+    if (!c)
+        return cc_err_set(err, CC_E_INTERNAL, "this binary does not carry %s", name);
+    *path = cc_xasprintf("%s/%s-%016" PRIx64, dir, name, content_name(c->data, c->len));
+    if (access(*path, X_OK) == 0)
+        return 0;
+    tmp = cc_xasprintf("%s.%d", *path, getpid());
+    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0755);
+    if (fd < 0 || write(fd, c->data, c->len) != (ssize_t)c->len || fchmod(fd, 0755) != 0)
+        r = cc_err_sys(err, errno, "writing %s", tmp);
+    if (fd >= 0)
+        close(fd);
+    if (r == 0 && rename(tmp, *path) != 0)
+        r = cc_err_sys(err, errno, "writing %s", *path);
+    free(tmp);
+    return r;
+}

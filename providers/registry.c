@@ -3,10 +3,11 @@
 
 #include "providers/drivers.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-const struct cc_driver *const cc_drivers[] = { &cc_driver_local, &cc_driver_mock, NULL };
+const struct cc_driver *const cc_drivers[] = { &cc_driver_hetzner, &cc_driver_local, &cc_driver_mock, NULL };
 
 const struct cc_driver *cc_driver_find(const char *name)
 {
@@ -152,4 +153,17 @@ int cc_network_parse(const char *s)
         if (strcmp(networks[i], s) == 0)
             return i;
     return -1;
+}
+
+void cc_check_say(struct cc_check_list *l, struct cc_arena *a, const char *what, enum cc_check_state state,
+                  const char *fmt, ...)
+{
+    char text[600];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (l->n < CC_CHECKS_MAX)
+        l->v[l->n++] = (struct cc_check){ cc_arena_strdup(a, what), state, cc_arena_strdup(a, text) };
 }

@@ -91,15 +91,19 @@ int cc_hz_ssh(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box
 /* ---------------------------------------------------------------- the host key */
 
 static const char make_key[] =
-    "set -e; cd /etc/ssh; umask 077; [ -e cchost_fresh ] || { rm -f ssh_host_ed25519_key ssh_host_ed25519_key.pub; "
-    "ssh-keygen -q -t ed25519 -N '' -C '' -f ssh_host_ed25519_key; : >cchost_fresh; }; cat ssh_host_ed25519_key.pub";
+    "set -e; cd /etc/ssh; umask 077; [ -e cchost_fresh ] && [ -s ssh_host_ed25519_key ] || { "
+    "rm -f ssh_host_ed25519_key ssh_host_ed25519_key.pub; ssh-keygen -q -t ed25519 -N '' -C '' -f ssh_host_ed25519_key; "
+    ": >cchost_fresh; }; cat ssh_host_ed25519_key.pub";
 
 static const char drop_first[] =
     "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key* ssh_host_rsa_key* ssh_host_dsa_key*; "
-    "systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || kill -HUP \"$(cat /run/sshd.pid)\"";
+    "if [ -d /run/systemd/system ]; then systemctl reload ssh || systemctl reload sshd; "
+    "else kill -HUP \"$(cat /run/sshd.pid)\"; fi";
 
-/* Tries until somebody lets us in and does it. What cannot change by waiting ends it at once. */
-static int first_contact(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char **key)
+/* Tries until somebody lets us in and does it; sshd, too, is away for a moment when it takes another key. What cannot change by
+ * waiting ends it at once. */
+static int persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line, const char *in,
+                   size_t in_len, const char **out)
 {
     uint32_t i;
     int r = CC_E_UNAVAILABLE;
@@ -107,7 +111,7 @@ static int first_contact(struct cc_hz *h, struct cc_provider_ctx *x, const struc
     for (i = 0; i < h->ssh_tries; i++) {
         if (i > 0 && (r = cc_rest_pause(x, h->ssh_every_ms)) != 0)
             return r;
-        r = cc_hz_ssh(h, x, b, make_key, NULL, 0, key);
+        r = cc_hz_ssh(h, x, b, line, in, in_len, out);
         if (r != CC_E_UNAVAILABLE || strstr(x->err->message, "verification failed"))
             return r;
     }
@@ -128,8 +132,8 @@ static int pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 
     cc_hz_first_key(h, x->arena, b->short_id, false, &first);
     if (!first) /* it is over: the pinned key is known */
-        return first_contact(h, x, b, &key);
-    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 || (r = first_contact(h, x, b, &key)) != 0)
+        return 0;
+    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 || (r = persist(h, x, b, make_key, NULL, 0, &key)) != 0)
         return r;
     if (!is_key(key))
         return cc_err_set(x->err, CC_E_UNAVAILABLE, "%s made no ssh host key", b->name);
@@ -154,7 +158,7 @@ static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struc
 
     if (!agent)
         return cc_err_set(x->err, CC_E_INTERNAL, "this binary carries no agent");
-    return cc_hz_ssh(h, x, b,
+    return persist(h, x, b,
                      "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
                      "chmod 755 agent.new; mv agent.new cchost-agent",
                      agent->data, agent->len, NULL);

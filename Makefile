@@ -106,13 +106,13 @@ AGENT_MAIN  := $(wildcard host/agent/*.c)
 LAUNCH_MAIN := $(wildcard providers/local/launch/*.c)
 MAIN        := host/main.c
 LIB_SRC := $(filter-out $(MAIN),$(wildcard host/*.c)) $(wildcard host/sys/*.c host/script/*.c host/http/*.c host/observe/*.c store/*.c \
-           providers/*.c $(foreach d,mock local docker libvirt storage,providers/$(d)/*.c))
+           providers/*.c providers/*/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
 # The agent shares host/sys, host/http and host/observe with the host, through the same library: the linker takes what
 # is called, and nothing in it may need Lua, LMDB or curl.
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
-SCRIPT_SRC := $(wildcard lua/scripts/*.sh) providers/image/boot.sh
+SCRIPT_SRC := $(wildcard lua/scripts/*.sh providers/*/*.sh)
 # luacheck's parser and flow analysis, for lua/policy/lint.lua: what it needs of the package, and nothing else.
 LUACHECK_SRC := $(addprefix /usr/share/lua/5.1/luacheck/,$(addsuffix .lua,check_state decoder lexer parser unicode \
            unicode_printability_boundaries utils $(addprefix stages/,parse unwrap_parens linearize resolve_locals \

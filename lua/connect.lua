@@ -60,7 +60,7 @@ end
 function providers.docker(rec)
   return script(
     needs("docker", "this machine is a container of it"), needs_terminal,
-    "exec docker exec -it " .. shell.quote("cc-" .. rec.short) .. " zellij attach claude")
+    "exec docker exec -it " .. shell.quote("claude-" .. rec.short) .. " /run/cchost/bin/cchost-agent shell")
 end
 
 -- The key goes by a file: as an argument everybody on the device could read it.

@@ -24,6 +24,20 @@ function M.setup(settings)
     threads = settings.PROVIDER_THREADS,
     ssh_ports = settings.SSH_PORTS,
   }
+  settings_of.docker = {
+    dir = settings.DATA_DIR .. "/docker",
+    host = settings.DOCKER_HOST,
+    tls_verify = settings.DOCKER_TLS_VERIFY,
+    cert_path = settings.DOCKER_CERT_PATH,
+    image = settings.DOCKER_IMAGE,
+    subnets = settings.DOCKER_SUBNETS,
+    ports_address = settings.DOCKER_PORTS_ADDRESS,
+    pids = settings.DOCKER_PIDS,
+    firewall = settings.DOCKER_FIREWALL,
+    stop_grace_ms = settings.STOP_GRACE_SECONDS * 1000,
+    shell = settings.TERMINAL_COMMAND,
+    threads = settings.PROVIDER_THREADS,
+  }
   local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS
   settings_of.mock = mock

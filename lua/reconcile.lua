@@ -23,6 +23,7 @@ local policy = require "policy"
 local providers = require "providers"
 local record = require "machines.record"
 local runner = require "runner"
+local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
 local task = require "task"
@@ -32,8 +33,9 @@ local workflow = require "workflow"
 local M = {}
 
 M.settings = { sweep_seconds = 30, orphans = "report", grace_seconds = 3600 }
--- How many: sweeps done, failed and put off (budget); records that disagreed; orphans of the last sweeps.
-M.counters = { sweeps = 0, failures = 0, deferred = 0, drift = 0, orphans = 0 }
+-- How many: sweeps done, failed and put off (budget); records that disagreed; orphans of the last sweeps; changes that
+-- providers have told by themselves.
+M.counters = { sweeps = 0, failures = 0, deferred = 0, drift = 0, orphans = 0, told = 0 }
 
 local orphans_of = {} -- [provider] = how many its last sweep saw
 
@@ -389,6 +391,42 @@ function M.sweep(name)
   sweeping[name] = nil
   if not ok then error(done, 0) end
   return done
+end
+
+-- ---- what a provider tells by itself
+
+-- One machine of ours changed there; by our own work, most of the time.
+local function changed(short)
+  local id = store.lookup("instance_short", short)
+  local rec = id and store.get("instance", id)
+  if rec and statuses.settled(rec.status) then M.look(rec) end
+end
+
+-- Follows a provider that tells what changes there, so that nobody waits for the next sweep; those that do not are swept,
+-- and nothing else. Returns when the process ends.
+function M.follow(name)
+  local p = providers.get(name)
+  if not p or not p.capabilities or not p:capabilities().watch then return end
+  repeat
+    local changes, behind = p:changes()
+    for _, c in ipairs(changes or {}) do
+      M.counters.told = M.counters.told + 1
+      changed(c.id:sub(4))
+    end
+    if changes and behind then M.sweep(name) end
+  until not changes
+end
+
+local following = {} -- [provider]
+
+-- At each sweep: whatever is in use by now is followed.
+function M.follow_all(names)
+  for _, name in ipairs(names) do
+    if not following[name] and providers.opened(name) then
+      following[name] = true
+      task.spawn(M.follow, name)
+    end
+  end
 end
 
 local function has_any(index, name) return #store.scan(index, { prefix = name .. "/", limit = 1 }) > 0 end

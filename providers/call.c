@@ -24,7 +24,8 @@ struct cc_provider {
     struct cc_pool *pool;           /* NULL with CC_DRIVER_INLINE */
     struct cc_provider_wait *waits; /* all that have not been answered */
     struct cc_provider_stats stats;
-    unsigned jobs; /* not yet returned */
+    struct cc_watching *watching; /* or NULL */
+    unsigned jobs;                /* not yet returned */
     bool closing;
 };
 
@@ -52,7 +53,7 @@ struct cc_provider_wait {
 static int check(const struct cc_driver *d, const struct cc_provider_req *req, struct cc_err *err)
 {
     bool needs_machine = req->op != CC_OP_CREATE && req->op != CC_OP_LIST && req->op != CC_OP_VOLUME_LIST &&
-                         req->op != CC_OP_VOLUME_CREATE;
+                         req->op != CC_OP_VOLUME_CREATE && req->op != CC_OP_CHECK;
 
     if (req->op == CC_OP_CREATE)
         return cc_machine_spec_check(req->machine, err);
@@ -68,7 +69,8 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
         (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)) ||
         (req->op == CC_OP_DETACH && !cc_volume_id_ok(req->mount ? req->mount->id : NULL)))
         return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
-    (void)d;
+    if ((req->op == CC_OP_LOGS && !d->logs) || (req->op == CC_OP_CHECK && !d->check))
+        return cc_err_set(err, CC_E_UNSUPPORTED, "the provider %s has no such call", d->name);
     return 0;
 }
 
@@ -102,6 +104,10 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->volume_delete(self, x, r->id);
     case CC_OP_VOLUME_LIST:
         return d->volume_list(self, x, &s->volumes);
+    case CC_OP_LOGS:
+        return d->logs(self, x, r->id, r->most, &s->log);
+    case CC_OP_CHECK:
+        return d->check(self, x, &s->checks);
     case CC_OP_COUNT:
         break;
     }
@@ -401,6 +407,14 @@ struct cc_provider *cc_provider_open(uv_loop_t *loop, const char *name, const st
     return NULL;
 }
 
+static void on_unwatched(void *arg)
+{
+    struct cc_provider *p = arg;
+
+    p->jobs--;
+    maybe_free(p);
+}
+
 void cc_provider_close(struct cc_provider *p)
 {
     struct cc_provider_wait *w;
@@ -420,8 +434,21 @@ void cc_provider_close(struct cc_provider *p)
     if (p->pool)
         cc_pool_close(p->pool);
     p->pool = NULL;
-    p->jobs--;
+    if (p->watching) /* which holds the provider as a job does */
+        cc_watching_stop(p->watching, on_unwatched, p);
+    else
+        p->jobs--;
+    p->watching = NULL;
     maybe_free(p);
+}
+
+bool cc_provider_watch(struct cc_provider *p, cc_watching_news news, void *arg)
+{
+    if (!p->driver->watch)
+        return false;
+    assert(!p->watching && !p->closing);
+    p->watching = cc_watching_start(p->loop, p->driver, p->self, news, arg);
+    return true;
 }
 
 const struct cc_driver *cc_provider_driver(struct cc_provider *p) { return p->driver; }

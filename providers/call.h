@@ -11,6 +11,7 @@
 #define CC_PROVIDER_CALL_H
 
 #include "providers/provider.h"
+#include "providers/watching.h"
 
 #include <uv.h>
 
@@ -28,6 +29,8 @@ enum cc_provider_op {
     CC_OP_VOLUME_CREATE,
     CC_OP_VOLUME_DELETE,
     CC_OP_VOLUME_LIST,
+    CC_OP_LOGS, /* "unsupported" where the driver has none, like check */
+    CC_OP_CHECK,
     CC_OP_COUNT
 };
 
@@ -38,6 +41,7 @@ struct cc_provider_req {
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
     const struct cc_mount_spec *mount; /* attach; detach: its id alone */
+    size_t most;                       /* logs: bytes */
     bool purge;                        /* destroy: the volumes that create made for it, too */
     uint64_t timeout_ms;               /* 0: the driver's default */
 };
@@ -51,6 +55,8 @@ struct cc_provider_res {
     struct cc_exec_result exec;
     struct cc_volume_info volume;
     struct cc_volume_list volumes;
+    struct cc_log_text log;
+    struct cc_check_list checks;
 };
 
 struct cc_provider;
@@ -80,6 +86,9 @@ struct cc_provider_wait *cc_provider_call(struct cc_provider *p, const struct cc
 
 /* The waiter has gone: `done` will not run. The driver sees cancelled, and may or may not stop. */
 void cc_provider_cancel(struct cc_provider_wait *w);
+
+/* From now on `news` hears of what changes at the provider (watching.h), until it is closed; once. False: its driver cannot. */
+bool cc_provider_watch(struct cc_provider *p, cc_watching_news news, void *arg);
 
 struct cc_provider_stats {
     struct cc_pool_stats pool;

@@ -103,9 +103,12 @@ struct cc_machine_info {
     const char *health;  /* "starting", "healthy", "unhealthy", as the image's own check has it; NULL: it has none */
     const char *address; /* IP address, NULL where there is none */
     const char *socket;  /* path of the agent's unix socket, or NULL */
-    struct cc_ssh ssh;   /* stays over stop and start where the provider can */
-    int64_t started_at;  /* unix ms, 0 while stopped */
-    double vcpu;         /* limits as applied; 0: none */
+    const struct cc_port_spec *ports; /* those that are published: `at` is the host's, at ports_address */
+    size_t n_ports;
+    const char *ports_address;
+    struct cc_ssh ssh;  /* stays over stop and start where the provider can */
+    int64_t started_at; /* unix ms, 0 while stopped */
+    double vcpu;        /* limits as applied; 0: none */
     uint32_t memory_mib, disk_gib, pids;
     const struct cc_unenforced *unenforced;
     size_t n_unenforced;

@@ -4,14 +4,12 @@
  * multi handle with the connections that they hold.  The multi interface only
  * because curl_multi_poll can watch the call's wake_fd, too.
  */
-#include "providers/rest.h"
+#include "providers/rest_internal.h"
 
-#include "host/http/curl.h"
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,24 +17,12 @@
 
 enum { ANSWER_MOST = 16 * 1024 * 1024, CONNECT_MS = 10000 };
 
-struct line {
-    CURL *easy;
-    CURLM *multi;
-    struct line *next;
-};
-
-struct cc_rest {
-    char *base, *unix_path, *token, *ca, *cert, *key, *agent;
-    pthread_mutex_t lock;
-    struct line *idle;
-};
-
 /* One request under way. */
 struct ask {
     struct cc_provider_ctx *x;
     const struct cc_rest_req *q;
     struct cc_rest_res *out;
-    struct line *line;
+    struct cc_rest_line *line;
     struct curl_slist *headers;
     char *url, *body;
     char *text;
@@ -70,7 +56,7 @@ struct cc_rest *cc_rest_open(const struct cc_rest_opts *o, struct cc_err *err)
     return r;
 }
 
-static void line_free(struct line *l)
+static void line_free(struct cc_rest_line *l)
 {
     cc_curl.easy_cleanup(l->easy);
     cc_curl.multi_cleanup(l->multi);
@@ -79,7 +65,7 @@ static void line_free(struct line *l)
 
 void cc_rest_close(struct cc_rest *r)
 {
-    struct line *l;
+    struct cc_rest_line *l;
 
     if (!r)
         return;
@@ -92,9 +78,9 @@ void cc_rest_close(struct cc_rest *r)
     free(r);
 }
 
-static struct line *line_take(struct cc_rest *r)
+static struct cc_rest_line *line_take(struct cc_rest *r)
 {
-    struct line *l;
+    struct cc_rest_line *l;
 
     pthread_mutex_lock(&r->lock);
     if ((l = r->idle))
@@ -108,7 +94,7 @@ static struct line *line_take(struct cc_rest *r)
     return l;
 }
 
-static void line_give(struct cc_rest *r, struct line *l)
+static void line_give(struct cc_rest *r, struct cc_rest_line *l)
 {
     cc_curl.easy_reset(l->easy);
     pthread_mutex_lock(&r->lock);
@@ -118,6 +104,28 @@ static void line_give(struct cc_rest *r, struct line *l)
 }
 
 /* ---------------------------------------------------------------- what comes back */
+
+static bool good(struct ask *a)
+{
+    long status = 0;
+
+    cc_curl.easy_getinfo(a->line->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 200 && status < 300;
+}
+
+/* The one that was asked for. */
+static void keep_header(struct ask *a, const char *p, size_t n)
+{
+    size_t name = a->q->header ? strlen(a->q->header) : 0;
+
+    if (!name || n <= name || p[name] != ':' || strncasecmp(p, a->q->header, name) != 0)
+        return;
+    for (p += name + 1, n -= name + 1; n > 0 && *p == ' '; p++, n--) {
+    }
+    while (n > 0 && (p[n - 1] == '\r' || p[n - 1] == '\n' || p[n - 1] == ' '))
+        n--;
+    a->out->header = cc_arena_strndup(a->x->arena, p, n);
+}
 
 static size_t on_head(char *p, size_t size, size_t n, void *arg)
 {
@@ -130,6 +138,9 @@ static size_t on_head(char *p, size_t size, size_t n, void *arg)
         a->out->retry_after_ms = a->out->rate_reset = 0;
         a->out->rate_limit = a->out->rate_left = -1;
     }
+    keep_header(a, p, n);
+    if (n == 2 && a->q->begun && good(a))
+        a->q->begun(a->q->arg);
     if (n >= sizeof(name) + sizeof(value) || sscanf(p, "%31[^:]: %63[0-9]", name, value) != 2)
         return n;
     if (strcasecmp(name, "Retry-After") == 0)
@@ -147,12 +158,10 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg)
 {
     struct ask *a = arg;
     size_t most = a->q->most ? a->q->most : ANSWER_MOST;
-    long status = 0;
 
     n *= size;
     a->heard_ms = cc_mono_ms();
-    cc_curl.easy_getinfo(a->line->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (a->q->take && status >= 200 && status < 300) {
+    if (a->q->take && good(a)) {
         a->refused = !a->q->take(a->q->arg, p, n);
         return a->refused ? 0 : n;
     }
@@ -200,14 +209,11 @@ static void set_body(struct ask *a)
     cc_curl.easy_setopt(e, CURLOPT_CUSTOMREQUEST, q->method);
 }
 
-static void set_peer(const struct cc_rest *r, struct ask *a)
+void cc_rest_peer(const struct cc_rest *r, CURL *e)
 {
-    CURL *e = a->line->easy;
-
-    a->url = cc_xasprintf("%s%s", r->base, a->q->path);
-    cc_curl.easy_setopt(e, CURLOPT_URL, a->url);
     cc_curl.easy_setopt(e, CURLOPT_PROXY, "");
     cc_curl.easy_setopt(e, CURLOPT_USERAGENT, r->agent);
+    cc_curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     if (r->unix_path)
         cc_curl.easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
     if (r->ca)
@@ -216,6 +222,15 @@ static void set_peer(const struct cc_rest *r, struct ask *a)
         cc_curl.easy_setopt(e, CURLOPT_SSLCERT, r->cert);
     if (r->key)
         cc_curl.easy_setopt(e, CURLOPT_SSLKEY, r->key);
+}
+
+static void set_peer(const struct cc_rest *r, struct ask *a)
+{
+    CURL *e = a->line->easy;
+
+    a->url = cc_xasprintf("%s%s", r->base, a->q->path);
+    cc_curl.easy_setopt(e, CURLOPT_URL, a->url);
+    cc_rest_peer(r, e);
     if (r->token)
         add(a, r->token);
     add(a, "Expect:");
@@ -231,7 +246,6 @@ static void set_rest(struct ask *a)
     cc_curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
     cc_curl.easy_setopt(e, CURLOPT_WRITEDATA, a);
     cc_curl.easy_setopt(e, CURLOPT_ERRORBUFFER, a->why);
-    cc_curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     cc_curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     cc_curl.easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
     cc_curl.easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -265,15 +279,10 @@ static int wait_ms(const struct ask *a)
     return left;
 }
 
-static int failure(struct ask *a, CURLcode rc)
+int cc_rest_failure(CURLcode rc, const char *text, struct cc_err *err)
 {
-    const char *why = a->why[0] ? a->why : cc_curl.easy_strerror(rc);
-    struct cc_err *err = a->x->err;
+    const char *why = *text ? text : cc_curl.easy_strerror(rc);
 
-    if (a->too_long)
-        return cc_err_set(err, CC_E_LIMIT, "the answer is too long");
-    if (a->refused)
-        return err->code ? err->code : cc_err_set(err, CC_E_CANCELLED, "the answer was not wanted any more");
     switch (rc) {
     case CURLE_COULDNT_CONNECT:
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -287,6 +296,17 @@ static int failure(struct ask *a, CURLcode rc)
     default:
         return cc_err_set(err, CC_E_IO, "%s", why);
     }
+}
+
+static int failure(struct ask *a, CURLcode rc)
+{
+    struct cc_err *err = a->x->err;
+
+    if (a->too_long)
+        return cc_err_set(err, CC_E_LIMIT, "the answer is too long");
+    if (a->refused)
+        return err->code ? err->code : cc_err_set(err, CC_E_CANCELLED, "the answer was not wanted any more");
+    return cc_rest_failure(rc, a->why, err);
 }
 
 /* 0 when the answer is whole. */

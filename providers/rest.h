@@ -35,11 +35,13 @@ struct cc_rest_req {
     const json_t *json; /* body, or NULL */
     const char *raw;    /* body of another type, or NULL */
     size_t raw_len;
-    const char *type;  /* of `raw` */
-    size_t most;       /* bytes of the answer; 0: 16 MiB */
-    cc_rest_take take; /* gets a 2xx answer in pieces instead of `text`; NULL: it is collected */
-    void *arg;         /* of take */
-    uint64_t quiet_ms; /* without a byte for so long: "timeout"; 0: the call's deadline alone */
+    const char *type;         /* of `raw` */
+    size_t most;              /* bytes of the answer; 0: 16 MiB */
+    cc_rest_take take;        /* gets a 2xx answer in pieces instead of `text`; NULL: it is collected */
+    void *arg;                /* of take, and of begun */
+    void (*begun)(void *arg); /* NULL, or told once the head of a 2xx answer has come */
+    const char *header;       /* of the answer, to be kept; NULL: none */
+    uint64_t quiet_ms;        /* without a byte for so long: "timeout"; 0: the call's deadline alone */
 };
 
 struct cc_rest_res {
@@ -47,6 +49,7 @@ struct cc_rest_res {
     const char *text; /* in the arena, NUL behind it; "" when streamed */
     size_t n;
     json_t *json;               /* what text is, or NULL; freed by cc_rest_res_free */
+    const char *header;         /* the one that was asked for, in the arena; NULL: it was not there */
     int64_t retry_after_ms;     /* Retry-After in seconds, 0: not told */
     long rate_limit, rate_left; /* RateLimit-Limit, RateLimit-Remaining; -1: not told */
     int64_t rate_reset;         /* RateLimit-Reset, unix seconds; 0: not told */
@@ -57,6 +60,12 @@ struct cc_rest_res {
  * [worker] */
 int cc_rest_do(struct cc_rest *r, struct cc_provider_ctx *x, const struct cc_rest_req *q, struct cc_rest_res *out);
 void cc_rest_res_free(struct cc_rest_res *res);
+
+/* A request after whose answer (101, or 200) the connection is a stream both ways ("Upgrade: tcp"), on a connection of its own:
+ * `in` is sent, q->take gets what comes, until the peer closes. Another status is an answer as above, with its text.
+ * [worker] */
+int cc_rest_upgrade(struct cc_rest *r, struct cc_provider_ctx *x, const struct cc_rest_req *q, const char *in,
+                    size_t in_len, struct cc_rest_res *out);
 
 /* For a segment of a path or a value of a query; in the arena. */
 const char *cc_rest_escape(struct cc_arena *a, const char *s);

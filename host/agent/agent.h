@@ -2,6 +2,9 @@
  *
  * cchost-agent --listen-fd N | --listen PATH   [--shell COMMAND] [--busy PATH]
  * cchost-agent busy ...   the same as cchost-busy, which is this program by another name (busy.c)
+ * cchost-agent init [--listen PATH]   pid 1 of a machine that is a container (init.c; conf.h says what it reads)
+ * cchost-agent shell      what a terminal of such a machine runs, on this one, as its user (docker exec -it)
+ * cchost-agent run [--timeout MS] [--stdin BYTES] -- COMMAND...   one command in such a machine (run.c)
  *
  * It serves HTTP/1.1 on a unix socket that only the host reaches (its file
  * permissions are the fence; there is no credential yet):
@@ -48,6 +51,8 @@ void agent_reply(struct cc_req *r, int status, json_t *o);
 
 /* terminal.c: answers the upgrade and runs a shell behind it. [ends] r */
 void agent_terminal(struct agent *a, struct cc_req *r);
+/* Becomes what a terminal runs: `command`, zellij, tmux or the login shell. */
+_Noreturn void agent_exec_shell(const char *command);
 unsigned agent_terminals(void);
 /* Name of the foreground process of the terminal that was typed on last; false: none. */
 bool agent_foreground(char name[64]);

@@ -1,5 +1,6 @@
 /* main.c - cchost-agent: a small HTTP server on a unix socket, and cchost-busy. See agent.h. */
 #include "host/agent/agent.h"
+#include "host/agent/conf.h"
 
 #include "host/http/server.h"
 #include "host/observe/log.h"
@@ -84,6 +85,12 @@ int main(int argc, char **argv)
         return agent_busy(argc, argv);
     if (argc > 1 && strcmp(argv[1], "busy") == 0)
         return agent_busy(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "init") == 0)
+        return agent_init(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "run") == 0)
+        return agent_run(argc - 1, argv + 1);
+    if (argc == 2 && strcmp(argv[1], "shell") == 0)
+        return agent_shell();
     for (i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--listen-fd") == 0)
             fd = argv[i + 1];

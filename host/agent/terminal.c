@@ -183,7 +183,7 @@ static _Noreturn void exec_login_shell(void)
     _exit(127);
 }
 
-static _Noreturn void exec_shell(const char *command)
+_Noreturn void agent_exec_shell(const char *command)
 {
     setenv("TERM", "xterm-256color", 1);
     if (command)
@@ -223,7 +223,7 @@ static bool start_shell(struct terminal *t, unsigned short columns, unsigned sho
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
-        exec_shell(t->agent->shell);
+        agent_exec_shell(t->agent->shell);
     }
     if (pid < 0)
         return false;

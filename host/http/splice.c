@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "host/http/dial.h"
 #include "host/http/handshake.h"
 #include "host/http/ws_frame.h"
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
+#include "host/sys/unix_at.h"
 
 #define LEAVE_MS 3000
 #define STALL_MS 60000 /* a machine that takes no byte for so long is stuck */
@@ -444,11 +446,17 @@ static void on_connect(uv_connect_t *req, int status)
 static int connect_to(struct cc_dial *d, const struct cc_splice_opts *o)
 {
     struct sockaddr_storage ss;
+    struct sockaddr_un un;
 
     d->connect.data = d;
     d->connecting = true;
     if (o->unix_path) {
-        uv_pipe_connect(&d->connect, &d->sock->pipe, o->unix_path, on_connect);
+        int at = cc_unix_at(o->unix_path, &un);
+
+        if (at < 0)
+            return at;
+        uv_pipe_connect(&d->connect, &d->sock->pipe, un.sun_path, on_connect);
+        close(at);
         return 0;
     }
     if (uv_ip4_addr(o->host, o->port, (struct sockaddr_in *)&ss) != 0 &&
@@ -458,7 +466,7 @@ static int connect_to(struct cc_dial *d, const struct cc_splice_opts *o)
     return uv_tcp_connect(&d->connect, &d->sock->tcp, (struct sockaddr *)&ss, on_connect);
 }
 
-static int vet(struct cc_req *r, const struct cc_splice_opts *o, struct cc_err *err)
+static int vet(struct cc_req *r, struct cc_err *err)
 {
     char accept[29];
     int rc = cc_ws_vet(r, accept);
@@ -469,8 +477,6 @@ static int vet(struct cc_req *r, const struct cc_splice_opts *o, struct cc_err *
         return cc_err_set(err, rc, "%s",
                           rc == CC_E_UNSUPPORTED ? "only WebSocket version 13 is spoken here"
                                                  : "a WebSocket upgrade is expected here");
-    if (o->unix_path && strlen(o->unix_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        return cc_err_set(err, CC_E_INVALID, "the socket's path is too long: %s", o->unix_path);
     return 0;
 }
 
@@ -480,7 +486,7 @@ struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o,
     struct cc_dial *d;
     int rc;
 
-    if (vet(r, o, err) < 0)
+    if (vet(r, err) < 0)
         return NULL;
     d = cc_xcalloc(1, sizeof(*d));
     d->request = cc_xmalloc(CC_REPLY_HEAD_MAX);

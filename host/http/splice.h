@@ -31,7 +31,7 @@ struct cc_splice_stats {
 };
 
 struct cc_splice_opts {
-    const char *unix_path; /* or host (an address) and port */
+    const char *unix_path; /* its last part is no link (host/sys/unix_at.h); or host (an address) and port */
     const char *host;
     int port;
     const char *path; /* the target to ask for; NULL: the client's path, without its query */

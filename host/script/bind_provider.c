@@ -13,6 +13,9 @@
  *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=}) -> {exit=, stdout=, stderr=, truncated=}
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
+ *   p:logs(id, {bytes=, deadline=}) -> bytes | nil, err      p:check(opts) -> {{what=, state="ok"|"warn"|"bad", sentence=}, ...}
+ *   p:changes() -> {{id=, what=}, ...}, behind | nil, err: waits until something has changed there, whoever did it, for one
+ *     task at a time; behind: more may have, look at everything. "unsupported" where the provider cannot tell
  */
 #include "host/script/json.h"
 #include "host/script/modules.h"
@@ -27,11 +30,22 @@
 #define PROVIDER "cchost.provider"
 #define ARENA "cchost.arena"
 
-enum { MAX_SETTINGS = 200 };
+enum { MAX_SETTINGS = 200, NEWS_MAX = 256 };
 
 struct handle {
-    struct cc_provider *p;
-}; /* NULL: closed; anchored until the state closes */
+    struct cc_provider *p; /* NULL: closed; anchored until the state closes */
+    struct news *news;     /* NULL: nobody has asked */
+};
+
+/* What changed at the provider since somebody heard of it. */
+struct news {
+    struct cc_task *task; /* who waits, or NULL */
+    struct {
+        char id[24], what[16];
+    } v[NEWS_MAX];
+    size_t n;
+    bool behind;
+};
 
 struct op {
     struct cc_task *task;
@@ -339,6 +353,24 @@ static void set_ssh(lua_State *L, const struct cc_ssh *s)
     lua_setfield(L, -2, "ssh");
 }
 
+/* {{port=, address=, at=}, ...}, or nothing where none is published. */
+static void set_ports(lua_State *L, const struct cc_machine_info *m)
+{
+    size_t i;
+
+    if (m->n_ports == 0)
+        return;
+    new_list(L, m->n_ports);
+    for (i = 0; i < m->n_ports; i++) {
+        lua_createtable(L, 0, 3);
+        set_number(L, "port", m->ports[i].port);
+        set_text(L, "address", m->ports_address);
+        set_number(L, "at", m->ports[i].at);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "published");
+}
+
 static void push_machine(lua_State *L, const struct cc_machine_info *m)
 {
     lua_createtable(L, 0, 16);
@@ -348,9 +380,11 @@ static void push_machine(lua_State *L, const struct cc_machine_info *m)
     set_text(L, "image", m->image);
     set_text(L, "state", cc_machine_state_word(m->state));
     set_text(L, "reason", m->reason);
+    set_text(L, "health", m->health);
     set_text(L, "address", m->address);
     set_text(L, "socket", m->socket);
     set_ssh(L, &m->ssh);
+    set_ports(L, m);
     if (m->started_at)
         set_number(L, "started_at", (lua_Number)m->started_at);
     lua_createtable(L, 0, 4);
@@ -387,6 +421,8 @@ static void push_activity(lua_State *L, const struct cc_activity *a)
     set_number(L, "load", a->load);
     set_bool(L, "turn", a->turn);
     set_number(L, "ssh_sessions", a->ssh_sessions);
+    if (a->unhealthy)
+        set_bool(L, "unhealthy", true);
     new_list(L, a->n_leases);
     for (i = 0; i < a->n_leases; i++) {
         lua_createtable(L, 0, 4);
@@ -408,6 +444,21 @@ static void push_exec(lua_State *L, const struct cc_exec_result *e)
     lua_pushlstring(L, e->err ? e->err : "", e->err_len);
     lua_setfield(L, -2, "stderr");
     set_bool(L, "truncated", e->truncated);
+}
+
+static void push_checks(lua_State *L, const struct cc_check_list *c)
+{
+    static const char *const words[] = { "ok", "warn", "bad" };
+    size_t i;
+
+    new_list(L, c->n);
+    for (i = 0; i < c->n; i++) {
+        lua_createtable(L, 0, 3);
+        set_text(L, "what", c->v[i].what);
+        set_text(L, "state", words[c->v[i].state]);
+        set_text(L, "sentence", c->v[i].sentence);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
 }
 
 static void push_done(lua_State *L, const char *id, const char *state)
@@ -455,6 +506,12 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
             push_volume(L, &r->volumes.v[i]);
             lua_rawseti(L, -2, (int)i + 1);
         }
+        break;
+    case CC_OP_LOGS:
+        lua_pushlstring(L, r->log.text ? r->log.text : "", r->log.n);
+        break;
+    case CC_OP_CHECK:
+        push_checks(L, &r->checks);
         break;
     case CC_OP_ATTACH:
     case CC_OP_DETACH:
@@ -652,6 +709,115 @@ static int l_volume_create(lua_State *L)
     return begin(L, &req, 3);
 }
 
+static int l_logs(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_LOGS, .most = 65536 };
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    if (lua_istable(L, 3) && number(L, 3, "bytes", 4e6) > 0)
+        req.most = (size_t)number(L, 3, "bytes", 4e6);
+    return begin(L, &req, 3);
+}
+
+static int l_check(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_CHECK };
+
+    return begin(L, &req, 2);
+}
+
+/* ---------------------------------------------------------------- what changes there */
+
+/* Takes what there is. */
+static void push_news(lua_State *L, struct news *news)
+{
+    size_t i;
+
+    new_list(L, news->n);
+    for (i = 0; i < news->n; i++) {
+        lua_createtable(L, 0, 2);
+        set_text(L, "id", news->v[i].id);
+        set_text(L, "what", news->v[i].what);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_pushboolean(L, news->behind);
+    news->n = 0;
+    news->behind = false;
+}
+
+static void add_news(struct news *news, const char *id, const char *what)
+{
+    size_t i;
+
+    for (i = 0; i < news->n && strcmp(news->v[i].id, id) != 0; i++) {
+    }
+    if (i == NEWS_MAX) {
+        news->behind = true;
+        return;
+    }
+    strncpy(news->v[i].id, id, sizeof(news->v[i].id) - 1);
+    strncpy(news->v[i].what, what, sizeof(news->v[i].what) - 1);
+    news->n += i == news->n;
+}
+
+static void on_news(void *arg, const char *id, const char *what)
+{
+    struct handle *h = arg;
+    struct cc_task *t = h->news->task;
+
+    if (id)
+        add_news(h->news, id, what);
+    else
+        h->news->behind = true;
+    if (!t || !lua_checkstack(cc_task_stack(t), 12))
+        return;
+    h->news->task = NULL;
+    push_news(cc_task_stack(t), h->news);
+    cc_task_wake(t, 2);
+}
+
+static void cancel_changes(void *arg) { ((struct handle *)arg)->news->task = NULL; }
+
+static int l_changes(lua_State *L)
+{
+    struct handle *h = self(L);
+    struct cc_task *t = cc_task_need(L, "changes");
+    struct cc_err err;
+
+    if (!cc_provider_driver(h->p)->watch) {
+        cc_err_set(&err, CC_E_UNSUPPORTED, "this provider tells of no changes");
+        return cc_push_err(L, &err);
+    }
+    if (!h->news) {
+        h->news = cc_xcalloc(1, sizeof(*h->news));
+        cc_provider_watch(h->p, on_news, h);
+    }
+    if (h->news->task)
+        return luaL_error(L, "changes: another task waits for them");
+    if (h->news->n > 0 || h->news->behind) {
+        push_news(L, h->news);
+        return 2;
+    }
+    h->news->task = t;
+    cc_task_park(t, cancel_changes, h);
+    return lua_yield(L, 0);
+}
+
+/* The provider is closed: whoever waits hears of it, and nobody else. */
+static void end_news(struct handle *h)
+{
+    struct news *news = h->news;
+    struct cc_err err;
+
+    h->news = NULL;
+    if (news && news->task) {
+        cc_err_set(&err, CC_E_CANCELLED, "the provider is being closed");
+        cc_task_wake(news->task, cc_push_err(cc_task_stack(news->task), &err));
+    }
+    free(news);
+}
+
 /* ---------------------------------------------------------------- calls that do not */
 
 static int l_endpoint(lua_State *L)
@@ -681,6 +847,9 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "volumes", c->volumes);
     set_bool(L, "stop_keeps_disk", c->stop_keeps_disk);
     set_bool(L, "attach_live", c->attach_live);
+    set_bool(L, "logs", cc_provider_driver(self(L)->p)->logs != NULL);
+    set_bool(L, "check", cc_provider_driver(self(L)->p)->check != NULL);
+    set_bool(L, "watch", cc_provider_driver(self(L)->p)->watch != NULL);
     lua_createtable(L, 0, 3);
     set_bool(L, "nat", c->net_nat);
     set_bool(L, "none", c->net_none);
@@ -723,6 +892,7 @@ static void close_handle(void *arg)
     h->p = NULL;
     if (p)
         cc_provider_close(p);
+    end_news(h);
 }
 
 static int l_close(lua_State *L)
@@ -752,6 +922,7 @@ static int l_open(lua_State *L)
     }
     h = lua_newuserdata(L, sizeof(*h));
     h->p = NULL;
+    h->news = NULL;
     luaL_getmetatable(L, PROVIDER);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
@@ -787,6 +958,9 @@ static const luaL_Reg methods[] = { { "create", l_create },
                                     { "volume_create", l_volume_create },
                                     { "volume_delete", l_volume_delete },
                                     { "volume_list", l_volume_list },
+                                    { "logs", l_logs },
+                                    { "check", l_check },
+                                    { "changes", l_changes },
                                     { "endpoint", l_endpoint },
                                     { "capabilities", l_capabilities },
                                     { "stats", l_stats },

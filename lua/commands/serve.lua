@@ -157,7 +157,9 @@ end
 -- What a serving process does besides answering.
 local function look_after(settings)
   every(settings.SWEEP_SECONDS, function()
-    for _, name in ipairs(reconcile.in_use(settings.PROVIDER)) do task.spawn(reconcile.sweep, name) end
+    local names = reconcile.in_use(settings.PROVIDER)
+    for _, name in ipairs(names) do task.spawn(reconcile.sweep, name) end
+    reconcile.follow_all(names)
   end)
   every(WATCH_SECONDS, function()
     watch.expire()

@@ -57,7 +57,7 @@ return {
   { "HTTP_BODY_RATE", "int", 1024, min = 1, max = 1e9, unit = "bytes a second", doc = "a request body must keep it after 10 s" },
 
   -- machines
-  { "PROVIDER", "enum", "local", one_of = { "local", "mock" }, doc = "where machines are made when a request does not say" },
+  { "PROVIDER", "enum", "local", one_of = { "docker", "local", "mock" }, doc = "where machines are made when a request does not say" },
   { "PROVIDER_SECONDS", "int", 60, min = 1, max = 3600, unit = "seconds", doc = "deadline of one provider call" },
   { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
   { "PROVIDER_REQUESTS_PER_HOUR", "table", nil, numbers = true,
@@ -89,7 +89,15 @@ return {
   -- others' services
   { "HCLOUD_TOKEN", "string", nil, secret = true, later = true, doc = "Hetzner's API token" },
   { "HCLOUD_ENDPOINT", "url", nil, path = true, later = true, doc = "Hetzner's API, when it is elsewhere" },
-  { "DOCKER_HOST", "string", nil, later = true, doc = "dockerd's socket" },
+  { "DOCKER_HOST", "string", "unix:///var/run/docker.sock", doc = "where dockerd is: unix:///path or tcp://host:port" },
+  { "DOCKER_TLS_VERIFY", "string", nil, doc = "anything but 0: dockerd is spoken to by TLS (it is always verified)" },
+  { "DOCKER_CERT_PATH", "string", nil, doc = "the folder of ca.pem, cert.pem and key.pem for that; ~/.docker when absent" },
+  { "DOCKER_IMAGE", "string", "claude-instance", doc = "what machines on docker are made from when nobody says it" },
+  { "DOCKER_SUBNETS", "string", "10.201.0.0/16", doc = "one IPv4 network, of which each owner with machines gets a /26" },
+  { "DOCKER_PORTS_ADDRESS", "string", "127.0.0.1", doc = "the address of the host at which machines' ports are published" },
+  { "DOCKER_PIDS", "int", 4096, min = 16, max = 4000000, doc = "processes that a machine on docker may have" },
+  { "DOCKER_FIREWALL", "enum", "on", one_of = { "on", "off" },
+    doc = "whether this host's firewall keeps machines on docker from what listens on the host" },
   { "NETBIRD_API_URL", "url", "https://api.netbird.io", path = true, later = true, doc = "Netbird's API" },
   { "NETBIRD_API_TOKEN", "string", nil, secret = true, later = true, doc = "and the token for it" },
   { "STRIPE_SECRET_KEY", "word", nil, secret = true, like = "^[sr]k_[%w_]+$", wanted = "a key that begins with sk_ or rk_",

@@ -64,14 +64,31 @@ end
 
 local LOG_BYTES = 65536
 
+-- Of a machine that need not run, where its provider keeps what it said.
+local function kept_log(rec)
+  local p, err = providers.get(rec.provider)
+  if not p then return nil, err end
+  if not p:capabilities().logs then return nil end
+  return p:logs(rec.provider_id, { bytes = LOG_BYTES, deadline = 10 })
+end
+
 -- The newest output of the machine's `cmd`, 64 KiB at most; "" when it had none. -> bytes | nil, err
 function M.logs(actor, key)
-  local rec, p = M.running(actor, key)
+  local rec, err = instances.get(actor, key)
+  if not rec then return nil, err end
+  if rec.provider_id ~= json.null then
+    local text
+    text, err = kept_log(rec)
+    if text or err then return text, err end
+  end
+  local p
+  rec, p = M.running(actor, key)
   if not rec then return nil, p end
   local file = p:capabilities().log_file
   if not file then return errors.fail("unsupported", "the provider " .. rec.provider .. " keeps no log of a machine") end
   local tail = { "sh", "-c", '[ ! -e "$1" ] || tail -c "$2" "$1"', "sh", file, tostring(LOG_BYTES) }
-  local result, err = M.exec(actor, key, tail, 10)
+  local result
+  result, err = M.exec(actor, key, tail, 10)
   if not result then return nil, err end
   if result.exit ~= 0 then return errors.fail("io", "the log cannot be read: " .. json.text(result.stderr)) end
   return result.stdout

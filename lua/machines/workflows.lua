@@ -98,6 +98,7 @@ local function note_info(rec, info)
   rec.provider_id = info.provider_id
   rec.unenforced = info.unenforced
   rec.ssh = info.ssh or json.null
+  rec.published = info.published -- where its ports are reached at the provider's host
 end
 
 -- What a step keeps in the operation: a fact, not the provider's whole answer.
@@ -105,7 +106,7 @@ local function brief(fn)
   return function(x)
     local info, err = fn(x)
     if not info then return nil, err end
-    return { provider_id = info.provider_id, unenforced = info.unenforced, ssh = info.ssh }
+    return { provider_id = info.provider_id, unenforced = info.unenforced, ssh = info.ssh, published = info.published }
   end
 end
 

@@ -111,7 +111,7 @@ bool cc_ssh_await(const struct cc_local *l, struct cc_provider_ctx *x, struct cc
 void cc_ssh_forget(const struct cc_local *l, const struct cc_machine *m); /* its port is free again */
 
 /* ---- files.c */
-int cc_shift_owners(const char *path, unsigned long from, unsigned long to);          /* a range of uids */
+int cc_shift_owners(const char *path, unsigned long from, unsigned long to); /* a range of uids */
 
 /* ---- launch.c */
 int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,

@@ -1,0 +1,39 @@
+/* conf.h - what the host says of a machine that is a container: one JSON file, read-only inside.
+ *
+ * {"cmd":[...],"env":{NAME:VALUE},"shell":COMMAND,"user":USER,"stop_signal":N,"grace_ms":N}: written anew before each start,
+ * so that what a container cannot have changed once it is made holds from its next start on.
+ */
+#ifndef CC_AGENT_CONF_H
+#define CC_AGENT_CONF_H
+
+#include "host/agent/user.h"
+
+#include <jansson.h>
+
+#define AGENT_CONF "/run/cchost/conf/machine.json"
+#define AGENT_BIN "/run/cchost/bin"
+
+struct agent_conf {
+    json_t *doc; /* which the strings below are of */
+    char **cmd;  /* NULL-terminated; NULL: none */
+    const char *shell;
+    struct agent_user user;
+    int stop_signal;
+    unsigned grace_ms;
+};
+
+/* False: there is none, or it makes no sense; it has said so on stderr. */
+bool agent_conf_read(struct agent_conf *out);
+
+/* Its variables, and what everything inside has: into this process's environment. */
+void agent_conf_env(const struct agent_conf *c);
+
+/* cchost-agent init: pid 1 of a container. cchost-agent run [--timeout MS] [--stdin BYTES] -- COMMAND...: one command in it. */
+int agent_init(int argc, char **argv);
+int agent_run(int argc, char **argv);
+int agent_shell(void);
+
+/* What `run` prints on stderr, alone, and ends with 127 when there is no such program. */
+#define AGENT_NO_PROGRAM "cchost-agent: there is no program "
+
+#endif

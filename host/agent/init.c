@@ -1,0 +1,222 @@
+/* init.c - pid 1 of a machine that is a container.
+ *
+ * Reaps, keeps the agent running, runs the image's command once beside it and
+ * keeps the machine up when that ends.  It stays root (of the container) to
+ * start both as the image's user.  On TERM the command is asked first, with
+ * the image's own signal, then everybody; what is left is killed before
+ * dockerd's patience ends.
+ */
+#include "host/agent/conf.h"
+
+#include "host/sys/clock.h"
+#include "host/sys/lease.h"
+#include "host/sys/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, STEADY_MS = 10000, RESERVE_MS = 500 };
+
+struct init {
+    struct agent_conf conf;
+    const char *listen; /* NULL: nobody can reach an agent, so there is none */
+    int socket;
+    pid_t agent, cmd; /* 0: not there */
+    uint64_t agent_started, again, backoff;
+};
+
+/* ---------------------------------------------------------------- what it starts */
+
+/* In the child: as the user, in his home where there is one (the command stays where the image says). */
+static void become(const struct init *i, bool home)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    if (!agent_user_become(&i->conf.user)) {
+        fprintf(stderr, "cchost-agent: becoming the image's user: %s\n", strerror(errno));
+        _exit(126);
+    }
+    if (home && chdir(i->conf.user.home) != 0 && chdir("/") != 0)
+        _exit(126);
+}
+
+static void start_agent(struct init *i)
+{
+    char fd[16], *shell = (char *)i->conf.shell;
+    char *argv[] = { (char *)"cchost-agent", (char *)"--listen-fd", fd, shell ? (char *)"--shell" : NULL, shell, NULL };
+
+    i->again = 0;
+    i->agent_started = cc_mono_ms();
+    if ((i->agent = fork()) != 0)
+        return;
+    snprintf(fd, sizeof(fd), "%d", i->socket);
+    fcntl(i->socket, F_SETFD, 0);
+    become(i, true);
+    execv(AGENT_BIN "/cchost-agent", argv);
+    fprintf(stderr, "cchost-agent: starting the agent: %s\n", strerror(errno));
+    _exit(127);
+}
+
+static void start_cmd(struct init *i)
+{
+    if (!i->conf.cmd || (i->cmd = fork()) != 0)
+        return;
+    become(i, false);
+    execvp(i->conf.cmd[0], i->conf.cmd);
+    fprintf(stderr, "cchost-agent: %s: %s\n", i->conf.cmd[0], strerror(errno));
+    _exit(127);
+}
+
+/* ---------------------------------------------------------------- what ends */
+
+static void agent_ended(struct init *i)
+{
+    if (cc_mono_ms() - i->agent_started > STEADY_MS)
+        i->backoff = BACKOFF_FIRST_MS;
+    i->agent = 0;
+    i->again = cc_mono_ms() + i->backoff;
+    fprintf(stderr, "cchost-agent: the agent ended; again in %llu ms\n", (unsigned long long)i->backoff);
+    i->backoff = i->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : i->backoff * 2;
+}
+
+static void cmd_ended(struct init *i, int status)
+{
+    i->cmd = 0;
+    if (WIFSIGNALED(status))
+        fprintf(stderr, "cchost: the command was ended by signal %d\n", WTERMSIG(status));
+    else
+        fprintf(stderr, "cchost: the command ended with %d\n", WEXITSTATUS(status));
+}
+
+/* False: nobody is left. */
+static bool reap(struct init *i, bool ending)
+{
+    int status;
+    pid_t p;
+
+    while ((p = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (p == i->cmd)
+            cmd_ended(i, status);
+        else if (p == i->agent && ending)
+            i->agent = 0;
+        else if (p == i->agent)
+            agent_ended(i);
+    }
+    return p == 0;
+}
+
+static void nap(const sigset_t *set, uint64_t ms)
+{
+    const struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
+
+    sigtimedwait(set, NULL, &t);
+}
+
+static int end_all(struct init *i, const sigset_t *set)
+{
+    uint64_t patience = i->conf.grace_ms > RESERVE_MS ? i->conf.grace_ms - RESERVE_MS : 0,
+             until = cc_mono_ms() + patience;
+    bool asked = false;
+
+    if (i->cmd > 0)
+        kill(-i->cmd, i->conf.stop_signal);
+    if (i->agent > 0)
+        kill(i->agent, SIGTERM); /* terminals hang up when it ends */
+    while (reap(i, true) && cc_mono_ms() < until) {
+        if (!asked && i->cmd == 0) {
+            kill(-1, SIGTERM);
+            kill(-1, SIGCONT);
+            asked = true;
+        }
+        nap(set, 20);
+    }
+    kill(-1, SIGKILL);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- pid 1 */
+
+static int serve(struct init *i, const sigset_t *set)
+{
+    for (;;) {
+        uint64_t now = cc_mono_ms();
+        struct timespec t = { 0, 0 };
+        int sig;
+
+        if (i->again && now >= i->again)
+            start_agent(i);
+        if (i->again)
+            t = (struct timespec){ (time_t)((i->again - now) / 1000), (long)((i->again - now) % 1000) * 1000000 };
+        sig = i->again ? sigtimedwait(set, NULL, &t) : sigwaitinfo(set, NULL);
+        if (sig > 0 && sig != SIGCHLD)
+            return end_all(i, set);
+        reap(i, false);
+    }
+}
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || strlen(path) >= sizeof(a.sun_path))
+        return -1;
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    unlink(path);
+    if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || chmod(path, 0600) != 0 || listen(fd, 4096) != 0)
+        return -1;
+    return fd;
+}
+
+/* Login shells begin with a PATH of their own. */
+static void path_for_logins(void)
+{
+    static const char line[] = "case \":$PATH:\" in *:" AGENT_BIN ":*) ;; *) PATH=$PATH:" AGENT_BIN " ;; esac\n";
+    int fd = open("/etc/profile.d/cchost.sh", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+    if (fd < 0)
+        return; /* it is there already, or the image has no such place */
+    if (write(fd, line, sizeof(line) - 1) < 0)
+        fprintf(stderr, "cchost-agent: /etc/profile.d/cchost.sh: %s\n", strerror(errno));
+    close(fd);
+}
+
+int agent_init(int argc, char **argv)
+{
+    struct init i = { .socket = -1, .backoff = BACKOFF_FIRST_MS };
+    sigset_t set;
+
+    if (argc == 3 && strcmp(argv[1], "--listen") == 0)
+        i.listen = argv[2];
+    else if (argc != 1)
+        return 2;
+    sigfillset(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    prctl(PR_SET_NAME, "cchost-init");
+    if (!agent_conf_read(&i.conf))
+        return 1;
+    agent_conf_env(&i.conf);
+    if (chown(CC_BUSY_DIR, i.conf.user.uid, i.conf.user.gid) != 0) /* for the socket of busy leases */
+        fprintf(stderr, "cchost-agent: %s: %s\n", CC_BUSY_DIR, strerror(errno));
+    path_for_logins();
+    if (i.listen && (i.socket = listen_at(i.listen)) < 0)
+        fprintf(stderr, "cchost-agent: listening on %s: %s\n", i.listen, strerror(errno));
+    if (i.socket >= 0)
+        start_agent(&i);
+    start_cmd(&i);
+    return serve(&i, &set);
+}

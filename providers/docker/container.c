@@ -1,0 +1,213 @@
+/* container.c - containers by name: found, made, started, removed. */
+#include "providers/docker/docker.h"
+
+#include "host/sys/unix_at.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { UP_MS = 10000, LOOK_MS = 4, GONE_MS = 20000 };
+
+static int inspect(struct cc_docker *d, struct cc_provider_ctx *x, const char *name, json_t **doc)
+{
+    return cc_docker_get(d, x, cc_arena_printf(x->arena, "/containers/%s/json", name), "looking for the machine", doc);
+}
+
+/* An exchange of containers (mounts.c) that was cut off between its last two steps: the new one has everything. */
+static int finish_exchange(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
+{
+    const char *next = cc_arena_printf(x->arena, "claude-%s.new", short_id);
+    int r = inspect(d, x, next, doc);
+
+    if (r == CC_E_NOT_FOUND)
+        return cc_err_set(x->err, r, "no machine cc-%s", short_id);
+    if (r != 0)
+        return r;
+    json_decref(*doc);
+    r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/%s/rename?name=claude-%s", next, short_id),
+                       NULL, "finishing an exchange of containers");
+    return r ? r : inspect(d, x, cc_arena_printf(x->arena, "claude-%s", short_id), doc);
+}
+
+int cc_docker_find(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
+{
+    const char *who;
+    int r = inspect(d, x, cc_arena_printf(x->arena, "claude-%s", short_id), doc);
+
+    if (r == CC_E_NOT_FOUND)
+        r = finish_exchange(d, x, short_id, doc);
+    if (r != 0)
+        return r;
+    who = json_string_value(json_object_get(cc_docker_at(*doc, "Config.Labels"), "cchost.short"));
+    if (who && strcmp(who, short_id) == 0)
+        return 0;
+    json_decref(*doc);
+    return cc_err_set(x->err, CC_E_EXISTS, "the container claude-%s is not one of ours", short_id);
+}
+
+/* ---------------------------------------------------------------- making */
+
+static int post(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b, const char *suffix)
+{
+    return cc_docker_send(d, x, "POST",
+                          cc_arena_printf(x->arena, "/containers/create?name=claude-%s%s", b->short_id, suffix),
+                          cc_box_body(d, b), "making the container");
+}
+
+int cc_docker_container_make(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b, const char *suffix)
+{
+    struct cc_docker_host host;
+    int r = cc_docker_host(d, x, &host);
+
+    if (r != 0)
+        return r;
+    pthread_mutex_lock(&d->lock);
+    b->quota = host.quota && !d->no_quota;
+    pthread_mutex_unlock(&d->lock);
+    r = post(d, x, b, suffix);
+    if (r == 0 || !b->quota || !strstr(x->err->message, "storage-opt"))
+        return r;
+    pthread_mutex_lock(&d->lock); /* XFS, but without project quotas */
+    d->no_quota = true;
+    pthread_mutex_unlock(&d->lock);
+    b->quota = false;
+    return post(d, x, b, suffix);
+}
+
+/* ---------------------------------------------------------------- starting */
+
+static bool answers(const char *socket_path)
+{
+    struct sockaddr_un a;
+    int at = cc_unix_at(socket_path, &a), fd, r = -1;
+
+    if (at < 0)
+        return false;
+    if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) >= 0) {
+        r = connect(fd, (struct sockaddr *)&a, sizeof(a));
+        close(fd);
+    }
+    close(at);
+    return r == 0;
+}
+
+/* Why a machine that was started does not run: its own last words. */
+static int last_words(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    struct cc_log_text log = { "", 0 };
+    char *at;
+
+    cc_docker_logs(d, x, short_id, 300, &log);
+    for (at = (char *)log.text; *at; at++)
+        if (*at == '\n')
+            *at = ' ';
+    return cc_err_set(x->err, CC_E_IO, "the machine ended as soon as it was started: %.150s",
+                      log.n ? log.text : "it said nothing");
+}
+
+/* Its init listens before it starts anything: who can connect is served. */
+static int wait_up(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    const char *path = cc_docker_path(d, x->arena, short_id, "agent/agent.sock");
+    unsigned waited;
+    json_t *doc;
+    bool runs;
+    int r = 0;
+
+    for (waited = 0; r == 0 && waited < UP_MS; waited += LOOK_MS) {
+        if (answers(path))
+            return 0;
+        if (waited % 200 == 100 && (r = cc_docker_find(d, x, short_id, &doc)) == 0) {
+            runs = json_is_true(cc_docker_at(doc, "State.Running"));
+            json_decref(doc);
+            if (!runs)
+                return last_words(d, x, short_id);
+        }
+        if (r == 0)
+            r = cc_rest_pause(x, LOOK_MS);
+    }
+    return r ? r : cc_err_set(x->err, CC_E_UNAVAILABLE, "the machine's agent does not come up");
+}
+
+static int go(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    return cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/claude-%s/start", short_id), NULL,
+                          "starting the machine");
+}
+
+/* The network that it was made on was pruned while it was stopped; there is another of that name now, which it does not know. */
+static int reconnect(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b)
+{
+    const char *who = cc_arena_printf(x->arena, "claude-%s", b->short_id);
+    int r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/networks/%s/disconnect", b->net),
+                           json_pack("{s:s,s:b}", "Container", who, "Force", 1), "leaving a network that is gone");
+
+    return r ? r
+             : cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/networks/%s/connect", b->net),
+                              json_pack("{s:s,s:o}", "Container", who, "EndpointConfig", cc_box_endpoint(x->arena, b)),
+                              "joining the owner's network");
+}
+
+int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b)
+{
+    int r;
+
+    if (d->near) /* of its last life */
+        unlink(cc_docker_path(d, x->arena, b->short_id, "agent/agent.sock"));
+    r = go(d, x, b->short_id);
+    if (r == CC_E_NOT_FOUND && b->net && strstr(x->err->message, "network") && (r = reconnect(d, x, b)) == 0)
+        r = go(d, x, b->short_id);
+    return r || !d->near ? r : wait_up(d, x, b->short_id);
+}
+
+/* ---------------------------------------------------------------- removing */
+
+int cc_docker_container_remove(struct cc_docker *d, struct cc_provider_ctx *x, const char *name)
+{
+    const char *path = cc_arena_printf(x->arena, "/containers/%s?force=true&v=true", name);
+    unsigned waited;
+    int r = 0;
+
+    for (waited = 0; waited < GONE_MS; waited += 50) {
+        r = cc_docker_send(d, x, "DELETE", path, NULL, "removing the container");
+        if (r == CC_E_NOT_FOUND)
+            return 0;
+        if (r != 0 && r != CC_E_CONFLICT) /* that: somebody is at it already */
+            return r;
+        if (r == 0 || (r = cc_rest_pause(x, 50)) != 0)
+            return r;
+    }
+    return r ? r : cc_err_set(x->err, CC_E_CONFLICT, "the container %s is being removed, and does not go", name);
+}
+
+/* The images of its disk, but the one that is in use now. */
+int cc_docker_disks_drop(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *but)
+{
+    const json_t *row, *tag;
+    json_t *list;
+    size_t i, k;
+    int r = cc_docker_get(d, x,
+                          cc_arena_printf(x->arena, "/images/json?%s",
+                                          cc_docker_filter(x->arena, "{\"reference\":[\"claude-disk-%s\"]}", short_id)),
+                          "listing images", &list);
+
+    if (r != 0)
+        return r;
+    json_array_foreach (list, i, row)
+        json_array_foreach (json_object_get(row, "RepoTags"), k, tag) {
+            const char *name = json_string_value(tag);
+
+            if (r != 0 || !name || (but && strcmp(name, but) == 0))
+                continue;
+            r = cc_docker_send(d, x, "DELETE", cc_arena_printf(x->arena, "/images/%s", name), NULL,
+                               "removing a disk's image");
+            if (r == CC_E_NOT_FOUND || r == CC_E_CONFLICT)
+                r = 0;
+        }
+    json_decref(list);
+    return r;
+}

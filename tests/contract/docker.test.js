@@ -1,0 +1,454 @@
+// The driver docker on a real dockerd: the contract, then what is this driver's own, by the whole host and by hand.
+'use strict';
+require('../lib/netns.js').enter(__filename);
+const test = require('node:test');
+const assert = require('node:assert');
+const fs = require('node:fs');
+const http = require('node:http');
+const net = require('node:net');
+const path = require('node:path');
+const { execFile, execFileSync, spawn } = require('node:child_process');
+const { promisify } = require('node:util');
+const { Server, until, temp, root, binary } = require('../lib/cchost.js');
+const { CrashProxy } = require('../lib/crashproxy.js');
+const { Dockerd, missing, program } = require('../lib/dockerd.js');
+const { Prism } = require('../lib/prism.js');
+const { Terminal } = require('../lib/terminal.js');
+
+const why = missing('dockerd', 'docker', 'ping', 'bash');
+const skip = why && `dockerd: ${why}`;
+if (skip && (process.env.BACKENDS || '').split(' ').includes('docker')) throw new Error(`this host is meant to have dockerd: ${why}`);
+const contract = path.join(root, 'build', process.env.V || 'release', 'contract');
+const image = 'cc/base:1';
+
+let d;
+test.before(async () => {
+  if (skip) return;
+  d = await Dockerd.start();
+  await d.image(image);
+  await d.image('cc/web:1', { config: ['CMD ["httpd", "-f", "-p", "8080", "-h", "/etc"]', 'USER claude'], fill: (dir) => ['bash', 'ping'].forEach((x) => program(dir, x)) });
+  await d.image('cc/checked:1', { config: ['HEALTHCHECK --interval=1s --retries=1 CMD test -e /tmp/well'] });
+});
+test.after(async () => {
+  if (!d) return;
+  const left = await d.left();
+  await d.end();
+  assert.deepStrictEqual(left, [], 'nothing of ours is left');
+});
+
+const settings = (more) => ({ provider: 'docker', docker_host: d.host, docker_image: image, stop_grace_seconds: 2, terminal_command: 'exec sh', ...more });
+
+// One server for one test, with its machines and their volumes gone at the end.
+async function host(t, more, dir, how) {
+  const s = await Server.start(settings(more), dir, how);
+  t.after(async () => {
+    await s.stop();
+    await forgetVolumes();
+  });
+  return s;
+}
+
+async function forgetVolumes() {
+  for (const v of (await d.api('GET', '/volumes')).body.Volumes || []) await d.api('DELETE', `/volumes/${v.Name}`);
+}
+
+async function make(s, body) {
+  const r = await s.call('POST', '/instances', body);
+  assert.strictEqual(r.status, 201, r.text);
+  await s.running(r.body.id, 40);
+  return (await s.call('GET', `/instances/${r.body.id}`)).body;
+}
+
+const run = async (s, m, line) => {
+  const r = await s.call('POST', `/instances/${m.id}/exec`, { cmd: ['sh', '-c', line], timeout: 20 });
+  assert.strictEqual(r.status, 200, r.text);
+  return r.body;
+};
+
+// The TAP of a program, each of its lines a test here.
+async function tap(t, program, args) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, CMOCKA_MESSAGE_OUTPUT: 'TAP' } });
+  let out = '';
+  for (const s of [child.stdout, child.stderr]) s.on('data', (x) => { out += x; });
+  const code = await new Promise((r) => child.on('exit', r));
+  let seen = 0;
+  for (const m of out.matchAll(/^(not )?ok \d+ -? ?(# SKIP )?(\w+)$/gm)) {
+    seen++;
+    await t.test(m[3], { skip: !!m[2] && 'the driver says that it cannot' }, () => assert.ok(!m[1], out));
+  }
+  assert.ok(seen > 20, out);
+  assert.strictEqual(code, 0, out);
+}
+
+test('the contract', { skip }, async (t) => {
+  const cli = `docker -H ${d.host}`;
+  await tap(t, contract, ['docker', `host=${d.host}`, 'stop_grace_ms=2000', `@image=${image}`,
+    `@left=${cli} ps -aq --filter label=cchost.id; ${cli} volume ls -q --filter label=cchost.volume; ${cli} network ls -q --filter label=cchost.net; ${cli} images -q 'claude-disk-*'`,
+    `@halt=${cli} kill claude-$SHORT >/dev/null`, `@remove=${cli} rm -f claude-$SHORT >/dev/null; ${cli} volume rm claude-data-$SHORT >/dev/null`,
+    '@down=host=unix:///nowhere/s']);
+});
+
+// ---- by the whole host
+
+test('from an HTTP call to a shell on a container, through stop and start, to nothing left', { skip }, async (t) => {
+  const s = await host(t);
+  const m = await make(s, { name: 'box', env: { WORD: 'one two' } });
+  const auth = { 'X-API-Key': s.key };
+  const where = `${s.url}/instances/box/terminal`;
+  let tty = await Terminal.open(where, auth);
+  tty.type('echo $((6*7)) "$WORD"; echo kept >/claude-data/file; echo too >/root/file; stty size\r');
+  await tty.sees(/\r\n42 one two\r\n/);
+  await tty.sees(/24 80/);
+  await tty.close();
+  const stats = await s.call('GET', '/instances/box/stats');
+  assert.strictEqual(stats.status, 200, stats.text);
+  assert.ok(stats.body.last_input_at > Date.now() - 60000);
+  let x = await s.call('POST', '/instances/box/stop');
+  assert.deepStrictEqual([x.status, x.body.status], [200, 'STOPPED'], x.text);
+  assert.strictEqual((await d.api('GET', `/containers/claude-${m.short}/json`)).body.State.Running, false);
+  await s.call('PATCH', '/instances/box', { env: { WORD: 'three' } });
+  x = await s.call('POST', '/instances/box/start');
+  assert.deepStrictEqual([x.status, x.body.status], [200, 'RUNNING'], x.text);
+  const r = await run(s, m, 'cat /claude-data/file /root/file; echo "$WORD"');
+  assert.strictEqual(r.stdout, 'kept\ntoo\nthree\n', 'the disk is kept, and the environment is the record\'s');
+  tty = await Terminal.open(where, auth);
+  tty.type('exit 0\r');
+  await tty.closed;
+  assert.strictEqual(tty.code, 1000);
+  x = await s.call('DELETE', '/instances/box');
+  assert.deepStrictEqual([x.status, x.body.status], [200, 'DELETED'], x.text);
+  assert.deepStrictEqual(await d.left(), [`volume claude-data-${m.short}`], 'its data alone outlives a machine');
+});
+
+// T9 of the earlier implementations
+test('a machine is limited, runs its image\'s own command, and is published on loopback alone', { skip }, async (t) => {
+  const s = await host(t, { docker_pids: 300 });
+  const m = await make(s, { image: 'cc/web:1', ports: [8080] });
+  const { body } = await d.api('GET', `/containers/claude-${m.short}/json`);
+  const h = body.HostConfig;
+  assert.ok(h.Memory > 0 && h.MemorySwap === h.Memory && h.NanoCpus > 0, 'memory without swap, and processors');
+  assert.strictEqual(h.PidsLimit, 300);
+  assert.deepStrictEqual(h.CapDrop, ['ALL']);
+  assert.ok(!h.CapAdd.some((c) => /ADMIN|RAW|MKNOD|PTRACE|MODULE/.test(c)));
+  assert.deepStrictEqual([h.Privileged, h.SecurityOpt, h.RestartPolicy.Name], [false, ['no-new-privileges'], 'no']);
+  assert.deepStrictEqual(Object.values(body.NetworkSettings.Ports).flat().map((p) => p.HostIp), ['127.0.0.1']);
+  assert.deepStrictEqual(m.published, [{ port: 8080, address: '127.0.0.1', at: m.published[0].at }]);
+  const web = await until(() => fetch(`http://127.0.0.1:${m.published[0].at}/passwd`).then((r) => r.text()).catch(() => ''), 'its own command serves');
+  assert.match(web, /^root:x:0/);
+  assert.strictEqual((await run(s, m, 'id -u; echo $HOME; ps -o user,args | grep "[h]ttpd -f"')).stdout.replace(/ +/g, ' '), '1000\n/home/claude\nclaude httpd -f -p 8080 -h /etc\n',
+    'as the image\'s user, the command and we');
+  assert.strictEqual((await run(s, m, 'grep -E "CapEff|NoNewPrivs" /proc/self/status | tr -d "\\t\\n"')).stdout, 'CapEff:0000000000000000NoNewPrivs:1');
+  assert.match((await run(s, m, 'ls -la /run/cchost/agent; cat /run/cchost/agent/agent.sock')).stderr, /denied|can't open/, 'its user has no way to the agent\'s socket');
+});
+
+test('what its command says is in the log, also when it has stopped; the machine stays up when it ends', { skip }, async (t) => {
+  const s = await host(t);
+  const m = await make(s, { cmd: ['sh', '-c', 'echo hello; echo oops >&2; exit 3'] });
+  const said = await until(async () => {
+    const r = await s.call('GET', `/instances/${m.id}/logs`);
+    return /ended with 3/.test(r.text) && r;
+  }, 'the log tells of its end');
+  assert.match(said.text, /hello\n/);
+  assert.match(said.text, /oops\n/);
+  assert.strictEqual((await run(s, m, 'echo up')).stdout, 'up\n');
+  await s.call('POST', `/instances/${m.id}/stop`);
+  assert.match((await s.call('GET', `/instances/${m.id}/logs`)).text, /hello/);
+});
+
+test('busy leases work inside, and an image that says it is unhealthy is not in use', { skip }, async (t) => {
+  const s = await host(t);
+  const m = await make(s, { image: 'cc/checked:1' });
+  const lease = await run(s, m, 'touch /tmp/well; cchost-busy hold -r "a build" -t 10m');
+  assert.strictEqual(lease.exit, 0, lease.stderr);
+  const stats = async () => (await s.call('GET', `/instances/${m.id}/stats`)).body;
+  assert.deepStrictEqual((await stats()).leases.map((l) => l.reason), ['a build']);
+  await run(s, m, 'rm /tmp/well');
+  const ill = await until(async () => { const a = await stats(); return a.unhealthy && a; }, 'it is told to be unhealthy', 30);
+  assert.deepStrictEqual([ill.leases, ill.load, ill.turn], [[], 0, false]);
+  await run(s, m, 'touch /tmp/well');
+  await until(async () => (await stats()).leases.length === 1, 'and well again', 30);
+});
+
+test('an image that is nowhere, and local\'s image, are refused in plain words', { skip }, async (t) => {
+  const s = await host(t);
+  for (const [image_, status, word] of [['no/such:thing', 'ERROR', /is not here, and pulling it failed/], ['host', 'ERROR', /only the provider local has/]]) {
+    const r = await s.call('POST', '/instances', { image: image_ });
+    const m = await until(async () => { const { body } = await s.call('GET', `/instances/${r.body.id}`); return body.status === status && body; }, `${image_} fails`);
+    assert.match(m.error, word);
+    await s.call('DELETE', `/instances/${r.body.id}`);
+  }
+  assert.deepStrictEqual(await d.left(), []);
+});
+
+// B9
+test('two creates at once of one name make one machine', { skip }, async (t) => {
+  const s = await host(t);
+  const both = await Promise.all([1, 2].map(() => s.call('POST', '/instances', { name: 'twin' })));
+  assert.deepStrictEqual(both.map((r) => r.status).sort(), [201, 409]);
+  await s.running('twin', 40);
+  assert.strictEqual((await d.left()).filter((x) => /container/.test(x)).length, 1);
+});
+
+test('a machine that is ended behind our back is heard of at once and comes back; a lost stream is taken up again', { skip }, async (t) => {
+  const p = await CrashProxy.start({ to: { socketPath: d.socket }, listen: { path: path.join(d.dir, `watch-${process.pid}`) } });
+  const s = await host(t, { docker_host: `unix://${d.dir}/watch-${process.pid}`, sweep_seconds: 86400 });
+  t.after(() => p.stop());
+  const m = await make(s, {});
+  const following = () => p.seen.filter((r) => /\/events/.test(r.url) && r.status === 200).length;
+  await until(() => following() > 0, 'the host follows');
+  const back = async (what) => {
+    const was = (await d.api('GET', `/containers/claude-${m.short}/json`)).body.State.StartedAt;
+    await d.api('POST', `/containers/claude-${m.short}/kill`);
+    const from = Date.now();
+    await until(async () => {
+      const { State } = (await d.api('GET', `/containers/claude-${m.short}/json`)).body;
+      return State.Running && State.StartedAt !== was;
+    }, `it comes back ${what}`, 30);
+    await s.running(m.id);
+    return Date.now() - from;
+  };
+  const ms = await back('by itself');
+  assert.ok(ms < 10000, `${ms} ms: by the stream, and not by a sweep`);
+  const before = following();
+  p.cut((r) => /\/events/.test(r.url));
+  await until(() => following() > before, 'it follows again');
+  await back('after the stream was lost');
+});
+
+// ---- two tenants. B4
+
+const refused = (r) => assert.ok(r.status >= 400 && r.status < 500, `${r.status} ${r.text}`);
+
+test('of two tenants neither reaches the other\'s agent, terminal, files or machine by any address', { skip }, async (t) => {
+  const s = await host(t, { docker_ports_address: '0.0.0.0' }); // also with ports that are published to everybody
+  const [a, b] = [await s.account('a@example.com'), await s.account('b@example.com')];
+  const web = { image: 'cc/web:1', ports: [8080] };
+  const one = await make(s, { ...web, name: 'one', user_id: a });
+  const two = await make(s, { ...web, name: 'two', user_id: a });
+  const other = await make(s, { ...web, name: 'other', user_id: b, volumes: [{ id: 'shared', path: '/data' }] });
+  const seen = async (m) => (await d.api('GET', `/containers/claude-${m.short}/json`)).body;
+  const [at, their] = [await seen(two), await seen(other)].map((x) => Object.values(x.NetworkSettings.Networks)[0]);
+  // not busybox's own wget: a static program cannot look up names
+  const ask = async (m, url) => (await run(s, m, `timeout 3 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET /passwd HTTP/1.0\r\n\r\n" >&3 && cat <&3' ${url.replace(':', ' ')} | grep -o root | head -n 1`)).stdout.trim();
+  const pings = async (m, where) => (await run(s, m, `/usr/bin/ping -c 1 -W 1 ${where}`)).exit === 0;
+  await until(async () => (await ask(one, '127.0.0.1:8080')) === 'root', 'it serves itself');
+
+  // what must work, so that what must not is no accident
+  await until(async () => (await ask(one, `${at.IPAddress}:8080`)) === 'root', 'machines of one owner reach each other');
+  assert.strictEqual(await ask(one, 'two:8080'), 'root', 'and by name');
+  assert.ok(await pings(one, at.IPAddress), 'and by ping');
+  await until(() => fetch(`http://${their.IPAddress}:8080/passwd`).then((r) => r.ok, () => false), 'the host reaches the other machine');
+  await until(() => fetch(`http://127.0.0.1:${other.published[0].at}/passwd`).then((r) => r.ok, () => false), 'its port is published');
+
+  const listener = net.createServer((c) => c.end('HTTP/1.0 200 OK\r\n\r\nroot'));
+  await new Promise((r) => listener.listen(0, '0.0.0.0', r));
+  t.after(() => listener.close());
+  const mine = listener.address().port;
+  const gateways = [at.Gateway, their.Gateway, '172.17.0.1'];
+  const tries = [`${their.IPAddress}:8080`, 'other:8080', `claude-${other.short}:8080`];
+  for (const g of gateways) tries.push(`${g}:${other.published[0].at}`, `${g}:${s.port}`, `${g}:${mine}`);
+  for (const url of tries) assert.strictEqual(await ask(one, url), '', `${url} is out of reach`);
+  for (const where of [their.IPAddress, at.Gateway, their.Gateway]) assert.ok(!(await pings(one, where)), `${where} is out of reach of ping`);
+  assert.strictEqual((await run(s, one, 'cat /proc/net/if_inet6 | grep -vc " lo$"')).stdout, '0\n', 'and there is no IPv6 to try');
+  assert.ok(!(await pings(one, '169.254.169.254')));
+
+  // files and sockets: nothing of the host or of others stands inside
+  assert.strictEqual((await run(s, one, 'ls /run/cchost/agent /run/cchost/conf | tr "\\n" " "')).stdout, '/run/cchost/agent: agent.sock  /run/cchost/conf: machine.json ');
+  assert.notStrictEqual((await run(s, one, 'echo x >/run/cchost/conf/machine.json')).exit, 0);
+  assert.notStrictEqual((await run(s, one, 'echo x >/run/cchost/bin/cchost-agent')).exit, 0);
+  await run(s, other, 'true');
+  const thief = await s.call('POST', '/instances/one/volumes', { id: 'shared', path: '/loot' });
+  if (thief.status < 300) {
+    assert.strictEqual((await run(s, one, 'ls /loot')).stdout, '', 'a volume of that name is another one');
+  }
+
+  // by the API
+  const token = async (user) => (await s.call('POST', '/auth/tokens', { user_id: user, name: 'x', scopes: ['instances:write'] }));
+  const made = await token(a);
+  const auth = made.status === 201 ? { 'X-API-Key': undefined, Authorization: `Bearer ${made.body.token}` } : null;
+  if (auth) {
+    refused(await s.call('GET', `/instances/${other.id}`, undefined, auth));
+    refused(await s.call('POST', `/instances/${other.id}/exec`, { cmd: ['id'] }, auth));
+    await assert.rejects(Terminal.open(`${s.url}/instances/${other.id}/terminal`, { Authorization: auth.Authorization }), { status: 404 });
+  }
+});
+
+test('root of a container that puts a link where its agent\'s socket was leads the host nowhere', { skip }, async (t) => {
+  const s = await host(t);
+  const [m, victim] = [await make(s, { name: 'evil' }), await make(s, { name: 'victim' })];
+  const sock = (x) => path.join(s.dir, 'docker/machines', x.short, 'agent/agent.sock');
+  const auth = { 'X-API-Key': s.key };
+  for (const to of [sock(victim), d.socket, '/run/cchost/agent/real.sock']) {
+    await run(s, m, `cd /run/cchost/agent; mv agent.sock real.sock; ln -s ${to} agent.sock`);
+    await assert.rejects(Terminal.open(`${s.url}/instances/evil/terminal`, auth), (e) => e.status >= 500 || e.status === 409);
+    const r = await s.call('GET', '/instances/evil/stats');
+    assert.strictEqual(r.status, 503, r.text);
+    await run(s, m, 'cd /run/cchost/agent; mv real.sock agent.sock');
+  }
+  const tty = await Terminal.open(`${s.url}/instances/evil/terminal`, auth);
+  tty.type('hostname\r');
+  await tty.sees(/evil\r\n/);
+  await tty.close();
+});
+
+test('an owner\'s network is of our own range, is his alone, and goes with his last machine', { skip }, async (t) => {
+  await d.api('POST', '/networks/create', { Name: 'someone', IPAM: { Config: [{ Subnet: '10.201.0.0/25' }] } });
+  t.after(() => d.api('DELETE', '/networks/someone'));
+  const s = await host(t);
+  const users = [await s.account('n1@example.com'), await s.account('n2@example.com')];
+  const ms = await Promise.all([0, 0, 1].map((i, n) => make(s, { name: `n${n}`, user_id: users[i] })));
+  const ours = async () => (await d.api('GET', '/networks')).body.filter((n) => /^claude-net/.test(n.Name)).map((n) => n.IPAM.Config[0].Subnet).sort();
+  assert.deepStrictEqual(await ours(), ['10.201.0.128/26', '10.201.0.192/26'], 'the lowest free ones, also when asked for at once');
+  await s.call('DELETE', `/instances/${ms[0].id}`);
+  assert.strictEqual((await ours()).length, 2);
+  await s.call('POST', `/instances/${ms[1].id}/stop`);
+  assert.strictEqual((await ours()).length, 2, 'a machine that is stopped keeps it');
+  await d.api('DELETE', `/networks/${(await d.api('GET', `/containers/claude-${ms[1].short}/json`)).body.HostConfig.NetworkMode}`);
+  const r = await s.call('POST', `/instances/${ms[1].id}/start`);
+  assert.deepStrictEqual([r.status, r.body.status], [200, 'RUNNING'], 'one that was pruned is made again');
+  await s.call('DELETE', `/instances/${ms[1].id}`);
+  await s.call('DELETE', `/instances/${ms[2].id}`);
+  assert.deepStrictEqual(await ours(), []);
+});
+
+// ---- crash points, and what dockerd's own document says of our requests
+
+// For the n-th changing request, killed before and after it, until there is no n-th. each(s, p, arm) acts; after(s, dir) looks.
+async function crashes(t, act, look) {
+  const at = path.join(d.dir, `crash-${process.pid}`);
+  const p = await CrashProxy.start({ to: { socketPath: d.socket }, listen: { path: at } });
+  t.after(() => p.stop());
+  let points = 0;
+  for (let n = 1; ; n++) {
+    let fired = false;
+    for (const when of ['before', 'after']) {
+      const dir = temp();
+      const s = await Server.start(settings({ docker_host: `unix://${at}` }), dir);
+      t.after(() => s.child.kill('SIGKILL')); // of a test that failed
+      const went = act(s, () => p.arm(n, when, () => s.child.kill('SIGKILL')));
+      await Promise.race([went, s.exited]).catch((e) => { if (!p.fired) throw e; });
+      if (p.fired) await s.exited;
+      went.catch(() => {});
+      fired = p.fired;
+      p.disarm();
+      if (fired) {
+        s.agent.destroy();
+        await s.launch();
+      }
+      await look(s, `step ${n}, killed ${when} it`);
+      await s.deleteAll();
+      await s.stop();
+      await forgetVolumes();
+      assert.deepStrictEqual(await d.left(), [], `nothing is left of step ${n}, ${when}`);
+      fs.rmSync(dir, { recursive: true, force: true });
+      if (!fired) break;
+      points++;
+    }
+    if (!fired) break;
+  }
+  return points;
+}
+
+const containers = async () => (await d.left()).filter((x) => /^container/.test(x)).length;
+
+test('killed at any step of a create, the host comes back to exactly one machine', { skip }, async (t) => {
+  const points = await crashes(t, async (s, arm) => {
+    arm();
+    await s.call('POST', '/instances', { name: 'c' });
+    await s.running('c', 40);
+  }, async (s, what) => {
+    await s.running('c', 60);
+    assert.strictEqual(await containers(), 1, what);
+    assert.strictEqual((await d.left()).length, 3, `${what}: a container, its volume, its network`);
+  });
+  assert.ok(points >= 8, `${points} points`);
+});
+
+test('killed at any step of a delete, the host comes back to no machine', { skip }, async (t) => {
+  const points = await crashes(t, async (s, arm) => {
+    await make(s, { name: 'c' });
+    arm();
+    await s.call('DELETE', '/instances/c');
+  }, async (s, what) => {
+    await until(async () => (await s.call('GET', '/instances')).body.length === 0, `${what}: it is deleted`, 60);
+    assert.deepStrictEqual((await d.left()).filter((x) => !/^volume claude-data/.test(x)), [], what);
+  });
+  assert.ok(points >= 6, `${points} points`);
+});
+
+// T10
+test('killed at any step of giving a machine a volume, its disk and its data are whole', { skip }, async (t) => {
+  const points = await crashes(t, async (s, arm) => {
+    const m = await make(s, { name: 'c' });
+    await run(s, m, 'echo disk >/root/file; echo data >/claude-data/file');
+    await s.call('POST', '/instances/c/stop');
+    arm();
+    await s.call('POST', '/instances/c/volumes', { id: 'more', path: '/more' });
+  }, async (s, what) => {
+    await until(async () => {
+      const { operation } = (await s.call('GET', '/instances/c')).body;
+      return /^(done|failed|cancelled)$/.test((await s.call('GET', `/operations/${operation}`)).body.state);
+    }, `${what}: nothing is under way`, 60);
+    const r = await s.call('POST', '/instances/c/start');
+    assert.strictEqual(r.status, 200, `${what}: ${r.text}`);
+    const m = (await s.call('GET', '/instances/c')).body;
+    assert.strictEqual((await run(s, m, 'cat /root/file /claude-data/file')).stdout, 'disk\ndata\n', what);
+    assert.strictEqual((await run(s, m, 'grep -c " /more " /proc/mounts')).stdout, `${m.volumes.length}\n`, `${what}: as its record says`);
+    assert.strictEqual(await containers(), 1, what);
+  });
+  assert.ok(points >= 10, `${points} points`);
+});
+
+test('every request is one that dockerd\'s own document allows', { skip: skip || Prism.missing() }, async (t) => {
+  const v = await Prism.start('docker');
+  t.after(() => v.stop());
+  const at = path.join(d.dir, `seen-${process.pid}`);
+  const p = await CrashProxy.start({ to: { socketPath: d.socket }, listen: { path: at } });
+  const s = await host(t, { docker_host: `unix://${at}` });
+  t.after(() => p.stop());
+  const m = await make(s, { name: 'v', ports: [8080], env: { A: 'b' }, volumes: [{ id: 'one', path: '/one' }] });
+  await run(s, m, 'true');
+  await s.call('GET', '/instances/v/logs');
+  await s.call('POST', '/instances/v/stop');
+  await s.call('POST', '/instances/v/volumes', { id: 'two', path: '/two' });
+  await s.call('POST', '/instances/v/resize', { type: 'small' });
+  await s.call('POST', '/instances/v/start');
+  await d.api('POST', `/containers/claude-${m.short}/pause`);
+  await s.call('POST', '/instances/v/stop');
+  await s.call('POST', '/instances', { name: 'gone', image: 'no/such:thing' });
+  await until(async () => (await s.status('gone')) === 'ERROR', 'it fails');
+  await s.call('DELETE', '/instances/v');
+  await s.call('DELETE', '/instances/gone');
+  await promisify(execFile)(binary, ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, `--docker-image=${image}`]);
+  const faults = [];
+  const kinds = new Set();
+  for (const r of p.seen) {
+    kinds.add(`${r.method} ${r.url.replace(/\?.*/, '').replace(/[0-9a-f]{12,}/g, 'X')}`);
+    const fault = await v.check(r);
+    if (fault) faults.push(fault);
+  }
+  assert.deepStrictEqual(faults, []);
+  assert.ok(kinds.size >= 20, [...kinds].join('\n'));
+});
+
+test('an operator is told whether it will do', { skip }, async (t) => {
+  const dir = temp();
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const check = (host_, more = []) => {
+    try {
+      return [0, execFileSync(binary, ['provider', 'check', 'docker', `--docker-host=${host_}`, `--data-dir=${dir}`, ...more], { stdio: ['ignore', 'pipe', 'pipe'] }).toString()];
+    } catch (e) {
+      return [e.status, String(e.stdout)];
+    }
+  };
+  const good = check(d.host, [`--docker-image=${image}`]);
+  assert.strictEqual(good[0], 0, good[1]);
+  for (const what of ['dockerd', 'limits', 'disk', 'image', 'subnets', 'firewall']) assert.match(good[1], new RegExp(`^(ok|warn) +${what} `, 'm'));
+  assert.match(check(d.host)[1], /^warn +image +claude-instance is not here/m);
+  const down = check('unix:///nowhere/s');
+  assert.deepStrictEqual([down[0], /^bad +dockerd +.*No such file/m.test(down[1])], [1, true], down[1]);
+  await d.api('POST', '/networks/create', { Name: 'all', IPAM: { Config: [{ Subnet: '10.209.0.0/24' }] } });
+  const full = check(d.host, ['--docker-subnets=10.209.0.0/24']);
+  await d.api('DELETE', '/networks/all');
+  assert.deepStrictEqual([full[0], /^bad +subnets/m.test(full[1])], [1, true], full[1]);
+});

@@ -372,6 +372,7 @@ local function sweep(name)
   local infos
   if p then infos, err = p:list { deadline = providers.seconds } end
   if not infos then
+    if err.code == "limit" then return put_off(name) end -- the driver's own account of its requests
     if err.code ~= "cancelled" then lost(name, err) end
     return nil
   end

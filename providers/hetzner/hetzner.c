@@ -39,12 +39,13 @@ static const struct number numbers[] = {
     { "ssh_every_ms", N(ssh_every_ms), 5000, 1, 60000 },
     { "poll_ms", N(poll_ms), 500, 1, 60000 },
     { "retry_ms", N(retry_ms), 1000, 1, 60000 },
-    { "stop_grace_ms", N(grace_ms), 60000, 0, 600000 },
+    { "stop_grace_ms", N(grace_ms), 30000, 0, 600000 },
     { "tunnel_keep_ms", N(keep_ms), 120000, 1, 86400000 },
     { "volume_gib", N(volume_gib), 20, 10, 10240 },
 };
 
-static const char *const words[] = { "dir", "token", "endpoint", "location", "image", "type", "ssh", "requests_per_hour" };
+static const char *const words[] = { "dir", "token", "endpoint", "location", "image", "type", "ssh", "shell",
+                                     "requests_per_hour" };
 
 static bool known(const char *key)
 {
@@ -109,6 +110,8 @@ static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour
     h->image = cc_xstrdup(cc_pairs_get(s, "image", "ubuntu-24.04"));
     h->type = cc_xstrdup(cc_pairs_get(s, "type", "cpx11"));
     h->ssh = cc_xstrdup(cc_pairs_get(s, "ssh", "ssh"));
+    if (cc_pairs_get(s, "shell", NULL))
+        h->shell = cc_xstrdup(cc_pairs_get(s, "shell", NULL));
     type_settings(h, s);
     return r;
 }
@@ -151,7 +154,7 @@ static void h_close(void *self)
     cc_hz_actions_fini(&h->actions);
     cc_hz_budget_fini(&h->budget);
     pthread_mutex_destroy(&h->lock);
-    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->public_key), free(h->key_name);
+    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->shell), free(h->public_key), free(h->key_name);
     free(h);
 }
 

@@ -357,8 +357,8 @@ static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
     if (r == 0)
         r = cc_hz_tunnel(h, x, b->short_id);
     if (r == 0)
-        r = cc_hz_volume_settle(h, x, b);
-    return r == 0 ? cc_hz_server_pinned(h, x, b) : r;
+        r = cc_hz_server_pinned(h, x, b);
+    return r == 0 ? cc_hz_volume_settle(h, x, b) : r;
 }
 
 /* ---------------------------------------------------------------- to end */
@@ -474,7 +474,7 @@ static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_
     state = cc_hz_state(b);
     b->id = spec->id;
     if (state == CC_M_RUNNING || state == CC_M_STOPPED)
-        return 0;
+        return cc_hz_volume_settle(h, x, b);
     r = make(h, x, b, spec);
     if (r != 0 && (undone_now(r) || !x->err->retryable))
         undo_create(h, x, b);
@@ -570,7 +570,7 @@ static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_b
         return r;
     state = cc_hz_state(b);
     if (state == CC_M_RUNNING)
-        return 0;
+        return cc_hz_volume_settle(h, x, b);
     renew(b, spec);
     if (!b->spec.id)
         return cc_err_set(x->err, CC_E_INVALID, "this host has lost what %s was made of: start it with its description", b->name);
@@ -623,9 +623,8 @@ static int stop_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_bo
     if (r != 0 || (r = there(x, b)) != 0 || !b->server)
         return r;
     cc_hz_tunnel_end(h, b->short_id);
-    if (!cc_hz_label(b->server, CC_HZ_PINNED) && b->n_mounts) /* never usable: nothing in it to be shut down */
-        r = cc_hz_volume_settle(h, x, b);
-    else
+    r = cc_hz_volume_settle(h, x, b); /* from now on they alone say that there is a machine */
+    if (r == 0 && cc_hz_label(b->server, CC_HZ_PINNED)) /* else it was never usable: nothing in it to be shut down */
         r = cc_hz_server_off(h, x, b);
     return r == 0 ? cc_hz_server_end(h, x, b) : r;
 }

@@ -25,6 +25,8 @@ BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb
 RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
+# dockerd for the tests of the provider docker; podman speaks the same. Neither's service is to start for our sake.
+DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman crun
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
 # Real backends for tests/contract: what each provider needs (apt starts none of these daemons).
@@ -46,20 +48,21 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-# Before openssh-server is installed for its program: a host that runs no ssh service is not to run one afterwards.
-define no_ssh_service
-@if ! dpkg-query -W -f='$${db:Status-Status}' openssh-server 2>/dev/null | grep -qx installed && [ -d /etc/systemd/system ]; then \
+# $(call no_service,package,units,why): before a package is installed for its programs: a host that runs none of its services
+# is not to run one afterwards.
+define no_service
+@if ! dpkg-query -W -f='$${db:Status-Status}' $(1) 2>/dev/null | grep -qx installed && [ -d /etc/systemd/system ]; then \
   if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; else exit 0; fi; \
-  for u in ssh.service ssh.socket; do [ -e /etc/systemd/system/$$u ] || $$as ln -s /dev/null /etc/systemd/system/$$u; done; \
-  echo "ssh.service is masked, as only sshd's program is needed (to have the service: systemctl unmask ssh.service ssh.socket)"; \
+  for u in $(2); do [ -e /etc/systemd/system/$$u ] || $$as ln -s /dev/null /etc/systemd/system/$$u; done; \
+  echo "$(firstword $(2)) is masked, as only the programs of $(1) are needed (to have the service: systemctl unmask $(2))"; \
 fi
 endef
 
-.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-libvirt deps-guest
+.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-docker deps-guest deps-libvirt
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
-	$(no_ssh_service)
+	$(call no_service,openssh-server,ssh.service ssh.socket)
 	$(call need,$(RUN_PKGS))
 deps-test: deps-run
 	$(call need,$(TEST_PKGS))
@@ -76,6 +79,10 @@ ifneq ($(KIT),)
 	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
+deps-docker: deps-kit
+	$(call no_service,docker.io,docker.service docker.socket)
+	$(call no_service,podman,podman.service podman.socket)
+	$(call need,$(DOCKER_PKGS))
 deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
 deps-bench: deps-test
@@ -191,6 +198,12 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
 asan: deps-kit
 	@$(MAKE) --no-print-directory V=asan all unit-build
 	@V=asan tests/run
+
+# The drivers on their real backends, each in a network namespace of its own (BACKENDS: those that must not be skipped).
+.PHONY: docker
+docker: deps-docker
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) TEST_SECONDS=600 tests/run docker
 
 # CRASH_KILLS=10000 make crash: the long run; a failure tells its CRASH_SEED.
 .PHONY: crash

@@ -16,6 +16,17 @@ local HOUR, MINUTE = 3600000, 60000
 local settings_of, per_hour = {}, {}
 local open, samples = {}, {}
 
+function M.hetzner(settings)
+  local out = {
+    dir = settings.DATA_DIR .. "/hetzner", token = settings.HCLOUD_TOKEN, endpoint = settings.HCLOUD_ENDPOINT,
+    location = settings.HCLOUD_LOCATION, image = settings.HCLOUD_IMAGE, types = settings.HCLOUD_TYPES,
+    shell = settings.TERMINAL_COMMAND,
+    requests_per_hour = (settings.PROVIDER_REQUESTS_PER_HOUR or {}).hetzner, threads = settings.PROVIDER_THREADS,
+  }
+  for name, value in pairs(settings.HCLOUD_OPTIONS or {}) do out[name] = value end
+  return out
+end
+
 function M.setup(settings)
   settings_of["local"] = {
     dir = settings.DATA_DIR .. "/local",
@@ -38,6 +49,7 @@ function M.setup(settings)
     shell = settings.TERMINAL_COMMAND,
     threads = settings.PROVIDER_THREADS,
   }
+  settings_of.hetzner = M.hetzner(settings)
   local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS
   settings_of.mock = mock

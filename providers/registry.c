@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct cc_driver *const cc_drivers[] = { &cc_driver_local,   &cc_driver_docker, &cc_driver_hetzner,
-                                               &cc_driver_libvirt, &cc_driver_mock,   NULL };
+const struct cc_driver *const cc_drivers[] = { &cc_driver_docker, &cc_driver_hetzner, &cc_driver_libvirt,
+                                               &cc_driver_local,  &cc_driver_mock,    NULL };
 
 const struct cc_driver *cc_driver_find(const char *name)
 {

@@ -57,7 +57,8 @@ return {
   { "HTTP_BODY_RATE", "int", 1024, min = 1, max = 1e9, unit = "bytes a second", doc = "a request body must keep it after 10 s" },
 
   -- machines
-  { "PROVIDER", "enum", "local", one_of = { "docker", "local", "mock" }, doc = "where machines are made when a request does not say" },
+  { "PROVIDER", "enum", "local", one_of = { "docker", "hetzner", "local", "mock" },
+    doc = "where machines are made when a request does not say" },
   { "PROVIDER_SECONDS", "int", 60, min = 1, max = 3600, unit = "seconds", doc = "deadline of one provider call" },
   { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
   { "PROVIDER_REQUESTS_PER_HOUR", "table", nil, numbers = true,
@@ -87,8 +88,15 @@ return {
   { "OPERATION_DAYS", "int", 30, min = 1, max = 36500, unit = "days", doc = "how long a finished operation can still be read" },
 
   -- others' services
-  { "HCLOUD_TOKEN", "string", nil, secret = true, later = true, doc = "Hetzner's API token" },
-  { "HCLOUD_ENDPOINT", "url", nil, path = true, later = true, doc = "Hetzner's API, when it is elsewhere" },
+  { "HCLOUD_TOKEN", "string", nil, secret = true, doc = "Hetzner's API token, with read and write" },
+  { "HCLOUD_ENDPOINT", "url", "https://api.hetzner.cloud/v1", path = true, doc = "Hetzner's API" },
+  { "HCLOUD_LOCATION", "word", "fsn1", like = "^%w[%w-]*$", wanted = "a location like fsn1",
+    doc = "where servers and volumes at Hetzner are when nobody says it" },
+  { "HCLOUD_IMAGE", "word", "ubuntu-24.04", like = "^%w[%w._-]*$", wanted = "an image's name like ubuntu-24.04, or a snapshot's number",
+    doc = "what servers at Hetzner are made from when nobody says it" },
+  { "HCLOUD_TYPES", "table", { tiny = "cpx11", small = "cpx11", medium = "cpx21", large = "cpx31" },
+    doc = "the server types that our own types are at Hetzner, as a table; any other type is Hetzner's own name" },
+  { "HCLOUD_OPTIONS", "table", nil, doc = "more of the provider hetzner's settings, as a table (providers/README.md)" },
   { "DOCKER_HOST", "string", "unix:///var/run/docker.sock", doc = "where dockerd is: unix:///path or tcp://host:port" },
   { "DOCKER_TLS_VERIFY", "string", nil, doc = "anything but 0: dockerd is spoken to by TLS (it is always verified)" },
   { "DOCKER_CERT_PATH", "string", nil, doc = "the folder of ca.pem, cert.pem and key.pem for that; ~/.docker when absent" },

@@ -39,12 +39,13 @@ static const struct number numbers[] = {
     { "ssh_every_ms", N(ssh_every_ms), 5000, 1, 60000 },
     { "poll_ms", N(poll_ms), 500, 1, 60000 },
     { "retry_ms", N(retry_ms), 1000, 1, 60000 },
-    { "stop_grace_ms", N(grace_ms), 60000, 0, 600000 },
+    { "stop_grace_ms", N(grace_ms), 30000, 0, 600000 },
     { "tunnel_keep_ms", N(keep_ms), 120000, 1, 86400000 },
     { "volume_gib", N(volume_gib), 20, 10, 10240 },
 };
 
-static const char *const words[] = { "dir", "token", "endpoint", "location", "image", "type", "ssh", "requests_per_hour" };
+static const char *const words[] = { "dir", "token", "endpoint", "location", "image", "type", "ssh", "shell",
+                                     "requests_per_hour" };
 
 static bool known(const char *key)
 {
@@ -109,6 +110,8 @@ static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour
     h->image = cc_xstrdup(cc_pairs_get(s, "image", "ubuntu-24.04"));
     h->type = cc_xstrdup(cc_pairs_get(s, "type", "cpx11"));
     h->ssh = cc_xstrdup(cc_pairs_get(s, "ssh", "ssh"));
+    if (cc_pairs_get(s, "shell", NULL))
+        h->shell = cc_xstrdup(cc_pairs_get(s, "shell", NULL));
     type_settings(h, s);
     return r;
 }
@@ -151,7 +154,7 @@ static void h_close(void *self)
     cc_hz_actions_fini(&h->actions);
     cc_hz_budget_fini(&h->budget);
     pthread_mutex_destroy(&h->lock);
-    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->public_key), free(h->key_name);
+    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->shell), free(h->public_key), free(h->key_name);
     free(h);
 }
 
@@ -354,8 +357,8 @@ static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
     if (r == 0)
         r = cc_hz_tunnel(h, x, b->short_id);
     if (r == 0)
-        r = cc_hz_volume_settle(h, x, b);
-    return r == 0 ? cc_hz_server_pinned(h, x, b) : r;
+        r = cc_hz_server_pinned(h, x, b);
+    return r == 0 ? cc_hz_volume_settle(h, x, b) : r;
 }
 
 /* ---------------------------------------------------------------- to end */
@@ -471,7 +474,7 @@ static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_
     state = cc_hz_state(b);
     b->id = spec->id;
     if (state == CC_M_RUNNING || state == CC_M_STOPPED)
-        return 0;
+        return cc_hz_volume_settle(h, x, b);
     r = make(h, x, b, spec);
     if (r != 0 && (undone_now(r) || !x->err->retryable))
         undo_create(h, x, b);
@@ -567,7 +570,7 @@ static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_b
         return r;
     state = cc_hz_state(b);
     if (state == CC_M_RUNNING)
-        return 0;
+        return cc_hz_volume_settle(h, x, b);
     renew(b, spec);
     if (!b->spec.id)
         return cc_err_set(x->err, CC_E_INVALID, "this host has lost what %s was made of: start it with its description", b->name);
@@ -620,9 +623,8 @@ static int stop_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_bo
     if (r != 0 || (r = there(x, b)) != 0 || !b->server)
         return r;
     cc_hz_tunnel_end(h, b->short_id);
-    if (!cc_hz_label(b->server, CC_HZ_PINNED) && b->n_mounts) /* never usable: nothing in it to be shut down */
-        r = cc_hz_volume_settle(h, x, b);
-    else
+    r = cc_hz_volume_settle(h, x, b); /* from now on they alone say that there is a machine */
+    if (r == 0 && cc_hz_label(b->server, CC_HZ_PINNED)) /* else it was never usable: nothing in it to be shut down */
         r = cc_hz_server_off(h, x, b);
     return r == 0 ? cc_hz_server_end(h, x, b) : r;
 }

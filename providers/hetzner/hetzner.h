@@ -71,6 +71,7 @@ struct cc_hz_tunnels {
 struct cc_hz {
     struct cc_rest *rest;
     char *dir, *location, *image, *type, *ssh;
+    char *shell; /* of terminals where a machine does not say; NULL: the agent's choice */
     char *public_key; /* the host's own, its line */
     struct cc_pairs types; /* names of ours -> theirs */
     uint32_t ssh_port, ssh_tries, ssh_every_ms, poll_ms, retry_ms, grace_ms, keep_ms, volume_gib;

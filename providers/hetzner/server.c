@@ -204,10 +204,12 @@ int cc_hz_server_pinned(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz
 
 /* ---------------------------------------------------------------- down */
 
+/* At most half of the call's time: what does not go by itself must be gone before that is over. */
 static int wait_off(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
-    uint64_t until = cc_mono_ms() + h->grace_ms, pause = h->poll_ms;
-    int r = refresh(h, x, b);
+    int left = cc_call_left_ms(x->call), r = refresh(h, x, b);
+    uint64_t grace = left >= 0 && (uint64_t)left / 2 < h->grace_ms ? (uint64_t)left / 2 : h->grace_ms;
+    uint64_t until = cc_mono_ms() + grace, pause = h->poll_ms;
 
     for (; r == 0 && !status_is(b->server, "off") && cc_mono_ms() < until; pause += h->poll_ms)
         if ((r = cc_rest_pause(x, pause)) == 0)

@@ -137,7 +137,7 @@ static int pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
         return r;
     if (!is_key(key))
         return cc_err_set(x->err, CC_E_UNAVAILABLE, "%s made no ssh host key", b->name);
-    b->host_key = cc_arena_strndup(x->arena, key, strcspn(key, "\n"));
+    b->host_key = cc_arena_strndup(x->arena, key, 12 + strcspn(key + 12, " \n")); /* without its comment */
     r = cc_hz_known(h, x->arena, b, first, x->err);
     if (r == 0)
         r = cc_hz_save(h, x->arena, b, x->err);
@@ -185,10 +185,10 @@ static const char *exports_of(struct cc_arena *a, const struct cc_pairs *env)
 }
 
 /* server-setup.sh, behind what it is to know. */
-static const char *script_of(struct cc_arena *a, const struct cc_hz_box *b)
+static const char *script_of(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b)
 {
     const struct cc_carried *script = cc_carried_find("server-setup.sh");
-    const char *mounts = "";
+    const char *mounts = "", *shell = b->spec.shell ? b->spec.shell : h->shell;
     size_t i;
 
     for (i = 0; i < b->n_mounts; i++)
@@ -196,7 +196,7 @@ static const char *script_of(struct cc_arena *a, const struct cc_hz_box *b)
                                  cc_hz_quote(a, b->mounts[i].path));
     return cc_arena_printf(a, "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\n%s", mounts,
                            cc_hz_quote(a, exports_of(a, &b->spec.env)), cc_hz_quote(a, words_of(a, &b->spec.cmd)),
-                           cc_hz_quote(a, b->spec.shell ? b->spec.shell : ""), script ? script->data : "exit 1");
+                           cc_hz_quote(a, shell ? shell : ""), script ? script->data : "exit 1");
 }
 
 int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
@@ -208,7 +208,7 @@ int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
         r = install_agent(h, x, b);
     if (r != 0)
         return r;
-    script = script_of(x->arena, b);
+    script = script_of(h, x->arena, b);
     r = cc_hz_ssh(h, x, b, "sh -s", script, strlen(script), NULL);
     return r == 0 ? cc_hz_save(h, x->arena, b, x->err) : r;
 }

@@ -7,14 +7,15 @@ const fs = require('node:fs');
 const http = require('node:http');
 const net = require('node:net');
 const path = require('node:path');
-const { execFileSync, spawn } = require('node:child_process');
-const { Server, until, temp, root } = require('../lib/cchost.js');
+const { execFile, execFileSync, spawn } = require('node:child_process');
+const { promisify } = require('node:util');
+const { Server, until, temp, root, binary } = require('../lib/cchost.js');
 const { CrashProxy } = require('../lib/crashproxy.js');
-const { Dockerd, missing } = require('../lib/dockerd.js');
+const { Dockerd, missing, program } = require('../lib/dockerd.js');
 const { Prism } = require('../lib/prism.js');
 const { Terminal } = require('../lib/terminal.js');
 
-const why = missing('dockerd', 'docker');
+const why = missing('dockerd', 'docker', 'ping', 'bash');
 const skip = why && `dockerd: ${why}`;
 if (skip && (process.env.BACKENDS || '').split(' ').includes('docker')) throw new Error(`this host is meant to have dockerd: ${why}`);
 const contract = path.join(root, 'build', process.env.V || 'release', 'contract');
@@ -25,7 +26,7 @@ test.before(async () => {
   if (skip) return;
   d = await Dockerd.start();
   await d.image(image);
-  await d.image('cc/web:1', { config: ['CMD ["httpd", "-f", "-p", "8080", "-h", "/etc"]', 'USER claude'] });
+  await d.image('cc/web:1', { config: ['CMD ["httpd", "-f", "-p", "8080", "-h", "/etc"]', 'USER claude'], fill: (dir) => ['bash', 'ping'].forEach((x) => program(dir, x)) });
   await d.image('cc/checked:1', { config: ['HEALTHCHECK --interval=1s --retries=1 CMD test -e /tmp/well'] });
 });
 test.after(async () => {
@@ -227,12 +228,15 @@ test('of two tenants neither reaches the other\'s agent, terminal, files or mach
   const other = await make(s, { ...web, name: 'other', user_id: b, volumes: [{ id: 'shared', path: '/data' }] });
   const seen = async (m) => (await d.api('GET', `/containers/claude-${m.short}/json`)).body;
   const [at, their] = [await seen(two), await seen(other)].map((x) => Object.values(x.NetworkSettings.Networks)[0]);
-  const ask = async (m, url) => (await run(s, m, `wget -q -T 2 -O - http://${url}/passwd | head -c 4`)).stdout;
+  // not busybox's own wget: a static program cannot look up names
+  const ask = async (m, url) => (await run(s, m, `timeout 3 bash -c 'exec 3<>/dev/tcp/$0/$1 && printf "GET /passwd HTTP/1.0\r\n\r\n" >&3 && cat <&3' ${url.replace(':', ' ')} | grep -o root | head -n 1`)).stdout.trim();
+  const pings = async (m, where) => (await run(s, m, `/usr/bin/ping -c 1 -W 1 ${where}`)).exit === 0;
   await until(async () => (await ask(one, '127.0.0.1:8080')) === 'root', 'it serves itself');
 
   // what must work, so that what must not is no accident
   await until(async () => (await ask(one, `${at.IPAddress}:8080`)) === 'root', 'machines of one owner reach each other');
   assert.strictEqual(await ask(one, 'two:8080'), 'root', 'and by name');
+  assert.ok(await pings(one, at.IPAddress), 'and by ping');
   await until(() => fetch(`http://${their.IPAddress}:8080/passwd`).then((r) => r.ok, () => false), 'the host reaches the other machine');
   await until(() => fetch(`http://127.0.0.1:${other.published[0].at}/passwd`).then((r) => r.ok, () => false), 'its port is published');
 
@@ -244,9 +248,9 @@ test('of two tenants neither reaches the other\'s agent, terminal, files or mach
   const tries = [`${their.IPAddress}:8080`, 'other:8080', `claude-${other.short}:8080`];
   for (const g of gateways) tries.push(`${g}:${other.published[0].at}`, `${g}:${s.port}`, `${g}:${mine}`);
   for (const url of tries) assert.strictEqual(await ask(one, url), '', `${url} is out of reach`);
-  assert.strictEqual((await run(s, one, `ping -c 1 -W 1 ${their.IPAddress}`)).exit, 1);
+  for (const where of [their.IPAddress, at.Gateway, their.Gateway]) assert.ok(!(await pings(one, where)), `${where} is out of reach of ping`);
   assert.strictEqual((await run(s, one, 'cat /proc/net/if_inet6 | grep -vc " lo$"')).stdout, '0\n', 'and there is no IPv6 to try');
-  assert.notStrictEqual((await run(s, one, 'wget -q -T 2 -O - http://169.254.169.254/')).exit, 0);
+  assert.ok(!(await pings(one, '169.254.169.254')));
 
   // files and sockets: nothing of the host or of others stands inside
   assert.strictEqual((await run(s, one, 'ls /run/cchost/agent /run/cchost/conf | tr "\\n" " "')).stdout, '/run/cchost/agent: agent.sock  /run/cchost/conf: machine.json ');
@@ -320,8 +324,9 @@ async function crashes(t, act, look) {
     for (const when of ['before', 'after']) {
       const dir = temp();
       const s = await Server.start(settings({ docker_host: `unix://${at}` }), dir);
+      t.after(() => s.child.kill('SIGKILL')); // of a test that failed
       const went = act(s, () => p.arm(n, when, () => s.child.kill('SIGKILL')));
-      await Promise.race([went, s.exited]).catch((e) => { if (s.child.exitCode === null && !s.child.signalCode) throw e; });
+      await Promise.race([went, s.exited]).catch((e) => { if (!p.fired) throw e; });
       if (p.fired) await s.exited;
       went.catch(() => {});
       fired = p.fired;
@@ -380,7 +385,10 @@ test('killed at any step of giving a machine a volume, its disk and its data are
     arm();
     await s.call('POST', '/instances/c/volumes', { id: 'more', path: '/more' });
   }, async (s, what) => {
-    await until(async () => (await s.call('GET', '/instances/c')).body.operation === null, `${what}: nothing is under way`, 60);
+    await until(async () => {
+      const { operation } = (await s.call('GET', '/instances/c')).body;
+      return /^(done|failed|cancelled)$/.test((await s.call('GET', `/operations/${operation}`)).body.state);
+    }, `${what}: nothing is under way`, 60);
     const r = await s.call('POST', '/instances/c/start');
     assert.strictEqual(r.status, 200, `${what}: ${r.text}`);
     const m = (await s.call('GET', '/instances/c')).body;
@@ -411,7 +419,7 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   await until(async () => (await s.status('gone')) === 'ERROR', 'it fails');
   await s.call('DELETE', '/instances/v');
   await s.call('DELETE', '/instances/gone');
-  execFileSync(path.join(root, 'build', process.env.V || 'release', 'cchost'), ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, `--docker-image=${image}`]);
+  await promisify(execFile)(binary, ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, `--docker-image=${image}`]);
   const faults = [];
   const kinds = new Set();
   for (const r of p.seen) {
@@ -428,7 +436,7 @@ test('an operator is told whether it will do', { skip }, async (t) => {
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
   const check = (host_, more = []) => {
     try {
-      return [0, execFileSync(path.join(root, 'build', process.env.V || 'release', 'cchost'), ['provider', 'check', 'docker', `--docker-host=${host_}`, `--data-dir=${dir}`, ...more], { stdio: ['ignore', 'pipe', 'pipe'] }).toString()];
+      return [0, execFileSync(binary, ['provider', 'check', 'docker', `--docker-host=${host_}`, `--data-dir=${dir}`, ...more], { stdio: ['ignore', 'pipe', 'pipe'] }).toString()];
     } catch (e) {
       return [e.status, String(e.stdout)];
     }

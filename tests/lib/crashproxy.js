@@ -64,8 +64,8 @@ class CrashProxy {
       res.flushHeaders();
       answer.pipe(res);
     });
-    on.on('error', () => req.socket.destroy());
-    res.on('close', () => on.destroy());
+    on.on('error', () => { if (!res.writableFinished) req.socket.destroy(); });
+    res.on('close', () => { if (!res.writableFinished) on.destroy(); });
     req.on('data', (d) => { asked.body += d.toString('latin1'); });
     req.pipe(on);
   }

@@ -38,6 +38,18 @@ function busybox(dir) {
   fs.chmodSync(path.join(dir, 'tmp'), 0o1777);
 }
 
+// A program of this host, with the libraries that it needs, in the image's tree.
+function program(root, name) {
+  const found = execFileSync('sh', ['-c', `command -v ${name}`]).toString().trim();
+  const libraries = execFileSync('ldd', [found]).toString().match(/\/\S+(?= \()/g) || [];
+  for (const file of [found, ...libraries]) {
+    const to = path.join(root, file === found ? `usr/bin/${name}` : file);
+    fs.mkdirSync(path.dirname(to), { recursive: true });
+    fs.copyFileSync(fs.realpathSync(file), to);
+    fs.chmodSync(to, 0o755);
+  }
+}
+
 class Dockerd {
   static async start(how = {}) {
     const d = new this();
@@ -144,4 +156,4 @@ class Dockerd {
   }
 }
 
-module.exports = { Dockerd, missing, busybox, has };
+module.exports = { Dockerd, missing, program };

@@ -13,54 +13,15 @@
 //   await hetzner.stop()     fails when the validator has refused anything
 // GET /left, POST /halt?short=S, /remove?short=S beside /v1: for commands of the contract suite.
 'use strict';
-const { spawn } = require('node:child_process');
 const fs = require('node:fs');
 const http = require('node:http');
-const path = require('node:path');
-const kit = require('./kit.js');
-const { until, temp } = require('./cchost.js');
+const { temp } = require('./cchost.js');
 const { World, Refusal } = require('./hetzner/world.js');
 const { Machines } = require('./hetzner/machines.js');
-
-// Prism on Hetzner's document, one for the process.
-class Validator {
-  static async start(port) {
-    const v = new this();
-    v.port = port;
-    v.log = '';
-    v.agent = new http.Agent({ keepAlive: true });
-    v.child = spawn(path.join(kit.dir, 'start-prism'), ['hetzner', String(port)], { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-    for (const s of [v.child.stdout, v.child.stderr]) s.on('data', (d) => { v.log = (v.log + d).slice(-20000); });
-    v.gone = new Promise((r) => v.child.on('exit', r));
-    process.on('exit', () => { try { process.kill(-v.child.pid, 'SIGKILL'); } catch { /* it has ended */ } });
-    await until(() => /listening|started/i.test(v.log), () => `prism: ${v.log}`, 60);
-    return v;
-  }
-
-  // Why it refuses the request, or null.
-  check(r) {
-    return new Promise((resolve, reject) => {
-      const headers = { authorization: r.headers.authorization || '' };
-      if (r.raw) headers['content-type'] = r.headers['content-type'];
-      const req = http.request({ port: this.port, host: '127.0.0.1', method: r.method, path: r.url, headers, agent: this.agent }, (res) => {
-        const parts = [];
-        res.on('data', (d) => parts.push(d));
-        res.on('end', () => resolve(res.statusCode >= 400 ? `${res.statusCode} ${Buffer.concat(parts)}` : null));
-      });
-      req.on('error', reject);
-      req.end(r.raw);
-    });
-  }
-
-  async stop() {
-    process.kill(-this.child.pid, 'SIGKILL');
-    await this.gone;
-    this.agent.destroy();
-  }
-}
+const { Prism } = require('./prism.js');
 
 class Hetzner {
-  static missing() { return kit.missing('prism'); }
+  static missing() { return Prism.missing(); }
 
   static async start(options = {}) {
     const z = new this();
@@ -70,7 +31,7 @@ class Hetzner {
     z.world = new World({ machines: z.machines, latency: options.latency ?? 20 });
     z.rate = { limit: options.limit || 3600, left: options.limit || 3600, at: Date.now() };
     Object.assign(z, { requests: [], faults: [], violations: [] });
-    z.validator = options.checked === false ? null : await Validator.start(options.validatorPort || 4110);
+    z.validator = options.checked === false ? null : await Prism.start('hetzner');
     z.server = http.createServer((req, res) => z.take(req, res).catch((e) => {
       if (!req.destroyed) z.violations.push(`the double itself: ${e.stack}`);
       res.destroy();
@@ -123,8 +84,8 @@ class Hetzner {
     for (const [k, v] of u.searchParams) query[k] = k in query ? [].concat(query[k], v) : v;
     const r = { method: req.method, url: req.url, path: u.pathname.slice(3), query, raw, headers: req.headers };
     this.requests.push(r);
-    const why = this.validator && await this.validator.check(r);
-    if (why) this.violations.push(`${r.method} ${r.url} ${raw}: ${why}`);
+    const why = this.validator && await (this.turn = (this.turn || Promise.resolve()).then(() => this.validator.check({ ...r, body: raw })));
+    if (why) this.violations.push(why);
     r.body = raw ? JSON.parse(raw) : undefined;
     const f = this.nextFault(r);
     if (f?.delay) await new Promise((ok) => setTimeout(ok, f.delay));

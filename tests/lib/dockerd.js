@@ -156,4 +156,4 @@ class Dockerd {
   }
 }
 
-module.exports = { Dockerd, missing, program };
+module.exports = { Dockerd, missing, program, has };

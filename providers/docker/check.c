@@ -67,7 +67,7 @@ static void image(struct look *l)
 {
     json_t *doc;
     int r = cc_docker_get(l->d, l->x,
-                          cc_arena_printf(l->x->arena, "/images/%s/json", cc_rest_escape(l->x->arena, l->d->image)),
+                          cc_arena_printf(l->x->arena, "/images/%s/json", l->d->image),
                           "looking for the image", &doc);
 
     if (r == 0) {

@@ -404,7 +404,8 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   t.after(() => v.stop());
   const at = path.join(d.dir, `seen-${process.pid}`);
   const p = await CrashProxy.start({ to: { socketPath: d.socket }, listen: { path: at } });
-  const s = await host(t, { docker_host: `unix://${at}` });
+  await d.image('ccplain:1'); // of a name without a slash: the document's paths have no room for one
+  const s = await host(t, { docker_host: `unix://${at}`, docker_image: 'ccplain:1' });
   t.after(() => p.stop());
   const m = await make(s, { name: 'v', ports: [8080], env: { A: 'b' }, volumes: [{ id: 'one', path: '/one' }] });
   await run(s, m, 'true');
@@ -415,11 +416,11 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   await s.call('POST', '/instances/v/start');
   await d.api('POST', `/containers/claude-${m.short}/pause`);
   await s.call('POST', '/instances/v/stop');
-  await s.call('POST', '/instances', { name: 'gone', image: 'no/such:thing' });
+  await s.call('POST', '/instances', { name: 'gone', image: 'nosuch:thing' });
   await until(async () => (await s.status('gone')) === 'ERROR', 'it fails');
   await s.call('DELETE', '/instances/v');
   await s.call('DELETE', '/instances/gone');
-  await promisify(execFile)(binary, ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, `--docker-image=${image}`]);
+  await promisify(execFile)(binary, ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, '--docker-image=ccplain:1']);
   const faults = [];
   const kinds = new Set();
   for (const r of p.seen) {

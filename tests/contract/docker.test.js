@@ -432,6 +432,36 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   assert.ok(kinds.size >= 20, [...kinds].join('\n'));
 });
 
+// ---- the image recipe, on a Debian made here beforehand (make deps-docker): inside there is no way to any registry
+
+const base = path.join(root, 'build', 'image-base.tar');
+const noBase = skip || (!fs.existsSync(base) && 'no base for an image was made (make deps-docker)');
+if (!skip && noBase && (process.env.BACKENDS || '').split(' ').includes('docker')) throw new Error(noBase);
+
+test('the image claude-instance: built, its session waits, its health is asked, its set-up is safe to run again', { skip: noBase }, async (t) => {
+  await promisify(execFile)('docker', ['-H', d.host, 'import', base, 'cc/debian:12']);
+  const tar = execFileSync('tar', ['-C', path.join(root, 'providers/image'), '-c', 'Dockerfile', 'setup.sh']);
+  const args = encodeURIComponent(JSON.stringify({ BASE: 'cc/debian:12', SKIP: 'claude,zellij' }));
+  const built = await d.api('POST', `/build?t=claude-instance&buildargs=${args}`, tar, 'application/x-tar');
+  assert.ok(built.status === 200 && /Successfully built/.test(built.text), built.text.slice(-3000));
+  assert.match(built.text, /skipped, as asked: claude/, 'what is left out is said');
+  const s = await host(t, { docker_image: undefined, terminal_command: undefined });
+  const m = await make(s, { name: 'dev' });
+  assert.strictEqual(m.image, 'claude-instance');
+  await until(async () => (await run(s, m, 'claude-session health')).exit === 0, 'the session is there before anybody came');
+  assert.strictEqual((await run(s, m, 'id -un; tmux list-panes -t claude | wc -l; touch /claude-data/x && echo writes')).stdout, 'claude\n2\nwrites\n');
+  const widths = (await run(s, m, "tmux list-panes -t claude -F '#{pane_width}'")).stdout.split('\n').map(Number);
+  assert.ok(Math.abs(widths[0] / (widths[0] + widths[1]) - 0.7) < 0.03, `${widths}: 70 to 30`);
+  assert.notStrictEqual((await run(s, m, 'sudo -n true')).exit, 0, 'and no way to root');
+  assert.match(d.docker('exec', `claude-${m.short}`, 'sh', '/usr/local/share/cchost/setup.sh', '--skip', 'claude,zellij') || 'done', /done/);
+  assert.strictEqual(d.docker('exec', `claude-${m.short}`, 'claude-session', 'health'), '', 'asked as root, as dockerd does');
+  const tty = await Terminal.open(`${s.url}/instances/dev/terminal`, { 'X-API-Key': s.key });
+  await tty.sees(/claude/);
+  await tty.close();
+  await run(s, m, 'tmux kill-server');
+  assert.notStrictEqual((await run(s, m, 'claude-session health')).exit, 0);
+});
+
 test('an operator is told whether it will do', { skip }, async (t) => {
   const dir = temp();
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));

@@ -73,9 +73,11 @@ class Dockerd {
       '--oom-score-adjust', '0', '--storage-driver=overlay2', ...(this.how.args || [])];
     const podman = ['podman', '--root', `${dir}/data`, '--runroot', `${dir}/run`, '--cgroup-manager=cgroupfs', '--events-backend=file',
       '--storage-driver=overlay', ...(this.how.args || []), 'system', 'service', '--time=0', this.host];
+    // podman would raise what it may not on a host whose hard limits are lower
+    fs.writeFileSync(`${dir}/containers.conf`, '[containers]\ndefault_ulimits = ["nofile=20000:20000"]\n');
     const log = fs.openSync(`${dir}/log`, 'a');
     const command = ['unshare', '-m', '--propagation', 'private', ...(this.how.podman ? podman : dockerd)];
-    this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
+    this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, CONTAINERS_CONF: `${dir}/containers.conf` } });
     fs.closeSync(log);
     this.exited = new Promise((r) => this.child.on('exit', r));
     await until(async () => {

@@ -236,7 +236,7 @@ check-format:
 check-cppcheck:
 	@mkdir -p build/cppcheck
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
-	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
+	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck --include=.cppcheck.h $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
 check-lua:
 	luacheck --quiet --codes $(filter-out policies/% examples/policies/%,$(LUA_ALL)) # those: cchost's own linter
 check-shell:

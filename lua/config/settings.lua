@@ -57,7 +57,8 @@ return {
   { "HTTP_BODY_RATE", "int", 1024, min = 1, max = 1e9, unit = "bytes a second", doc = "a request body must keep it after 10 s" },
 
   -- machines
-  { "PROVIDER", "enum", "local", one_of = { "docker", "local", "mock" }, doc = "where machines are made when a request does not say" },
+  { "PROVIDER", "enum", "local", one_of = { "docker", "local", "mock" },
+    doc = "where machines are made when a request does not say" },
   { "PROVIDER_SECONDS", "int", 60, min = 1, max = 3600, unit = "seconds", doc = "deadline of one provider call" },
   { "PROVIDER_THREADS", "int", 32, min = 1, max = 256, doc = "bound on one provider's concurrent calls" },
   { "PROVIDER_REQUESTS_PER_HOUR", "table", nil, numbers = true,

@@ -73,8 +73,9 @@ class Dockerd {
       '--oom-score-adjust', '0', '--storage-driver=overlay2', ...(this.how.args || [])];
     const podman = ['podman', '--root', `${dir}/data`, '--runroot', `${dir}/run`, '--cgroup-manager=cgroupfs', '--events-backend=file',
       '--storage-driver=overlay', ...(this.how.args || []), 'system', 'service', '--time=0', this.host];
+    const hard = (which) => execFileSync('bash', ['-c', `ulimit -H${which}`]).toString().trim().replace('unlimited', '-1');
     // podman would raise what it may not on a host whose hard limits are lower
-    fs.writeFileSync(`${dir}/containers.conf`, '[containers]\ndefault_ulimits = ["nofile=20000:20000"]\n');
+    fs.writeFileSync(`${dir}/containers.conf`, `[containers]\ndefault_ulimits = ["nofile=${hard('n')}:${hard('n')}", "nproc=${hard('u')}:${hard('u')}"]\n`);
     const log = fs.openSync(`${dir}/log`, 'a');
     const command = ['unshare', '-m', '--propagation', 'private', ...(this.how.podman ? podman : dockerd)];
     this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, CONTAINERS_CONF: `${dir}/containers.conf` } });

@@ -26,7 +26,7 @@ RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
 # dockerd for the tests of the provider docker; podman speaks the same. Neither's service is to start for our sake.
-DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman crun
+DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman runc
 # What setup.sh would install: in the tests nothing can be downloaded.
 IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,procps,tmux,nodejs
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck

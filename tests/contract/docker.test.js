@@ -88,6 +88,15 @@ test('the contract', { skip }, async (t) => {
     '@down=host=unix:///nowhere/s']);
 });
 
+// Differs: an import forgets its tag, no health checks without systemd, other words for the same errors.
+test('the contract, on podman\'s service', { skip: skip || missing('podman', 'runc') }, async (t) => {
+  const p = await Dockerd.start({ podman: true });
+  t.after(() => p.end());
+  await p.image('docker.io/cc/base:1');
+  await tap(t, contract, ['docker', `host=${p.host}`, 'stop_grace_ms=2000', '@image=docker.io/cc/base:latest', '@down=host=unix:///nowhere/s']);
+  assert.deepStrictEqual(await p.left(), []);
+});
+
 // ---- by the whole host
 
 test('from an HTTP call to a shell on a container, through stop and start, to nothing left', { skip }, async (t) => {

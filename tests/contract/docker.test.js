@@ -484,7 +484,7 @@ test('an operator is told whether it will do', { skip }, async (t) => {
   const good = check(d.host, [`--docker-image=${image}`]);
   assert.strictEqual(good[0], 0, good[1]);
   for (const what of ['dockerd', 'limits', 'disk', 'image', 'subnets', 'firewall']) assert.match(good[1], new RegExp(`^(ok|warn) +${what} `, 'm'));
-  assert.match(check(d.host)[1], /^warn +image +claude-instance is not here/m);
+  assert.match(check(d.host, ['--docker-image=not-here'])[1], /^warn +image +not-here is not here/m);
   const down = check('unix:///nowhere/s');
   assert.deepStrictEqual([down[0], /^bad +dockerd +.*No such file/m.test(down[1])], [1, true], down[1]);
   await d.api('POST', '/networks/create', { Name: 'all', IPAM: { Config: [{ Subnet: '10.209.0.0/24' }] } });

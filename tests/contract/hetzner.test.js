@@ -436,7 +436,10 @@ test('killed at any step of a stop and a start, its data is whole and it is ther
     await s.call('POST', '/instances/c/stop');
     await s.call('POST', '/instances/c/start');
   }, async (s, what) => {
-    await until(async () => /STOPPED|RUNNING/.test(await s.status('c')) && (await s.call('GET', '/instances/c')).body.operation === null, `${what}: nothing is under way`, 60).catch(() => {});
+    await until(async () => {
+      const { operation } = (await s.call('GET', '/instances/c')).body;
+      return /^(done|failed|cancelled)$/.test((await s.call('GET', `/operations/${operation}`)).body.state);
+    }, `${what}: nothing is under way`, 60);
     const r = await s.call('POST', '/instances/c/start');
     assert.ok(r.status === 200 || r.status === 202, `${what}: ${r.text}`);
     await s.running('c', 60);

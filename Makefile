@@ -26,7 +26,9 @@ RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
 # dockerd for the tests of the provider docker; podman speaks the same. Neither's service is to start for our sake.
-DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman crun
+DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman runc
+# What setup.sh would install: in the tests nothing can be downloaded.
+IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,procps,tmux,nodejs
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
@@ -80,6 +82,11 @@ deps-docker: deps-kit
 	$(call no_service,docker.io,docker.service docker.socket)
 	$(call no_service,podman,podman.service podman.socket)
 	$(call need,$(DOCKER_PKGS))
+	@[ -f build/image-base.tar ] || [ "$$(id -u)" != 0 ] || { \
+	  echo "making a base for the image claude-instance: build/image-base.tar"; d=$$(mktemp -d); \
+	  debootstrap --variant=minbase --include=$(IMAGE_BASE) bookworm $$d/root >build/image-base.log 2>&1 && \
+	    rm -rf $$d/root/var/cache/apt $$d/root/var/lib/apt/lists && tar -C $$d/root -cf build/image-base.tar.new . && \
+	    mv build/image-base.tar.new build/image-base.tar || tail -n 5 build/image-base.log; rm -rf $$d; }
 deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
 deps-bench: deps-test
@@ -229,12 +236,12 @@ check-format:
 check-cppcheck:
 	@mkdir -p build/cppcheck
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
-	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
+	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck --include=.cppcheck.h $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
 check-lua:
 	luacheck --quiet --codes $(filter-out policies/% examples/policies/%,$(LUA_ALL)) # those: cchost's own linter
 check-shell:
-	shellcheck lua/scripts/*.sh
-	shellcheck --severity=warning $(filter-out lua/scripts/%,$(shell git ls-files '*.sh' .ci/run tests/run tests/bench/run))
+	shellcheck lua/scripts/*.sh providers/image/*.sh
+	shellcheck --severity=warning $(filter-out lua/scripts/% providers/image/%,$(shell git ls-files '*.sh' .ci/run tests/run tests/bench/run))
 check-tidy:
 	@echo "clang-tidy, $(words $(filter-out tests/%,$(filter %.c,$(C_ALL)))) files"
 	@printf '%s\n' $(filter-out tests/%,$(filter %.c,$(C_ALL))) | xargs -P$$(nproc) -n4 sh -c \
@@ -243,7 +250,7 @@ format: deps-check
 	clang-format -i $(C_ALL)
 
 # ---------------------------------------------------------------- figures, fuzzing, installation
-bench: deps-bench
+bench: deps-bench deps-docker
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run
 

@@ -303,13 +303,13 @@ static void published(struct cc_arena *a, const json_t *ports, struct cc_machine
     const char *key;
     json_t *list;
 
-    json_object_foreach((json_t *)ports, key, list)
-    {
+    json_object_foreach ((json_t *)ports, key, list) {
         const json_t *one = json_array_get(list, 0);
 
         if (!one)
             continue; /* the image exposes it, and nobody asked for it */
-        v[out->n_ports++] = (struct cc_port_spec){ (uint16_t)atoi(key), (uint16_t)atoi(cc_docker_text(one, "HostPort")) };
+        v[out->n_ports++] =
+            (struct cc_port_spec){ (uint16_t)atoi(key), (uint16_t)atoi(cc_docker_text(one, "HostPort")) };
         out->ports_address = cc_arena_strdup(a, cc_docker_text(one, "HostIp"));
     }
     out->ports = v;

@@ -111,7 +111,7 @@ struct cc_box {
 void cc_box_of_spec(const struct cc_docker *d, struct cc_arena *a, const struct cc_machine_spec *s, struct cc_box *out);
 void cc_box_of_doc(struct cc_arena *a, const json_t *doc, struct cc_box *out);
 bool cc_box_own_volume(const struct cc_box *b);
-json_t *cc_box_endpoint(struct cc_arena *a, const struct cc_box *b); /* how it stands on its network */
+json_t *cc_box_endpoint(struct cc_arena *a, const struct cc_box *b);    /* how it stands on its network */
 json_t *cc_box_body(const struct cc_docker *d, const struct cc_box *b); /* of POST /containers/create */
 void cc_box_info(struct cc_docker *d, struct cc_arena *a, const json_t *doc, struct cc_machine_info *out);
 void cc_box_listed(struct cc_arena *a, const json_t *row, struct cc_machine_info *out);

@@ -88,6 +88,15 @@ test('the contract', { skip }, async (t) => {
     '@down=host=unix:///nowhere/s']);
 });
 
+// Differs: an import forgets its tag, no health checks without systemd, other words for the same errors.
+test('the contract, on podman\'s service', { skip: skip || missing('podman', 'runc') }, async (t) => {
+  const p = await Dockerd.start({ podman: true });
+  t.after(() => p.end());
+  await p.image('docker.io/cc/base:1');
+  await tap(t, contract, ['docker', `host=${p.host}`, 'stop_grace_ms=2000', '@image=docker.io/cc/base:latest', '@down=host=unix:///nowhere/s']);
+  assert.deepStrictEqual(await p.left(), []);
+});
+
 // ---- by the whole host
 
 test('from an HTTP call to a shell on a container, through stop and start, to nothing left', { skip }, async (t) => {
@@ -404,7 +413,8 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   t.after(() => v.stop());
   const at = path.join(d.dir, `seen-${process.pid}`);
   const p = await CrashProxy.start({ to: { socketPath: d.socket }, listen: { path: at } });
-  const s = await host(t, { docker_host: `unix://${at}` });
+  await d.image('ccplain:1'); // of a name without a slash: the document's paths have no room for one
+  const s = await host(t, { docker_host: `unix://${at}`, docker_image: 'ccplain:1' });
   t.after(() => p.stop());
   const m = await make(s, { name: 'v', ports: [8080], env: { A: 'b' }, volumes: [{ id: 'one', path: '/one' }] });
   await run(s, m, 'true');
@@ -415,11 +425,11 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   await s.call('POST', '/instances/v/start');
   await d.api('POST', `/containers/claude-${m.short}/pause`);
   await s.call('POST', '/instances/v/stop');
-  await s.call('POST', '/instances', { name: 'gone', image: 'no/such:thing' });
+  await s.call('POST', '/instances', { name: 'gone', image: 'nosuch:thing' });
   await until(async () => (await s.status('gone')) === 'ERROR', 'it fails');
   await s.call('DELETE', '/instances/v');
   await s.call('DELETE', '/instances/gone');
-  await promisify(execFile)(binary, ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, `--docker-image=${image}`]);
+  await promisify(execFile)(binary, ['provider', 'check', 'docker', `--docker-host=unix://${at}`, `--data-dir=${s.dir}`, '--docker-image=ccplain:1']);
   const faults = [];
   const kinds = new Set();
   for (const r of p.seen) {
@@ -429,6 +439,36 @@ test('every request is one that dockerd\'s own document allows', { skip: skip ||
   }
   assert.deepStrictEqual(faults, []);
   assert.ok(kinds.size >= 20, [...kinds].join('\n'));
+});
+
+// ---- the image recipe, on a Debian made here beforehand (make deps-docker): inside there is no way to any registry
+
+const base = path.join(root, 'build', 'image-base.tar');
+const noBase = skip || (!fs.existsSync(base) && 'no base for an image was made (make deps-docker)');
+if (!skip && noBase && (process.env.BACKENDS || '').split(' ').includes('docker')) throw new Error(noBase);
+
+test('the image claude-instance: built, its session waits, its health is asked, its set-up is safe to run again', { skip: noBase }, async (t) => {
+  await promisify(execFile)('docker', ['-H', d.host, 'import', base, 'cc/debian:12']);
+  const tar = execFileSync('tar', ['-C', path.join(root, 'providers/image'), '-c', 'Dockerfile', 'setup.sh']);
+  const args = encodeURIComponent(JSON.stringify({ BASE: 'cc/debian:12', SKIP: 'claude,zellij' }));
+  const built = await d.api('POST', `/build?t=claude-instance&buildargs=${args}`, tar, 'application/x-tar');
+  assert.ok(built.status === 200 && /Successfully built/.test(built.text), built.text.slice(-3000));
+  assert.match(built.text, /skipped, as asked: claude/, 'what is left out is said');
+  const s = await host(t, { docker_image: undefined, terminal_command: undefined });
+  const m = await make(s, { name: 'dev' });
+  assert.strictEqual(m.image, 'claude-instance');
+  await until(async () => (await run(s, m, 'claude-session health')).exit === 0, 'the session is there before anybody came');
+  assert.strictEqual((await run(s, m, 'id -un; tmux list-panes -t claude | wc -l; touch /claude-data/x && echo writes')).stdout, 'claude\n2\nwrites\n');
+  const widths = (await run(s, m, "tmux list-panes -t claude -F '#{pane_width}'")).stdout.split('\n').map(Number);
+  assert.ok(Math.abs(widths[0] / (widths[0] + widths[1]) - 0.7) < 0.03, `${widths}: 70 to 30`);
+  assert.notStrictEqual((await run(s, m, 'sudo -n true')).exit, 0, 'and no way to root');
+  assert.match(d.docker('exec', `claude-${m.short}`, 'sh', '/usr/local/share/cchost/setup.sh', '--skip', 'claude,zellij') || 'done', /done/);
+  assert.strictEqual(d.docker('exec', `claude-${m.short}`, 'claude-session', 'health'), '', 'asked as root, as dockerd does');
+  const tty = await Terminal.open(`${s.url}/instances/dev/terminal`, { 'X-API-Key': s.key });
+  await tty.sees(/claude/);
+  await tty.close();
+  await run(s, m, 'tmux kill-server');
+  assert.notStrictEqual((await run(s, m, 'claude-session health')).exit, 0);
 });
 
 test('an operator is told whether it will do', { skip }, async (t) => {
@@ -444,7 +484,7 @@ test('an operator is told whether it will do', { skip }, async (t) => {
   const good = check(d.host, [`--docker-image=${image}`]);
   assert.strictEqual(good[0], 0, good[1]);
   for (const what of ['dockerd', 'limits', 'disk', 'image', 'subnets', 'firewall']) assert.match(good[1], new RegExp(`^(ok|warn) +${what} `, 'm'));
-  assert.match(check(d.host)[1], /^warn +image +claude-instance is not here/m);
+  assert.match(check(d.host, ['--docker-image=not-here'])[1], /^warn +image +not-here is not here/m);
   const down = check('unix:///nowhere/s');
   assert.deepStrictEqual([down[0], /^bad +dockerd +.*No such file/m.test(down[1])], [1, true], down[1]);
   await d.api('POST', '/networks/create', { Name: 'all', IPAM: { Config: [{ Subnet: '10.209.0.0/24' }] } });

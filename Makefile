@@ -27,6 +27,8 @@ TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client o
               busybox-static original-awk bsdutils
 # dockerd for the tests of the provider docker; podman speaks the same. Neither's service is to start for our sake.
 DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman runc
+# Hetzner's own command line, which its double is checked with.
+HETZNER_PKGS := hcloud-cli
 # What setup.sh would install: in the tests nothing can be downloaded.
 IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,procps,tmux,nodejs
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
@@ -60,7 +62,7 @@ define no_service
 fi
 endef
 
-.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-docker deps-guest deps-libvirt
+.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-docker deps-guest deps-hetzner deps-libvirt
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
@@ -81,6 +83,8 @@ ifneq ($(KIT),)
 	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
+deps-hetzner: deps-kit
+	$(call need,$(HETZNER_PKGS))
 deps-docker: deps-kit
 	$(call no_service,docker.io,docker.service docker.socket)
 	$(call no_service,podman,podman.service podman.socket)
@@ -206,8 +210,11 @@ asan: deps-kit
 	@$(MAKE) --no-print-directory V=asan all unit-build
 	@V=asan tests/run
 
-# The drivers on their real backends, each in a network namespace of its own (BACKENDS: those that must not be skipped).
-.PHONY: docker
+# The drivers on their backends, real or a double, each in a network namespace of its own (BACKENDS: those that must not be skipped).
+.PHONY: docker hetzner
+hetzner: deps-hetzner
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) TEST_SECONDS=900 tests/run hetzner
 docker: deps-docker
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=600 tests/run docker
@@ -224,9 +231,8 @@ powercut-guest: deps-guest
 	@$(MAKE) --no-print-directory all
 	@V=$(V) TEST_SECONDS=86400 tests/run guest
 
-# One provider against its real backend, started for the test: make contract-libvirt.
-.PHONY: contract-libvirt
-contract-libvirt: deps-libvirt
+.PHONY: libvirt
+libvirt: deps-libvirt
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=1800 tests/run libvirt storage
 

@@ -16,10 +16,13 @@ local HOUR, MINUTE = 3600000, 60000
 local settings_of, per_hour = {}, {}
 local open, samples = {}, {}
 
-function M.hetzner(settings)
+-- What our own types are at Hetzner; any other type is Hetzner's own name.
+local own_types = { tiny = "cpx11", small = "cpx11", medium = "cpx21", large = "cpx31" }
+
+local function hetzner(settings)
   local out = {
     dir = settings.DATA_DIR .. "/hetzner", token = settings.HCLOUD_TOKEN, endpoint = settings.HCLOUD_ENDPOINT,
-    location = settings.HCLOUD_LOCATION, image = settings.HCLOUD_IMAGE, types = settings.HCLOUD_TYPES,
+    location = settings.HCLOUD_LOCATION, image = settings.HCLOUD_IMAGE, types = settings.HCLOUD_TYPES or own_types,
     shell = settings.TERMINAL_COMMAND,
     requests_per_hour = (settings.PROVIDER_REQUESTS_PER_HOUR or {}).hetzner, threads = settings.PROVIDER_THREADS,
   }
@@ -27,7 +30,7 @@ function M.hetzner(settings)
   return out
 end
 
-function M.libvirt(settings)
+local function libvirt(settings)
   local out = {
     dir = settings.DATA_DIR .. "/libvirt", uri = settings.LIBVIRT_URI, virt = settings.LIBVIRT_TYPE, image = settings.LIBVIRT_IMAGE,
     images = settings.LIBVIRT_IMAGES, network = settings.LIBVIRT_NETWORK, storage = settings.STORAGE_BACKEND,
@@ -60,8 +63,8 @@ function M.setup(settings)
     shell = settings.TERMINAL_COMMAND,
     threads = settings.PROVIDER_THREADS,
   }
-  settings_of.hetzner = M.hetzner(settings)
-  settings_of.libvirt = M.libvirt(settings)
+  settings_of.hetzner = hetzner(settings)
+  settings_of.libvirt = libvirt(settings)
   local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS
   settings_of.mock = mock

@@ -23,13 +23,13 @@ json_t *cc_spec_json(const struct cc_machine_spec *s)
         json_array_append_new(cmd, json_string(s->cmd.v[i]));
     for (i = 0; i < s->n_volumes; i++)
         json_array_append_new(volumes, json_pack("[s, s]", s->volumes[i].id, s->volumes[i].path));
-    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:f, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o, s:o}",
-                     "id", s->id, "short", s->short_id, "name", s->name ? s->name : "", "owner", s->owner, "image",
-                     s->image, "type", s->type, "location", s->location, "address", s->address, "user_data",
-                     s->user_data, "vcpu", s->vcpu, "memory_mib", (json_int_t)s->memory_mib, "disk_gib",
-                     (json_int_t)s->disk_gib, "network", cc_network_word(s->network), "shell", s->shell, "env",
-                     pairs_json(&s->env), "labels", pairs_json(&s->labels), "cmd", cmd, "volumes", volumes, "ssh_keys",
-                     keys);
+    return json_pack(
+        "{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:f, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o, s:o}", "id",
+        s->id, "short", s->short_id, "name", s->name ? s->name : "", "owner", s->owner, "image", s->image, "type",
+        s->type, "location", s->location, "address", s->address, "user_data", s->user_data, "vcpu", s->vcpu,
+        "memory_mib", (json_int_t)s->memory_mib, "disk_gib", (json_int_t)s->disk_gib, "network",
+        cc_network_word(s->network), "shell", s->shell, "env", pairs_json(&s->env), "labels", pairs_json(&s->labels),
+        "cmd", cmd, "volumes", volumes, "ssh_keys", keys);
 }
 
 /* ---------------------------------------------------------------- and back */

@@ -14,6 +14,6 @@ json_t *cc_spec_json(const struct cc_machine_spec *s); /* NULL: a text of it is 
 void cc_spec_read(struct cc_arena *a, const json_t *o, struct cc_machine_spec *out);
 
 const char *cc_doc_text(struct cc_arena *a, const json_t *o, const char *key); /* copied; NULL: no text */
-uint32_t cc_doc_u32(const json_t *o, const char *key);                        /* 0: no such number */
+uint32_t cc_doc_u32(const json_t *o, const char *key);                         /* 0: no such number */
 
 #endif

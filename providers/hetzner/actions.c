@@ -60,7 +60,7 @@ static void note_all(struct cc_hz_actions *a, const json_t *answer)
     size_t i;
 
     pthread_mutex_lock(&a->lock);
-    json_array_foreach(json_object_get(answer, "actions"), i, action) {
+    json_array_foreach (json_object_get(answer, "actions"), i, action) {
         for (w = a->waiters; w; w = w->next)
             if (w->id == cc_hz_id(action))
                 note(w, action);
@@ -201,7 +201,7 @@ int cc_hz_await(struct cc_hz *h, struct cc_provider_ctx *x, const json_t *answer
     size_t i, k;
 
     for (k = 0; k < 2; k++)
-        json_array_foreach(json_object_get(answer, lists[k]), i, action) {
+        json_array_foreach (json_object_get(answer, lists[k]), i, action) {
             if (r == 0)
                 r = wait_if_runs(h, x, action);
         }

@@ -12,7 +12,8 @@ enum { TRIES = 5, PAGES = 2000, PAUSE_MOST_MS = 60000 };
 static const struct {
     const char *word;
     int code;
-    bool again; /* the same request may do in a moment: as Hetzner's own libraries have it, and `locked`, which they leave */
+    bool
+        again; /* the same request may do in a moment: as Hetzner's own libraries have it, and `locked`, which they leave */
 } words[] = {
     { "not_found", CC_E_NOT_FOUND, false },
     { "uniqueness_error", CC_E_EXISTS, false },
@@ -87,7 +88,8 @@ static int refused(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_r
     const char *word = cc_hz_text(e, "code"), *says = cc_hz_text(e, "message");
     int code = cc_hz_code(word, res->status);
 
-    cc_err_set(x->err, code, "Hetzner, %s: %.150s (%.40s)", what, says ? says : "no reason given", word ? word : "no code");
+    cc_err_set(x->err, code, "Hetzner, %s: %.150s (%.40s)", what, says ? says : "no reason given",
+               word ? word : "no code");
     if (res->status == 429) {
         cc_hz_budget_take(&h->budget, x->err); /* how long */
         x->err->retryable = true;
@@ -129,7 +131,8 @@ static int pause_for(struct cc_hz *h, struct cc_provider_ctx *x, int try)
     return cc_rest_pause(x, ms / 2 + chance % (ms / 2 + 1));
 }
 
-int cc_hz_ask(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, json_t *body, json_t **out)
+int cc_hz_ask(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, json_t *body,
+              json_t **out)
 {
     struct cc_rest_req q = { .method = method, .path = path, .json = body };
     bool retry;
@@ -179,11 +182,11 @@ int cc_hz_named(struct cc_hz *h, struct cc_provider_ctx *x, const char *list, co
     json_auto_t *doc = NULL;
     json_t *one;
     size_t i;
-    int r = cc_hz_ask(h, x, "GET",
-                      cc_arena_printf(x->arena, "/%s?name=%s", list, cc_rest_escape(x->arena, name)), NULL, &doc);
+    int r = cc_hz_ask(h, x, "GET", cc_arena_printf(x->arena, "/%s?name=%s", list, cc_rest_escape(x->arena, name)), NULL,
+                      &doc);
 
     *out = NULL;
-    json_array_foreach(json_object_get(doc, list), i, one) {
+    json_array_foreach (json_object_get(doc, list), i, one) {
         const char *is = cc_hz_text(one, "name");
 
         if (is && strcmp(is, name) == 0)

@@ -50,7 +50,7 @@ int cc_hz_budget_take(struct cc_hz_budget *b, struct cc_err *err)
     return r;
 }
 
-/* RateLimit-Reset is when all of the hour's requests are there again; some are long before, so it is not waited for to the end. */
+/* RateLimit-Reset is when all of the hour's requests are there again; some are long before, so it is not waited for. */
 static uint64_t told_to_wait(const struct cc_rest_res *res)
 {
     int64_t ms = res->retry_after_ms ? res->retry_after_ms : res->rate_reset * 1000 - cc_wall_ms();

@@ -52,7 +52,7 @@ static const char *all_names(struct cc_arena *a, const json_t *types)
     json_t *t;
     size_t i;
 
-    json_array_foreach(types, i, t) {
+    json_array_foreach (types, i, t) {
         if (cc_hz_text(t, "name"))
             list = cc_arena_printf(a, "%s%s%s", list, *list ? ", " : "", cc_hz_text(t, "name"));
     }
@@ -64,7 +64,7 @@ static const json_t *named(const json_t *list, const char *name)
     json_t *t;
     size_t i;
 
-    json_array_foreach(list, i, t) {
+    json_array_foreach (list, i, t) {
         const char *is = cc_hz_text(t, "name");
 
         if (is && strcmp(is, name) == 0)

@@ -13,7 +13,8 @@ static void check_token(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_ch
         cc_check_say(l, x->arena, "credentials", CC_CHECK_OK, "Hetzner takes the token.");
     else if (r == CC_E_DENIED)
         cc_check_say(l, x->arena, "credentials", CC_CHECK_BAD,
-                     "Hetzner does not take HCLOUD_TOKEN: %s. Make one with read and write in its console.", x->err->message);
+                     "Hetzner does not take HCLOUD_TOKEN: %s. Make one with read and write in its console.",
+                     x->err->message);
     else
         cc_check_say(l, x->arena, "credentials", CC_CHECK_BAD, "Hetzner could not be asked: %s.", x->err->message);
 }
@@ -25,7 +26,8 @@ static void check_write(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_ch
     int r = cc_hz_firewall(h, x, &id);
 
     if (r == 0)
-        cc_check_say(l, x->arena, "network", CC_CHECK_OK, "The firewall cchost-ssh-only is there: in comes ssh, nothing else.");
+        cc_check_say(l, x->arena, "network", CC_CHECK_OK,
+                     "The firewall cchost-ssh-only is there: in comes ssh, nothing else.");
     else
         cc_check_say(l, x->arena, "permissions", CC_CHECK_BAD, "The firewall cannot be made: %s.", x->err->message);
 }
@@ -36,7 +38,8 @@ static void check_place(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_ch
     int r = cc_hz_plan(h, x, &b);
 
     if (r == 0)
-        cc_check_say(l, x->arena, type, CC_CHECK_OK, "%s with %s can be made in %s.", b.spec.type, b.spec.image, b.spec.location);
+        cc_check_say(l, x->arena, type, CC_CHECK_OK, "%s with %s can be made in %s.", b.spec.type, b.spec.image,
+                     b.spec.location);
     else
         cc_check_say(l, x->arena, type, r == CC_E_UNSUPPORTED ? CC_CHECK_WARN : CC_CHECK_BAD, "%s.", x->err->message);
 }
@@ -62,7 +65,8 @@ static void check_ssh(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_chec
         cc_check_say(l, x->arena, "ssh", CC_CHECK_BAD, "OpenSSH's client cannot be run: %s.", x->err->message);
         return;
     }
-    cc_check_say(l, x->arena, "ssh", p.exit_code == 0 ? CC_CHECK_OK : CC_CHECK_BAD, "%.*s.", (int)strcspn(p.err, "\r\n"), p.err);
+    cc_check_say(l, x->arena, "ssh", p.exit_code == 0 ? CC_CHECK_OK : CC_CHECK_BAD, "%.*s.",
+                 (int)strcspn(p.err, "\r\n"), p.err);
     cc_process_fini(&p);
 }
 

@@ -44,8 +44,8 @@ static const struct number numbers[] = {
     { "volume_gib", N(volume_gib), 20, 10, 10240 },
 };
 
-static const char *const words[] = { "dir", "token", "endpoint", "location", "image", "type", "ssh", "shell",
-                                     "requests_per_hour" };
+static const char *const words[] = { "dir",  "token", "endpoint", "location",         "image",
+                                     "type", "ssh",   "shell",    "requests_per_hour" };
 
 static bool known(const char *key)
 {
@@ -85,10 +85,7 @@ static void type_settings(struct cc_hz *h, const struct cc_pairs *s)
 }
 
 /* In front of what OpenSSH reads of it as more than a path. */
-static bool plain_dir(const char *dir)
-{
-    return dir[0] && strlen(dir) <= DIR_MAX && !strpbrk(dir, " \t\"'%$~:\n");
-}
+static bool plain_dir(const char *dir) { return dir[0] && strlen(dir) <= DIR_MAX && !strpbrk(dir, " \t\"'%$~:\n"); }
 
 static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err)
 {
@@ -102,8 +99,8 @@ static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour
         r = number_setting(s, numbers[i].name, numbers[i].other, numbers[i].least, numbers[i].most,
                            (uint32_t *)(void *)((char *)h + numbers[i].at), err);
     if (r == 0 && !plain_dir(cc_pairs_get(s, "dir", "")))
-        r = cc_err_set(err, CC_E_INVALID, "dir: at most %d bytes, no blanks, quotes, \"%%\", \"$\", \"~\" or \":\" expected",
-                       DIR_MAX);
+        r = cc_err_set(err, CC_E_INVALID,
+                       "dir: at most %d bytes, no blanks, quotes, \"%%\", \"$\", \"~\" or \":\" expected", DIR_MAX);
     if (r == 0 && !*cc_pairs_get(s, "token", ""))
         r = cc_err_set(err, CC_E_INVALID, "hetzner needs a token of its API (HCLOUD_TOKEN)");
     h->location = cc_xstrdup(cc_pairs_get(s, "location", "fsn1"));
@@ -154,14 +151,16 @@ static void h_close(void *self)
     cc_hz_actions_fini(&h->actions);
     cc_hz_budget_fini(&h->budget);
     pthread_mutex_destroy(&h->lock);
-    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->shell), free(h->public_key), free(h->key_name);
+    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->shell), free(h->public_key),
+        free(h->key_name);
     free(h);
 }
 
 static void capabilities(struct cc_hz *h)
 {
     static const struct cc_unenforced missing[] = {
-        { "the disk over a stop", "a server that is off costs as much as one that runs: stop deletes it, and volumes alone stay" },
+        { "the disk over a stop",
+          "a server that is off costs as much as one that runs: stop deletes it, and volumes alone stay" },
         { "limits beside the type's", "Hetzner sells servers by type" },
         { "network none and host", "a server is reached over ssh, at its public address" },
     };
@@ -231,8 +230,8 @@ static void unheld(struct cc_arena *a, struct cc_machine_info *out, const char *
 static void compare(struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
 {
     const char *why = b->server ? cc_arena_printf(a, "Hetzner sells by type: %s has %g processors, %u MiB and %u GiB",
-                                                  cc_hz_text(json_object_get(b->server, "server_type"), "name"), out->vcpu,
-                                                  out->memory_mib, out->disk_gib)
+                                                  cc_hz_text(json_object_get(b->server, "server_type"), "name"),
+                                                  out->vcpu, out->memory_mib, out->disk_gib)
                                 : "it is stopped";
 
     if (b->spec.memory_mib && b->spec.memory_mib != out->memory_mib)
@@ -265,7 +264,8 @@ static void tell(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_b
 
     *out = (struct cc_machine_info){ .provider_id = name, .id = b->id, .state = cc_hz_state(b) };
     out->name = b->spec.name ? b->spec.name : name;
-    out->image = b->spec.image ? b->spec.image : cc_arena_strdup(a, cc_hz_text(json_object_get(b->server, "image"), "name"));
+    out->image =
+        b->spec.image ? b->spec.image : cc_arena_strdup(a, cc_hz_text(json_object_get(b->server, "image"), "name"));
     if (out->state == CC_M_ERROR)
         out->reason = b->server ? "Hetzner does not know how it is" : "it was not made to the end";
     out->address = cc_arena_strdup(a, b->server ? cc_hz_server_host(b->server) : NULL);
@@ -412,7 +412,8 @@ static void undo_create(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz
 
 /* ---------------------------------------------------------------- create */
 
-static int put_volumes(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_machine_spec *spec)
+static int put_volumes(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                       const struct cc_machine_spec *spec)
 {
     size_t i;
     int r = 0;
@@ -462,7 +463,8 @@ static bool label_ok(const char *s)
 /* What cannot be undone now, for time or Hetzner's limit is over, is gone on with or taken away by who comes next. */
 static bool undone_now(int r) { return r != CC_E_TIMEOUT && r != CC_E_CANCELLED && r != CC_E_LIMIT; }
 
-static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_machine_spec *spec)
+static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                       const struct cc_machine_spec *spec)
 {
     enum cc_machine_state state;
     int r = look(h, x, b, true);
@@ -481,7 +483,8 @@ static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_
     return r;
 }
 
-static int h_create(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec, struct cc_machine_info *out)
+static int h_create(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
+                    struct cc_machine_info *out)
 {
     struct cc_hz *h = self;
     struct hold hold;
@@ -514,7 +517,9 @@ static int destroy_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz
 
 static int check_id(struct cc_provider_ctx *x, const char *provider_id)
 {
-    return cc_provider_id_ok(provider_id) ? 0 : cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+    return cc_provider_id_ok(provider_id)
+               ? 0
+               : cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
 }
 
 static int h_destroy(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge)
@@ -561,7 +566,8 @@ static int check_free(struct cc_provider_ctx *x, const struct cc_hz_box *b)
     return 0;
 }
 
-static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_machine_spec *spec)
+static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                      const struct cc_machine_spec *spec)
 {
     int r = look(h, x, b, true);
     enum cc_machine_state state;
@@ -573,7 +579,8 @@ static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_b
         return cc_hz_volume_settle(h, x, b);
     renew(b, spec);
     if (!b->spec.id)
-        return cc_err_set(x->err, CC_E_INVALID, "this host has lost what %s was made of: start it with its description", b->name);
+        return cc_err_set(x->err, CC_E_INVALID, "this host has lost what %s was made of: start it with its description",
+                          b->name);
     b->id = b->spec.id;
     if (state == CC_M_STOPPED && b->server) /* halted from inside, or a stop that was cut off */
         r = cc_hz_server_end(h, x, b);
@@ -623,7 +630,7 @@ static int stop_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_bo
     if (r != 0 || (r = there(x, b)) != 0 || !b->server)
         return r;
     cc_hz_tunnel_end(h, b->short_id);
-    r = cc_hz_volume_settle(h, x, b); /* from now on they alone say that there is a machine */
+    r = cc_hz_volume_settle(h, x, b);                   /* from now on they alone say that there is a machine */
     if (r == 0 && cc_hz_label(b->server, CC_HZ_PINNED)) /* else it was never usable: nothing in it to be shut down */
         r = cc_hz_server_off(h, x, b);
     return r == 0 ? cc_hz_server_end(h, x, b) : r;
@@ -689,7 +696,7 @@ static void list_volume(const struct cc_hz *h, struct cc_provider_ctx *x, json_t
     json_t *labels = json_object_get(volume, "labels"), *value;
     const char *key;
 
-    json_object_foreach(labels, key, value) {
+    json_object_foreach (labels, key, value) {
         if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) == 0)
             list_one(h, x, key + strlen(CC_HZ_AT), NULL, json_object_get(by, key), seen, out);
     }
@@ -702,8 +709,8 @@ static json_t *by_machine(const json_t *volumes)
     const char *key;
     size_t i;
 
-    json_array_foreach(volumes, i, volume) {
-        json_object_foreach(json_object_get(volume, "labels"), key, value) {
+    json_array_foreach (volumes, i, volume) {
+        json_object_foreach (json_object_get(volume, "labels"), key, value) {
             if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) != 0)
                 continue;
             if (!json_object_get(by, key))
@@ -723,14 +730,15 @@ static void list_all(const struct cc_hz *h, struct cc_provider_ctx *x, json_t *s
 
     out->v = cc_arena_alloc(x->arena, (json_array_size(servers) + json_object_size(by) + 1) * sizeof(*out->v));
     out->n = 0;
-    json_array_foreach(servers, i, one) {
+    json_array_foreach (servers, i, one) {
         const char *name = cc_hz_text(one, "name");
 
         if (name && cc_provider_id_ok(name))
             list_one(h, x, name + 3, one, NULL, seen, out);
     }
-    json_array_foreach(volumes, i, one)
+    json_array_foreach (volumes, i, one) {
         list_volume(h, x, one, by, seen, out);
+    }
 }
 
 static double list_cost(struct cc_hz *h, double now)
@@ -892,12 +900,16 @@ static int h_detach(void *self, struct cc_provider_ctx *x, const char *provider_
     return r;
 }
 
-static int h_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec, struct cc_volume_info *out)
+static int h_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                           struct cc_volume_info *out)
 {
     return cc_hz_volume_make(self, x, spec, out);
 }
 
-static int h_volume_delete(void *self, struct cc_provider_ctx *x, const char *id) { return cc_hz_volume_drop(self, x, id); }
+static int h_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
+{
+    return cc_hz_volume_drop(self, x, id);
+}
 
 static int h_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
 {

@@ -22,13 +22,13 @@
 enum { CC_HZ_MOUNTS = 16 }; /* volumes of a server, the machine's own among them */
 enum { CC_HZ_PAGE = 50 };
 
-#define CC_HZ_LABEL "cchost"                /* whatever we made */
-#define CC_HZ_ID "cchost-id"                /* of a server: the record's id */
-#define CC_HZ_OWNER "cchost-owner"          /* a digest */
-#define CC_HZ_PINNED "cchost-host-key"      /* of a server that is usable: SHA-256 of its host key, base64url */
-#define CC_HZ_OWN "cchost-own"              /* of a volume that create made for the machine SHORT */
-#define CC_HZ_AT "cchost-at-"               /* SHORT: the volume is its, where */
-#define CC_HZ_AT_ID "cchost-id-"            /* SHORT: and the record's id */
+#define CC_HZ_LABEL "cchost"           /* whatever we made */
+#define CC_HZ_ID "cchost-id"           /* of a server: the record's id */
+#define CC_HZ_OWNER "cchost-owner"     /* a digest */
+#define CC_HZ_PINNED "cchost-host-key" /* of a server that is usable: SHA-256 of its host key, base64url */
+#define CC_HZ_OWN "cchost-own"         /* of a volume that create made for the machine SHORT */
+#define CC_HZ_AT "cchost-at-"          /* SHORT: the volume is its, where */
+#define CC_HZ_AT_ID "cchost-id-"       /* SHORT: and the record's id */
 
 /* ---- budget.c: requests an hour */
 struct cc_hz_budget {
@@ -71,8 +71,8 @@ struct cc_hz_tunnels {
 struct cc_hz {
     struct cc_rest *rest;
     char *dir, *location, *image, *type, *ssh;
-    char *shell; /* of terminals where a machine does not say; NULL: the agent's choice */
-    char *public_key; /* the host's own, its line */
+    char *shell;           /* of terminals where a machine does not say; NULL: the agent's choice */
+    char *public_key;      /* the host's own, its line */
     struct cc_pairs types; /* names of ours -> theirs */
     uint32_t ssh_port, ssh_tries, ssh_every_ms, poll_ms, retry_ms, grace_ms, keep_ms, volume_gib;
     struct cc_hz_budget budget;
@@ -81,9 +81,9 @@ struct cc_hz {
     pthread_mutex_t lock; /* of what follows */
     json_t *catalogue;    /* server types */
     uint64_t catalogue_at;
-    json_int_t firewall;  /* 0: not looked for yet */
-    char *key_name;       /* at Hetzner; NULL: not looked for yet */
-    double list_cost;     /* requests of the last list */
+    json_int_t firewall; /* 0: not looked for yet */
+    char *key_name;      /* at Hetzner; NULL: not looked for yet */
+    double list_cost;    /* requests of the last list */
     struct cc_capabilities caps;
 };
 
@@ -91,7 +91,8 @@ struct cc_hz {
 struct cc_hz_mount {
     json_int_t id, server; /* server: it is attached to, or 0 */
     const char *volume, *path, *location;
-    char how; /* 'h': made by a create that has not ended; 'k': was there before that; 'm': the machine was usable once */
+    char
+        how; /* 'h': made by a create that has not ended; 'k': was there before that; 'm': the machine was usable once */
     bool own;
 };
 
@@ -109,7 +110,8 @@ struct cc_hz_box {
 
 /* ---- api.c */
 /* One request, those that may be tried again tried again. `body` is consumed. `out` NULL: not wanted; else to be decref'd. */
-int cc_hz_ask(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, json_t *body, json_t **out);
+int cc_hz_ask(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, json_t *body,
+              json_t **out);
 /* All pages of a list; `path` ends where "page=N" may follow. `key`: "servers". */
 int cc_hz_all(struct cc_hz *h, struct cc_provider_ctx *x, const char *path, const char *key, json_t **out);
 /* The first of them that is so named, or NULL in *out. */
@@ -144,7 +146,8 @@ json_t *cc_hz_labels(void); /* {cchost: "1"} */
 /* ---- volume.c */
 int cc_hz_mounts(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* reads them from the labels */
 void cc_hz_mounts_of(struct cc_arena *a, const json_t *volumes, struct cc_hz_box *b);
-int cc_hz_volume_put(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_mount_spec *m, char how);
+int cc_hz_volume_put(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_mount_spec *m,
+                     char how);
 int cc_hz_volume_own(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, char how);
 int cc_hz_volume_free(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, size_t i);
 int cc_hz_volume_settle(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* 'm' to all */
@@ -157,9 +160,11 @@ int cc_hz_volume_list(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_volu
 /* ---- server.c */
 int cc_hz_server_find(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
 int cc_hz_server_make(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
-int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);   /* until it runs, volumes attached */
-int cc_hz_server_off(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);  /* shut down, in the end by force */
-int cc_hz_server_end(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);  /* deleted; b->server is NULL */
+int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x,
+                    struct cc_hz_box *b); /* until it runs, volumes attached */
+int cc_hz_server_off(struct cc_hz *h, struct cc_provider_ctx *x,
+                     struct cc_hz_box *b); /* shut down, in the end by force */
+int cc_hz_server_end(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* deleted; b->server is NULL */
 /* Whether its label is of that host key. */
 bool cc_hz_server_shows(struct cc_arena *a, const json_t *server, const char *host_key);
 int cc_hz_server_pinned(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
@@ -172,9 +177,11 @@ int cc_hz_save(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box
 bool cc_hz_load(const struct cc_hz *h, struct cc_arena *a, struct cc_hz_box *b); /* spec and host_key; false: nothing */
 void cc_hz_forget(const struct cc_hz *h, struct cc_arena *a, const char *short_id);
 /* The key of the first contact: its private text. Made when `make`; NULL: there is none. */
-const char *cc_hz_first_key(const struct cc_hz *h, struct cc_arena *a, const char *short_id, bool make, const char **public_key);
+const char *cc_hz_first_key(const struct cc_hz *h, struct cc_arena *a, const char *short_id, bool make,
+                            const char **public_key);
 void cc_hz_first_key_gone(const struct cc_hz *h, struct cc_arena *a, const char *short_id);
-int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *first, struct cc_err *err);
+int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *first,
+                struct cc_err *err);
 int cc_hz_identity(struct cc_hz *h, struct cc_err *err); /* the host's own key, made once */
 
 /* ---- user_data.c: NULL and err: it is too long */

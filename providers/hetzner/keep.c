@@ -118,7 +118,8 @@ void cc_hz_first_key_gone(const struct cc_hz *h, struct cc_arena *a, const char 
 }
 
 /* OpenSSH is to believe the pinned key, the first one, or while one takes the other's place both. */
-int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *first, struct cc_err *err)
+int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *first,
+                struct cc_err *err)
 {
     const char *text = "";
 

@@ -45,7 +45,8 @@ int cc_hz_server_find(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_b
 static int refresh(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     json_auto_t *doc = NULL;
-    int r = cc_hz_ask(h, x, "GET", cc_arena_printf(x->arena, "/servers/%lld", (long long)cc_hz_id(b->server)), NULL, &doc);
+    int r =
+        cc_hz_ask(h, x, "GET", cc_arena_printf(x->arena, "/servers/%lld", (long long)cc_hz_id(b->server)), NULL, &doc);
 
     if (r == 0)
         take(b, json_object_get(doc, "server"));
@@ -126,7 +127,7 @@ static bool has_volume(const json_t *server, json_int_t id)
     json_t *v;
     size_t i;
 
-    json_array_foreach(json_object_get(server, "volumes"), i, v) {
+    json_array_foreach (json_object_get(server, "volumes"), i, v) {
         if (json_integer_value(v) == id)
             return true;
     }
@@ -140,8 +141,7 @@ static int attach_all(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_b
 
     for (i = 0; r == 0 && i < b->n_mounts; i++)
         if (!has_volume(b->server, b->mounts[i].id))
-            r = cc_hz_act(h, x,
-                          cc_arena_printf(x->arena, "/volumes/%lld/actions/attach", (long long)b->mounts[i].id),
+            r = cc_hz_act(h, x, cc_arena_printf(x->arena, "/volumes/%lld/actions/attach", (long long)b->mounts[i].id),
                           json_pack("{s:I, s:b}", "server", cc_hz_id(b->server), "automount", 0));
     return r;
 }
@@ -153,8 +153,8 @@ int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
 
     for (; r == 0 && !status_is(b->server, "running"); pause = pause < 8 * h->poll_ms ? pause * 2 : pause) {
         if (status_is(b->server, "off"))
-            r = cc_hz_act(h, x,
-                          cc_arena_printf(x->arena, "/servers/%lld/actions/poweron", (long long)cc_hz_id(b->server)), NULL);
+            r = cc_hz_act(
+                h, x, cc_arena_printf(x->arena, "/servers/%lld/actions/poweron", (long long)cc_hz_id(b->server)), NULL);
         else
             r = cc_rest_pause(x, pause);
         if (r == 0)
@@ -165,7 +165,7 @@ int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
     return r == 0 ? attach_all(h, x, b) : r;
 }
 
-/* SHA-256 of the host key in base64url, with letters around it: a label's value begins and ends with one. NULL: that is no key. */
+/* SHA-256 of the host key in base64url, between letters, as a label's value must be. NULL: that is no key. */
 static const char *print_of(struct cc_arena *a, const char *host_key)
 {
     const char *sum = cc_host_key_fingerprint(a, host_key);

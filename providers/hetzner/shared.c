@@ -119,7 +119,8 @@ static int make_key(struct cc_hz *h, struct cc_provider_ctx *x, const char **nam
 
     *name = cc_arena_printf(x->arena, "cchost-%.16s", digest);
     r = cc_hz_ask(h, x, "POST", "/ssh_keys",
-                  json_pack("{s:s, s:s, s:o}", "name", *name, "public_key", h->public_key, "labels", cc_hz_labels()), NULL);
+                  json_pack("{s:s, s:s, s:o}", "name", *name, "public_key", h->public_key, "labels", cc_hz_labels()),
+                  NULL);
     return r == CC_E_EXISTS ? find_key(h, x, name) : r;
 }
 
@@ -148,7 +149,10 @@ int cc_hz_key(struct cc_hz *h, struct cc_provider_ctx *x, const char **name)
 
 /* ---------------------------------------------------------------- an owner's network */
 
-static const char *network_name(struct cc_arena *a, const char *digest) { return cc_arena_printf(a, "cchost-%s", digest); }
+static const char *network_name(struct cc_arena *a, const char *digest)
+{
+    return cc_arena_printf(a, "cchost-%s", digest);
+}
 
 /* "10.1.2.3/24" -> "10.1.2.0/24" and, in *ip, "10.1.2.3"; NULL when it is neither. */
 static const char *range_of(struct cc_arena *a, const char *address, const char **ip)
@@ -221,9 +225,9 @@ int cc_hz_network_join(struct cc_hz *h, struct cc_provider_ctx *x, const struct 
     if ((fd = cc_name_lock(h->dir, lock, x->call, x->err)) < 0)
         return fd;
     if ((r = find_network(h, x, b, range, &id)) == 0)
-        r = cc_hz_act(h, x,
-                      cc_arena_printf(x->arena, "/servers/%lld/actions/attach_to_network", (long long)cc_hz_id(b->server)),
-                      json_pack("{s:I, s:s}", "network", id, "ip", ip));
+        r = cc_hz_act(
+            h, x, cc_arena_printf(x->arena, "/servers/%lld/actions/attach_to_network", (long long)cc_hz_id(b->server)),
+            json_pack("{s:I, s:s}", "network", id, "ip", ip));
     close(fd);
     return r;
 }

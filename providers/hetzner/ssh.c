@@ -34,10 +34,23 @@ char **cc_hz_ssh_argv(const struct cc_hz *h, struct cc_arena *a, const char *sho
                       const char *const *extra, const char *line)
 {
     const char *const fixed[] = {
-        h->ssh, "-F", "/dev/null", "-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o",
-        "IdentityAgent=none", "-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null", "-o",
-        "UpdateHostKeys=no", "-o", "VerifyHostKeyDNS=no", "-o", "CheckHostIP=no", "-o", "PreferredAuthentications=publickey", "-o",
-        "ControlPath=none", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "LogLevel=ERROR", "-l", "root",
+        h->ssh,      "-F",
+        "/dev/null", "-T",
+        "-a",        "-x",
+        "-o",        "BatchMode=yes",
+        "-o",        "IdentitiesOnly=yes",
+        "-o",        "IdentityAgent=none",
+        "-o",        "StrictHostKeyChecking=yes",
+        "-o",        "GlobalKnownHostsFile=/dev/null",
+        "-o",        "UpdateHostKeys=no",
+        "-o",        "VerifyHostKeyDNS=no",
+        "-o",        "CheckHostIP=no",
+        "-o",        "PreferredAuthentications=publickey",
+        "-o",        "ControlPath=none",
+        "-o",        "ServerAliveInterval=15",
+        "-o",        "ServerAliveCountMax=3",
+        "-o",        "LogLevel=ERROR",
+        "-l",        "root",
     };
     const char **v = cc_arena_alloc(a, ARGS_MAX * sizeof(*v));
     size_t n = sizeof(fixed) / sizeof(*fixed);
@@ -92,18 +105,18 @@ int cc_hz_ssh(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box
 
 static const char make_key[] =
     "set -e; cd /etc/ssh; umask 077; [ -e cchost_fresh ] && [ -s ssh_host_ed25519_key ] || { "
-    "rm -f ssh_host_ed25519_key ssh_host_ed25519_key.pub; ssh-keygen -q -t ed25519 -N '' -C '' -f ssh_host_ed25519_key; "
+    "rm -f ssh_host_ed25519_key ssh_host_ed25519_key.pub; ssh-keygen -q -t ed25519 -N '' -C '' -f "
+    "ssh_host_ed25519_key; "
     ": >cchost_fresh; }; cat ssh_host_ed25519_key.pub";
 
-static const char drop_first[] =
-    "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key* ssh_host_rsa_key* ssh_host_dsa_key*; "
-    "if [ -d /run/systemd/system ]; then systemctl reload ssh || systemctl reload sshd; "
-    "else kill -HUP \"$(cat /run/sshd.pid)\"; fi";
+static const char drop_first[] = "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key* ssh_host_rsa_key* ssh_host_dsa_key*; "
+                                 "if [ -d /run/systemd/system ]; then systemctl reload ssh || systemctl reload sshd; "
+                                 "else kill -HUP \"$(cat /run/sshd.pid)\"; fi";
 
 /* Tries until somebody lets us in and does it; sshd, too, is away for a moment when it takes another key. What cannot change by
  * waiting ends it at once. */
-static int persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line, const char *in,
-                   size_t in_len, const char **out)
+static int persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
+                   const char *in, size_t in_len, const char **out)
 {
     uint32_t i;
     int r = CC_E_UNAVAILABLE;
@@ -159,9 +172,9 @@ static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struc
     if (!agent)
         return cc_err_set(x->err, CC_E_INTERNAL, "this binary carries no agent");
     return persist(h, x, b,
-                     "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
-                     "chmod 755 agent.new; mv agent.new cchost-agent",
-                     agent->data, agent->len, NULL);
+                   "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
+                   "chmod 755 agent.new; mv agent.new cchost-agent",
+                   agent->data, agent->len, NULL);
 }
 
 static const char *words_of(struct cc_arena *a, const struct cc_strs *cmd)

@@ -81,11 +81,14 @@ static int spawn_ssh(char **argv, int in, pid_t *pid)
     return r;
 }
 
-static int begin(struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id, const char *host, struct cc_hz_tunnel *t)
+static int begin(struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id, const char *host,
+                 struct cc_hz_tunnel *t)
 {
     const char *path = cc_hz_socket(h, x->arena, short_id);
-    const char *extra[] = { "-o", "ExitOnForwardFailure=yes", "-o", "StreamLocalBindUnlink=yes", "-L",
-                            cc_arena_printf(x->arena, "%s:%s", path, AGENT), NULL };
+    const char *extra[] = { "-o", "ExitOnForwardFailure=yes",
+                            "-o", "StreamLocalBindUnlink=yes",
+                            "-L", cc_arena_printf(x->arena, "%s:%s", path, AGENT),
+                            NULL };
     int fds[2], r;
 
     if (pipe2(fds, O_CLOEXEC) != 0)

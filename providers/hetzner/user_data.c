@@ -22,8 +22,8 @@ static json_t *the_user(const struct cc_hz *h, const struct cc_hz_box *b)
     (void)h;
     for (i = 0; i < b->spec.ssh_keys.n; i++)
         json_array_append_new(keys, json_string(b->spec.ssh_keys.v[i]));
-    return json_pack("{s:s, s:s, s:s, s:b, s:o}", "name", "claude", "shell", "/bin/bash", "sudo", "ALL=(ALL) NOPASSWD:ALL",
-                     "lock_passwd", 1, "ssh_authorized_keys", keys);
+    return json_pack("{s:s, s:s, s:s, s:b, s:o}", "name", "claude", "shell", "/bin/bash", "sudo",
+                     "ALL=(ALL) NOPASSWD:ALL", "lock_passwd", 1, "ssh_authorized_keys", keys);
 }
 
 static const char *device(struct cc_arena *a, const struct cc_hz_mount *m)
@@ -66,7 +66,8 @@ static const char *cloud_config(struct cc_hz *h, struct cc_provider_ctx *x, cons
     }
     doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", MERGE, "hostname",
                     hostname(b), "disable_root", 0, "ssh_pwauth", 0, "ssh_deletekeys", 1, "ssh_genkeytypes", "ssh_keys",
-                    "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts", the_mounts(x->arena, b));
+                    "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts",
+                    the_mounts(x->arena, b));
     text = json_dumps(doc, JSON_COMPACT);
     out = cc_arena_printf(x->arena, "#cloud-config\n%s\n", text ? text : "{}");
     free(text);
@@ -78,9 +79,12 @@ static const char *kind_of(const char *text)
 {
     static const struct {
         const char *begin, *type;
-    } kinds[] = { { "#cloud-config", "text/cloud-config" },     { "#!", "text/x-shellscript" },
-                  { "#include", "text/x-include-url" },         { "#cloud-boothook", "text/cloud-boothook" },
-                  { "## template: jinja", "text/jinja2" },      { "#part-handler", "text/part-handler" },
+    } kinds[] = { { "#cloud-config", "text/cloud-config" },
+                  { "#!", "text/x-shellscript" },
+                  { "#include", "text/x-include-url" },
+                  { "#cloud-boothook", "text/cloud-boothook" },
+                  { "## template: jinja", "text/jinja2" },
+                  { "#part-handler", "text/part-handler" },
                   { "#cloud-config-archive", "text/cloud-config-archive" } };
     const char *type = NULL;
     size_t i;

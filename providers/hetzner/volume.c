@@ -65,7 +65,10 @@ static const char *decode(struct cc_arena *a, const char *value, char *how)
     return out;
 }
 
-static const char *at_key(struct cc_arena *a, const char *short_id) { return cc_arena_printf(a, CC_HZ_AT "%s", short_id); }
+static const char *at_key(struct cc_arena *a, const char *short_id)
+{
+    return cc_arena_printf(a, CC_HZ_AT "%s", short_id);
+}
 static const char *id_key(struct cc_arena *a, const char *short_id)
 {
     return cc_arena_printf(a, CC_HZ_AT_ID "%s", short_id);
@@ -92,7 +95,7 @@ void cc_hz_mounts_of(struct cc_arena *a, const json_t *volumes, struct cc_hz_box
     size_t i;
 
     b->n_mounts = 0;
-    json_array_foreach(volumes, i, v) {
+    json_array_foreach (volumes, i, v) {
         const char *id = cc_hz_label(v, id_key(a, b->short_id));
 
         if (b->n_mounts == CC_HZ_MOUNTS || !mount_of(a, v, b->short_id, &m))
@@ -177,7 +180,8 @@ static int find_volume(struct cc_hz *h, struct cc_provider_ctx *x, const char *n
     return r;
 }
 
-int cc_hz_volume_put(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_mount_spec *m, char how)
+int cc_hz_volume_put(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_mount_spec *m,
+                     char how)
 {
     json_auto_t *v = NULL;
     const char *value = encode(x->arena, how, m->path);
@@ -264,7 +268,7 @@ static const char *user_of(struct cc_arena *a, const json_t *v)
     const char *key, *found = NULL;
     size_t n = 0;
 
-    json_object_foreach(labels, key, value) {
+    json_object_foreach (labels, key, value) {
         if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) == 0) {
             found = cc_arena_printf(a, "cc-%s", key + strlen(CC_HZ_AT));
             n++;
@@ -331,7 +335,8 @@ int cc_hz_volume_list(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_volu
         return r;
     out->v = cc_arena_alloc(x->arena, (json_array_size(all) + 1) * sizeof(*out->v));
     out->n = json_array_size(all);
-    json_array_foreach(all, i, v)
+    json_array_foreach (all, i, v) {
         info_of(x->arena, v, &out->v[i]);
+    }
     return 0;
 }

@@ -95,7 +95,9 @@ class Hetzner {
     if (f?.drop === 'after') return void res.destroy();
     const { status, body } = f?.status ? this.error(f.status, f.code || 'unknown_error', 'a fault on demand') : answer;
     r.status = status;
-    res.writeHead(status, { ...this.headers(), ...f?.headers });
+    const headers = { ...this.headers(), ...f?.headers };
+    if (status === 204) delete headers['Content-Type'];
+    res.writeHead(status, headers);
     res.end(status === 204 ? undefined : JSON.stringify(body));
   }
 

@@ -753,7 +753,12 @@ static double list_cost(struct cc_hz *h, double now)
     return was > 0 ? was : 2;
 }
 
-static double pages(const json_t *list) { return (double)(json_array_size(list) / CC_HZ_PAGE + 1); }
+static double pages(const json_t *list)
+{
+    size_t n = 1 + json_array_size(list) / CC_HZ_PAGE;
+
+    return (double)n;
+}
 
 /* One look at all of them; it waits while it would take what users' own work needs. */
 static int h_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out)

@@ -56,7 +56,7 @@ void cc_mock_late_load(struct cc_mock *m, const json_t *o)
     json_int_t op = json_integer_value(json_object_get(o, "op"));
     struct cc_mock_late *l;
 
-    if (!cc_short_ok(short_id) || op < 0 || op >= CC_OP_COUNT)
+    if (!cc_short_ok(short_id) || op < 0 || op >= CC_MOCK_OPS)
         return;
     l = add(m, (uint64_t)json_integer_value(json_object_get(o, "number")), (enum cc_provider_op)op, short_id,
             json_integer_value(json_object_get(o, "due")));

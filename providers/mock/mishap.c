@@ -16,7 +16,7 @@
 struct cc_mock_tries {
     struct cc_mock_tries *next;
     uint64_t key; /* its hash; a collision makes two machines share their numbers */
-    uint32_t n[CC_OP_COUNT];
+    uint32_t n[CC_MOCK_OPS];
 };
 
 static uint64_t mix(uint64_t z)
@@ -93,7 +93,7 @@ enum cc_mishap cc_mock_mishap(struct cc_mock *m, enum cc_provider_op op, const c
     if (!needs_chance(w))
         return CC_MISHAP_NONE;
     h = hash(key);
-    here = cc_mock_draw(m->seed, m->life * CC_OP_COUNT + op, h + try_number(m, op, h));
+    here = cc_mock_draw(m->seed, m->life * CC_MOCK_OPS + op, h + try_number(m, op, h));
     if (w->latency_max_ms > w->latency_ms)
         *latency_ms += cc_mock_draw(here, 1, 0) % (w->latency_max_ms - w->latency_ms + 1);
     *half = cc_mock_draw(here, 2, 0) & 1 ? CC_HALF_ERROR : CC_HALF_STARTING;

@@ -52,6 +52,8 @@ struct cc_mock_volume {
     uint32_t size_gib;
 };
 
+#define CC_MOCK_OPS CC_OP_LOGS /* the calls that it knows: all before those that a driver need not have */
+
 /* What an operation does besides its work. */
 struct cc_mock_whim {
     uint64_t latency_ms, latency_max_ms;
@@ -72,7 +74,7 @@ struct cc_mock {
     uint64_t late_number;      /* of the newest */
     size_t objects;            /* machines that are not destroyed, volumes, late effects: the lines of a new journal */
 
-    struct cc_mock_whim whim[CC_OP_COUNT];
+    struct cc_mock_whim whim[CC_MOCK_OPS];
     struct cc_mock_tries *tries[CC_MOCK_BUCKETS];
     uint64_t seed, boot_ms, list_lag_ms, late_ms;
     unsigned orphans;
@@ -93,7 +95,7 @@ struct cc_mock {
 };
 
 /* script.c */
-extern const char *const cc_mock_ops[CC_OP_COUNT], *const cc_mock_mishaps[CC_MISHAP_COUNT];
+extern const char *const cc_mock_ops[CC_MOCK_OPS], *const cc_mock_mishaps[CC_MISHAP_COUNT];
 int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc_err *err);
 
 /* mishap.c: `key` is the machine's short id or the volume's id, "" for list. */

@@ -42,7 +42,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const cc_mock_ops[CC_OP_COUNT] = { "create",        "destroy",       "start",      "stop",   "status",
+const char *const cc_mock_ops[CC_MOCK_OPS] = { "create",        "destroy",       "start",      "stop",   "status",
                                                "activity",      "list",          "exec",       "attach", "detach",
                                                "volume_create", "volume_delete", "volume_list" };
 
@@ -228,19 +228,19 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
     return r;
 }
 
-/* The operation that a setting names before its dot, or CC_OP_COUNT; three of the world's look so, too. */
+/* The operation that a setting names before its dot, or CC_MOCK_OPS; three of the world's look so, too. */
 static enum cc_provider_op op_of(const char *key)
 {
     size_t i, len;
 
     if (strcmp(key, "list.lag_ms") == 0 || strcmp(key, "exec.stdout") == 0 || strcmp(key, "exec.exit") == 0)
-        return CC_OP_COUNT;
-    for (i = 0; i < CC_OP_COUNT; i++) {
+        return CC_MOCK_OPS;
+    for (i = 0; i < CC_MOCK_OPS; i++) {
         len = strlen(cc_mock_ops[i]);
         if (strncmp(key, cc_mock_ops[i], len) == 0 && key[len] == '.')
             return (enum cc_provider_op)i;
     }
-    return CC_OP_COUNT;
+    return CC_MOCK_OPS;
 }
 
 /* Of every operation; half is create's alone. */
@@ -250,7 +250,7 @@ static int set_general(struct cc_mock *m, const struct cc_pair *p, struct cc_err
 
     if (strcmp(p->key, "half") == 0 || strcmp(p->key, "chance.half") == 0)
         return unknown(p, err);
-    for (i = 0; i < CC_OP_COUNT && r == 0; i++)
+    for (i = 0; i < CC_MOCK_OPS && r == 0; i++)
         r = set_whim(&m->whim[i], p->key, p, err);
     return r;
 }
@@ -291,7 +291,7 @@ int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc
     size_t i;
     int r = 0, pass;
 
-    for (i = 0; i < CC_OP_COUNT; i++)
+    for (i = 0; i < CC_MOCK_OPS; i++)
         m->whim[i].code = CC_E_UNAVAILABLE;
     /* Those of one operation last, whatever the order of a Lua table. */
     for (pass = 0; pass < 2; pass++)
@@ -299,12 +299,12 @@ int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc
             const struct cc_pair *p = &settings->v[i];
             enum cc_provider_op op = op_of(p->key);
 
-            if (pass == 0 && op == CC_OP_COUNT && (r = set_world(m, p, err)) == 1)
+            if (pass == 0 && op == CC_MOCK_OPS && (r = set_world(m, p, err)) == 1)
                 r = set_general(m, p, err);
-            else if (pass == 1 && op != CC_OP_COUNT)
+            else if (pass == 1 && op != CC_MOCK_OPS)
                 r = set_op(m, op, p, err);
         }
-    for (i = 0; i < CC_OP_COUNT && r == 0; i++)
+    for (i = 0; i < CC_MOCK_OPS && r == 0; i++)
         r = settle(&m->whim[i], cc_mock_ops[i], err);
     return r;
 }

@@ -130,7 +130,7 @@ for (const name of shells) {
     for (const piped of [false, true]) {
       let stub = stubs(['docker'], { docker: inside });
       let r = await inTerminal(t, name, text.docker, { before: [stub.dir], piped });
-      assert.deepStrictEqual(stub.calls(), [['docker', 'exec', '-it', 'cc-23456789abcd', 'zellij', 'attach', 'claude']]);
+      assert.deepStrictEqual(stub.calls(), [['docker', 'exec', '-it', 'claude-23456789abcd', '/run/cchost/bin/cchost-agent', 'shell']]);
       assert.strictEqual(r.code, 5, r.output);
       assert.match(r.output, /has-terminal/);
       stub = stubs(['cchost'], { cchost: inside });
@@ -209,7 +209,7 @@ for (const name of shells) {
       const local = await inTerminal(t, name, text[`local${i}`], at);
       const hetzner = await inTerminal(t, name, text[`hetzner${i}`], at);
       const calls = stub.calls().filter((c) => c[0] !== 'id');
-      assert.deepStrictEqual(calls.map((c) => c.slice(0, 4)), [['docker', 'exec', '-it', `cc-${e}`], ['cchost', 'attach', e], ['netbird', 'up', '--management-url', e],
+      assert.deepStrictEqual(calls.map((c) => c.slice(0, 4)), [['docker', 'exec', '-it', `claude-${e}`], ['cchost', 'attach', e], ['netbird', 'up', '--management-url', e],
         ['mosh', `claude@${e}`, '--', 'zellij']]);
       const crlf = (x) => Buffer.from(x.replace(/\n/g, '\r\n')).toString('latin1');
       assert.ok(local.output.includes(`url=<${crlf(e)}>`), local.output);

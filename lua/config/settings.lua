@@ -96,7 +96,7 @@ return {
     wanted = "an image's name like ubuntu-24.04, or a snapshot's number",
     doc = "what servers at Hetzner are made from when nobody says it" },
   { "HCLOUD_TYPES", "table", nil,
-    doc = "our own types' names at Hetzner, as a table; when absent: {tiny='cpx11', small='cpx11', medium='cpx21', large='cpx31'}" },
+    doc = "our own types' names at Hetzner, as a table, else {tiny='cpx11', small='cpx11', medium='cpx21', large='cpx31'}" },
   { "HCLOUD_OPTIONS", "table", nil, doc = "more of the provider hetzner's settings, as a table (providers/README.md)" },
   { "DOCKER_HOST", "string", "unix:///var/run/docker.sock", doc = "where dockerd is: unix:///path or tcp://host:port" },
   { "DOCKER_TLS_VERIFY", "string", nil, doc = "anything but 0: dockerd is spoken to by TLS (it is always verified)" },

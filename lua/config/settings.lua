@@ -96,8 +96,7 @@ return {
     wanted = "an image's name like ubuntu-24.04, or a snapshot's number",
     doc = "what servers at Hetzner are made from when nobody says it" },
   { "HCLOUD_TYPES", "table", nil,
-    doc = "our own types' names at Hetzner, as a table; when absent {tiny=\"cpx11\", small=\"cpx11\", medium=\"cpx21\", "
-      .. "large=\"cpx31\"}" },
+    doc = "our own types' names at Hetzner, as a table, else {tiny='cpx11', small='cpx11', medium='cpx21', large='cpx31'}" },
   { "HCLOUD_OPTIONS", "table", nil, doc = "more of the provider hetzner's settings, as a table (providers/README.md)" },
   { "LIBVIRT_URI", "string", "qemu:///system", doc = "the libvirt daemon that virtual machines are made by" },
   { "LIBVIRT_TYPE", "enum", "kvm", one_of = { "kvm", "qemu" }, doc = "kvm, or qemu: emulated, for hosts without it, and slow" },

@@ -753,12 +753,7 @@ static double list_cost(struct cc_hz *h, double now)
     return was > 0 ? was : 2;
 }
 
-static double pages(const json_t *list)
-{
-    size_t n = 1 + json_array_size(list) / CC_HZ_PAGE;
-
-    return (double)n;
-}
+static size_t pages(const json_t *list) { return json_array_size(list) / CC_HZ_PAGE + 1; }
 
 /* One look at all of them; it waits while it would take what users' own work needs. */
 static int h_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out)
@@ -775,7 +770,7 @@ static int h_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
         r = cc_hz_all(h, x, "/volumes?label_selector=" CC_HZ_LABEL, "volumes", &volumes);
     if (r != 0)
         return r;
-    list_cost(h, pages(servers) + pages(volumes));
+    list_cost(h, (double)(pages(servers) + pages(volumes)));
     list_all(h, x, servers, volumes, out);
     return 0;
 }

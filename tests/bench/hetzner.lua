@@ -1,5 +1,5 @@
--- cchost tests/bench/hetzner.lua DIR URL TOKEN: lists all machines, over and over, until the driver's budget says that users come
--- first. A line for each list: machines, ms; then what the last one was told.
+-- cchost tests/bench/hetzner.lua DIR URL TOKEN: lists all machines, again and again, until the driver's budget says that
+-- users come first. A line for each list: machines, ms; then what the last one was told.
 local provider = require "provider"
 local time = require "time"
 

@@ -12,7 +12,7 @@
 --   decisions.at(id, ms [, kind]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD
---   decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
+--   decisions.kinds          all of them      decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
 
 local book = require "billing.book"
 local chunk = require "idle.chunk"
@@ -30,10 +30,13 @@ local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
 
-local kind_of = { idle = true, expiry = true, placement = true, access = true, billing = true, lease = true, orphans = true }
+M.kinds = { "idle", "expiry", "placement", "access", "billing", "lease", "orphans" }
+
+local kind_of = {}
+for _, kind in ipairs(M.kinds) do kind_of[kind] = true end
 
 function M.kind_fault(kind)
-  return not kind_of[kind] and "idle, expiry, placement, access, billing, lease or orphans expected" or nil
+  return not kind_of[kind] and "one of " .. table.concat(M.kinds, ", ") .. " expected" or nil
 end
 
 local DAYS = 4        -- read at once

@@ -45,16 +45,19 @@ class Customer {
 
   // One request, again and again until there is a server that answers it. What is made twice then has one key.
   async insist(method, path, body, key) {
+    const heard = {};
     for (let n = 0; n < 400; n++) {
       await this.run.up;
       this.run.counts.requests++;
       const r = await this.who.call(method, path, body, key ? { 'Idempotency-Key': key } : {}).catch(() => null);
       if (r && r.status < 500 && r.status !== 429 && r.body?.code !== 'conflict') return r;
       if (r?.status === 500) throw new Error(`${method} ${path}: ${r.text}\n${this.run.shop.server.log.slice(-2000)}`);
+      const said = r ? `${r.status} ${r.body?.error}` : 'nothing';
+      heard[said] = (heard[said] || 0) + 1;
       this.run.counts.repeated++;
       await pause(20);
     }
-    throw new Error(`no answer: ${method} ${path} ${JSON.stringify(body)}`);
+    throw new Error(`no answer: ${method} ${path} ${JSON.stringify(body)}, but ${JSON.stringify(heard)}`);
   }
 
   // ---- what he pays

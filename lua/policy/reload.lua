@@ -1,8 +1,8 @@
 -- Sees what operators save in POLICIES_DIR, and puts it in force when it is good.
 --
--- A burst of changes is one edit: it is over when nothing has changed for 100 ms, or 300 ms after it began. Then the whole
--- folder is read and tried (policy.try). A slow look every few seconds finds what no event told: a folder that is made or
--- put in another's place later, a file system that tells nothing.
+-- Changes up to 300 ms apart are one edit: it is over when nothing has changed for so long, or 3 s after it began. Then the
+-- whole folder is read, again when it changed meanwhile, and tried (policy.try). A slow look every few seconds finds what no
+-- event told: a folder that is made or put in another's place later, a file system that tells nothing.
 --
 --   reload.follow()      [a task of serve's]
 
@@ -16,16 +16,17 @@ local watch = require "watch"
 
 local M = {}
 
-local QUIET, LONGEST = 0.1, 300 -- seconds; ms
+local QUIET, LONGEST = 300, 3000 -- ms
+local READS = 5                  -- of a folder that changes all the time
 M.look_seconds = 5
 
 local changed = task.signal()
-local n_changes = 0
+local n_changes, changed_at = 0, 0
 local watches = {}   -- [folder] = {inode =, w =}
 local seen           -- the hash that was tried last
 
 local function on_change()
-  n_changes = n_changes + 1
+  n_changes, changed_at = n_changes + 1, time.mono()
   changed:fire()
 end
 
@@ -43,12 +44,28 @@ local function keep_watch(folder)
   end
 end
 
+-- -> true | nil, err: it was cancelled
 local function settle()
-  local began = time.mono()
-  repeat
+  local ends = time.mono() + LONGEST
+  while true do
+    local left = math.min(changed_at + QUIET, ends) - time.mono()
+    if left <= 0 then return true end
+    local ok, err = task.sleep(left / 1000)
+    if not ok then return nil, err end
+  end
+end
+
+-- All files as they were at one moment: what is read while something is saved may be half of an edit.
+local function read(folder)
+  for _ = 1, READS do
     local before = n_changes
-    task.sleep(QUIET)
-  until n_changes == before or time.mono() - began >= LONGEST
+    local sources, err = policy.read(folder)
+    local ok, why = task.sleep(0) -- word of what was saved meanwhile comes in
+    if ok and n_changes == before then return sources, err end
+    if ok then ok, why = settle() end
+    if not ok then return nil, why end
+  end
+  return policy.read(folder)
 end
 
 -- Who owns the newest file of the folder: who saved it, as far as can be told.
@@ -66,10 +83,11 @@ end
 -- How often it was told of a change since the program began.
 function M.heard() return n_changes end
 
--- Reads the folder and tries what is new.
+-- Reads the folder and tries what is new. -> false: it was cancelled
 function M.look()
   local folder = policy.folder
-  local sources, err = policy.read(folder)
+  local sources, err = read(folder)
+  if not sources and err.code == "cancelled" then return false end
   if not sources then
     policy.refuse(err)
     seen = nil
@@ -90,14 +108,15 @@ function M.follow()
     local ok, why = xpcall(function()
       keep_watch(folder)
       keep_watch(folder .. "/tests")
-      M.look()
+      return M.look()
     end, debug.traceback)
+    if ok and why == false then return end
     if not ok then log.error("policy", "looking for edits raised", { traceback = why }) end
     if n_changes == before then
       local told, err = changed:wait(M.look_seconds)
       if not told and err.code ~= "timeout" then return end
     end
-    if n_changes ~= before then settle() end
+    if n_changes ~= before and not settle() then return end
   end
 end
 

@@ -203,13 +203,13 @@ function asAnswered(c) {
   assert.deepStrictEqual(new Set(c.list.filter((m) => m.labels.token).map((m) => m.id)), new Set(c.machines.keys()), c.who.email);
 }
 
-// Hours that were bought are a machine's, or were given back; what is left of the money is credit.
-async function hoursAndCredit(c, entries, server) {
-  const bought = new Map();
-  for (const e of entries.filter((x) => x.hours)) bought.set(e.machine, (bought.get(e.machine) || 0) + e.hours);
-  for (const [id, hours] of bought) {
+// Hours that were bought are a machine's, or were given back.
+async function hoursAreThere(c, entries, server) {
+  const ids = new Set(entries.filter((e) => e.machine && e.postings.some(([a]) => a === 'granted')).map((e) => e.machine));
+  for (const id of ids) {
     const { body } = await server.call('GET', `/instances/${id}`);
-    assert.strictEqual(body.prepaid?.hours ?? 0, hours, `${c.who.email}: ${id}: ${JSON.stringify(body.prepaid)}`);
+    const ms = 0 - posted(entries.filter((e) => e.machine === id), 'granted');
+    assert.strictEqual(Math.round((body.prepaid?.hours ?? 0) * 3600e3), ms, `${c.who.email}: ${id}: ${JSON.stringify(body.prepaid)}`);
   }
 }
 
@@ -221,7 +221,7 @@ async function satisfied(c, { shop, books }) {
   const what = `${c.who.email} (${c.fate}): ${JSON.stringify([user, balances, c.list.map((m) => [m.id, m.status, m.labels, m.prepaid])])}`;
   assert.strictEqual(0 - (balances.payments || 0), w.taken(user.stripe_customer_id) * 10000, `what was paid is what the books say: ${what}`);
   asAnswered(c);
-  await hoursAndCredit(c, entries, shop.server);
+  await hoursAreThere(c, entries, shop.server);
   if (c.paid.subscription) {
     const sub = w.subscriptions.get(user.stripe_subscription_id);
     assert.deepStrictEqual([sub.id, user.subscription_status], [c.paid.subscription.id, sub.status], what);

@@ -93,6 +93,29 @@ t.test("undeclared globals raise", function()
   t.raises(function() some_typo = 1 end, "undeclared global")      -- luacheck: ignore
 end)
 
+-- Bug: LuaJIT#827, in Debian's package. Members of tables were passed over, and a request to Stripe went out without its
+-- parameters (tests/crash/money.test.js).
+t.test("a loop over pairs sees all members, however often it has run", function()
+  local inner = { 1, 2, 3, 4, 5 }
+  local outer = { a = inner, b = inner, c = inner, d = inner, e = inner }
+  local function turn(...) -- luacheck: ignore 212
+    for _ = 1, 100 do end
+  end
+  local short = 0
+  for _ = 1, 50000 do
+    turn()
+    local n = 0
+    for _, v in pairs(outer) do
+      for _ in pairs(v) do n = n + 1 end
+    end
+    for _, v in next, outer do
+      for _ in next, v do n = n + 1 end
+    end
+    if n ~= 50 then short = short + 1 end
+  end
+  t.eq(short, 0)
+end)
+
 t.test("json keeps lists, exact integers and null", function()
   local v = json.decode('{"a":[],"b":{},"n":9007199254740991,"z":null,"s":"\\u0000x"}')
   t.eq(json.is_array(v.a), true); t.eq(json.is_array(v.b), false)

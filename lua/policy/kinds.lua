@@ -75,7 +75,7 @@ M.idle = {
         end
         if type(reason) ~= "string" then return "a reason expected as the second result" end
       end,
-      safe = function(r, why) return math.min(r.ttl, 3600), why end,
+      safe = function(r, why) return math.min(r.ttl, 3600), why end, otherwise = "been granted for another time",
       input = with {
         ttl = count("seconds asked for", 2592000),
         held = count("seconds that the machine has had leases, one or another, with no pause of 15 minutes", 1e9),

@@ -11,6 +11,7 @@
 local errors = require "errors"
 local history = require "history"
 local json = require "json"
+local kept = require "policy.kept"
 local origin = require "origin"
 local rights = require "rights"
 local store = require "store"
@@ -29,9 +30,9 @@ M.quiet_ms = 15000 -- after which a silent stream says something
 
 local function quoted(text) return json.encode(json.text(text)) end
 
--- The JSON text of an entry. Its data is JSON already.
-function M.text(e)
-  local data = e.trimmed and 'null,"trimmed":true' or e.data
+-- The JSON text of an entry, for an actor (absent: the operator). Its data is JSON already.
+function M.text(e, actor)
+  local data = e.trimmed and 'null,"trimmed":true' or kept.text(actor, e.data)
   return ('{"seq":%d,"at":"%s","kind":"%s","id":%s,"type":%s,"by":%s,"previous":"%s","hash":"%s","data":%s}'):format(
     e.seq, time.rfc3339(e.at), e.kind, quoted(e.id), quoted(e.type), quoted(e.by), e.before, e.hash, data)
 end
@@ -85,7 +86,7 @@ local function forwards(actor, query, next_entry)
   local stop, err = each(next_entry, M.scan, function(e)
     if not wanted(actor, query, e) then last = e.seq return false end
     if #texts == query.limit or bytes > BYTES then return true end
-    texts[#texts + 1] = M.text(e)
+    texts[#texts + 1] = M.text(e, actor)
     last, bytes = e.seq, bytes + #e.data
     return false
   end)
@@ -109,7 +110,7 @@ local function oldest_of(actor, query)
   local texts, bytes, i = {}, 0, n - 1
   while i >= math.max(0, n - query.limit) and bytes <= BYTES do
     local e = assert(store.log { after = ring[i % size] - 1, limit = 1 })[1]
-    texts[#texts + 1] = M.text(e)
+    texts[#texts + 1] = M.text(e, actor)
     bytes, i = bytes + #e.data, i - 1
   end
   return { texts = texts, after = i >= 0 and #texts > 0 and ring[(i + 1) % size] or nil }
@@ -173,15 +174,18 @@ local function behind(after)
   return shared.entries
 end
 
-local function frame(e)
-  e.frame = e.frame or ("id: %d\nevent: %s\ndata: %s\n\n"):format(e.seq, e.type, M.text(e))
+local function framed(e, text) return ("id: %d\nevent: %s\ndata: %s\n\n"):format(e.seq, e.type, text) end
+
+local function frame(e, actor)
+  if kept.withheld(actor, "billing") then return framed(e, M.text(e, actor)) end
+  e.frame = e.frame or framed(e, M.text(e))
   return e.frame
 end
 
 local function frames_of(actor, query, entries)
   local frames = {}
   for _, e in ipairs(entries) do
-    if wanted(actor, query, e) then frames[#frames + 1] = frame(e) end
+    if wanted(actor, query, e) then frames[#frames + 1] = frame(e, actor) end
   end
   return table.concat(frames)
 end

@@ -7,13 +7,14 @@
 -- "expiry": {verdict, reason}.
 --
 --   expiry.serve()
---   expiry.refusal(rec) -> why it may not be started now, or nil
+--   expiry.refusal(rec) -> why it may not be started now, the decision as it is kept; or nil
 
 local changes = require "machines.changes"
 local due = require "due"
 local idle = require "idle"
 local instances = require "instances"
 local json = require "json"
+local kept = require "policy.kept"
 local policy = require "policy"
 local prepaid = require "billing.prepaid"
 local record = require "machines.record"
@@ -148,8 +149,10 @@ function M.refusal(rec)
   if rec.expires_at == json.null or prepaid.pending(rec) then return nil end
   local input = input_of(rec)
   input.status = "STOPPED"
-  local verdict, reason = policy.ask("expiry.decide", input, math.floor(steady.now() / 1000))
-  if verdict == "stop" or verdict == "delete" then return reason .. "; extend it first" end
+  local now = steady.now()
+  local gen, verdict, reason = policy.ask_for(rec.owner, "expiry.decide", input, math.floor(now / 1000))
+  if verdict ~= "stop" and verdict ~= "delete" then return nil end
+  return reason .. "; extend it first", kept.decision("expiry.decide", gen, input, verdict, reason, now)
 end
 instances.refuses_start = M.refusal
 

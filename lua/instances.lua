@@ -8,12 +8,14 @@
 -- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
 
 local book = require "billing.book"
+local denials = require "policy.denials"
 local errors = require "errors"
 local fields = require "machines.fields"
 local freshness = require "machines.freshness"
 local history = require "history"
 local ids = require "ids"
 local json = require "json"
+local kept = require "policy.kept"
 local policy = require "policy"
 local prepaid_hours = require "billing.prepaid"
 local providers = require "providers"
@@ -45,7 +47,7 @@ function M.on_leaving(id, verb) end -- luacheck: ignore 212
 -- A machine's stored JSON as clients see it; and when it was last used (RFC 3339), or nil. idle.lua knows both.
 function M.as_seen(text) return text end
 function M.last_used(id) end -- luacheck: ignore 212
--- Why a machine whose hours are over may not be started, or nil (expiry.lua).
+-- Why a machine whose hours are over may not be started, and that decision; or nil (expiry.lua).
 function M.refuses_start(rec) end -- luacheck: ignore 212
 
 local WAIT_SECONDS = 30
@@ -147,7 +149,7 @@ local function edit(actor, key, change)
   if not id then return not_found() end
   local again = actor.idempotent and actor.idempotent.claimed
   if again then return store.get("instance", again.machine), again.operation end
-  local kept
+  local current
   local rec, op = store.update(function(tx)
     local old = record.get(tx, id)
     if not old or not rights.owns(actor, old.owner) then return not_found() end
@@ -157,11 +159,14 @@ local function edit(actor, key, change)
     local op, err = change(tx, old, rec)
     if err then return nil, err end
     if actor.idempotent then actor.idempotent:claim(tx, rec, op) end
-    kept = op
+    current = op
     return rec, op
   end)
-  if not rec then return nil, op end
-  return rec, kept
+  if not rec then
+    denials.note(op, by(actor))
+    return nil, op
+  end
+  return rec, current
 end
 
 local function refuse(rec, verb)
@@ -202,34 +207,41 @@ local function one_of_plan(plan, owner)
   return book.plan(policy.data("plans", owner), plan).machines == 1
 end
 
+-- Below, `asked` is a list that each decision is put into: it is kept with what it let pass, or with what it refused.
+local function ask_policy(name, input, asked)
+  local gen, verdict, reason = policy.ask_for(input.owner, name, input)
+  asked[#asked + 1] = kept.decision(name, gen, input, verdict, reason)
+  return verdict, reason
+end
+
 -- May its owner have it as a `type`, beside `others`? -> why not, an error, or nil
-local function not_allowed(tx, rec, type, others)
+local function not_allowed(tx, rec, type, others, asked)
   local plan, prepaid = plan_of(tx, rec.owner), prepaid_hours.counts(rec)
-  local verdict, reason = policy.ask("access.create", {
+  local verdict, reason = ask_policy("access.create", {
     owner = rec.owner, plan = plan, machines = others, most = most_of(policy.for_owner(rec.owner), plan, prepaid), type = type,
     provider = rec.provider, prepaid = prepaid,
-  })
+  }, asked)
   if verdict == "allow" then return nil end
   return errors.new("quota", reason, { http_status = one_of_plan(plan, rec.owner) and not prepaid and 409 or nil })
 end
 
 -- Why the policy, or what is paid, does not let its owner have one more machine, or nil.
-local function over_quota(tx, rec, actor)
+local function over_quota(tx, rec, actor, asked)
   if rec.owner == "operator" then return end
   local prepaid = prepaid_hours.counts(rec)
-  local denied = not_allowed(tx, rec, rec.type, record.counted(tx, rec.owner, prepaid))
+  local denied = not_allowed(tx, rec, rec.type, record.counted(tx, rec.owner, prepaid), asked)
   if denied then return denied end
-  if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner) end
+  if not prepaid and not actor.admin then return standing.refusal(tx, rec.owner, asked) end
 end
 
 -- Why it may not become another type, or nil: its hours are paid at the price of the one that it is, and a plan has its types.
-local function not_resized(tx, rec, type, actor)
+local function not_resized(tx, rec, type, actor, asked)
   if rec.owner == "operator" then return end
   if not actor.admin and prepaid_hours.lasts(rec) then
     return errors.new("state", ("its prepaid hours are of the type %s; buy hours of a new machine of the type %s, or resize it "
       .. "when they are over"):format(rec.type, type), { status_now = rec.status })
   end
-  return not_allowed(tx, rec, type, math.max(0, record.counted(tx, rec.owner, prepaid_hours.counts(rec)) - 1))
+  return not_allowed(tx, rec, type, math.max(0, record.counted(tx, rec.owner, prepaid_hours.counts(rec)) - 1), asked)
 end
 
 local RUNS = { RUNNING = true, STARTING = true }
@@ -245,18 +257,21 @@ local function running_beside(tx, rec)
 end
 
 -- Why the policy, or what is paid, does not let a machine be started, or nil.
-local function not_woken(tx, rec, actor)
-  local ended = M.refuses_start(rec)
-  if ended then return errors.new("denied", ended) end
+local function not_woken(tx, rec, actor, asked)
+  local ended, decision = M.refuses_start(rec)
+  if ended then
+    asked[#asked + 1] = decision
+    return errors.new("denied", ended)
+  end
   if rec.owner == "operator" then return end
   local plan, prepaid = plan_of(tx, rec.owner), prepaid_hours.counts(rec)
-  local verdict, reason = policy.ask("access.wake", {
+  local verdict, reason = ask_policy("access.wake", {
     owner = rec.owner, plan = plan, machines = record.counted(tx, rec.owner, prepaid),
     most = most_of(policy.for_owner(rec.owner), plan, prepaid), type = rec.type, running = running_beside(tx, rec),
     prepaid = prepaid,
-  })
+  }, asked)
   if verdict ~= "allow" then return errors.new("denied", reason) end
-  if not prepaid_hours.lasts(rec) and not actor.admin then return standing.refusal(tx, rec.owner) end
+  if not prepaid_hours.lasts(rec) and not actor.admin then return standing.refusal(tx, rec.owner, asked) end
 end
 
 local function check_create(actor, spec)
@@ -286,7 +301,7 @@ local function place_for(owner, spec)
     return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type),
       { field = "type" })
   end
-  return place, { kind = "placement", reason = reason, generation = gen.number, input = input }
+  return place, kept.decision("placement.place", gen, input, nil, reason)
 end
 
 -- Whose a new machine is: the actor's, or that of an account which an admin names. -> owner | nil, err
@@ -318,15 +333,19 @@ function M.create(actor, spec)
     if actor.before then actor.before(tx) end
     local rec = fields.new_record(spec, owner, place)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
-    local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor)
-    if why then return nil, why end
+    local asked = {}
+    local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor, asked)
+    if why then return nil, denials.mark(why, "create", rec, asked) end
     if spec.hours then prepaid_hours.buy(tx, rec, spec.hours, by(actor), "bought") end
     workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
-    record.save(tx, nil, rec, "created", by(actor), { decision = placed })
+    record.save(tx, nil, rec, "created", by(actor), { decision = placed, decisions = kept.list(asked) })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)
-  if not rec then return nil, werr end
+  if not rec then
+    denials.note(werr, by(actor))
+    return nil, werr
+  end
   runner.drive("instance", rec.id)
   return rec, rec.operation
 end
@@ -367,15 +386,18 @@ local function ask(tx, actor, old, rec, form)
   if verb == "stop" and rec.status == "DELETING" then return rec.operation end -- its end is a stop, too
   if to == rec.status and statuses.settled(to) and not workflow.current(tx, rec) then return nil end
   if verb ~= "delete" and #rec.queue >= MAX_QUEUE then return nil, queue_full(rec) end
-  local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec, actor) -- it counts again
-  local denied = again or verb == "start" and not_woken(tx, rec, actor)
-  if denied then return nil, denied end
+  local asked = {}
+  local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec, actor, asked) -- it counts again
+  local denied = again or verb == "start" and not_woken(tx, rec, actor, asked)
+  if denied then return nil, denials.mark(denied, verb, rec, asked) end
   rec.desired = wish[verb]
   rec.reason = actor.reason
   local used = verb ~= "start" and M.last_used(rec.id)
   if used then rec.last_activity_at = used end
   local op = workflow.ask(tx, "instance", rec, verb, { was = old.status }, by(actor))
-  record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb, reason = actor.reason, decision = actor.decision })
+  record.save(tx, old, rec, verb .. "_asked", by(actor), {
+    verb = verb, reason = actor.reason, decision = actor.decision, decisions = kept.list(asked),
+  })
   return op
 end
 
@@ -423,10 +445,10 @@ function M.patch(actor, key, change)
 end
 
 -- It was given hours, and runs by them. -> operation id | nil, err
-local function start_again(tx, actor, old, rec)
+local function start_again(tx, actor, old, rec, asked)
   if not statuses.accepts(rec.status, "start") then return refuse(rec, "start") end
-  local denied = #rec.queue >= MAX_QUEUE and queue_full(rec) or not_woken(tx, rec, actor)
-  if denied then return nil, denied end
+  local denied = #rec.queue >= MAX_QUEUE and queue_full(rec) or not_woken(tx, rec, actor, asked)
+  if denied then return nil, denials.mark(denied, "extend", rec, asked) end
   rec.desired, rec.reason = "RUNNING", json.null
   return workflow.ask(tx, "instance", rec, "start", { was = old.status }, by(actor))
 end
@@ -448,13 +470,15 @@ function M.extend(actor, key, hours)
     prepaid_hours.buy(tx, rec, hours, by(actor), ("%d"):format(old.version))
     local ended = old.expiry and old.expiry.verdict == "stop" and old.desired == "STOPPED"
     local begins = prepaid_hours.pending(rec) and not prepaid_hours.pending(old)
-    local resumed
+    local resumed, asked = nil, {}
     if (ended or begins) and not underway(tx, rec, "start") then
-      resumed, fault = start_again(tx, actor, old, rec)
+      resumed, fault = start_again(tx, actor, old, rec, asked)
       if fault then return nil, fault end
     end
     local left_plan = prepaid_hours.counts(rec) and not prepaid_hours.counts(old) or nil
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours, left_plan = left_plan }, true)
+    record.save(tx, old, rec, "extended", by(actor), {
+      hours = hours, left_plan = left_plan, decisions = kept.list(asked),
+    }, true)
     return resumed
   end)
   if rec and op then runner.drive("instance", rec.id) end
@@ -463,17 +487,18 @@ end
 
 -- ---- changes for which a machine that runs is stopped and started again; they wait and answer like move
 
--- plan(rec, tx) -> input of the workflow, or nil when nothing is to do | nil, err
+-- plan(rec, tx, asked) -> input of the workflow, or nil when nothing is to do | nil, err
 local function rebuild(actor, key, verb, seconds, plan)
   local rec, op = edit(actor, key, function(tx, old, rec)
     if not statuses.accepts(rec.status, verb) or workflow.current(tx, rec) or rec.provider == "foreign" then
       return refuse(rec, verb)
     end
-    local input, err = plan(rec, tx)
+    local asked = {}
+    local input, err = plan(rec, tx, asked)
     if not input then return nil, err end
     input.ran = rec.status == "RUNNING"
     local op = workflow.ask(tx, "instance", rec, verb, input, by(actor))
-    record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb })
+    record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb, decisions = kept.list(asked) })
     return op
   end)
   if not rec then return nil, op end
@@ -485,10 +510,10 @@ function M.resize(actor, key, type_name, seconds)
   if not types.get(type_name) then
     return errors.fail("invalid", "type: " .. fields.type_fault(type_name), { field = "type" })
   end
-  return rebuild(actor, key, "resize", seconds, function(rec, tx)
+  return rebuild(actor, key, "resize", seconds, function(rec, tx, asked)
     if rec.type == type_name then return nil end
-    local denied = not_resized(tx, rec, type_name, actor)
-    if denied then return nil, denied end
+    local denied = not_resized(tx, rec, type_name, actor, asked)
+    if denied then return nil, denials.mark(denied, "resize", rec, asked) end
     return { type = type_name, from = rec.type }
   end)
 end

@@ -18,6 +18,7 @@
 
 local freshness = require "machines.freshness"
 local json = require "json"
+local kept = require "policy.kept"
 local log = require "log"
 local policy = require "policy"
 local providers = require "providers"
@@ -303,32 +304,40 @@ local function compare(name, states)
   return candidates, orphans
 end
 
--- Whether the policy says that an orphan is to go. Its age is measured on the clock of deadlines.
-local function ripe_now(name, short, known)
-  local now = math.floor(time.now() / 1000)
-  return policy.ask("orphans.decide", {
+local KEPT = 100 -- decisions of one sweep that are kept
+
+-- What the policy says of an orphan, as it is kept. Its age is measured on the clock of deadlines.
+local function decided(name, short, known)
+  local ms = time.now()
+  local now = math.floor(ms / 1000)
+  local input = {
     provider = name, short = short, since = now + math.ceil(steady.left(known.since)), setting = M.settings.orphans,
     grace = M.settings.grace_seconds,
-  }, now) == "delete"
+  }
+  local gen, verdict, reason = policy.ask_for(nil, "orphans.decide", input, now)
+  return kept.decision("orphans.decide", gen, input, verdict, reason, ms)
 end
 
--- What the list of orphans becomes, with those that are new, and those whose end is due now.
+-- What the list of orphans becomes, with those that are new, those whose end is due now, and what was decided about both.
 local function next_orphans(name, was, shorts)
-  local is, fresh, ripe = {}, {}, {}
+  local is, fresh, ripe, decisions = {}, {}, {}, {}
   for _, short in ipairs(shorts) do
     local known = was[short]
     if not known then fresh[#fresh + 1] = short end
     known = known or { since = steady.after(0) }
-    if ripe_now(name, short, known) then
+    local decision = decided(name, short, known)
+    local new = not was[short]
+    if decision.verdict == "delete" then
       local tried = next_try(known.count and { work = "destroy", count = known.count, next_at = known.next_at }, "destroy")
       if tried then
-        ripe[#ripe + 1] = short
+        ripe[#ripe + 1], new = short, true
         known = { since = known.since, count = tried.count, next_at = tried.next_at }
       end
     end
+    if new and #decisions < KEPT then decisions[#decisions + 1] = decision end
     is[short] = known
   end
-  return is, fresh, ripe
+  return is, fresh, ripe, kept.list(decisions)
 end
 
 -- Keeps the list of orphans, and asks for the end of those whose time has come.
@@ -343,12 +352,13 @@ local function keep_orphans(name, shorts)
     fresh, ripe = {}, {}
     if workflow.current(tx, rec) then return end -- some are being destroyed: the next sweep sees what is left
     local was = rec.orphans
-    rec.orphans, fresh, ripe = next_orphans(name, was, shorts)
+    local decisions
+    rec.orphans, fresh, ripe, decisions = next_orphans(name, was, shorts)
     for _, short in ipairs(ripe) do
       workflow.ask(tx, "provider", rec, "destroy_orphan", { short = short }, "system")
     end
-    if #fresh > 0 then return "orphans_found", { orphans = json.array(fresh) } end
-    if #ripe > 0 then return "orphans_due", { orphans = json.array(ripe) } end
+    if #fresh > 0 then return "orphans_found", { orphans = json.array(fresh), decisions = decisions } end
+    if #ripe > 0 then return "orphans_due", { orphans = json.array(ripe), decisions = decisions } end
     if record.differs({ o = was }, { o = rec.orphans }) then return "orphans_gone" end
   end)
   for _, short in ipairs(fresh) do

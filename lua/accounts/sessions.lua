@@ -10,12 +10,16 @@
 
 local credentials = require "accounts.credentials"
 local crypto = require "crypto"
+local denials = require "policy.denials"
 local errors = require "errors"
 local expiring = require "accounts.expiring"
 local json = require "json"
+local kept = require "policy.kept"
 local log = require "log"
+local plain = require "plain"
 local policy = require "policy"
 local store = require "store"
+local task = require "task"
 local time = require "time"
 local users = require "accounts.users"
 
@@ -25,13 +29,23 @@ local MAX_SESSIONS = 50 -- of an account; with one more the oldest ends
 
 M.signup = "open" -- the setting SIGNUP, which policies/access.lua is told
 
--- Whether this address may make an account.
+-- Whether this address may make an account. -> true | false, the decision as it is kept: without the address
 function M.open_to(address)
   if address == users.admin_email then return true end
   local counter = store.get("counter", "user")
-  return policy.ask("access.signup", {
+  local input = {
     email = address, domain = address:match("@(.*)$") or "", setting = M.signup, accounts = counter and counter.last or 0,
-  }) == "allow"
+  }
+  local gen, verdict, reason = policy.ask_for(nil, "access.signup", input)
+  if verdict == "allow" then return true end
+  input = plain.copy(input) -- who was told of it meanwhile has the other one
+  input.email = ""
+  return false, kept.decision("access.signup", gen, input, verdict, reason)
+end
+
+-- Somebody who has no account was not let make one. It is kept beside the answer, which must not tell by its time.
+local function refused(decision)
+  task.spawn(denials.refused, { owner = "operator", what = "signup", decision = decision, by = "nobody" })
 end
 
 -- A link's token for an address (as users.address gives it). -> token | nil, err
@@ -51,9 +65,11 @@ end
 -- Whether a link is sent to this address. To every one that may sign up: that it is suspended is told to whoever brings the
 -- link back, and to nobody else.
 function M.invited(address)
-  if M.open_to(address) then return true end
+  local open, decision = M.open_to(address)
+  if open then return true end
   local id = users.resolve(address)
   local user = id and users.get(id)
+  if not user then refused(decision) end
   return user ~= nil and user.status == "active"
 end
 
@@ -125,18 +141,23 @@ end
 function M.redeem(token, about)
   local address, jti = M.peek(token)
   if not address then return nil, jti end
-  return sign_in(function(tx)
+  local turned_away
+  local session, err = sign_in(function(tx)
+    turned_away = nil
     local link = expiring.drop(tx, "magic_link", jti)
     if not link then return errors.fail("unauthorized", "invalid or expired token") end
     if not link.user then -- nobody had the address then
-      local welcome = M.open_to(address) or tx:lookup("user_email", address)
-      if welcome then return users.find_or_create(tx, address) end
+      local open, decision = M.open_to(address)
+      if open or tx:lookup("user_email", address) then return users.find_or_create(tx, address) end
+      turned_away = decision
       return errors.fail("unauthorized", "invalid or expired token")
     end
     local user = tx:get("user", link.user)
     if user and user.status ~= "deleted" and user.email == address then return user end
     return errors.fail("unauthorized", "invalid or expired token")
   end, about)
+  if turned_away then refused(turned_away) end
+  return session, err
 end
 
 -- A session for whoever says that this is his address: development alone.

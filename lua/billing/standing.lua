@@ -4,12 +4,14 @@
 --   standing.on = true when money is asked for (Stripe is set up)
 --   standing.of(owner, t [, tx]) -> {plan =, hours_left = ms, credit = micro, owed = micro (positive), rate = micro an hour now,
 --       runs_out_at = unix ms or nil, running =, used = ms of this period, overage =, needs_subscription =, period =, currency =}
---   standing.decide(owner, t [, tx]) -> verdict, reason, generation, standing
---   standing.refusal(tx, owner) -> why no machine of his may be started now, an error "payment", or nil
+--   standing.decide(owner, t [, tx]) -> verdict, reason, the decision as it is kept (policy/kept.lua), standing
+--   standing.refusal(tx, owner [, asked]) -> why no machine of his may be started now, an error "payment", or nil
+--       asked: a list that the decision is put into
 
 local amount = require "billing.amount"
 local book = require "billing.book"
 local errors = require "errors"
+local kept = require "policy.kept"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
 local plain = require "plain"
@@ -91,12 +93,13 @@ function M.decide(owner, t, tx)
   local s = M.of(owner, t, tx)
   local input, now = input_of(owner, user, s, t)
   local gen, verdict, reason = policy.ask_for(owner, "billing.decide", input, now)
-  return verdict, reason, gen, s
+  return verdict, reason, kept.decision("billing.decide", gen, input, verdict, reason, t), s
 end
 
-function M.refusal(tx, owner)
+function M.refusal(tx, owner, asked)
   if not M.on or owner == "operator" then return nil end
-  local verdict, reason = M.decide(owner, steady.now(), tx)
+  local verdict, reason, decision = M.decide(owner, steady.now(), tx)
+  if asked then asked[#asked + 1] = decision end
   if verdict == "stop" then return errors.new("payment", reason) end
   if verdict == "hold" then return errors.new("unavailable", "what is paid for cannot be decided now; the operator is told") end
 end

@@ -21,7 +21,6 @@ local slices = require "slices"
 local standing = require "billing.standing"
 local steady = require "steady"
 local store = require "store"
-local time = require "time"
 
 local M = { counts = { checked = 0, warned = 0, stopped = 0 } }
 
@@ -45,34 +44,34 @@ end
 -- What is told of a verdict that is another than before. "hold" is the operator's matter: nothing changes for the user.
 local EVENT = { warn = "billing_warning", stop = "billing_stop", hold = "billing_hold" }
 
-local function note(owner, verdict, reason, generation)
+local function note(owner, decision)
+  local verdict, reason = decision.verdict, decision.reason
   return store.update(function(tx)
     local acct = tx:get("ledger", owner)
     if not acct then return true end
     local was = acct.standing and acct.standing.verdict
-    acct.standing = { verdict = verdict, reason = reason, generation = generation }
+    acct.standing = { verdict = verdict, reason = reason, generation = decision.generation }
     tx:put("ledger", owner, acct, owner)
     if verdict == was or not EVENT[verdict] then return true end
     if verdict ~= "hold" then mail(tx, owner, (reason:gsub("^%l", string.upper))) end
     if tx:get("user", owner) then
-      tx:log("user", owner, EVENT[verdict], {
-        reason = reason, decision = { kind = "billing", verdict = verdict, generation = generation },
-      }, "policy")
+      tx:log("user", owner, EVENT[verdict], { reason = reason, decision = decision }, "policy")
     end
     return true
   end)
 end
 
 -- Stops his machines that run and have no hours of their own (whose end is expiry.lua's). -> true | nil, err
-local function stop_all(owner, reason, generation)
+local function stop_all(owner)
   local failed
-  if standing.decide(owner, steady.now()) ~= "stop" then return true end -- he has paid meanwhile
+  local verdict, reason, decision = standing.decide(owner, steady.now())
+  if verdict ~= "stop" then return true end -- he has paid meanwhile
   for _, row in ipairs(store.scan("instance_owner", { prefix = owner .. "/" })) do
     local rec = store.get("instance", row.key:sub(#owner + 2))
     if rec and (rec.status == "RUNNING" or rec.status == "STARTING") and not prepaid.has_hours(rec) then
-      local ok, err = instances.move({ admin = true, by = "policy", reason = reason, expects = rec.version, decision = {
-        kind = "billing", verdict = "stop", generation = generation, at = time.rfc3339(steady.now()),
-      } }, rec.id, "stop", 0)
+      local ok, err = instances.move({
+        admin = true, by = "policy", reason = reason, expects = rec.version, decision = decision,
+      }, rec.id, "stop", 0)
       if ok == nil then failed = err else M.counts.stopped = M.counts.stopped + 1 end
     end
   end
@@ -80,18 +79,19 @@ local function stop_all(owner, reason, generation)
   return true
 end
 
-local function act(owner, verdict, reason, generation)
+local function act(owner, decision)
+  local verdict, reason = decision.verdict, decision.reason
   local acct = ledger.get(owner)
   local known = acct.standing
   if not known or known.verdict ~= verdict or known.reason ~= reason then
-    local ok, err = note(owner, verdict, reason, generation)
+    local ok, err = note(owner, decision)
     if not ok then return nil, err end
     if verdict == "warn" then M.counts.warned = M.counts.warned + 1 end
     if verdict == "hold" then
       log.error("billing", "what an account may run is not decided; all stays as it is", { account = owner, reason = reason })
     end
   end
-  if verdict == "stop" then return stop_all(owner, reason, generation) end
+  if verdict == "stop" then return stop_all(owner) end
   return true
 end
 
@@ -128,8 +128,8 @@ function decide(owner)
     end
   end
   M.counts.checked = M.counts.checked + 1
-  local verdict, reason, gen, s = standing.decide(owner, now)
-  return next_look(acct, s, now), function() return act(owner, verdict, reason, gen.number) end
+  local _, _, decision, s = standing.decide(owner, now)
+  return next_look(acct, s, now), function() return act(owner, decision) end
 end
 
 local function all()

@@ -42,7 +42,7 @@ local function shown(field, name, value, now)
 end
 
 local function print_inputs(d, now)
-  local fields = kinds.find(decisions.name_of(d.kind)).input
+  local fields = kinds.find(d.name).input
   local mattered, rest = {}, {}
   for _, name in ipairs(d.read or {}) do mattered[name] = true end
   local names = {}

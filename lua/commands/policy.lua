@@ -36,7 +36,7 @@ usage: cchost policy status [--json]
 The policies in force, and how they came to be. A running server takes what is saved in POLICIES_DIR by itself when it
 is good; DIR is another folder of policies, of which the shipped files are the rest.
 
-  status     the generation in force, its files, and what is wrong with what was saved last
+  status     the generation in force, its files, what is odd in them, and what is wrong with what was saved last
   test       compiles, lints and tests a folder (POLICIES_DIR) without using it; --watch: after every save
   describe   what each function is told and may answer; --meta: as annotations for editors (lua/meta/policies.lua)
   apply      tests DIR and puts its files into POLICIES_DIR, all of them as one edit; a running server says when they
@@ -225,10 +225,14 @@ function actions.status(_, options, settings)
     local gen, why = generation.build(sources)
     faults = gen and {} or why
     return faults
+  end, function(known)
+    local gen = generation.build(command.must(history.sources(known)))
+    return gen and gen.warnings or {}
   end)
   if options.json then return command.out("%s", json.encode(is)) end
   command.out("generation %d  %s  by %s%s", set.generation, set.at, set.author, set.note and ": " .. set.note or "")
   for _, name in ipairs(sorted(set.files)) do command.out("  %s  %s", set.files[name]:sub(1, 12), name) end
+  for _, w in ipairs(is.warnings) do command.out("warning: %s", generation.text(w)) end
   if not is.saved and err.code ~= "not_found" then command.out("%s cannot be read: %s", settings.POLICIES_DIR, err.message) end
   if not is.pending then return command.out("%s: as it is in force", settings.POLICIES_DIR) end
   if #faults == 0 then return command.out("%s: differs, and is good; a running server takes it", settings.POLICIES_DIR) end

@@ -7,6 +7,7 @@ local certificates = require "certificates"
 local changes = require "machines.changes"
 local closing = require "accounts.closing"
 local config = require "config"
+local denials = require "policy.denials"
 local expiring = require "accounts.expiring"
 local expiry = require "expiry"
 local idle = require "idle"
@@ -135,6 +136,7 @@ local function start(settings)
   if not place then return nil, err end
   reconcile.remember()
   canary.serve() -- before anybody is answered: users are decided for by the same set as before a restart
+  denials.serve()
   ok, err = require("providers").get(settings.PROVIDER)
   if not ok then return nil, err end
   local server
@@ -215,6 +217,7 @@ function M.run(args)
   idle.finish()
   samples.save()
   canary.save()
+  denials.finish()
   runner.finish(math.max(0, (until_ms - time.mono()) / 1000))
   return 0
 end

@@ -2,14 +2,14 @@
 -- `cchost explain`.
 --
 -- Decisions about idleness are kept in the machine's days (idle/chunk.lua), also those that are not written yet where the
--- machine is tracked; others (placement, expiry, ...) are entries of its log that carry `decision`. An old decision is taken
+-- machine is tracked; others (placement, expiry, ...) are in entries of its log (policy/kept.lua). An old decision is taken
 -- again by the generation that took it, from the day's signals (idle/timeline.lua), the record as it was then
 -- (history.lua) and the account's plan of that time: what comes out must be what is kept, and it is said when it is not.
 --
 --   decisions.list(id, {since =, until_ms =, after = cursor, kind =, limit =}) -> rows, after = cursor or nil | nil, err
 --       [yields] newest first; times: unix ms. row: {kind =, from =, to =, count =, verdict =, reason =, generation =,
---       event = type of the log's entry}
---   decisions.at(id, ms [, kind]) -> the last one that is not after ms, explained | nil, err    [yields]
+--       name = "idle.decide": the function, event = type of the log's entry}
+--   decisions.at(id, ms [, kind [, actor]]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD
 --   decisions.kinds          all of them      decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
@@ -21,6 +21,7 @@ local errors = require "errors"
 local explain = require "policy.explain"
 local history = require "history"
 local json = require "json"
+local kept = require "policy.kept"
 local plain = require "plain"
 local policy = require "policy"
 local prepaid = require "billing.prepaid"
@@ -32,9 +33,11 @@ local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
 
-M.kinds = { "idle", "expiry", "placement", "billing" }
+M.kinds = { "idle", "expiry", "placement", "access", "lease", "billing" }
 
-local name_of = { idle = "idle.decide", expiry = "expiry.decide", placement = "placement.place", billing = "billing.decide" }
+-- The function of a decision that does not name it; which one of a kind with several each says by itself.
+local name_of = { idle = "idle.decide", expiry = "expiry.decide", placement = "placement.place", billing = "billing.decide",
+  access = "access.wake", lease = "idle.lease" }
 
 function M.name_of(kind) return name_of[kind] end
 
@@ -81,8 +84,8 @@ local function each_day(id, last)
 end
 
 local function row_of(run)
-  return { kind = "idle", from = run[1], to = run[1] + run[2] * (run[3] - 1), count = run[3], step = run[2], generation = run[4],
-    verdict = run[5], reason = run[6] }
+  return { kind = "idle", name = name_of.idle, from = run[1], to = run[1] + run[2] * (run[3] - 1), count = run[3],
+    step = run[2], generation = run[4], verdict = run[5], reason = run[6] }
 end
 
 -- Runs of decisions about idleness that begin at `ms` or before, newest first. -> iterator of row, its chunk
@@ -110,27 +113,35 @@ local function as_text(verdict)
   return type(verdict) == "table" and table.concat({ verdict.provider, verdict.type }, " ") or verdict
 end
 
-local function entry_row(e)
-  if e.trimmed or not e.data:find('"decision"', 1, true) then return nil end
-  local data = json.decode(e.data)
-  local d = data.decision
-  if type(d) ~= "table" or d.kind == "idle" then return nil end -- idle: it stands in the day
+local function entry_row(e, data, d)
   local verdict = d.verdict or data.verb or d.kind == "placement" and as_text(data.changes or {}) or "answered"
-  return { kind = d.kind, from = e.at, to = e.at, count = 1, verdict = verdict, reason = d.reason or data.reason,
-    generation = d.generation, event = e.type, seq = e.seq, input = d.input }
+  return { kind = d.kind, name = d.name or name_of[d.kind], from = e.at, to = e.at, count = 1, verdict = verdict,
+    reason = d.reason or data.reason, generation = d.generation, event = e.type, seq = e.seq, input = d.input, at = d.at }
+end
+
+-- Those of an entry, the newest first.
+local function entry_rows(e)
+  if e.trimmed or not e.data:find('"decision', 1, true) then return {} end
+  local data, out = json.decode(e.data), {}
+  for _, d in ipairs(kept.of(data)) do
+    if d.kind ~= "idle" then out[#out + 1] = entry_row(e, data, d) end -- idle: it stands in the day
+  end
+  return out
 end
 
 -- Decisions in a machine's log at `ms` or before, newest first: an iterator fn(floor) that looks no further back than
 -- `floor` (ms) and may be asked again. [yields]
 local function each_entry(id, ms)
   local next_entry = history.backwards("instance", id)
-  local e, n = next_entry(), 0
+  local e, n, rows, at = next_entry(), 0, {}, 0
   return function(floor)
-    while e and e.at >= floor do
-      local row = e.at <= ms and entry_row(e)
+    while true do
+      at = at + 1
+      if rows[at] then return rows[at] end
+      if not e or e.at < floor then return nil end
+      rows, at = e.at <= ms and entry_rows(e) or {}, 0
       e, n = next_entry(), n + 1
       if n % 64 == 0 then task.sleep(0) end
-      if row then return row end
     end
   end
 end
@@ -273,11 +284,11 @@ end
 -- What is kept of a decision, and what taking it again has shown.
 local function told(row, ms, gen, input, as_kept)
   local out = {
-    kind = row.kind, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason, generation = row.generation,
-    event = row.event,
+    kind = row.kind, name = row.name, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason,
+    generation = row.generation, event = row.event,
   }
-  local now = math.floor(ms / 1000)
-  local d = explain.decision(gen, name_of[row.kind], input, now)
+  local now = math.floor((row.at and time.parse(row.at) or ms) / 1000)
+  local d = explain.decision(gen, row.name, input, now)
   out.file, out.line, out.lines, out.source = d.file, d.line, json.array(d.lines), d.source
   out.inputs, out.read, out.flips, out.text = input, d.reads and json.array(d.reads), told_flips(d.flips), d.text
   out.failed, out.partial = d.failed, d.partial
@@ -293,8 +304,8 @@ end
 
 local function untold(row, ms, err)
   return {
-    kind = row.kind, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason, generation = row.generation,
-    event = row.event, note = "it cannot be taken again: " .. err.message,
+    kind = row.kind, name = row.name, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason,
+    generation = row.generation, event = row.event, note = "it cannot be taken again: " .. err.message,
   }
 end
 
@@ -325,7 +336,10 @@ local function expiry_input(id, row, gen)
   }
 end
 
-local function explain_entry(id, row)
+local function explain_entry(id, row, actor)
+  if kept.withheld(actor, row.kind) then
+    return untold(row, row.from, errors.new("denied", "what it was told is for who has the scope 'billing'"))
+  end
   if row.kind ~= "expiry" and not row.input then
     return untold(row, row.from, errors.new("not_found", "what it was told is not kept"))
   end
@@ -347,11 +361,11 @@ local function entry_at(id, ms, kind, floor)
   return other
 end
 
-function M.at(id, ms, kind)
+function M.at(id, ms, kind, actor)
   local run, day, entry
   if not kind or kind == "idle" then run, day = each_run(id, ms)() end
   if kind ~= "idle" then entry = entry_at(id, ms, kind, run and run.from or 0) end
-  if entry and (not run or entry.from > math.min(run.to, ms)) then return explain_entry(id, entry) end
+  if entry and (not run or entry.from > math.min(run.to, ms)) then return explain_entry(id, entry, actor) end
   if run then return explain_run(id, run, day, ms) end
   return errors.fail("not_found", "nothing is kept of a decision about this machine at " .. time.rfc3339(ms) .. " or before")
 end

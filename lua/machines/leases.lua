@@ -12,9 +12,11 @@
 -- Those that the machine's own agent holds are in its report, not here.
 
 local crypto = require "crypto"
+local denials = require "policy.denials"
 local errors = require "errors"
 local expiring = require "accounts.expiring"
 local json = require "json"
+local kept = require "policy.kept"
 local policy = require "policy"
 local record = require "machines.record"
 local rights = require "rights"
@@ -52,14 +54,16 @@ function M.of(machine)
   return json.array(list)
 end
 
--- Seconds that the policy grants. -> seconds, reason
+-- Seconds that the policy grants. -> seconds, reason, the decision as it is kept
 local function granted(tx, rec, spec, since, now)
   local account = tx:get("user", rec.owner)
-  return policy.ask("idle.lease", {
+  local input = {
     owner = rec.owner, plan = account and account.plan or policy.data("plans", rec.owner).default,
     reason = spec.reason, ttl = spec.ttl,
     held = math.floor((now - since) / 1000),
-  })
+  }
+  local gen, seconds, reason = policy.ask_for(rec.owner, "idle.lease", input)
+  return seconds, reason, kept.decision("idle.lease", gen, input, seconds, reason)
 end
 
 local function machine_of(tx, actor, id)
@@ -84,8 +88,8 @@ function M.take(actor, machine, spec)
     local holding = hold and now - time.parse(hold["until"]) < PAUSE and time.parse(hold.since) or now
     holding = math.min(holding, M.held_since(machine) or holding)
     local since = held and time.parse(held.since) or now
-    local seconds, reason = granted(tx, rec, spec, holding, now)
-    if seconds < 1 then return errors.fail("denied", reason) end
+    local seconds, reason, decision = granted(tx, rec, spec, holding, now)
+    if seconds < 1 then return nil, denials.mark(errors.new("denied", reason), "lease", rec, { decision }) end
     local ends = now + seconds * 1000
     tx:put("lease_hold", machine, {
       since = time.rfc3339(holding),
@@ -98,13 +102,15 @@ function M.take(actor, machine, spec)
     if held then expiring.drop(tx, "lease", machine .. "/" .. id) end
     expiring.put(tx, "lease", machine .. "/" .. id, new, rec.owner)
     if not held then
-      tx:log("instance", machine, "lease_taken", { lease = id, reason = spec.reason, expires_at = new.expires_at },
-        users.by(actor))
+      tx:log("instance", machine, "lease_taken", {
+        lease = id, reason = spec.reason, expires_at = new.expires_at, decision = decision,
+      }, users.by(actor))
     end
     return new
   end)
   if not lease then
     if err.code == "denied" then M.on_refused(machine) end
+    denials.note(err, users.by(actor))
     return nil, err
   end
   M.on_change(machine, lease.id, time.parse(lease.expires_at), lease.reason)

@@ -204,7 +204,7 @@ local function question(gen, name, input, now)
     begun = sys.cpu_ms(), spent = 0 }
   for k, v in pairs(input) do q.work[k] = v end
   local t, ok = trace(gen, name, input, q.told)
-  q.trace, q.read = t, read_of(spec, t, ok)
+  q.trace, q.ended, q.read = t, ok, read_of(spec, t, ok)
   q.verdict, q.reason, q.failed, q.results = ask(gen, name, input, q.told)
   return q
 end
@@ -228,7 +228,7 @@ function M.decision(gen, name, input, now)
   local flips, reads = flips_of(q), nil
   if q.read then reads = sorted(q.read) end
   local fault = q.failed and generation.fault_of(q.failed, kind.file)
-  local line = fault and fault.line or q.trace.last
+  local line = not q.ended and fault and fault.line or q.trace.last -- one that came to an end did so at its verdict
   return {
     verdict = q.verdict, reason = q.reason, failed = q.failed, generation = gen.number, file = kind.file, line = line,
     lines = q.trace.lines, source = line and line_of(gen.sources[kind.file], line), reads = reads, flips = flips,

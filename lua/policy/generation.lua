@@ -8,12 +8,13 @@
 --
 --   gen.hash         of all sources: the same set has the same
 --   gen.files        {[name] = SHA-256 of its source}
---   gen.warnings     what the linter would rather not see
+--   gen.warnings     what the linter would rather not see, and names in data that nothing has
 --   gen.changes      what the recorded inputs' verdicts would have become: {{name =, input =, now =, was =, is =}, ...}
 --   gen:ask(name, input [, now]) -> true, results... | false, why     name as in "idle.decide"
 --   gen:trace(name, input, now)  -> true, trace, results... | false, why, trace
 --   gen:data(kind)   the table of a file that is data (plans), or whose functions wait (routes): without its functions
 --   fence = gen:borrow(), gen:give_back(fence)    one for code that waits (policy/waiting.lua): nobody else's meanwhile
+--   generation.fault_at(gen, file, text) -> a fault at the line of the field that the text names ("jobs[1].at: ...")
 --   generation.revive(sources) -> gen | nil, faults    a set that was in force once: filled, not tried again. Waits for nothing
 --   gen.on_failure   fn() for when its code that waits fails, or nil: whoever tries it sets this
 --   gen:close()
@@ -72,6 +73,12 @@ local function fault_of(message, file)
   return { file = file, line = 1, text = (message:gsub("^policies/" .. file:gsub("%p", "%%%0") .. ": ", "")) }
 end
 M.fault_of = fault_of
+
+-- A fault of a file's data: its text begins with the field's name. (Required here, for most programs find none.)
+local function fault_at(gen, file, text)
+  return { file = file, line = require("policy.lint.place").line(gen.sources[file], text), text = text }
+end
+M.fault_at = fault_at
 
 function M.text(fault)
   return ("%s:%d: %s"):format(fault.file, fault.line or 1, fault.text)
@@ -186,13 +193,15 @@ local function collect(gen)
     if kind.data then
       local value, err = gen.fence:value(path, "")
       local why = not value and err.message or kind.data(value, function(field) return gen.fence:find(path, field) ~= nil end)
-      if why then faults[#faults + 1] = { file = kind.file, line = 1, text = why } end
+      if why then faults[#faults + 1] = fault_at(gen, kind.file, why) end
       gen.tables[name] = value
     end
     for fn in pairs(kind.functions) do
       gen.fn[name .. "." .. fn] = gen.fence:find(path, fn)
       if not gen.fn[name .. "." .. fn] then
-        faults[#faults + 1] = { file = kind.file, line = 1, text = ("the function %s is missing"):format(fn) }
+        local fault = fault_at(gen, kind.file, "")
+        fault.text = ("the function %s is missing"):format(fn)
+        faults[#faults + 1] = fault
       end
     end
   end
@@ -262,6 +271,8 @@ local function ask_all(gen, name, inputs)
     gen.pause()
     if not got[1] then
       local fault = fault_of(got[2], kind.file)
+      local ok, trace = gen:trace(name, input.input, now_of(spec, input))
+      if ok and trace.last > 0 then fault.line = trace.last end -- it came to an end, but with what is no verdict
       fault.input = input
       return fault
     end
@@ -280,9 +291,11 @@ local function ask_again(gen, asked)
       local got = { gen:ask(name, inputs[i].input, now_of(spec, inputs[i])) }
       gen.pause()
       if not plain.same(got, answers[i]) then
-        return { file = kind.file, line = 1, input = inputs[i],
-          text = ("%s decides the same input differently the second time: it remembers something between decisions, or another "
-            .. "file changes a table that it has from use"):format(name) }
+        local fault = fault_at(gen, kind.file, name:match("%w+$"))
+        fault.input = inputs[i]
+        fault.text = ("%s decides the same input differently the second time: it remembers something between decisions, or "
+          .. "another file changes a table that it has from use"):format(name)
+        return fault
       end
     end
   end
@@ -297,7 +310,13 @@ local function check_uses(gen)
   local faults = {}
   for _, check in ipairs(M.checks) do
     local why, kind = check(gen)
-    if why then faults[#faults + 1] = { file = kinds[kind].file, line = 1, text = why } end
+    if why then faults[#faults + 1] = fault_at(gen, kinds[kind].file, why) end
+  end
+  for _, name in ipairs(kinds.list) do
+    local kind = kinds[name]
+    for _, text in ipairs(kind.doubts and kind.doubts(gen.tables[name]) or {}) do
+      gen.warnings[#gen.warnings + 1] = fault_at(gen, kind.file, text)
+    end
   end
   return faults
 end
@@ -332,7 +351,7 @@ local function try(gen, samples)
 end
 
 function M.build(sources, samples)
-  local gen = setmetatable({ sources = sources, warnings = {}, changes = {}, pause = slices.new() }, Generation)
+  local gen = setmetatable({ sources = sources, warnings = {}, changes = {}, lines = {}, pause = slices.new() }, Generation)
   gen.hash, gen.files = hash_of(sources)
   local faults = lint_all(gen)
   if #faults > 0 then return nil, faults end
@@ -362,10 +381,19 @@ local function judged(gen, spec, ok, ...)
   return true, ...
 end
 
+-- Where a function stands. Looked for once.
+local function line_of(gen, name)
+  if not gen.lines[name] then
+    local kind, fn = name:match("^(%w+)%.(%w+)$")
+    gen.lines[name] = fault_at(gen, kinds[kind].file, fn).line
+  end
+  return gen.lines[name]
+end
+
 function Generation:ask(name, input, now)
   local ok, why, reason, third = judged(self, kinds.find(name), self.fence:call(self.fn[name], input, now))
   if ok or why:find("^policies/") then return ok, why, reason, third end
-  return false, path_of(kinds[name:match("^%w+")].file) .. ":1: " .. why
+  return false, ("%s:%d: %s"):format(path_of(kinds[name:match("^%w+")].file), line_of(self, name), why)
 end
 
 function Generation:trace(name, input, now)
@@ -412,7 +440,7 @@ function Generation:give_back(f)
 end
 
 function M.revive(sources)
-  local gen = setmetatable({ sources = sources, warnings = {}, changes = {} }, Generation)
+  local gen = setmetatable({ sources = sources, warnings = {}, changes = {}, lines = {} }, Generation)
   local faults
   gen.hash, gen.files = hash_of(sources)
   gen.fence, faults = fill(sources)

@@ -4,7 +4,8 @@
 -- could an input have been?), the docs, the annotations for editors.
 --
 -- A kind: {file =, doc =, host = names of the host functions that its code may call (only code that waits), functions =,
---   data = fault(table without its functions, has(field) -> whether there is a function) -> why it cannot be, or nil}
+--   data = fault(table without its functions, has(field) -> whether there is a function) -> why it cannot be, or nil,
+--   doubts = fn(the same table) -> {what may be, and is likely a slip}}     both begin with the field: "plans.free.types[1]: ..."
 -- A function: {input = fields, now = whether its second argument is the time, verdicts = what its first result may be,
 --   fault(...) -> why its results cannot be, or nil (in place of verdicts), safe(input, why) -> what is done when it fails,
 --   would = {[verdict] = what would have become of it, or {[the verdict that it was] = the same}}, otherwise = of any other}
@@ -20,6 +21,7 @@
 local schema = require "schema"
 local spelling = require "spelling"
 local time = require "time"
+local types = require "types"
 
 local M = {}
 
@@ -75,7 +77,7 @@ M.idle = {
         end
         if type(reason) ~= "string" then return "a reason expected as the second result" end
       end,
-      safe = function(r, why) return math.min(r.ttl, 3600), why end,
+      safe = function(r, why) return math.min(r.ttl, 3600), why end, otherwise = "been granted for another time",
       input = with {
         ttl = count("seconds asked for", 2592000),
         held = count("seconds that the machine has had leases, one or another, with no pause of 15 minutes", 1e9),
@@ -252,9 +254,31 @@ local function plans_fault(P)
   return price_fault(P.price)
 end
 
+-- A type that there is not has no price and no machine: it may be one that comes, and is more likely a slip.
+local function type_doubts(P)
+  local names, out = {}, {}
+  for i, known in ipairs(types.list()) do names[i] = known.name end
+  local function look(at, name)
+    if type(name) ~= "string" or types.get(name) then return end
+    local near = spelling.nearest(name, names, math.max(2, math.ceil(#name / 2)))
+    out[#out + 1] = ("%s: there is no machine type '%s'; %s"):format(at, name:sub(1, 60),
+      near and ("did you mean '%s'?"):format(near) or "there are: " .. table.concat(names, ", "))
+  end
+  for name, plan in pairs(P.plans) do
+    for i, of in ipairs(plan.types or {}) do look(("plans.%s.types[%d]"):format(name, i), of) end
+  end
+  for i, price in ipairs(P.price or {}) do
+    for _, list in ipairs { "hour", "block" } do
+      for of in pairs(price[list] or {}) do look(("price[%d].%s.%s"):format(i, list, of), of) end
+    end
+  end
+  table.sort(out)
+  return out
+end
+
 M.plans = {
   file = "plans.lua", doc = "what plans there are: how many machines, how long they may idle",
-  data = plans_fault, functions = {},
+  data = plans_fault, doubts = type_doubts, functions = {},
 }
 
 -- ---- placement

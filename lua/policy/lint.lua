@@ -5,6 +5,7 @@
 --   kind.globals  what the file may use: {"math", "string.format", ...}. Dotted names are the members of a library that are
 --                 there. A library of Lua's without any has those of Lua, any other name without any may have any field.
 --   kind.effects  true: the file may act and remember (workflows, routes); else it holds decisions, which may not
+-- lint.read(source) -> luacheck's chstate, or nil
 --   a fault is {file = name, line =, column =, text =, level = "error" | "warning"}
 --
 -- Errors: what does not compile; names that are not there; assigned globals; in decisions, what would be remembered from one to
@@ -144,6 +145,15 @@ local function parse(source)
     return nil, err.line, chstate:offset_to_column(err.line, err.offset), err.msg
   end
   return nil, 1, 1, excuse(err)
+end
+
+-- The file as luacheck reads it, or nil: for who looks for a place in it (lint/place.lua).
+function M.read(source)
+  local other = breath -- of a check that lets others go on now: this one lets nobody
+  breath = nil
+  local chstate = parse((source:gsub("^\239\187\191", "")))
+  breath = other
+  return chstate
 end
 
 -- ---- what is never read or reached

@@ -67,10 +67,12 @@ end
 
 generation.checks[#generation.checks + 1] = function(gen)
   local list, err = M.list(gen)
-  for _, job in ipairs(list or {}) do
+  for i, job in ipairs(list or {}) do
     if not job.rule:next(time.now() / 1000) then
       local text = ("the job '%s' never comes: there is no such day as its at says"):format(job.name)
-      gen.warnings[#gen.warnings + 1] = { file = "schedule.lua", line = 1, text = text }
+      local warning = generation.fault_at(gen, "schedule.lua", ("jobs[%d].at"):format(i))
+      warning.text = text
+      gen.warnings[#gen.warnings + 1] = warning
     end
   end
   return not list and err.message or nil, "schedule"

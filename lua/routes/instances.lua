@@ -203,7 +203,7 @@ app.get("/instances/{id}/decisions", { scope = "instances:read", object = "histo
   local fault = kind and decisions.kind_fault(kind)
   if fault then return errors.fail("invalid", "kind: " .. fault, { field = "kind" }) end
   if times.at then
-    local one, err = decisions.at(req.id, times.at, kind)
+    local one, err = decisions.at(req.id, times.at, kind, req.actor)
     if not one then return nil, err end
     return 200, one
   end
@@ -213,7 +213,7 @@ app.get("/instances/{id}/decisions", { scope = "instances:read", object = "histo
   if not rows then return nil, more end
   local out = json.array {}
   for i, row in ipairs(rows) do
-    out[i] = { kind = row.kind, from = time.rfc3339(row.from), to = time.rfc3339(row.to), count = row.count,
+    out[i] = { kind = row.kind, name = row.name, from = time.rfc3339(row.from), to = time.rfc3339(row.to), count = row.count,
       verdict = row.verdict, reason = row.reason, generation = row.generation, event = row.event }
   end
   local headers

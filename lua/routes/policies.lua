@@ -8,7 +8,8 @@ local staging = require "policy.staging"
 local told = require "policy.told"
 
 app.get("/policies", { scope = "operator", admin = true }, function()
-  return 200, told.status(policy.folder, function() return policy.status().faults end)
+  local is = policy.status()
+  return 200, told.status(policy.folder, function() return is.faults end, function() return is.warnings end)
 end)
 
 app.get("/policies/staged", { scope = "operator", admin = true }, function()

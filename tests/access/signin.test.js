@@ -4,7 +4,7 @@ const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const { MailServer } = require('../lib/smtp.js');
-const { temp } = require('../lib/cchost.js');
+const { temp, until } = require('../lib/cchost.js');
 const { start, sign, claimsOf, as, bearer, person, admin } = require('./people.js');
 
 const html = { Accept: 'text/html,application/xhtml+xml' };
@@ -114,6 +114,9 @@ test('where nobody signs up, strangers get the same answer and no mail', async (
   assert.deepStrictEqual((await mail.next()).to, ['known@example.org']);
   assert.strictEqual(mail.messages, 1);
   assert.strictEqual((await s.call('GET', '/users')).body.length, 1);
+  const denied = await until(async () => { const l = (await s.call('GET', '/events?type=denied')).body; return l.length && l; }, 'the operator is told');
+  assert.deepStrictEqual(denied.map((e) => [e.kind, e.data.what, e.data.decision.input.domain, e.data.decision.input.email]), [['policy', 'signup', 'example.org', '']]);
+  assert.ok(!JSON.stringify(denied).includes('stranger'));
 });
 
 test('who asked could learn that an account is suspended; whoever has its mail is told', async (t) => {

@@ -122,6 +122,12 @@ test('a fault is told with file and line: in the log, to admins by /healthz?verb
   assert.match(r.out, /refused:\n {2}idle\.lua:\d+: undefined name 'clok'/);
   save(s, 'idle.lua', shipped('idle.lua') + '\n');
   await until(async () => { const h = await health(s); return h.policies.ok && h.generation === 2; }, 'the good edit');
+  save(s, 'plans.lua', shipped('plans.lua').replace('large = 160000', 'lrage = 160000'));
+  await until(async () => (await health(s)).generation === 3, 'an odd edit is taken');
+  const odd = (await s.call('GET', '/policies')).text;
+  assert.match(odd, /"warnings":\[\{.*there is no machine type 'lrage'; did you mean 'large'\?/);
+  const status = await run(['policy', 'status', `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`]);
+  assert.deepStrictEqual([status.code, /warning: plans\.lua:\d+: price\[1\]\.hour\.lrage: there is no machine type/.test(status.out)], [0, true], status.out);
   await done(s);
 });
 
@@ -349,6 +355,14 @@ test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   const cchost = (...words) => run(['policy', ...words, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`]);
   const dir = fs.mkdtempSync('/tmp/cchost-edit-');
   fs.writeFileSync(path.join(dir, 'plans.lua'), shipped('plans.lua').replace('machines = 0, warn_mail', 'machines = 3, warn_mail'));
+  // Bug: a misspelt machine type cost nothing, and nobody was told.
+  const edit = temp();
+  fs.writeFileSync(path.join(edit, 'plans.lua'), shipped('plans.lua').replace('large = 160000', 'lrage = 160000'));
+  const line = shipped('plans.lua').split('\n').findIndex((l) => l.includes('large = 160000')) + 1;
+  const odd = `plans.lua:${line}: price[1].hour.lrage: there is no machine type 'lrage'; did you mean 'large'?`;
+  const checked = await run(['check', `--data-dir=${s.dir}`, `--policies-dir=${edit}`]);
+  assert.deepStrictEqual([checked.code, checked.err.includes(`warning: ${odd}`)], [0, true], checked.err);
+  fs.rmSync(edit, { recursive: true });
   fs.writeFileSync(path.join(dir, 'expiry.lua'), 'return {');
   const refused = await cchost('apply', dir);
   assert.deepStrictEqual([refused.code, (await health(s)).generation], [1, 1]);
@@ -456,7 +470,7 @@ return P
   await s.running(body.id);
   const event = (await s.call('GET', '/instances/placed/events')).body[0];
   const { input, ...decision } = event.data.decision;
-  assert.deepStrictEqual(decision, { kind: 'placement', reason: 'large first', generation: 1 });
+  assert.deepStrictEqual(decision, { kind: 'placement', name: 'placement.place', reason: 'large first', generation: 1 });
   assert.deepStrictEqual(input, { default: 'mock', image: input.image, labels: {}, owner: 'operator', plan: 'free', type: 'small' });
   await done(s);
 });

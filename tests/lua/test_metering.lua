@@ -180,8 +180,39 @@ t.test("no subscription, no hours and no credit: refused with what helps; stoppe
   local decisions = require "idle.decisions"
   t.eq(decisions.kind_fault "billing", nil)
   local rows = assert(decisions.list(m.id, { kind = "billing", limit = 10 }))
-  t.eq(#rows, 1)
+  t.eq(#rows, 2)
   t.eq(rows[1].verdict, "stop")
+  t.eq(rows[2].verdict, "run"); t.eq(rows[2].event, "created")
+  -- Bug: what it was told was not kept, so that a stop for want of money could not be explained.
+  local d = assert(decisions.at(m.id, rows[1].from, "billing"))
+  t.eq(d.note, nil); t.eq(d.verdict, "stop"); t.eq(d.file, "billing.lua"); t.match(d.source, "no hours and no credit are left")
+  t.eq(d.inputs.hours_left, 0); t.eq(d.inputs.credit, 0); t.eq(d.inputs.owner, fay.id)
+  t.match(d.text, "would have been warned with credit 0.01 instead of 0")
+  d = assert(decisions.at(m.id, rows[1].from, "billing", { user = fay.id, scopes = { ["instances:read"] = true } }))
+  t.match(d.note, "for who has the scope 'billing'"); t.eq(d.inputs, nil); t.eq(d.text, nil)
+  t.eq(assert(decisions.at(m.id, rows[2].from, "billing")).note, nil)
+  local events = require "events"
+  local function inputs(actor_of)
+    local page, n = assert(events.page(actor_of, { machine = m.id, limit = 100 })), 0
+    for _, text in ipairs(page.texts) do
+      for _ in text:gmatch('"hours_left"') do n = n + 1 end
+    end
+    return n, #page.texts
+  end
+  local told, entries = inputs(actor)
+  t.eq(told, 2)
+  local few = { inputs { user = fay.id, scopes = { ["instances:read"] = true } } }
+  t.eq(few[1], 0); t.eq(few[2], entries)
+  t.eq((inputs { user = fay.id, scopes = { ["instances:read"] = true, billing = true } }), 2)
+  -- of what was only refused, and of warnings, the account's log tells
+  local refused, warned
+  for _, e in ipairs(store.history("user", fay.id, {})) do
+    if e.type == "denied" then refused = json.decode(e.data) end
+    if e.type == "billing_warning" then warned = json.decode(e.data) end
+  end
+  t.eq(refused.what, "start"); t.eq(refused.machine, m.id); t.eq(refused.decision.kind, "billing")
+  t.match(refused.place, "^policies/billing.lua:%d+$"); t.eq(refused.decision.input.credit, 0)
+  t.eq(warned.decision.verdict, "warn"); t.ok(warned.decision.input.runs_out_at)
   t.eq(pay(fay, 1000000), "paid")
   t.ok(instances.move(actor, m.id, "start"))
   assert(instances.move(actor, m.id, "delete"))

@@ -90,7 +90,7 @@ for what, case in pairs {
   ["an undefined name"] = { { ["idle.lua"] = idle "  return 'keep', strng.format('x')" },
     "^idle.lua:3: undefined name 'strng'; did you mean 'string'%?$" },
   ["a verdict that there is not"] = { { ["idle.lua"] = idle "  return 'halt', 'x'" },
-    "^idle.lua:1: one of keep, warn, stop expected, not 'halt'$" },
+    "^idle.lua:3: one of keep, warn, stop expected, not 'halt'$" },
   ["no reason"] = { { ["idle.lua"] = idle "  return 'keep'" }, "a reason expected behind the verdict 'keep'" },
   ["nil index of what may be absent"] = { { ["idle.lua"] = idle "  return m.input_at + 1 > now and 'keep' or 'stop', 'x'" },
     "^idle.lua:3: attempt to perform arithmetic on field 'input_at'" },
@@ -108,7 +108,7 @@ for what, case in pairs {
   -- Bug: one policy could change for good what another one decides by; only each by itself was asked a second time.
   ["a decision that changes what another one uses"] = { { ["idle.lua"] =
     idle("  local function spoil(plan) plan.types = { 'none' } end\n  spoil(use('plans').plans.free)\n" .. keep) },
-    "^access.lua:1: access.%w+ decides the same input differently the second time: .* another file changes a table" },
+    "^access.lua:%d+: access.%w+ decides the same input differently the second time: .* another file changes a table" },
   ["a loop"] = { { ["idle.lua"] = idle "  while true do end" }, "^idle.lua:3: more CPU time" },
   ["a loop while it is loaded"] = { { ["idle.lua"] = "local n = 1\n\nwhile true do n = n + 1 end" },
     "^idle.lua:3: more CPU time" },
@@ -197,6 +197,72 @@ t.test("a job whose day never comes is warned of", function()
     .. "run = function() end } } }" }))
   t.eq(#gen.warnings, 1)
   t.eq(generation.text(gen.warnings[1]), "schedule.lua:1: the job 'x' never comes: there is no such day as its at says")
+  gen:close()
+end)
+
+-- Bug: what was wrong with a file's data, functions and verdicts was always told of its first line.
+for what, case in pairs {
+  ["a plan's field"] = { "plans.lua", "return {\n default = 'free',\n plans = {\n  pro = { machines = 0 },\n"
+    .. "  free = {\n   idle = 60,\n   machines = 'one',\n  },\n },\n}", "^plans.lua:7: plans.free.machines: a whole number" },
+  ["a plan without what it needs"] = { "plans.lua", "return {\n default = 'free',\n plans = {\n  free = {\n   idle = 60 } } }",
+    "^plans.lua:4: plans.free.machines: " },
+  ["a misspelt field of a plan"] = { "plans.lua", "return {\n default = 'free',\n plans = { free = {\n"
+    .. "  machines = 1,\n  idel = 60,\n"
+    .. " } } }", "^plans.lua:5: plans.free: unknown field 'idel'" },
+  ["a misspelt field of all"] = { "plans.lua", "local P = { default = 'free', plans = { free = { machines = 1 } } }\n"
+    .. "\nP.prices = {}\n\nreturn P", "^plans.lua:3: unknown field 'prices'" },
+  ["the second price"] = { "plans.lua", "local P = { default = 'free', plans = { free = { machines = 1 } } }\nP.price = {\n"
+    .. " { from = '2026-01-01', hour = {} },\n { from = '2026-02-01',\n   hour = {\n    small = 1,\n"
+    .. "    ['medium'] = -1 } },\n}\nreturn P",
+    "^plans.lua:7: price%[2%].hour.medium: whole micro%-units" },
+  ["what stands in a variable"] = { "plans.lua", "local HOUR = 60\nlocal free = {\n  machines = 1,\n  grace = -HOUR,\n}\n"
+    .. "return { default = 'free', plans = { free = free } }", "^plans.lua:4: plans.free.grace: seconds expected" },
+  ["what is assigned"] = { "plans.lua", "local P = { default = 'free', plans = { free = {} } }\n"
+    .. "P.plans.free = {\n machines = 1,\n"
+    .. " overage = 1,\n}\nreturn P", "^plans.lua:4: plans.free.overage: true or false" },
+  ["what a loop puts together"] = { "plans.lua", "local plans = {}\nfor _, name in ipairs { 'free' } do plans[name] = {} end\n"
+    .. "return {\n  default = 'free',\n  plans = plans,\n}", "^plans.lua:5: plans.free.machines" },
+  ["a step's name"] = { "provision.lua", "return { steps = {\n {\n  name = 'a', needs = 'volumes',\n  no_undo = 'x',\n"
+    .. "  run = function() return true end },\n { name = 'B',\n  no_undo = 'x', run = function() return true end } } }",
+    "^provision.lua:6: steps%[2%]: name: " },
+  ["a job's time"] = { "schedule.lua", "return { jobs = {\n { name = 'y', every = '1h', run = function() end },\n { name = 'x',\n"
+    .. "   at = '61 * * * *', run = function() end } } }", "^schedule.lua:[34]: jobs%[2%] %(x%): " },
+  ["a function that is missing"] = { "idle.lua", "-- nothing\nlocal P = {\n  name = 'x' }\n"
+    .. "function P.lease(r) return r.ttl, 'x' end\n"
+    .. "return P", "^idle.lua:2: the function decide is missing$" },
+  ["one that is missing of an empty file"] = { "idle.lua", "\n\nreturn {}", "^idle.lua:3: the function [a-z]+ is missing" },
+  ["a verdict behind others"] = { "idle.lua", "local P = {}\nfunction P.lease(r)\n  return r.ttl, 'x'\nend\n"
+    .. "function P.decide(m)\n"
+    .. "  if m.turn then\n    return 'halt', 'x'\n  end\n  return 'keep', 'x'\nend\nreturn P",
+    "^idle.lua:7: one of keep, warn, stop expected, not 'halt'$" },
+} do
+  t.test("the line of " .. what, function()
+    require "policy.own_jobs"
+    t.match(faults_of { [case[1]] = case[2] }, case[3])
+  end)
+end
+
+t.test("a wrong verdict of a set in force is told of the line of its function", function()
+  local gen = assert(generation.build(with { ["idle.lua"] =
+    "local P = {}\nfunction P.lease(r) return r.ttl, 'x' end\n\nfunction P.decide(m)\n"
+    .. "  if m.name == 'never by chance 1' then return 'halt', 'x' end\n  return 'keep', 'x'\nend\nreturn P" }))
+  local ok, why = gen:ask("idle.decide", { name = "never by chance 1" }, 0)
+  t.eq(ok, false)
+  t.eq(why, "policies/idle.lua:4: one of keep, warn, stop expected, not 'halt'")
+  gen:close()
+end)
+
+-- Bug: a misspelt machine type in the prices cost nothing, in silence.
+t.test("a machine type that there is not is warned of, and allowed", function()
+  local gen = assert(generation.build(with { ["plans.lua"] = "return {\n default = 'free',\n plans = {\n"
+    .. "  free = { machines = 1, types = {\n    'small',\n    'larg' } } },\n price = {\n  { from = '2026-01-01',\n"
+    .. "    hour = { small = 1,\n      smal = 2 },\n    block = {\n      ['quantum-computer-of-1000'] = 1 } } },\n}" }))
+  t.eq(#gen.warnings, 3)
+  local told = {}
+  for i, w in ipairs(gen.warnings) do told[i] = generation.text(w) end
+  t.eq(told[1], "plans.lua:6: plans.free.types[2]: there is no machine type 'larg'; did you mean 'large'?")
+  t.match(told[2], "^plans.lua:12: price%[1%].block.quantum%-computer%-of%-1000: there is no machine type 'quantum")
+  t.match(told[3], "^plans.lua:10: price%[1%].hour.smal: there is no machine type 'smal'; did you mean 'small'%?$")
   gen:close()
 end)
 

@@ -132,7 +132,12 @@ t.test("an orphan is reported once, and gone from the report when it is gone", f
   t.eq(reconcile.counters.orphans, 1)
   local found = store.history("provider", "mock", {})
   t.eq(#found, 1); t.eq(found[1].type, "orphans_found")
-  t.eq(json.decode(found[1].data).orphans[1], "aaaaaaaaaaaa")
+  local data = json.decode(found[1].data)
+  t.eq(data.orphans[1], "aaaaaaaaaaaa")
+  t.eq(#data.decisions, 1)
+  local d = data.decisions[1]
+  t.eq(d.name, "orphans.decide"); t.eq(d.verdict, "report"); t.match(d.reason, "ORPHANS"); t.ok(d.generation)
+  t.eq(d.input.short, "aaaaaaaaaaaa"); t.eq(d.input.setting, "report")
   t.ok(other:status("cc-aaaaaaaaaaaa"))
   assert(other:destroy("cc-aaaaaaaaaaaa"))
   sweep()
@@ -151,6 +156,11 @@ t.test("with ORPHANS=delete it is destroyed when its time has come", function()
   t.wait_until(function() return not other:status("cc-bbbbbbbbbbbb") end, "destroyed")
   t.wait_until(function() return not runner.busy("provider", "mock") end, "idle")
   t.eq(next(store.get("provider", "mock").orphans), nil)
+  local due
+  for _, e in ipairs(store.history("provider", "mock", {})) do
+    if e.type == "orphans_due" then due = json.decode(e.data) end
+  end
+  t.eq(#due.decisions, 1); t.eq(due.decisions[1].verdict, "delete"); t.eq(due.decisions[1].input.grace, 0)
   reconcile.settings.orphans = "report"
 end)
 

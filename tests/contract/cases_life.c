@@ -153,9 +153,9 @@ static void test_a_provider_that_is_down_is_unavailable(void **state)
     struct fix *f = *state, *down;
     struct cc_machine_spec s = a_box(15);
     char name[64];
-    const char *value;
+    const char *value = told.down ? strchr(told.down, '=') : NULL;
 
-    NEEDS("@down", told.down && (value = strchr(told.down, '=')));
+    NEEDS("@down", value);
     snprintf(name, sizeof(name), "%.*s", (int)(value - told.down), told.down);
     down = fix_new_with(told.driver, (struct cc_pair){ name, value + 1 });
     assert_int_equal(fix_do(down, (struct cc_provider_req){ .op = CC_OP_CREATE, .machine = &s }), CC_E_UNAVAILABLE);

@@ -189,7 +189,7 @@ test: deps-kit
 # ---------------------------------------------------------------- tests
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/test_*.c))
 .PHONY: unit-build
-unit-build:
+unit-build: all # not beside it: both write libcchost.a
 	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT) $(O)/badio.so $(O)/powercut $(O)/contract
 POWERCUT_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/powercut/*.c))
 $(O)/powercut: $(POWERCUT_OBJ) $(O)/libcchost.a $(O)/carried.o

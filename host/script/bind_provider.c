@@ -19,6 +19,7 @@
  */
 #include "host/script/json.h"
 #include "host/script/modules.h"
+#include "host/script/provider_read.h"
 #include "host/script/task.h"
 #include "host/script/vm.h"
 #include "host/sys/mem.h"
@@ -28,9 +29,8 @@
 #include <string.h>
 
 #define PROVIDER "cchost.provider"
-#define ARENA "cchost.arena"
 
-enum { MAX_SETTINGS = 200, NEWS_MAX = 256 };
+enum { NEWS_MAX = 256 };
 
 struct handle {
     struct cc_provider *p; /* NULL: closed; anchored until the state closes */
@@ -53,245 +53,6 @@ struct op {
     enum cc_provider_op kind;
     char id[64];
 };
-
-/* ---------------------------------------------------------------- Lua to plain data */
-
-static int l_arena_gc(lua_State *L)
-{
-    cc_arena_free(lua_touserdata(L, 1));
-    return 0;
-}
-
-/* An arena that the stack anchors: whatever raises below, it goes. */
-static struct cc_arena *arena_new(lua_State *L)
-{
-    struct cc_arena *a = lua_newuserdata(L, sizeof(*a));
-
-    a->head = NULL;
-    luaL_getmetatable(L, ARENA);
-    lua_setmetatable(L, -2);
-    return a;
-}
-
-/* A string field of the table at t, copied; NULL when nil. [raises] */
-static const char *field(lua_State *L, struct cc_arena *a, int t, const char *key, size_t *len)
-{
-    const char *s = NULL;
-    size_t n = 0;
-
-    lua_getfield(L, t, key);
-    if (!lua_isnil(L, -1)) {
-        if (lua_type(L, -1) != LUA_TSTRING)
-            luaL_error(L, "%s: a string expected", key);
-        s = lua_tolstring(L, -1, &n);
-        if (!len && strlen(s) != n)
-            luaL_error(L, "%s: holds a NUL", key);
-        s = cc_arena_strndup(a, s, n);
-    }
-    if (len)
-        *len = n;
-    lua_pop(L, 1);
-    return s;
-}
-
-static lua_Number number(lua_State *L, int t, const char *key, lua_Number most)
-{
-    lua_Number n = 0;
-
-    lua_getfield(L, t, key);
-    if (!lua_isnil(L, -1)) {
-        if (lua_type(L, -1) != LUA_TNUMBER)
-            luaL_error(L, "%s: a number expected", key);
-        n = lua_tonumber(L, -1);
-        if (!(n >= 0 && n <= most))
-            luaL_error(L, "%s: out of range", key);
-    }
-    lua_pop(L, 1);
-    return n;
-}
-
-/* Pushes the table field, or returns false. */
-static bool table(lua_State *L, int t, const char *key)
-{
-    lua_getfield(L, t, key);
-    if (lua_istable(L, -1))
-        return true;
-    if (!lua_isnil(L, -1))
-        luaL_error(L, "%s: a table expected", key);
-    lua_pop(L, 1);
-    return false;
-}
-
-static struct cc_strs strings(lua_State *L, struct cc_arena *a, int t, const char *key)
-{
-    struct cc_strs s = { NULL, 0 };
-    const char **v;
-    size_t i, n;
-
-    if (!table(L, t, key))
-        return s;
-    n = lua_objlen(L, -1);
-    if (n > 1000)
-        luaL_error(L, "%s: too long", key);
-    s.v = v = cc_arena_alloc(a, (n + 1) * sizeof(*v));
-    for (i = 0; i < n; i++) {
-        size_t len;
-        const char *one;
-
-        lua_rawgeti(L, -1, (int)i + 1);
-        if (lua_type(L, -1) != LUA_TSTRING)
-            luaL_error(L, "%s[%d]: a string expected", key, (int)i + 1);
-        one = lua_tolstring(L, -1, &len);
-        if (strlen(one) != len)
-            luaL_error(L, "%s[%d]: holds a NUL", key, (int)i + 1);
-        v[i] = cc_arena_strndup(a, one, len);
-        lua_pop(L, 1);
-    }
-    s.n = n;
-    lua_pop(L, 1);
-    return s;
-}
-
-/* {NAME = "value"}; numbers and booleans become text. */
-static struct cc_pairs pairs(lua_State *L, struct cc_arena *a, int t, const char *key)
-{
-    struct cc_pairs p = { NULL, 0 };
-    struct cc_pair *v;
-
-    if (!table(L, t, key))
-        return p;
-    p.v = v = cc_arena_alloc(a, MAX_SETTINGS * sizeof(*v));
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || p.n == MAX_SETTINGS)
-            luaL_error(L, "%s: a table of at most %d names expected", key, MAX_SETTINGS);
-        if (lua_isboolean(L, -1)) {
-            v[p.n].value = lua_toboolean(L, -1) ? "true" : "false";
-        } else if (lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER) {
-            lua_pushvalue(L, -1); /* lua_tostring would change the table's own value */
-            v[p.n].value = cc_arena_strdup(a, lua_tostring(L, -1));
-            lua_pop(L, 1);
-        } else {
-            luaL_error(L, "%s.%s: a string expected", key, lua_tostring(L, -2));
-        }
-        v[p.n++].key = cc_arena_strdup(a, lua_tostring(L, -2));
-    }
-    lua_pop(L, 1);
-    return p;
-}
-
-static void mounts(lua_State *L, struct cc_arena *a, int t, struct cc_machine_spec *s)
-{
-    struct cc_mount_spec *v;
-    size_t i, n;
-
-    if (!table(L, t, "volumes"))
-        return;
-    n = lua_objlen(L, -1);
-    if (n > 100)
-        luaL_error(L, "volumes: too many");
-    v = cc_arena_alloc(a, (n + 1) * sizeof(*v));
-    for (i = 0; i < n; i++) {
-        lua_rawgeti(L, -1, (int)i + 1);
-        if (!lua_istable(L, -1))
-            luaL_error(L, "volumes[%d]: {id=, path=} expected", (int)i + 1);
-        v[i].id = field(L, a, lua_gettop(L), "id", NULL);
-        v[i].path = field(L, a, lua_gettop(L), "path", NULL);
-        lua_pop(L, 1);
-    }
-    s->volumes = v;
-    s->n_volumes = n;
-    lua_pop(L, 1);
-}
-
-/* {8080, {port = 80, at = 8081}} */
-static void ports(lua_State *L, struct cc_arena *a, int t, struct cc_machine_spec *s)
-{
-    struct cc_port_spec *v;
-    size_t i, n;
-
-    if (!table(L, t, "ports"))
-        return;
-    n = lua_objlen(L, -1);
-    if (n > 1000)
-        luaL_error(L, "ports: too many");
-    v = cc_arena_alloc(a, (n + 1) * sizeof(*v));
-    for (i = 0; i < n; i++) {
-        lua_rawgeti(L, -1, (int)i + 1);
-        if (lua_istable(L, -1)) {
-            v[i].port = (uint16_t)number(L, lua_gettop(L), "port", 65535);
-            v[i].at = (uint16_t)number(L, lua_gettop(L), "at", 65535);
-        } else if (lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 1 && lua_tonumber(L, -1) <= 65535) {
-            v[i].port = (uint16_t)lua_tonumber(L, -1);
-        } else {
-            luaL_error(L, "ports[%d]: a port or {port=, at=} expected", (int)i + 1);
-        }
-        lua_pop(L, 1);
-    }
-    s->ports = v;
-    s->n_ports = n;
-    lua_pop(L, 1);
-}
-
-static struct cc_machine_spec *machine_spec(lua_State *L, struct cc_arena *a, int t)
-{
-    struct cc_machine_spec *s = cc_arena_alloc(a, sizeof(*s));
-    const char *network;
-    int net;
-
-    luaL_checktype(L, t, LUA_TTABLE);
-    s->id = field(L, a, t, "id", NULL);
-    s->short_id = field(L, a, t, "short", NULL);
-    s->name = field(L, a, t, "name", NULL);
-    s->owner = field(L, a, t, "owner", NULL);
-    s->image = field(L, a, t, "image", NULL);
-    s->type = field(L, a, t, "type", NULL);
-    s->location = field(L, a, t, "location", NULL);
-    s->address = field(L, a, t, "address", NULL);
-    s->user_data = field(L, a, t, "user_data", NULL);
-    s->shell = field(L, a, t, "shell", NULL);
-    s->vcpu = number(L, t, "vcpu", 4096);
-    s->memory_mib = (uint32_t)number(L, t, "memory_mib", 4e9);
-    s->disk_gib = (uint32_t)number(L, t, "disk_gib", 4e9);
-    s->env = pairs(L, a, t, "env");
-    s->labels = pairs(L, a, t, "labels");
-    s->cmd = strings(L, a, t, "cmd");
-    s->ssh_keys = strings(L, a, t, "ssh_keys");
-    mounts(L, a, t, s);
-    ports(L, a, t, s);
-    network = field(L, a, t, "network", NULL);
-    net = network ? cc_network_parse(network) : CC_NET_NAT;
-    if (net < 0)
-        luaL_argerror(L, t, "network: nat, none or host expected");
-    s->network = (enum cc_network)net;
-    return s;
-}
-
-/* Settings flattened: {create = {fail = 1}} is "create.fail" = "1". */
-static void flatten(lua_State *L, struct cc_arena *a, struct cc_pair *v, size_t *n, const char *prefix, int depth)
-{
-    luaL_checkstack(L, 8, "settings");
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-        const char *key;
-
-        if (lua_type(L, -2) != LUA_TSTRING || *n == MAX_SETTINGS || depth > 4)
-            luaL_error(L, "settings: names expected, at most %d", MAX_SETTINGS);
-        key = cc_arena_printf(a, "%s%s%s", prefix, *prefix ? "." : "", lua_tostring(L, -2));
-        if (lua_istable(L, -1)) {
-            flatten(L, a, v, n, key, depth + 1);
-            continue;
-        }
-        if (lua_isboolean(L, -1)) {
-            v[*n].value = lua_toboolean(L, -1) ? "true" : "false";
-        } else if (lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER) {
-            lua_pushvalue(L, -1);
-            v[*n].value = cc_arena_strdup(a, lua_tostring(L, -1));
-            lua_pop(L, 1);
-        } else {
-            luaL_error(L, "settings: %s: a string, number or boolean expected", key);
-        }
-        v[(*n)++].key = key;
-    }
-}
 
 /* ---------------------------------------------------------------- plain data to Lua */
 
@@ -565,7 +326,7 @@ static int begin(lua_State *L, struct cc_provider_req *req, int opts)
 
     if (!lua_isnoneornil(L, opts)) {
         luaL_checktype(L, opts, LUA_TTABLE);
-        req->timeout_ms = (uint64_t)(number(L, opts, "deadline", 86400) * 1000);
+        req->timeout_ms = (uint64_t)(cc_read_number(L, opts, "deadline", 86400) * 1000);
     }
     op = cc_xcalloc(1, sizeof(*op)); /* nothing below can raise */
     op->task = t;
@@ -594,7 +355,7 @@ static int l_start(lua_State *L)
     req.id = luaL_checkstring(L, 2);
     lua_settop(L, 4);
     if (!lua_isnil(L, 4))
-        req.machine = machine_spec(L, arena_new(L), 4);
+        req.machine = cc_read_machine(L, cc_read_arena(L), 4);
     return begin(L, &req, 3);
 }
 
@@ -623,7 +384,7 @@ static int l_create(lua_State *L)
 
     self(L);
     lua_settop(L, 3);
-    req.machine = machine_spec(L, arena_new(L), 2);
+    req.machine = cc_read_machine(L, cc_read_arena(L), 2);
     return begin(L, &req, 3);
 }
 
@@ -638,11 +399,11 @@ static int l_exec(lua_State *L)
     req.id = luaL_checkstring(L, 2);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 3);
-    a = arena_new(L);
-    spec.cmd = strings(L, a, 3, "cmd");
+    a = cc_read_arena(L);
+    spec.cmd = cc_read_texts(L, a, 3, "cmd");
     luaL_argcheck(L, spec.cmd.n > 0, 3, "cmd: a list of words expected");
-    spec.in = field(L, a, 3, "stdin", &spec.in_len);
-    seconds = number(L, 3, "timeout", 86400);
+    spec.in = cc_read_text(L, a, 3, "stdin", &spec.in_len);
+    seconds = cc_read_number(L, 3, "timeout", 86400);
     spec.timeout_ms = (uint32_t)(seconds * 1000);
     /* Without a deadline of its own the call may take as long as the command. */
     req.timeout_ms = (uint64_t)spec.timeout_ms + 10000;
@@ -660,9 +421,9 @@ static int l_attach(lua_State *L)
     req.id = luaL_checkstring(L, 2);
     luaL_checktype(L, 3, LUA_TTABLE);
     lua_settop(L, 4);
-    a = arena_new(L);
-    mount.id = field(L, a, 3, "id", NULL);
-    mount.path = field(L, a, 3, "path", NULL);
+    a = cc_read_arena(L);
+    mount.id = cc_read_text(L, a, 3, "id", NULL);
+    mount.path = cc_read_text(L, a, 3, "path", NULL);
     luaL_argcheck(L, mount.id && mount.path, 3, "id and path expected");
     return begin(L, &req, 4);
 }
@@ -701,11 +462,11 @@ static int l_volume_create(lua_State *L)
     self(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 3);
-    a = arena_new(L);
-    spec.id = field(L, a, 2, "id", NULL);
+    a = cc_read_arena(L);
+    spec.id = cc_read_text(L, a, 2, "id", NULL);
     luaL_argcheck(L, spec.id != NULL, 2, "id is missing");
-    spec.size_gib = (uint32_t)number(L, 2, "size_gib", 4e9);
-    spec.labels = pairs(L, a, 2, "labels");
+    spec.size_gib = (uint32_t)cc_read_number(L, 2, "size_gib", 4e9);
+    spec.labels = cc_read_pairs(L, a, 2, "labels");
     return begin(L, &req, 3);
 }
 
@@ -715,8 +476,8 @@ static int l_logs(lua_State *L)
 
     self(L);
     req.id = luaL_checkstring(L, 2);
-    if (lua_istable(L, 3) && number(L, 3, "bytes", 4e6) > 0)
-        req.most = (size_t)number(L, 3, "bytes", 4e6);
+    if (lua_istable(L, 3) && cc_read_number(L, 3, "bytes", 4e6) > 0)
+        req.most = (size_t)cc_read_number(L, 3, "bytes", 4e6);
     return begin(L, &req, 3);
 }
 
@@ -910,16 +671,9 @@ static int l_open(lua_State *L)
     struct cc_err err;
 
     lua_settop(L, 2);
-    a = arena_new(L);
-    if (!lua_isnil(L, 2)) {
-        struct cc_pair *v = cc_arena_alloc(a, MAX_SETTINGS * sizeof(*v));
-
-        luaL_checktype(L, 2, LUA_TTABLE);
-        lua_pushvalue(L, 2);
-        flatten(L, a, v, &settings.n, "", 0);
-        lua_pop(L, 1);
-        settings.v = v;
-    }
+    a = cc_read_arena(L);
+    if (!lua_isnil(L, 2))
+        settings = cc_read_settings(L, a, 2);
     h = lua_newuserdata(L, sizeof(*h));
     h->p = NULL;
     h->news = NULL;
@@ -971,14 +725,12 @@ static const luaL_Reg provider_lib[] = { { "open", l_open }, { "names", l_names 
 
 int luaopen_cc_provider(lua_State *L)
 {
-    luaL_newmetatable(L, ARENA);
-    lua_pushcfunction(L, l_arena_gc);
-    lua_setfield(L, -2, "__gc");
+    cc_read_open(L);
     luaL_newmetatable(L, PROVIDER);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
     lua_setfield(L, -2, "__index");
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, provider_lib);
     return 1;

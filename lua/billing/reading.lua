@@ -3,6 +3,8 @@
 --
 --   reading.now(owner, user) -> what GET /billing/usage answers
 --   reading.records(owner, from, to) -> {record, ...} in the order of time
+--   reading.place(record) -> text: where it stands in that order, whatever is used meanwhile
+--   reading.from_place(records, place) -> the number of the first that stands behind it, or nil: that is no place
 --   reading.summary(owner, from, to) -> what GET /billing/summary answers
 --   reading.invoice(inv) -> an invoice (invoice.lua)      reading.entry(e) -> an entry (ledger.entries)
 --   reading.hours(owner) -> hours of the running period, of machines that ran
@@ -74,9 +76,22 @@ function M.records(owner, from, to)
   end)
   table.sort(out, function(a, b)
     if a.start_time ~= b.start_time then return a.start_time < b.start_time end
-    return a.id < b.id
+    return a.resource_id < b.resource_id
   end)
   return out
+end
+
+-- No machine begins two stretches at once.
+function M.place(record) return ("%d-%s"):format(time.parse(record.start_time), record.resource_id) end
+
+function M.from_place(records, place)
+  local at, id = place:match("^(%d+)%-([%x-]+)$")
+  if not at or #at > 15 then return nil end
+  local start = rfc3339(tonumber(at))
+  for i, r in ipairs(records) do
+    if r.start_time > start or r.start_time == start and r.resource_id > id then return i end
+  end
+  return #records + 1
 end
 
 function M.summary(owner, from, to)

@@ -86,11 +86,13 @@ local function records(req, user)
   if not from then return nil, to end
   local limit, after = app.page(req.http)
   if not limit then return nil, after end
-  if after and not after:match("^%d+$") then return bad("after", "a cursor from a Link expected") end
-  local all, skip = reading.records(user.id, from, to), after and tonumber(after) or 0
-  local out = json.array {}
-  for i = skip + 1, math.min(skip + limit, #all) do out[#out + 1] = all[i] end
-  return 200, out, skip + limit < #all and next_page(req.http, "/billing/usage", skip + limit) or nil
+  local all = reading.records(user.id, from, to)
+  local first = 1
+  if after then first = reading.from_place(all, after) end
+  if not first then return bad("after", "a cursor from a Link expected") end
+  local last = math.min(first + limit - 1, #all)
+  local out = json.array { unpack(all, first, last) }
+  return 200, out, last < #all and next_page(req.http, "/billing/usage", reading.place(all[last])) or nil
 end
 
 -- With a time: a list of what was used; else how the account stands.

@@ -126,9 +126,7 @@ static void test_what_was_halted_behind_our_back_reads_stopped(void **state)
     NEEDS("@halt", told.halt);
     create(f, &s);
     behind(f, told.halt, &s);
-    while (state_of(f, &s) == CC_M_RUNNING)
-        usleep(10000);
-    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    UNTIL(state_of(f, &s) == CC_M_STOPPED);
     OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
     OK(f, .op = CC_OP_START, .id = pid_of(&s));
     assert_int_equal(f->res.machine.state, CC_M_RUNNING);
@@ -143,9 +141,7 @@ static void test_what_was_removed_behind_our_back_is_not_found(void **state)
     NEEDS("@remove", told.remove);
     create(f, &s);
     behind(f, told.remove, &s);
-    while (state_of(f, &s) == CC_M_RUNNING)
-        usleep(10000);
-    assert_int_equal(state_of(f, &s), CC_M_GONE);
+    UNTIL(state_of(f, &s) == CC_M_GONE);
     assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), CC_E_NOT_FOUND);
     create(f, &s);
     assert_int_equal(f->res.machine.state, CC_M_RUNNING);
@@ -158,10 +154,10 @@ static void test_a_provider_that_is_down_is_unavailable(void **state)
     struct cc_machine_spec s = a_box(15);
     struct cc_pair other[17];
     char name[64];
-    const char *value;
+    const char *value = told.down ? strchr(told.down, '=') : NULL;
     size_t i, n = 0;
 
-    NEEDS("@down", told.down && (value = strchr(told.down, '=')));
+    NEEDS("@down", value);
     snprintf(name, sizeof(name), "%.*s", (int)(value - told.down), told.down);
     for (i = 0; i < told.n; i++)
         if (strcmp(told.settings[i].key, name) != 0)

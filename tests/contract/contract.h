@@ -14,6 +14,8 @@
 
 #include "tests/lib/provider.h"
 
+#include <poll.h>
+
 #define DO(f, ...) fix_do((f), (struct cc_provider_req){ __VA_ARGS__ })
 #define OK(f, ...) fix_ok((f), (struct cc_provider_req){ __VA_ARGS__ })
 
@@ -56,6 +58,17 @@ static inline void behind(struct fix *f, const char *command, const struct cc_ma
     if (system(command) != 0)
         fail_msg("`%s` failed for %s", command, s->short_id);
 }
+
+/* Waits until it holds: a condition of the world, which nobody tells of. Fails with it after half a minute. */
+#define UNTIL(condition)                                                                                               \
+    do {                                                                                                               \
+        uint64_t until_ = cc_mono_ms() + 30000;                                                                        \
+        while (!(condition)) {                                                                                         \
+            if (cc_mono_ms() > until_)                                                                                 \
+                fail_msg("waited in vain for: %s", #condition);                                                        \
+            poll(NULL, 0, 10);                                                                                         \
+        }                                                                                                              \
+    } while (0)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, contract_setup, contract_teardown)
 

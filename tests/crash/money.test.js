@@ -88,7 +88,7 @@ class Run {
     const fates = this.customers.map((c) => [c, this.random.below(kills)]);
     const asked = [];
     for (let k = 0; k < kills && !failed();) {
-      await pause(this.random.between(50, 1200));
+      await pause(this.random.between(50, this.most < machines ? 2500 : 1200));
       this.alive();
       await this.kill();
       this.most = Math.max(this.most, this.has());
@@ -209,7 +209,8 @@ async function hoursAreThere(c, entries, server) {
   for (const id of ids) {
     const { body } = await server.call('GET', `/instances/${id}`);
     const ms = 0 - posted(entries.filter((e) => e.machine === id), 'granted');
-    assert.strictEqual(Math.round((body.prepaid?.hours ?? 0) * 3600e3), ms, `${c.who.email}: ${id}: ${JSON.stringify(body.prepaid)}`);
+    const off = Math.abs(Math.round((body.prepaid?.hours ?? 0) * 3600e3) - ms);
+    assert.ok(off <= (body.prepaid?.refunded ? 1000 : 0), `${c.who.email}: ${id}: ${ms} ms are bought: ${JSON.stringify(body.prepaid)}`); // ended at two readings of the clock
   }
 }
 

@@ -106,7 +106,7 @@ AGENT_MAIN  := $(wildcard host/agent/*.c)
 LAUNCH_MAIN := $(wildcard providers/local/launch/*.c)
 MAIN        := host/main.c
 LIB_SRC := $(filter-out $(MAIN),$(wildcard host/*.c)) $(wildcard host/sys/*.c host/script/*.c host/http/*.c host/observe/*.c store/*.c \
-           providers/*.c $(foreach d,mock local docker libvirt storage,providers/$(d)/*.c))
+           providers/*.c $(foreach d,mock local docker libvirt storage network,providers/$(d)/*.c))
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
 # The agent shares host/sys, host/http and host/observe with the host, through the same library: the linker takes what
 # is called, and nothing in it may need Lua, LMDB or curl.

@@ -286,15 +286,16 @@ static void put_source(const struct table *t, const struct port *p)
     const char *address = DOTTED(p->address);
     uint32_t n = p->said->number;
 
-    fprintf(t->to, "table=%d,priority=1,in_port=%u,vlan_tci=0,dl_src=%s,ip,nw_src=%s,actions=set_field:", SOURCE, n,
-            p->mac, address);
+    fprintf(t->to, "table=%d,priority=1,in_port=%u,vlan_tci=0/0x1fff,dl_src=%s,ip,nw_src=%s,actions=set_field:", SOURCE,
+            n, p->mac, address);
     put_bits(t->to, p->groups);
     if (t->zone)
         fprintf(t->to, "->xxreg1,ct(table=%d,zone=%u)\n", TARGET, t->zone);
     else
         fprintf(t->to, "->xxreg1,resubmit(,%d)\n", TARGET);
     fprintf(t->to,
-            "table=%d,priority=1,in_port=%u,vlan_tci=0,dl_src=%s,arp,arp_op=1,arp_spa=%s,arp_sha=%s,actions=resubmit(,%"
+            "table=%d,priority=1,in_port=%u,vlan_tci=0/"
+            "0x1fff,dl_src=%s,arp,arp_op=1,arp_spa=%s,arp_sha=%s,actions=resubmit(,%"
             "d)\n",
             SOURCE, n, p->mac, address, p->mac, ARP);
     fprintf(t->to, "table=%d,priority=2,in_port=%u,arp,arp_tpa=%s,actions=drop\n", ARP, n, address);

@@ -60,6 +60,17 @@ static int index_of(int fd, const char *name)
     return r.ifr_ifindex;
 }
 
+void net_mac_of(const char *interface, uint8_t mac[6])
+{
+    int fd = net_socket(NULL, AF_INET, SOCK_DGRAM, 0);
+    struct ifreq r = { 0 };
+
+    snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", interface);
+    assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &r), 0);
+    memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+    close(fd);
+}
+
 int net_watch(const struct net_machine *m, const char *interface)
 {
     int fd = net_socket(m, AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, htons(ETH_P_ALL));

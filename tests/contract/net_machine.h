@@ -54,6 +54,7 @@ void net_send(const struct net_machine *m, const struct net_frame *f);
  * other text. */
 unsigned net_until(int watch, const char *text, const char *bad);
 int net_watch(const struct net_machine *m, const char *interface); /* m NULL: of the host */
+void net_mac_of(const char *interface, uint8_t mac[6]);            /* of the host */
 unsigned net_seen_now(int watch, const char *bad);                 /* of what has arrived, without waiting */
 
 #endif

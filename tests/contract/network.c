@@ -360,8 +360,6 @@ static void test_two_tenants_do_not_meet(void **state)
     struct net_frame f;
     struct draft d;
     uint8_t mac[6];
-    FILE *file;
-    char path[80];
     size_t i, k;
     int here;
 
@@ -386,16 +384,7 @@ static void test_two_tenants_do_not_meet(void **state)
             assert_false(net_reaches(a1, (enum net_way)k, hosts[i], 80, NOT));
         assert_false(net_reaches(&local, (enum net_way)k, "10.0.0.6", 80, NOT)); /* nor the host to it */
     }
-    snprintf(path, sizeof(path), "/sys/class/net/%s/address", va.bridge);
-    file = fopen(path, "re");
-    assert_non_null(file);
-    for (i = 0; i < 6; i++) {
-        unsigned byte;
-
-        assert_int_equal(fscanf(file, i ? ":%2x" : "%2x", &byte), 1);
-        mac[i] = (uint8_t)byte;
-    }
-    fclose(file);
+    net_mac_of(va.bridge, mac);
     here = net_watch(NULL, va.bridge);
     for (i = 2; i < 5; i++) { /* as the machine's kernel would never send it: to their MACs, from their addresses */
         f = net_udp(all[i]->raw_mac, a1->raw_mac, all[i]->raw_address, a1->raw_address, 80, 80, "astray");

@@ -11,6 +11,7 @@
 #include "providers/tool.h"
 
 #include <jansson.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,7 +127,7 @@ static const char *target(const struct ovs *o, struct cc_arena *a, const char *b
     return cc_arena_printf(a, "unix:%s/%s.mgmt", o->rundir, bridge);
 }
 
-/* "ccv" or "cch" and twelve digits made of an id: a device's name has at most fifteen characters. */
+/* A prefix and twelve digits made of an id: a device's name has at most fifteen characters. */
 static const char *name_of(struct cc_arena *a, const char *prefix, const char *id)
 {
     uint64_t h = 0xcbf29ce484222325u;
@@ -433,8 +434,6 @@ static int o_vpc_list(void *self, struct cc_provider_ctx *x, struct cc_net_vpc_l
     return 0;
 }
 
-/* ---------------------------------------------------------------- ports */
-
 static bool interface_ok(const char *s)
 {
     size_t n = strlen(s);
@@ -443,12 +442,42 @@ static bool interface_ok(const char *s)
            strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
 }
 
+/* ---------------------------------------------------------------- the host's own stack */
+
+/* With the userspace datapath the host's kernel hears on an interface what the switch hears there, and would answer for the
+ * host's addresses: so the kernel drops all of it, behind where the switch listens. The table is made anew each time, as a
+ * rule that stayed would meet the next interface of that name. In the kernel's datapath nothing else hears it. */
+static int fence(const struct ovs *o, struct cc_provider_ctx *x)
+{
+    const char *table = name_of(x->arena, "cchost-", o->rundir), *chains = "";
+    struct world w;
+    size_t i;
+    int r;
+
+    if (strcmp(o->datapath, "netdev") != 0)
+        return 0;
+    if ((r = look(o, x, &w)) != 0)
+        return r;
+    for (i = 0; i < w.n_plugs; i++)
+        if (w.plugs[i].vpc && !w.plugs[i].host && interface_ok(w.plugs[i].name) && if_nametoindex(w.plugs[i].name))
+            chains = cc_arena_printf(
+                x->arena, "%s chain c%zu { type filter hook ingress device \"%s\" priority -500; policy drop; }\n",
+                chains, i, w.plugs[i].name);
+    return cc_tool_fed(x, NULL,
+                       cc_arena_printf(x->arena, "table netdev %s\ndelete table netdev %s\n%s%s%s%s%s", table, table,
+                                       *chains ? "table netdev " : "", *chains ? table : "", *chains ? " {\n" : "",
+                                       chains, *chains ? "}\n" : ""),
+                       (const char *const[]){ "nft", "-f", "-", NULL });
+}
+
+/* ---------------------------------------------------------------- ports */
+
 static bool host_ok(const char *s)
 {
     return s && strlen(s) < 19 && strspn(s, "0123456789./") == strlen(s) && strchr(s, '/');
 }
 
-/* 1: it is plugged in there already. */
+/* Whether it may be: it is not yet, or there, as a call that was cut off may have left it. */
 static int plugged(struct cc_provider_ctx *x, const struct world *w, const struct bridge *b,
                    const struct cc_net_plug *plug, const char *interface)
 {
@@ -461,7 +490,7 @@ static int plugged(struct cc_provider_ctx *x, const struct world *w, const struc
             (strcmp(p->bridge, b->name) != 0 || !p->id || strcmp(p->id, plug->id) != 0))
             return cc_err_set(x->err, CC_E_CONFLICT, "%s is plugged in elsewhere", interface);
         if (strcmp(p->name, interface) == 0)
-            return p->number ? 1 : 0;
+            return 0;
         if (p->vpc && p->id && strcmp(p->id, plug->id) == 0)
             return cc_err_set(x->err, CC_E_EXISTS, "port %.64s is plugged in by %s, in VPC %.64s", plug->id, p->name,
                               p->vpc);
@@ -505,6 +534,8 @@ static int plug_in(const struct ovs *o, struct cc_provider_ctx *x, const char *b
         r = CC_TOOL(x, NULL, "ip", "address", "replace", plug->host, "dev", name);
     if (r == 0 && !plug->interface)
         r = CC_TOOL(x, NULL, "ip", "link", "set", name, "up");
+    if (r == 0)
+        r = fence(o, x);
     quiet.err = NULL;
     if (r != 0)
         VSCTL(o, &quiet, NULL, "--if-exists", "del-port", bridge, name);
@@ -530,10 +561,10 @@ static int o_port_add(void *self, struct cc_provider_ctx *x, const struct cc_net
     r = need_vpc(o, x, plug->vpc, &w, &b);
     if (r == 0)
         r = plugged(x, &w, b, plug, name);
-    if (r == 0 || (r == 1 && !plug->interface)) /* the second: its address may not be there yet */
+    if (r == 0)
         r = plug_in(o, x, b->name, plug, name);
     pthread_mutex_unlock(&o->making);
-    return r == 1 ? 0 : r;
+    return r;
 }
 
 /* Its flows first: its number may be another's next. */
@@ -557,6 +588,8 @@ static int o_port_remove(void *self, struct cc_provider_ctx *x, const char *id)
         if (r == 0)
             r = VSCTL(o, x, NULL, "--if-exists", "del-port", p->bridge, p->name);
     }
+    if (r == 0)
+        r = fence(o, x);
     pthread_mutex_unlock(&o->making);
     return r;
 }
@@ -604,7 +637,7 @@ static bool secure(const struct bridge *b) { return b->fail_mode && strcmp(b->fa
 
 static int o_apply(void *self, struct cc_provider_ctx *x, const char *vpc, const struct cc_net_plan *plan)
 {
-    const struct ovs *o = self;
+    struct ovs *o = self;
     const struct bridge *b;
     const char *text;
     struct world w;
@@ -614,6 +647,10 @@ static int o_apply(void *self, struct cc_provider_ctx *x, const char *vpc, const
         r = table_of(x, &w, b, plan, &text);
     if (r == 0 && !secure(b))
         r = VSCTL(o, x, NULL, "set-fail-mode", b->name, "secure");
+    pthread_mutex_lock(&o->making);
+    if (r == 0)
+        r = fence(o, x);
+    pthread_mutex_unlock(&o->making);
     return r ? r
              : cc_tool_fed(x, NULL, text,
                            (const char *const[]){ OFCTL, "--bundle", "replace-flows", target(o, x->arena, b->name), "-",

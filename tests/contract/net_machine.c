@@ -166,7 +166,7 @@ static void *serving(void *arg)
     return NULL;
 }
 
-static int listening(const struct net_machine *m, const char *address, uint16_t port, int type)
+int net_listen(const struct net_machine *m, const char *address, uint16_t port, int type)
 {
     struct sockaddr_in at = { .sin_family = AF_INET, .sin_port = htons(port) };
     int fd = net_socket(m, AF_INET, type, 0), yes = 1;
@@ -186,9 +186,9 @@ struct net_server *net_serve(const struct net_machine *m, const char *address, c
 
     s->fds[s->n++] = (struct pollfd){ .fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN };
     for (i = 0; i < n; i++)
-        s->fds[s->n++] = (struct pollfd){ .fd = listening(m, address, ports[i], SOCK_STREAM), .events = POLLIN };
+        s->fds[s->n++] = (struct pollfd){ .fd = net_listen(m, address, ports[i], SOCK_STREAM), .events = POLLIN };
     for (i = 0; i < n; i++)
-        s->fds[s->n++] = (struct pollfd){ .fd = listening(m, address, ports[i], SOCK_DGRAM), .events = POLLIN };
+        s->fds[s->n++] = (struct pollfd){ .fd = net_listen(m, address, ports[i], SOCK_DGRAM), .events = POLLIN };
     s->n_listen = s->n_udp = n;
     assert_int_equal(pthread_create(&s->thread, NULL, serving, s), 0);
     return s;

@@ -29,6 +29,8 @@ int net_socket(const struct net_machine *m, int domain, int type, int protocol);
 /* A thread that answers with what it hears, at ports of that machine (at an address; NULL: any), TCP and UDP. */
 struct net_server;
 struct net_server *net_serve(const struct net_machine *m, const char *address, const uint16_t *ports, size_t n);
+int net_listen(const struct net_machine *m, const char *address, uint16_t port,
+               int type); /* a socket; m NULL: of the host */
 void net_serve_end(struct net_server *s);
 
 enum net_way { NET_PING, NET_TCP, NET_UDP };

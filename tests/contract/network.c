@@ -359,9 +359,9 @@ static void test_two_tenants_do_not_meet(void **state)
     struct net_machine local = { .ns = "" };
     struct net_frame f;
     struct draft d;
-    uint8_t mac[6];
+    uint8_t mac[6], tap[6];
     size_t i, k;
-    int here;
+    int here, hears;
 
     net_sh("ip addr replace 192.0.2.1/32 dev lo && ip addr add 10.0.0.200/24 dev %s && ip link set %s up && ip link "
            "set %s up",
@@ -384,7 +384,8 @@ static void test_two_tenants_do_not_meet(void **state)
             assert_false(net_reaches(a1, (enum net_way)k, hosts[i], 80, NOT));
         assert_false(net_reaches(&local, (enum net_way)k, "10.0.0.6", 80, NOT)); /* nor the host to it */
     }
-    net_mac_of(va.bridge, mac);
+    net_mac_of(va.bridge, mac), net_mac_of(a1->tap, tap);
+    hears = net_listen(NULL, NULL, 81, SOCK_DGRAM);
     here = net_watch(NULL, va.bridge);
     for (i = 2; i < 5; i++) { /* as the machine's kernel would never send it: to their MACs, from their addresses */
         f = net_udp(all[i]->raw_mac, a1->raw_mac, all[i]->raw_address, a1->raw_address, 80, 80, "astray");
@@ -397,7 +398,12 @@ static void test_two_tenants_do_not_meet(void **state)
         net_send(a1, &f);
     }
     for (i = 0; i < 3; i++) {
-        f = net_udp(mac, a1->raw_mac, inet_addr(hosts[i]), a1->raw_address, 80, 80, "astray");
+        f = net_udp(mac, a1->raw_mac, inet_addr(hosts[i]), a1->raw_address, 81, 80, "astray");
+        net_send(a1, &f);
+        f = net_udp(tap, a1->raw_mac, inet_addr(hosts[i]), a1->raw_address, 81, 80,
+                    "astray"); /* its wire's other end */
+        net_send(a1, &f);
+        f = net_udp(everybody, a1->raw_mac, INADDR_BROADCAST, 0, 81, 80, "astray");
         net_send(a1, &f);
         f = net_arp(everybody, a1->raw_mac, 1, a1->raw_address, a1->raw_mac, inet_addr(hosts[i]), "astray");
         net_send(a1, &f);
@@ -409,7 +415,8 @@ static void test_two_tenants_do_not_meet(void **state)
     assert_int_equal(net_until(b2->watch, "the end", "astray"), 0);
     assert_int_equal(net_seen_now(b3->watch, "astray"), 0);
     assert_int_equal(net_seen_now(here, "astray"), 0);
-    close(here);
+    assert_int_equal(recv(hears, &f, sizeof(f), MSG_DONTWAIT), -1);
+    close(here), close(hears);
     net_serve_end(in_a), net_serve_end(in_b), net_serve_end(in_b3), net_serve_end(host);
     net_sh("ip addr del 192.0.2.1/32 dev lo");
     gone(s, "tenant-a", 0, 2);

@@ -22,6 +22,7 @@ for (const state of ['auto', 'reflexive']) {
       });
       assert.deepEqual(v.left(), []);
       assert.deepEqual(fs.existsSync('/run/netns') ? fs.readdirSync('/run/netns') : [], []);
+      assert.equal(execFileSync('nft', ['list', 'ruleset']).toString(), '');
       assert.doesNotMatch(execFileSync('ip', ['-o', 'link']).toString(), /: (cc|t\d+-)/); // bridges, taps, the host's ports
     } finally {
       await v.end();

@@ -19,7 +19,7 @@ const schema = '/usr/share/openvswitch/vswitch.ovsschema';
 
 function missing() {
   if (process.getuid() !== 0) return 'needs root';
-  const absent = ['ip', 'unshare', 'ethtool', 'ovsdb-server', 'ovsdb-tool', 'ovs-vswitchd', 'ovs-vsctl', 'ovs-ofctl'].filter((p) => !has(p));
+  const absent = ['ip', 'unshare', 'ethtool', 'ovsdb-server', 'ovsdb-tool', 'ovs-vswitchd', 'ovs-vsctl', 'ovs-ofctl', 'nft'].filter((p) => !has(p));
   if (absent.length) return `not installed: ${absent.join(', ')}`;
   return fs.existsSync('/dev/net/tun') ? false : 'no /dev/net/tun';
 }

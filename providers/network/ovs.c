@@ -167,9 +167,10 @@ static bool names_uuid(const json_t *v, const char *uuid)
 
     if (kind && strcmp(kind, "uuid") == 0)
         return strcmp(uuid_of(v), uuid) == 0;
-    json_array_foreach (json_array_get(v, 1), i, each)
+    json_array_foreach (json_array_get(v, 1), i, each) {
         if (strcmp(uuid_of(each), uuid) == 0)
             return true;
+    }
     return false;
 }
 
@@ -179,7 +180,7 @@ static void read_bridges(struct world *w, struct cc_arena *a, const json_t *rows
     size_t i;
 
     w->bridges = cc_arena_alloc(a, (json_array_size(rows) + 1) * sizeof(*w->bridges));
-    json_array_foreach (rows, i, row)
+    json_array_foreach (rows, i, row) {
         w->bridges[w->n_bridges++] = (struct bridge){
             .name = text_of(a, json_array_get(row, 0)),
             .vpc = in_map(a, json_array_get(row, 1), "cchost-vpc"),
@@ -188,6 +189,7 @@ static void read_bridges(struct world *w, struct cc_arena *a, const json_t *rows
             .ports = json_array_get(row, 2),
             .fail_mode = text_of(a, json_array_get(row, 3)),
         };
+    }
 }
 
 static const struct bridge *bridge_with(const struct world *w, const char *port)
@@ -214,9 +216,10 @@ static void read_plugs(struct world *w, struct cc_arena *a, const json_t *ports,
         const char *kind = json_string_value(json_array_get(row, 5));
 
         found = NULL;
-        json_array_foreach (ports, k, port)
+        json_array_foreach (ports, k, port) {
             if (names_uuid(json_array_get(port, 1), uuid_of(json_array_get(row, 0))))
                 found = port;
+        }
         b = found ? bridge_with(w, uuid_of(json_array_get(found, 0))) : NULL;
         if (!b || strcmp(b->name, json_string_value(json_array_get(row, 1))) == 0)
             continue;
@@ -639,7 +642,7 @@ static int o_apply(void *self, struct cc_provider_ctx *x, const char *vpc, const
 {
     struct ovs *o = self;
     const struct bridge *b;
-    const char *text;
+    const char *text = NULL;
     struct world w;
     int r = need_vpc(o, x, vpc, &w, &b);
 
@@ -676,7 +679,7 @@ static int o_verify(void *self, struct cc_provider_ctx *x, const char *vpc, cons
     const struct ovs *o = self;
     struct cc_tool_result t;
     const struct bridge *b;
-    const char *text;
+    const char *text = NULL;
     struct world w;
     int r = need_vpc(o, x, vpc, &w, &b);
 

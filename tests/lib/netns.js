@@ -6,7 +6,9 @@ const { spawnSync } = require('node:child_process');
 
 function enter(file, { mounts = false } = {}) {
   if (process.env.CC_NETNS || process.getuid() !== 0) return; // without root: its tests say what they need
-  const r = spawnSync('unshare', ['--net', ...(mounts ? ['--mount'] : []), 'sh', '-c', `${mounts ? 'mount -t tmpfs run /run && ' : ''}ip link set lo up && exec "$@"`, 'sh', process.execPath, ...process.execArgv, file], {
+  const run = mounts ? 'mount -t tmpfs run /run && ' : '';
+  const words = ['--net', ...(mounts ? ['--mount'] : []), 'sh', '-c', `${run}ip link set lo up && exec "$@"`, 'sh'];
+  const r = spawnSync('unshare', [...words, process.execPath, ...process.execArgv, file], {
     stdio: 'inherit', env: { ...process.env, CC_NETNS: '1' },
   });
   process.exit(r.status === null ? 1 : r.status);

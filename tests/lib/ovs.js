@@ -19,7 +19,8 @@ const schema = '/usr/share/openvswitch/vswitch.ovsschema';
 
 function missing() {
   if (process.getuid() !== 0) return 'needs root';
-  const absent = ['ip', 'unshare', 'ethtool', 'ovsdb-server', 'ovsdb-tool', 'ovs-vswitchd', 'ovs-vsctl', 'ovs-ofctl', 'nft'].filter((p) => !has(p));
+  const needed = ['ip', 'unshare', 'ethtool', 'nft', 'ovsdb-server', 'ovsdb-tool', 'ovs-vswitchd', 'ovs-vsctl', 'ovs-ofctl'];
+  const absent = needed.filter((p) => !has(p));
   if (absent.length) return `not installed: ${absent.join(', ')}`;
   return fs.existsSync('/dev/net/tun') ? false : 'no /dev/net/tun';
 }
@@ -41,14 +42,18 @@ kill "$pid"
 while kill -0 "$pid" 2>/dev/null; do :; done
 export OVS_RUNDIR='${v.dir}' OVS_DBDIR='${v.dir}' OVS_LOGDIR='${v.dir}' OVS_SYSCONFDIR='${v.dir}'
 ovs-vswitchd 'unix:${v.dir}/db.sock' ${v.daemon('ovs-vswitchd').map((w) => `'${w}'`).join(' ')}
-ovs-vsctl '--db=unix:${v.dir}/db.sock' --timeout=20 wait-until Open_vSwitch . cur_cfg!=-1 >/dev/null
+ovs-vsctl '--db=unix:${v.dir}/db.sock' --timeout=20 set Open_vSwitch . external_ids:started="$$"
 `, { mode: 0o755 });
     return v;
   }
 
-  daemon(name) { return [`--pidfile=${this.dir}/${name}.pid`, `--log-file=${this.dir}/${name}.log`, '--detach', '--no-chdir', '-vconsole:off']; }
+  daemon(name) {
+    return [`--pidfile=${this.dir}/${name}.pid`, `--log-file=${this.dir}/${name}.log`, '--detach', '--no-chdir', '-vconsole:off'];
+  }
 
-  run(program, ...words) { return execFileSync(program, words, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] }).toString().trim(); }
+  run(program, ...words) {
+    return execFileSync(program, words, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'] }).toString().trim();
+  }
 
   left() { return this.run('ovs-vsctl', `--db=unix:${this.dir}/db.sock`, 'list-br').split('\n').filter(Boolean); }
 

@@ -25,6 +25,12 @@ BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb
 RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
+# dockerd for the tests of the provider docker; podman speaks the same. Neither's service is to start for our sake.
+DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman runc
+# Hetzner's own command line, which its double is checked with.
+HETZNER_PKGS := hcloud-cli
+# What setup.sh would install: in the tests nothing can be downloaded.
+IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,procps,tmux,nodejs
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
 # Real backends for tests/contract: what each provider needs (apt starts none of these daemons).
@@ -47,20 +53,21 @@ if [ -n "$$missing" ]; then \
 fi
 endef
 
-# Before openssh-server is installed for its program: a host that runs no ssh service is not to run one afterwards.
-define no_ssh_service
-@if ! dpkg-query -W -f='$${db:Status-Status}' openssh-server 2>/dev/null | grep -qx installed && [ -d /etc/systemd/system ]; then \
+# $(call no_service,package,units,why): before a package is installed for its programs: a host that runs none of its services
+# is not to run one afterwards.
+define no_service
+@if ! dpkg-query -W -f='$${db:Status-Status}' $(1) 2>/dev/null | grep -qx installed && [ -d /etc/systemd/system ]; then \
   if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as="sudo -n"; else exit 0; fi; \
-  for u in ssh.service ssh.socket; do [ -e /etc/systemd/system/$$u ] || $$as ln -s /dev/null /etc/systemd/system/$$u; done; \
-  echo "ssh.service is masked, as only sshd's program is needed (to have the service: systemctl unmask ssh.service ssh.socket)"; \
+  for u in $(2); do [ -e /etc/systemd/system/$$u ] || $$as ln -s /dev/null /etc/systemd/system/$$u; done; \
+  echo "$(firstword $(2)) is masked, as only the programs of $(1) are needed (to have the service: systemctl unmask $(2))"; \
 fi
 endef
 
-.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-libvirt deps-ovs deps-guest
+.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-docker deps-guest deps-hetzner deps-libvirt deps-ovs
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
-	$(no_ssh_service)
+	$(call no_service,openssh-server,ssh.service ssh.socket)
 	$(call need,$(RUN_PKGS))
 deps-test: deps-run
 	$(call need,$(TEST_PKGS))
@@ -77,6 +84,17 @@ ifneq ($(KIT),)
 	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
+deps-hetzner: deps-kit
+	$(call need,$(HETZNER_PKGS))
+deps-docker: deps-kit
+	$(call no_service,docker.io,docker.service docker.socket)
+	$(call no_service,podman,podman.service podman.socket)
+	$(call need,$(DOCKER_PKGS))
+	@[ -f build/image-base.tar ] || [ "$$(id -u)" != 0 ] || { \
+	  echo "making a base for the image claude-instance: build/image-base.tar"; d=$$(mktemp -d); \
+	  debootstrap --variant=minbase --include=$(IMAGE_BASE) bookworm $$d/root >build/image-base.log 2>&1 && \
+	    rm -rf $$d/root/var/cache/apt $$d/root/var/lib/apt/lists && tar -C $$d/root -cf build/image-base.tar.new . && \
+	    mv build/image-base.tar.new build/image-base.tar || tail -n 5 build/image-base.log; rm -rf $$d; }
 deps-check: deps-test
 	$(call need,$(CHECK_PKGS))
 deps-bench: deps-test
@@ -109,13 +127,13 @@ AGENT_MAIN  := $(wildcard host/agent/*.c)
 LAUNCH_MAIN := $(wildcard providers/local/launch/*.c)
 MAIN        := host/main.c
 LIB_SRC := $(filter-out $(MAIN),$(wildcard host/*.c)) $(wildcard host/sys/*.c host/script/*.c host/http/*.c host/observe/*.c store/*.c \
-           providers/*.c $(foreach d,mock local docker libvirt storage network,providers/$(d)/*.c))
+           providers/*.c providers/*/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llhttp/llhttp.o
 # The agent shares host/sys, host/http and host/observe with the host, through the same library: the linker takes what
 # is called, and nothing in it may need Lua, LMDB or curl.
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
-SCRIPT_SRC := $(wildcard lua/scripts/*.sh) providers/image/boot.sh
+SCRIPT_SRC := $(wildcard lua/scripts/*.sh providers/*/*.sh)
 # luacheck's parser and flow analysis, for lua/policy/lint.lua: what it needs of the package, and nothing else.
 LUACHECK_SRC := $(addprefix /usr/share/lua/5.1/luacheck/,$(addsuffix .lua,check_state decoder lexer parser unicode \
            unicode_printability_boundaries utils $(addprefix stages/,parse unwrap_parens linearize resolve_locals \
@@ -195,6 +213,15 @@ asan: deps-kit
 	@$(MAKE) --no-print-directory V=asan all unit-build
 	@V=asan tests/run
 
+# The drivers on their backends, real or a double, each in a network namespace of its own (BACKENDS: those that must not be skipped).
+.PHONY: docker hetzner
+hetzner: deps-hetzner
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) TEST_SECONDS=900 tests/run hetzner
+docker: deps-docker
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) TEST_SECONDS=600 tests/run docker
+
 # CRASH_KILLS=10000 make crash: the long run; a failure tells its CRASH_SEED.
 .PHONY: crash
 crash: deps-test
@@ -207,13 +234,12 @@ powercut-guest: deps-guest
 	@$(MAKE) --no-print-directory all
 	@V=$(V) TEST_SECONDS=86400 tests/run guest
 
-# One provider against its real backend, started for the test: make contract-libvirt.
-.PHONY: contract-libvirt
-contract-libvirt: deps-libvirt
+.PHONY: libvirt
+libvirt: deps-libvirt
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=1800 tests/run libvirt storage
-.PHONY: contract-network
-contract-network: deps-ovs
+.PHONY: network
+network: deps-ovs
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=900 tests/run network
 
@@ -235,12 +261,12 @@ check-format:
 check-cppcheck:
 	@mkdir -p build/cppcheck
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -j2 \
-	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
+	  --cppcheck-build-dir=build/cppcheck --suppressions-list=.cppcheck --include=.cppcheck.h $(DEFS) -I. $(filter-out tests/%,$(filter %.c,$(C_ALL)))
 check-lua:
 	luacheck --quiet --codes $(filter-out policies/% examples/policies/%,$(LUA_ALL)) # those: cchost's own linter
 check-shell:
-	shellcheck lua/scripts/*.sh
-	shellcheck --severity=warning $(filter-out lua/scripts/%,$(shell git ls-files '*.sh' .ci/run tests/run tests/bench/run))
+	shellcheck lua/scripts/*.sh providers/image/*.sh
+	shellcheck --severity=warning $(filter-out lua/scripts/% providers/image/%,$(shell git ls-files '*.sh' .ci/run tests/run tests/bench/run))
 check-tidy:
 	@echo "clang-tidy, $(words $(filter-out tests/%,$(filter %.c,$(C_ALL)))) files"
 	@printf '%s\n' $(filter-out tests/%,$(filter %.c,$(C_ALL))) | xargs -P$$(nproc) -n4 sh -c \
@@ -249,7 +275,7 @@ format: deps-check
 	clang-format -i $(C_ALL)
 
 # ---------------------------------------------------------------- figures, fuzzing, installation
-bench: deps-bench
+bench: deps-bench deps-docker
 	@$(MAKE) --no-print-directory all
 	@tests/bench/run
 

@@ -16,6 +16,31 @@ local HOUR, MINUTE = 3600000, 60000
 local settings_of, per_hour = {}, {}
 local open, samples = {}, {}
 
+-- What our own types are at Hetzner; any other type is Hetzner's own name.
+local own_types = { tiny = "cpx11", small = "cpx11", medium = "cpx21", large = "cpx31" }
+
+local function hetzner(settings)
+  local out = {
+    dir = settings.DATA_DIR .. "/hetzner", token = settings.HCLOUD_TOKEN, endpoint = settings.HCLOUD_ENDPOINT,
+    location = settings.HCLOUD_LOCATION, image = settings.HCLOUD_IMAGE, types = settings.HCLOUD_TYPES or own_types,
+    shell = settings.TERMINAL_COMMAND,
+    requests_per_hour = (settings.PROVIDER_REQUESTS_PER_HOUR or {}).hetzner, threads = settings.PROVIDER_THREADS,
+  }
+  for name, value in pairs(settings.HCLOUD_OPTIONS or {}) do out[name] = value end
+  return out
+end
+
+local function libvirt(settings)
+  local out = {
+    dir = settings.DATA_DIR .. "/libvirt", uri = settings.LIBVIRT_URI, virt = settings.LIBVIRT_TYPE,
+    image = settings.LIBVIRT_IMAGE, images = settings.LIBVIRT_IMAGES, network = settings.LIBVIRT_NETWORK,
+    storage = settings.STORAGE_BACKEND, vg = settings.LVM_VG_NAME, pool = settings.LVM_POOL_NAME, stop_grace_ms = settings.STOP_GRACE_SECONDS * 1000,
+    shell = settings.TERMINAL_COMMAND, threads = settings.PROVIDER_THREADS,
+  }
+  for name, value in pairs(settings.LIBVIRT_OPTIONS or {}) do out[name] = value end
+  return out
+end
+
 function M.setup(settings)
   settings_of["local"] = {
     dir = settings.DATA_DIR .. "/local",
@@ -38,6 +63,8 @@ function M.setup(settings)
     shell = settings.TERMINAL_COMMAND,
     threads = settings.PROVIDER_THREADS,
   }
+  settings_of.hetzner = hetzner(settings)
+  settings_of.libvirt = libvirt(settings)
   local mock = settings.MOCK or {}
   mock.threads = settings.PROVIDER_THREADS
   settings_of.mock = mock

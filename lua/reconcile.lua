@@ -23,6 +23,7 @@ local policy = require "policy"
 local providers = require "providers"
 local record = require "machines.record"
 local runner = require "runner"
+local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
 local task = require "task"
@@ -371,6 +372,7 @@ local function sweep(name)
   local infos
   if p then infos, err = p:list { deadline = providers.seconds } end
   if not infos then
+    if err.code == "limit" then return put_off(name) end -- the driver's own account of its requests
     if err.code ~= "cancelled" then lost(name, err) end
     return nil
   end
@@ -398,7 +400,7 @@ end
 local function changed(short)
   local id = store.lookup("instance_short", short)
   local rec = id and store.get("instance", id)
-  if rec and rec.operation == json.null then M.look(rec) end
+  if rec and statuses.settled(rec.status) then M.look(rec) end
 end
 
 -- Follows a provider that tells what changes there, so that nobody waits for the next sweep; those that do not are swept,

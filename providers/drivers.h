@@ -5,6 +5,7 @@
 #include "providers/provider.h"
 
 extern const struct cc_driver cc_driver_docker;
+extern const struct cc_driver cc_driver_hetzner;
 extern const struct cc_driver cc_driver_libvirt;
 extern const struct cc_driver cc_driver_local;
 extern const struct cc_driver cc_driver_mock;

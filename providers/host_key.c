@@ -69,16 +69,37 @@ int cc_host_key_make(char private_key[CC_HOST_KEY_MAX], char public_key[CC_HOST_
     return r == 0 ? 0 : -1;
 }
 
+/* What stands in base64 behind the type; its length, 0: nothing does. */
+static size_t blob_of(const char *public_key, unsigned char *blob, size_t room)
+{
+    const char *text = strchr(public_key, ' ');
+    size_t n;
+
+    if (!text || mbedtls_base64_decode(blob, room, &n, (const unsigned char *)text + 1, strcspn(text + 1, " \n")) != 0)
+        return 0;
+    return n;
+}
+
 const char *cc_host_key_fingerprint(struct cc_arena *a, const char *public_key)
 {
     unsigned char blob[CC_HOST_KEY_MAX], sum[32], out[64];
-    const char *text = strchr(public_key, ' ');
-    size_t n, len;
+    size_t n = blob_of(public_key, blob, sizeof(blob)), len;
 
-    if (!text ||
-        mbedtls_base64_decode(blob, sizeof(blob), &n, (const unsigned char *)text + 1, strcspn(text + 1, " \n")) != 0 ||
-        mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), blob, n, sum) != 0 ||
+    if (n == 0 || mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_SHA256), blob, n, sum) != 0 ||
         mbedtls_base64_encode(out, sizeof(out), &len, sum, sizeof(sum)) != 0)
         return NULL;
     return cc_arena_printf(a, "SHA256:%.*s", (int)strcspn((char *)out, "="), (char *)out);
+}
+
+const char *cc_host_key_md5(struct cc_arena *a, const char *public_key)
+{
+    unsigned char blob[CC_HOST_KEY_MAX], sum[16];
+    size_t n = blob_of(public_key, blob, sizeof(blob)), i;
+    char *out = cc_arena_alloc(a, 3 * sizeof(sum));
+
+    if (n == 0 || mbedtls_md(mbedtls_md_info_from_type(MBEDTLS_MD_MD5), blob, n, sum) != 0)
+        return NULL;
+    for (i = 0; i < sizeof(sum); i++)
+        sprintf(out + 3 * i, i + 1 < sizeof(sum) ? "%02x:" : "%02x", sum[i]);
+    return out;
 }

@@ -204,6 +204,7 @@ struct cc_capabilities {
     bool attach_live;                              /* attach and detach also while the machine runs */
     bool net_nat, net_none, net_host;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
+    unsigned mounts_max; /* volumes of a machine beside its own; 0: CC_MOUNTS_MAX */
     const char *default_image;
     const char *log_file;                /* where in a machine the output of its `cmd` is, or NULL */
     const struct cc_unenforced *missing; /* what this host cannot give, and why */

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct cc_driver *const cc_drivers[] = { &cc_driver_docker, &cc_driver_local, &cc_driver_mock, &cc_driver_libvirt, NULL };
+const struct cc_driver *const cc_drivers[] = { &cc_driver_docker, &cc_driver_hetzner, &cc_driver_libvirt,
+                                               &cc_driver_local,  &cc_driver_mock,    NULL };
 
 const struct cc_driver *cc_driver_find(const char *name)
 {
@@ -158,13 +159,12 @@ int cc_network_parse(const char *s)
 void cc_check_say(struct cc_check_list *l, struct cc_arena *a, const char *what, enum cc_check_state state,
                   const char *fmt, ...)
 {
-    char text[400];
+    char text[600];
     va_list ap;
 
-    if (l->n == CC_CHECKS_MAX)
-        return;
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    l->v[l->n++] = (struct cc_check){ what, state, cc_arena_strdup(a, text) };
+    if (l->n < CC_CHECKS_MAX)
+        l->v[l->n++] = (struct cc_check){ cc_arena_strdup(a, what), state, cc_arena_strdup(a, text) };
 }

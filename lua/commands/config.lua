@@ -35,7 +35,7 @@ local function print_markdown()
   for _, d in ipairs(config.declared) do
     local kind = d.kind == "enum" and "`" .. table.concat(d.one_of, "`, `") .. "`" or d.kind
     if d.secret then kind = kind .. ", secret" end
-    command.out("| `%s` | %s | %s | %s |", d.name, kind, d.default and d.default ~= "" and "`" .. d.default .. "`" or "",
+    command.out("| `%s` | %s | %s | %s |", d.name, kind, flat(d.default) ~= "" and "`" .. flat(d.default) .. "`" or "",
       d.doc .. (d.unit and d.kind ~= "duration" and "; " .. d.unit or "") .. (d.later and "; not used yet" or ""))
   end
 end

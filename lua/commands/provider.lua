@@ -32,7 +32,9 @@ end
 
 local function check(name, options)
   local p = open(name)
-  if not p:capabilities().check then command.fail("the provider %s has no check: it needs nothing, or says so when it is opened", name) end
+  if not p:capabilities().check then
+    command.fail("the provider %s has no check: it needs nothing, or says so when it is opened", name)
+  end
   local findings = command.must(p:check { deadline = providers.seconds })
   local bad = false
   for _, f in ipairs(findings) do

@@ -73,6 +73,13 @@ local function poor_secret(name)
   end }
 end
 
+-- What a provider cannot be opened without.
+local function needs_for(name, provider)
+  return { names = { name, "PROVIDER" }, check = function(s)
+    if s.PROVIDER == provider and not s[name] then return ("missing, and PROVIDER is %s"):format(provider) end
+  end }
+end
+
 -- A price without which a plan cannot be bought.
 local function needs_price(name)
   return { names = { name, "STRIPE_SECRET_KEY" }, check = function(s)
@@ -83,7 +90,7 @@ local function needs_price(name)
 end
 
 M.list = {
-  needs_price "STRIPE_PRICE_STARTER", needs_price "STRIPE_PRICE_PRO",
+  needs_price "STRIPE_PRICE_STARTER", needs_price "STRIPE_PRICE_PRO", needs_for("HCLOUD_TOKEN", "hetzner"),
   needs("API_KEY"), needs("JWT_SECRET"), needs("BASE_URL"), needs("SMTP_HOST", "who signs in is sent a link by mail"),
   poor_secret "API_KEY", poor_secret "JWT_SECRET", poor_secret "MASTER_KEY", poor_secret "JWT_SECRET_PREVIOUS",
   { names = { "MASTER_KEY_FILE" }, check = function(s)

@@ -63,6 +63,7 @@ static int code_of(long status, const char *why)
         { "no space left", CC_E_FULL },
         { "is not running", CC_E_STATE },
         { "is paused", CC_E_STATE },
+        { "state improper", CC_E_STATE }, /* podman's */
         { "is already in use by", CC_E_EXISTS },
         { "name is already in use", CC_E_EXISTS },
         { "already allocated", CC_E_CONFLICT },

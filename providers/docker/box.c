@@ -155,7 +155,7 @@ static json_t *host_config(const struct cc_docker *d, struct cc_arena *a, const 
     return o;
 }
 
-static json_t *endpoint(struct cc_arena *a, const struct cc_box *b)
+json_t *cc_box_endpoint(struct cc_arena *a, const struct cc_box *b)
 {
     json_t *o = json_pack("{s:[s]}", "Aliases", hostname(a, b));
 
@@ -165,7 +165,7 @@ static json_t *endpoint(struct cc_arena *a, const struct cc_box *b)
         text[strcspn(text, "/")] = 0;
         json_object_set_new(o, "IPAMConfig", json_pack("{s:s}", "IPv4Address", text));
     }
-    return json_pack("{s:{s:o}}", "EndpointsConfig", b->net, o);
+    return o;
 }
 
 json_t *cc_box_body(const struct cc_docker *d, const struct cc_box *b)
@@ -181,7 +181,8 @@ json_t *cc_box_body(const struct cc_docker *d, const struct cc_box *b)
                                             "Entrypoint", "/run/cchost/bin/cchost-agent", "init", "--listen",
                                             CC_DOCKER_SOCKET, "Cmd"));
     if (b->net)
-        json_object_set_new(o, "NetworkingConfig", endpoint(&a, b));
+        json_object_set_new(o, "NetworkingConfig",
+                            json_pack("{s:{s:o}}", "EndpointsConfig", b->net, cc_box_endpoint(&a, b)));
     cc_arena_free(&a);
     return o;
 }
@@ -302,13 +303,13 @@ static void published(struct cc_arena *a, const json_t *ports, struct cc_machine
     const char *key;
     json_t *list;
 
-    json_object_foreach((json_t *)ports, key, list)
-    {
+    json_object_foreach ((json_t *)ports, key, list) {
         const json_t *one = json_array_get(list, 0);
 
         if (!one)
             continue; /* the image exposes it, and nobody asked for it */
-        v[out->n_ports++] = (struct cc_port_spec){ (uint16_t)atoi(key), (uint16_t)atoi(cc_docker_text(one, "HostPort")) };
+        v[out->n_ports++] =
+            (struct cc_port_spec){ (uint16_t)atoi(key), (uint16_t)atoi(cc_docker_text(one, "HostPort")) };
         out->ports_address = cc_arena_strdup(a, cc_docker_text(one, "HostIp"));
     }
     out->ports = v;

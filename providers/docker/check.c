@@ -66,8 +66,7 @@ static void limits(struct look *l)
 static void image(struct look *l)
 {
     json_t *doc;
-    int r = cc_docker_get(l->d, l->x,
-                          cc_arena_printf(l->x->arena, "/images/%s/json", cc_rest_escape(l->x->arena, l->d->image)),
+    int r = cc_docker_get(l->d, l->x, cc_arena_printf(l->x->arena, "/images/%s/json", l->d->image),
                           "looking for the image", &doc);
 
     if (r == 0) {

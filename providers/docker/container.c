@@ -133,15 +133,35 @@ static int wait_up(struct cc_docker *d, struct cc_provider_ctx *x, const char *s
     return r ? r : cc_err_set(x->err, CC_E_UNAVAILABLE, "the machine's agent does not come up");
 }
 
-int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+static int go(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    return cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/claude-%s/start", short_id), NULL,
+                          "starting the machine");
+}
+
+/* The network that it was made on was pruned while it was stopped; there is another of that name now, which it does not know. */
+static int reconnect(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b)
+{
+    const char *who = cc_arena_printf(x->arena, "claude-%s", b->short_id);
+    int r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/networks/%s/disconnect", b->net),
+                           json_pack("{s:s,s:b}", "Container", who, "Force", 1), "leaving a network that is gone");
+
+    return r ? r
+             : cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/networks/%s/connect", b->net),
+                              json_pack("{s:s,s:o}", "Container", who, "EndpointConfig", cc_box_endpoint(x->arena, b)),
+                              "joining the owner's network");
+}
+
+int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b)
 {
     int r;
 
     if (d->near) /* of its last life */
-        unlink(cc_docker_path(d, x->arena, short_id, "agent/agent.sock"));
-    r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/claude-%s/start", short_id), NULL,
-                       "starting the machine");
-    return r || !d->near ? r : wait_up(d, x, short_id);
+        unlink(cc_docker_path(d, x->arena, b->short_id, "agent/agent.sock"));
+    r = go(d, x, b->short_id);
+    if (r == CC_E_NOT_FOUND && b->net && strstr(x->err->message, "network") && (r = reconnect(d, x, b)) == 0)
+        r = go(d, x, b->short_id);
+    return r || !d->near ? r : wait_up(d, x, b->short_id);
 }
 
 /* ---------------------------------------------------------------- removing */

@@ -161,7 +161,7 @@ static int begin(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *
     if (net >= 0)
         close(net);
     if (r == 0)
-        r = cc_docker_container_start(d, x, b->short_id);
+        r = cc_docker_container_start(d, x, b);
     if (volumes >= 0)
         close(volumes);
     return r;

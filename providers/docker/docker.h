@@ -111,6 +111,7 @@ struct cc_box {
 void cc_box_of_spec(const struct cc_docker *d, struct cc_arena *a, const struct cc_machine_spec *s, struct cc_box *out);
 void cc_box_of_doc(struct cc_arena *a, const json_t *doc, struct cc_box *out);
 bool cc_box_own_volume(const struct cc_box *b);
+json_t *cc_box_endpoint(struct cc_arena *a, const struct cc_box *b);    /* how it stands on its network */
 json_t *cc_box_body(const struct cc_docker *d, const struct cc_box *b); /* of POST /containers/create */
 void cc_box_info(struct cc_docker *d, struct cc_arena *a, const json_t *doc, struct cc_machine_info *out);
 void cc_box_listed(struct cc_arena *a, const json_t *row, struct cc_machine_info *out);
@@ -159,7 +160,7 @@ int cc_docker_volumes_hold(struct cc_docker *d, struct cc_provider_ctx *x, const
 /* The container of that machine, in full; what a crash left of an exchange (mounts.c) is brought to its end. */
 int cc_docker_find(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc);
 int cc_docker_container_make(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b, const char *suffix);
-int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id);
+int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b);
 int cc_docker_container_remove(struct cc_docker *d, struct cc_provider_ctx *x, const char *name);
 int cc_docker_disks_drop(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *but);
 

@@ -62,10 +62,9 @@ static int make(struct cc_docker *d, struct cc_provider_ctx *x, const char *forw
         cc_arena_printf(x->arena, "-I %s 1 -i " BRIDGES " -j " OUT_CHAIN, forward),
     };
     size_t i;
-    int r;
 
     for (i = 0; i < sizeof(lines) / sizeof(*lines); i++)
-        if ((r = iptables(d, x, lines[i])) != 0 && strncmp(lines[i], "-N", 2) != 0)
+        if (iptables(d, x, lines[i]) != 0 && strncmp(lines[i], "-N", 2) != 0)
             return x->err->code ? x->err->code : CC_E_IO;
     return 0;
 }

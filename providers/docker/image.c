@@ -116,8 +116,7 @@ static const char *facts_of(struct cc_arena *a, const json_t *doc)
 static int look(struct cc_docker *d, struct cc_provider_ctx *x, const char *image, const char **facts)
 {
     json_t *doc;
-    int r = cc_docker_get(d, x, cc_arena_printf(x->arena, "/images/%s/json", cc_rest_escape(x->arena, image)),
-                          "looking for the image", &doc);
+    int r = cc_docker_get(d, x, cc_arena_printf(x->arena, "/images/%s/json", image), "looking for the image", &doc);
 
     if (r != 0)
         return r;

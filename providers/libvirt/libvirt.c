@@ -506,7 +506,7 @@ static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
 
     if (r != 0 && r != CC_E_NOT_FOUND)
         return r;
-    if (r == 0 && strcmp(h.box.id, spec->id) != 0)
+    if (r == 0 && (!h.box.id || strcmp(h.box.id, spec->id) != 0))
         r = cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
     else if (r == 0 && h.box.made && (h.state != CC_M_STOPPED || h.box.started_at > 0)) {
         r = h.state == CC_M_RUNNING ? cc_way_await(v, x, h.d, spec->short_id) : 0;
@@ -636,7 +636,7 @@ static int v_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
 /* The agent's socket of a machine that runs. */
 static int reach(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, const char **socket)
 {
-    struct cc_machine_info info;
+    struct cc_machine_info info = { 0 };
     int r = v_status(v, x, provider_id, &info);
 
     if (r == 0 && info.state != CC_M_RUNNING)

@@ -20,6 +20,7 @@
 #include "providers/files.h"
 #include "providers/host_key.h"
 #include "providers/provider.h"
+#include "providers/spec.h"
 #include "providers/talk.h"
 
 #include <jansson.h>

@@ -26,39 +26,10 @@ const char *cc_machine_path(const struct cc_local *l, struct cc_arena *a, const 
 
 /* ---------------------------------------------------------------- machine.json */
 
-static json_t *pairs_json(const struct cc_pairs *p)
-{
-    json_t *list = json_array();
-    size_t i;
-
-    for (i = 0; i < p->n; i++)
-        json_array_append_new(list, json_pack("[s, s]", p->v[i].key, p->v[i].value));
-    return list;
-}
-
-static json_t *spec_json(const struct cc_machine_spec *s)
-{
-    json_t *cmd = json_array(), *volumes = json_array(), *keys = json_array();
-    size_t i;
-
-    for (i = 0; i < s->ssh_keys.n; i++)
-        json_array_append_new(keys, json_string(s->ssh_keys.v[i]));
-
-    for (i = 0; i < s->cmd.n; i++)
-        json_array_append_new(cmd, json_string(s->cmd.v[i]));
-    for (i = 0; i < s->n_volumes; i++)
-        json_array_append_new(volumes, json_pack("[s, s]", s->volumes[i].id, s->volumes[i].path));
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o, s:o}", "id", s->id, "short",
-                     s->short_id, "name", s->name ? s->name : "", "image", s->image, "vcpu", s->vcpu, "memory_mib",
-                     (json_int_t)s->memory_mib, "disk_gib", (json_int_t)s->disk_gib, "network",
-                     cc_network_word(s->network), "shell", s->shell, "env", pairs_json(&s->env), "labels",
-                     pairs_json(&s->labels), "cmd", cmd, "volumes", volumes, "ssh_keys", keys);
-}
-
 int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m, struct cc_err *err)
 {
     json_t *doc = json_pack("{s:i, s:o, s:I, s:b, s:b, s:s*, s:s*, s:s*, s:I, s:s*, s:s*, s:s*}", "version", 1, "spec",
-                            spec_json(&m->spec), "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume,
+                            cc_spec_json(&m->spec), "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume,
                             "group_v2", m->group_v2, "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS],
                             "cpu", m->group[CC_CG_CPU], "ssh_port", (json_int_t)m->ssh.port, "ssh_host_key",
                             m->ssh.host_key, "ssh_fingerprint", m->ssh.fingerprint, "ssh_why", m->ssh.why);
@@ -69,77 +40,6 @@ int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct c
     json_decref(doc);
     free(text);
     return r;
-}
-
-static const char *text_of(struct cc_arena *a, const json_t *o, const char *key)
-{
-    const char *s = json_string_value(json_object_get(o, key));
-
-    return s ? cc_arena_strdup(a, s) : NULL;
-}
-
-static uint32_t number_of(const json_t *o, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(o, key));
-
-    return n > 0 && n <= UINT32_MAX ? (uint32_t)n : 0;
-}
-
-static const char *item(struct cc_arena *a, const json_t *list, size_t i)
-{
-    const char *s = json_string_value(json_array_get(list, i));
-
-    return cc_arena_strdup(a, s ? s : "");
-}
-
-static struct cc_pairs pairs_of(struct cc_arena *a, const json_t *list)
-{
-    struct cc_pairs p = { NULL, json_array_size(list) };
-    struct cc_pair *v = cc_arena_alloc(a, p.n * sizeof(*v) + 1);
-    size_t i;
-
-    for (i = 0; i < p.n; i++)
-        v[i] = (struct cc_pair){ item(a, json_array_get(list, i), 0), item(a, json_array_get(list, i), 1) };
-    p.v = v;
-    return p;
-}
-
-static struct cc_strs strs_of(struct cc_arena *a, const json_t *list)
-{
-    size_t i, n = json_array_size(list);
-    const char **v = cc_arena_alloc(a, (n + 1) * sizeof(*v));
-
-    for (i = 0; i < n; i++)
-        v[i] = item(a, list, i);
-    return (struct cc_strs){ v, n };
-}
-
-static void spec_of(struct cc_arena *a, const json_t *o, struct cc_machine_spec *s)
-{
-    const json_t *cmd = json_object_get(o, "cmd"), *volumes = json_object_get(o, "volumes");
-    const char *network = json_string_value(json_object_get(o, "network"));
-    struct cc_mount_spec *mounts = cc_arena_alloc(a, (json_array_size(volumes) + 1) * sizeof(*mounts));
-    int net = network ? cc_network_parse(network) : -1;
-    size_t i;
-
-    s->id = text_of(a, o, "id");
-    s->short_id = text_of(a, o, "short");
-    s->name = text_of(a, o, "name");
-    s->image = text_of(a, o, "image");
-    s->shell = text_of(a, o, "shell");
-    s->vcpu = json_number_value(json_object_get(o, "vcpu"));
-    s->memory_mib = number_of(o, "memory_mib");
-    s->disk_gib = number_of(o, "disk_gib");
-    s->network = net < 0 ? CC_NET_NONE : (enum cc_network)net;
-    s->env = pairs_of(a, json_object_get(o, "env"));
-    s->labels = pairs_of(a, json_object_get(o, "labels"));
-    s->cmd = strs_of(a, cmd);
-    s->ssh_keys = strs_of(a, json_object_get(o, "ssh_keys"));
-    for (i = 0; i < json_array_size(volumes); i++)
-        mounts[i] =
-            (struct cc_mount_spec){ item(a, json_array_get(volumes, i), 0), item(a, json_array_get(volumes, i), 1) };
-    s->volumes = mounts;
-    s->n_volumes = json_array_size(volumes);
 }
 
 int cc_machine_load(const struct cc_local *l, struct cc_arena *a, const char *short_id, struct cc_machine *out,
@@ -155,17 +55,17 @@ int cc_machine_load(const struct cc_local *l, struct cc_arena *a, const char *sh
                                : cc_err_sys(err, errno, "reading the description of cc-%s", short_id);
     if (!(doc = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL)))
         return cc_err_set(err, CC_E_CORRUPT, "the description of cc-%s is damaged", short_id);
-    spec_of(a, json_object_get(doc, "spec"), &m.spec);
-    m.uid_base = number_of(doc, "uid_base");
+    cc_spec_read(a, json_object_get(doc, "spec"), &m.spec);
+    m.uid_base = cc_doc_u32(doc, "uid_base");
     m.own_volume = json_is_true(json_object_get(doc, "own_volume"));
     m.group_v2 = json_is_true(json_object_get(doc, "group_v2"));
-    m.group[CC_CG_MEMORY] = text_of(a, doc, "memory");
-    m.group[CC_CG_PIDS] = text_of(a, doc, "pids");
-    m.group[CC_CG_CPU] = text_of(a, doc, "cpu");
-    m.ssh.port = number_of(doc, "ssh_port");
-    m.ssh.host_key = text_of(a, doc, "ssh_host_key");
-    m.ssh.fingerprint = text_of(a, doc, "ssh_fingerprint");
-    m.ssh.why = text_of(a, doc, "ssh_why");
+    m.group[CC_CG_MEMORY] = cc_doc_text(a, doc, "memory");
+    m.group[CC_CG_PIDS] = cc_doc_text(a, doc, "pids");
+    m.group[CC_CG_CPU] = cc_doc_text(a, doc, "cpu");
+    m.ssh.port = cc_doc_u32(doc, "ssh_port");
+    m.ssh.host_key = cc_doc_text(a, doc, "ssh_host_key");
+    m.ssh.fingerprint = cc_doc_text(a, doc, "ssh_fingerprint");
+    m.ssh.why = cc_doc_text(a, doc, "ssh_why");
     m.short_id = m.spec.short_id;
     json_decref(doc);
     if (!cc_short_ok(m.short_id) || strcmp(m.short_id, short_id) != 0 || !m.spec.image || !m.spec.id)

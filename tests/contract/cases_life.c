@@ -156,12 +156,18 @@ static void test_a_provider_that_is_down_is_unavailable(void **state)
 {
     struct fix *f = *state, *down;
     struct cc_machine_spec s = a_box(15);
+    struct cc_pair other[17];
     char name[64];
     const char *value;
+    size_t i, n = 0;
 
     NEEDS("@down", told.down && (value = strchr(told.down, '=')));
     snprintf(name, sizeof(name), "%.*s", (int)(value - told.down), told.down);
-    down = fix_new_with(told.driver, (struct cc_pair){ name, value + 1 });
+    for (i = 0; i < told.n; i++)
+        if (strcmp(told.settings[i].key, name) != 0)
+            other[n++] = told.settings[i];
+    other[n++] = (struct cc_pair){ name, value + 1 };
+    down = fix_new_set(told.driver, other, n);
     assert_int_equal(fix_do(down, (struct cc_provider_req){ .op = CC_OP_CREATE, .machine = &s }), CC_E_UNAVAILABLE);
     assert_true(down->res.err.retryable);
     assert_int_equal(fix_do(down, (struct cc_provider_req){ .op = CC_OP_LIST }), CC_E_UNAVAILABLE);

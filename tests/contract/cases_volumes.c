@@ -14,7 +14,7 @@ static void test_volumes(void **state)
     assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_NOT_FOUND);
     OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
     OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
-    assert_int_equal(f->res.volume.size_gib, 3);
+    assert_true(f->res.volume.size_gib >= 3); /* some sell none so small */
     OK(f, .op = CC_OP_VOLUME_LIST);
     assert_int_equal(f->res.volumes.n, 1);
     create(f, &s);
@@ -74,26 +74,26 @@ static void test_attach_and_detach(void **state)
 }
 
 /* The mock took one more: it counted on a volume of its own, which it never makes. */
-static void test_a_machine_takes_16_volumes_and_no_more(void **state)
+static void test_a_machine_takes_so_many_volumes_and_no_more(void **state)
 {
     struct fix *f = *state;
     struct cc_machine_spec s = a_box(10);
+    int i, most = caps(f)->mounts_max ? (int)caps(f)->mounts_max : CC_MOUNTS_MAX;
     char id[16], path[16];
-    int i;
 
     NEEDS("volumes", caps(f)->volumes);
     create(f, &s);
     OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
-    for (i = 0; i <= CC_MOUNTS_MAX; i++) {
+    for (i = 0; i <= most; i++) {
         struct cc_volume_spec v = { .id = id };
 
         snprintf(id, sizeof(id), "many-%d", i);
         snprintf(path, sizeof(path), "/many/%d", i);
         OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
-        assert_int_equal(attach(f, pid_of(&s), id, path), i < CC_MOUNTS_MAX ? 0 : CC_E_LIMIT);
+        assert_int_equal(attach(f, pid_of(&s), id, path), i < most ? 0 : CC_E_LIMIT);
     }
     destroy(f, &s);
-    for (i = 0; i <= CC_MOUNTS_MAX; i++) {
+    for (i = 0; i <= most; i++) {
         snprintf(id, sizeof(id), "many-%d", i);
         OK(f, .op = CC_OP_VOLUME_DELETE, .id = id);
     }
@@ -184,7 +184,7 @@ static void test_a_stop_keeps_the_disk(void **state)
 const struct CMUnitTest cases_volumes[] = {
     CASE(test_volumes),
     CASE(test_attach_and_detach),
-    CASE(test_a_machine_takes_16_volumes_and_no_more),
+    CASE(test_a_machine_takes_so_many_volumes_and_no_more),
     CASE(test_a_volume_in_use_is_not_attached_again),
     CASE(test_a_bad_attach_is_refused),
     CASE(test_a_file_survives),

@@ -38,6 +38,18 @@ function busybox(dir) {
   fs.chmodSync(path.join(dir, 'tmp'), 0o1777);
 }
 
+// A program of this host, with the libraries that it needs, in the image's tree.
+function program(root, name) {
+  const found = execFileSync('sh', ['-c', `command -v ${name}`]).toString().trim();
+  const libraries = execFileSync('ldd', [found]).toString().match(/\/\S+(?= \()/g) || [];
+  for (const file of [found, ...libraries]) {
+    const to = path.join(root, file === found ? `usr/bin/${name}` : file);
+    fs.mkdirSync(path.dirname(to), { recursive: true });
+    fs.copyFileSync(fs.realpathSync(file), to);
+    fs.chmodSync(to, 0o755);
+  }
+}
+
 class Dockerd {
   static async start(how = {}) {
     const d = new this();
@@ -59,11 +71,14 @@ class Dockerd {
     const { dir } = this;
     const dockerd = ['dockerd', '-H', this.host, '--data-root', `${dir}/data`, '--exec-root', `${dir}/run`, '--pidfile', `${dir}/pid`,
       '--oom-score-adjust', '0', '--storage-driver=overlay2', ...(this.how.args || [])];
-    const podman = ['podman', '--root', `${dir}/data`, '--runroot', `${dir}/run`, '--cgroup-manager=cgroupfs', '--events-backend=file',
+    const podman = ['podman', '--root', `${dir}/data`, '--runroot', `${dir}/run`, '--cgroup-manager=cgroupfs', '--events-backend=file', '--runtime', 'runc',
       '--storage-driver=overlay', ...(this.how.args || []), 'system', 'service', '--time=0', this.host];
+    // podman would raise what it may not on a host whose hard limits are lower; its crun cannot do with both kinds of control
+    // groups on one host
+    fs.writeFileSync(`${dir}/containers.conf`, `[containers]\ndefault_ulimits = ["nofile=16000:16000", "nproc=16000:16000"]\n`);
     const log = fs.openSync(`${dir}/log`, 'a');
     const command = ['unshare', '-m', '--propagation', 'private', ...(this.how.podman ? podman : dockerd)];
-    this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
+    this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, CONTAINERS_CONF: `${dir}/containers.conf` } });
     fs.closeSync(log);
     this.exited = new Promise((r) => this.child.on('exit', r));
     await until(async () => {
@@ -144,4 +159,4 @@ class Dockerd {
   }
 }
 
-module.exports = { Dockerd, missing, busybox, has };
+module.exports = { Dockerd, missing, program, has };

@@ -1,7 +1,7 @@
-// A real libvirtd, with real and emulated guests (qemu, TCG), in a network and mount namespace of its own: nothing of the
-// host's libvirt is touched, and no KVM is needed.
+// A real libvirtd, with emulated guests (qemu, TCG), in a mount namespace of its own, and in the network namespace of the test
+// (netns.js): nothing of the host's libvirt is touched, and no KVM is needed.
 //
-//   const v = await Libvirtd.start();     v.uri, v.settings (of the driver), v.images (with "base"), v.inside
+//   const v = await Libvirtd.start();     v.uri, v.settings (of the driver), v.images (with "base")
 //   v.virsh('list', '--all')              its output        v.left()   domains that there are
 //   await v.end()                         all of it ends
 //
@@ -18,7 +18,7 @@ const root = path.join(__dirname, '..', '..');
 
 function missing() {
   if (process.getuid() !== 0) return 'needs root';
-  const absent = ['ip', 'nsenter', 'libvirtd', 'virsh', 'qemu-system-x86_64', 'qemu-img', 'genisoimage', 'mke2fs', 'cpio'].filter((p) => !has(p));
+  const absent = ['ip', 'unshare', 'libvirtd', 'virsh', 'qemu-system-x86_64', 'qemu-img', 'genisoimage', 'mke2fs', 'cpio'].filter((p) => !has(p));
   return absent.length ? `not installed: ${absent.join(', ')}` : false;
 }
 
@@ -26,14 +26,10 @@ class Libvirtd {
   static async start() {
     const v = new this();
     v.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cc-libvirtd-'));
-    v.ns = `cc-libvirtd-${process.pid}`;
     v.uri = `qemu+unix:///system?socket=${v.dir}/run/libvirt-sock`;
     v.images = path.join(root, 'build', 'guest-base');
     v.settings = { uri: v.uri, images: v.images, virt: 'qemu', machine: 'pc', memory_mib: 128, disk_gib: 1, data_gib: 1, stop_grace_ms: 5000 };
     v.image();
-    execFileSync('ip', ['netns', 'add', v.ns]);
-    v.inside = ['nsenter', `--net=/run/netns/${v.ns}`];
-    execFileSync('ip', ['-n', v.ns, 'link', 'set', 'lo', 'up']);
     try {
       await v.launch();
     } catch (e) {
@@ -61,7 +57,7 @@ class Libvirtd {
     const mounts = `mount --bind ${dir}/lib /var/lib/libvirt && mount --bind ${dir}/cache /var/cache/libvirt && mount --bind ${dir}/etc /etc/libvirt`
       + ` && mount --bind ${dir}/run /run/libvirt && exec libvirtd -f ${dir}/libvirtd.conf -p ${dir}/pid`;
     const log = fs.openSync(`${dir}/log`, 'a');
-    const command = [...this.inside, 'unshare', '-m', '--propagation', 'private', 'sh', '-c', mounts];
+    const command = ['unshare', '-m', '--propagation', 'private', 'sh', '-c', mounts];
     this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
     fs.closeSync(log);
     this.exited = new Promise((r) => this.child.on('exit', r));
@@ -86,7 +82,6 @@ class Libvirtd {
       this.child.kill('SIGTERM');
       await this.exited;
     }
-    execFileSync('ip', ['netns', 'del', this.ns]);
     fs.rmSync(this.dir, { recursive: true, force: true, maxRetries: 5 });
   }
 }

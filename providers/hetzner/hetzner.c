@@ -1,0 +1,946 @@
+/* hetzner.c - machines that are servers at Hetzner.
+ *
+ * A stopped server costs what a running one does, so stop deletes it and keeps
+ * its volumes; start makes another.  One operation at a time on a machine.
+ * Each step is found done by who comes again: create goes on where an earlier
+ * one was cut off, and destroy takes away whatever there is.
+ */
+#include "providers/drivers.h"
+#include "providers/hetzner/hetzner.h"
+
+#include "host/sys/clock.h"
+#include "host/sys/mem.h"
+#include "providers/files.h"
+#include "providers/host_key.h"
+#include "providers/talk.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DIR_MAX = 80, MINUTES_10 = 600000 };
+
+/* ---------------------------------------------------------------- open and close */
+
+struct number {
+    const char *name;
+    size_t at;
+    uint32_t other, least, most;
+};
+#define N(field) offsetof(struct cc_hz, field)
+static const struct number numbers[] = {
+    { "ssh_port", N(ssh_port), 22, 1, 65535 },
+    { "ssh_tries", N(ssh_tries), 30, 1, 1000 },
+    { "ssh_every_ms", N(ssh_every_ms), 5000, 1, 60000 },
+    { "poll_ms", N(poll_ms), 500, 1, 60000 },
+    { "retry_ms", N(retry_ms), 1000, 1, 60000 },
+    { "stop_grace_ms", N(grace_ms), 30000, 0, 600000 },
+    { "tunnel_keep_ms", N(keep_ms), 120000, 1, 86400000 },
+    { "volume_gib", N(volume_gib), 20, 10, 10240 },
+};
+
+static const char *const words[] = { "dir",  "token", "endpoint", "location",         "image",
+                                     "type", "ssh",   "shell",    "requests_per_hour" };
+
+static bool known(const char *key)
+{
+    size_t i;
+
+    for (i = 0; i < sizeof(words) / sizeof(*words); i++)
+        if (strcmp(words[i], key) == 0)
+            return true;
+    for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+        if (strcmp(numbers[i].name, key) == 0)
+            return true;
+    return strncmp(key, "types.", 6) == 0;
+}
+
+static int number_setting(const struct cc_pairs *s, const char *name, uint32_t other, uint32_t least, uint32_t most,
+                          uint32_t *out, struct cc_err *err)
+{
+    const char *text = cc_pairs_get(s, name, NULL);
+    char *end;
+    unsigned long n = text ? strtoul(text, &end, 10) : other;
+
+    if (text && (*end || !isdigit((unsigned char)*text) || n < least || n > most))
+        return cc_err_set(err, CC_E_INVALID, "%s: a number from %u to %u expected", name, least, most);
+    *out = (uint32_t)n;
+    return 0;
+}
+
+static void type_settings(struct cc_hz *h, const struct cc_pairs *s)
+{
+    struct cc_pair *v = cc_xcalloc(s->n + 1, sizeof(*v));
+    size_t i;
+
+    for (i = 0; i < s->n; i++)
+        if (strncmp(s->v[i].key, "types.", 6) == 0)
+            v[h->types.n++] = (struct cc_pair){ cc_xstrdup(s->v[i].key + 6), cc_xstrdup(s->v[i].value) };
+    h->types.v = v;
+}
+
+/* In front of what OpenSSH reads of it as more than a path. */
+static bool plain_dir(const char *dir) { return dir[0] && strlen(dir) <= DIR_MAX && !strpbrk(dir, " \t\"'%$~:\n"); }
+
+static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err)
+{
+    size_t i;
+    int r = number_setting(s, "requests_per_hour", 3600, 60, 1000000, hour, err);
+
+    for (i = 0; i < s->n; i++)
+        if (!known(s->v[i].key))
+            return cc_err_set(err, CC_E_INVALID, "hetzner has no setting %.60s", s->v[i].key);
+    for (i = 0; r == 0 && i < sizeof(numbers) / sizeof(*numbers); i++)
+        r = number_setting(s, numbers[i].name, numbers[i].other, numbers[i].least, numbers[i].most,
+                           (uint32_t *)(void *)((char *)h + numbers[i].at), err);
+    if (r == 0 && !plain_dir(cc_pairs_get(s, "dir", "")))
+        r = cc_err_set(err, CC_E_INVALID,
+                       "dir: at most %d bytes, no blanks, quotes, \"%%\", \"$\", \"~\" or \":\" expected", DIR_MAX);
+    if (r == 0 && !*cc_pairs_get(s, "token", ""))
+        r = cc_err_set(err, CC_E_INVALID, "hetzner needs a token of its API (HCLOUD_TOKEN)");
+    h->location = cc_xstrdup(cc_pairs_get(s, "location", "fsn1"));
+    h->image = cc_xstrdup(cc_pairs_get(s, "image", "ubuntu-24.04"));
+    h->type = cc_xstrdup(cc_pairs_get(s, "type", "cpx11"));
+    h->ssh = cc_xstrdup(cc_pairs_get(s, "ssh", "ssh"));
+    if (cc_pairs_get(s, "shell", NULL))
+        h->shell = cc_xstrdup(cc_pairs_get(s, "shell", NULL));
+    type_settings(h, s);
+    return r;
+}
+
+static int make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err)
+{
+    static const char *const leaves[] = { "", "/machines", "/sock", "/locks" };
+    char path[DIR_MAX + 16], real[DIR_MAX + 16];
+    size_t i;
+
+    for (i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
+        snprintf(path, sizeof(path), "%s%s", dir, leaves[i]);
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            return cc_err_sys(err, errno, "making %s", path);
+    }
+    if (dir[0] == '/') {
+        h->dir = cc_xstrdup(dir);
+        return 0;
+    }
+    if (!getcwd(real, sizeof(real)) || strlen(real) + strlen(dir) + 1 > DIR_MAX || !plain_dir(real))
+        return cc_err_set(err, CC_E_INVALID, "dir: the whole path is too long, or not plain");
+    h->dir = cc_xasprintf("%s/%s", real, dir);
+    return 0;
+}
+
+static void h_close(void *self)
+{
+    struct cc_hz *h = self;
+    size_t i;
+
+    if (h->dir)
+        cc_hz_tunnels_fini(h);
+    cc_rest_close(h->rest);
+    for (i = 0; i < h->types.n; i++) {
+        free((char *)h->types.v[i].key);
+        free((char *)h->types.v[i].value);
+    }
+    free((struct cc_pair *)h->types.v);
+    json_decref(h->catalogue);
+    cc_hz_actions_fini(&h->actions);
+    cc_hz_budget_fini(&h->budget);
+    pthread_mutex_destroy(&h->lock);
+    free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->shell), free(h->public_key),
+        free(h->key_name);
+    free(h);
+}
+
+static void capabilities(struct cc_hz *h)
+{
+    static const struct cc_unenforced missing[] = {
+        { "the disk over a stop",
+          "a server that is off costs as much as one that runs: stop deletes it, and volumes alone stay" },
+        { "limits beside the type's", "Hetzner sells servers by type" },
+        { "network none and host", "a server is reached over ssh, at its public address" },
+    };
+
+    h->caps = (struct cc_capabilities){ .driver = "hetzner",
+                                        .exec = true,
+                                        .activity = true,
+                                        .volumes = true,
+                                        .net_nat = true,
+                                        .mounts_max = CC_HZ_MOUNTS - 1,
+                                        .default_image = h->image,
+                                        .log_file = "/home/claude/.cmd.log",
+                                        .missing = missing,
+                                        .n_missing = sizeof(missing) / sizeof(*missing) };
+}
+
+static int h_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
+{
+    struct cc_hz *h = cc_xcalloc(1, sizeof(*h));
+    struct cc_rest_opts o = { .base = cc_pairs_get(settings, "endpoint", "https://api.hetzner.cloud/v1"),
+                              .token = cc_pairs_get(settings, "token", NULL) };
+    uint32_t hour = 0;
+    int r = settings_of(h, settings, &hour, err);
+
+    pthread_mutex_init(&h->lock, NULL);
+    cc_hz_actions_init(&h->actions);
+    cc_hz_budget_init(&h->budget, hour);
+    if (r == 0 && !(h->rest = cc_rest_open(&o, err)))
+        r = err->code;
+    if (r == 0 && (r = make_dirs(h, cc_pairs_get(settings, "dir", ""), err)) == 0) {
+        cc_hz_tunnels_init(h);
+        r = cc_hz_identity(h, err);
+    }
+    if (r != 0) {
+        h_close(h);
+        return r;
+    }
+    capabilities(h);
+    *self = h;
+    return 0;
+}
+
+static const struct cc_capabilities *h_capabilities(void *self) { return &((struct cc_hz *)self)->caps; }
+
+/* ---------------------------------------------------------------- what is told of a machine */
+
+static int64_t unix_ms(const char *rfc3339)
+{
+    struct tm t = { 0 };
+
+    if (!rfc3339 || !strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &t))
+        return 0;
+    return (int64_t)timegm(&t) * 1000;
+}
+
+static void unheld(struct cc_arena *a, struct cc_machine_info *out, const char *what, const char *why)
+{
+    struct cc_unenforced *v = cc_arena_alloc(a, (out->n_unenforced + 1) * sizeof(*v));
+
+    if (out->n_unenforced)
+        memcpy(v, out->unenforced, out->n_unenforced * sizeof(*v));
+    v[out->n_unenforced++] = (struct cc_unenforced){ what, why };
+    out->unenforced = v;
+}
+
+/* What was asked for and is not what the type has. */
+static void compare(struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
+{
+    const char *why = b->server ? cc_arena_printf(a, "Hetzner sells by type: %s has %g processors, %u MiB and %u GiB",
+                                                  cc_hz_text(json_object_get(b->server, "server_type"), "name"),
+                                                  out->vcpu, out->memory_mib, out->disk_gib)
+                                : "it is stopped";
+
+    if (b->spec.memory_mib && b->spec.memory_mib != out->memory_mib)
+        unheld(a, out, "memory", why);
+    if (b->spec.disk_gib && b->spec.disk_gib != out->disk_gib)
+        unheld(a, out, "disk", why);
+    if (b->spec.vcpu > 0 && b->spec.vcpu != out->vcpu)
+        unheld(a, out, "cpu", why);
+    if (b->spec.network != CC_NET_NAT)
+        unheld(a, out, cc_arena_printf(a, "network %s", cc_network_word(b->spec.network)),
+               "a server is reached over ssh, at its public address");
+}
+
+static void tell_ssh(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
+{
+    if (b->spec.ssh_keys.n == 0)
+        return;
+    if (!b->server) {
+        out->ssh.why = "it is stopped, and has another address each time that it is started";
+        return;
+    }
+    out->ssh = (struct cc_ssh){ .host = out->address, .user = "claude", .port = h->ssh_port, .host_key = b->host_key };
+    out->ssh.fingerprint = b->host_key ? cc_host_key_fingerprint(a, b->host_key) : NULL;
+}
+
+static void tell(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
+{
+    const json_t *type = json_object_get(b->server, "server_type");
+    const char *name = b->name;
+
+    *out = (struct cc_machine_info){ .provider_id = name, .id = b->id, .state = cc_hz_state(b) };
+    out->name = b->spec.name ? b->spec.name : name;
+    out->image =
+        b->spec.image ? b->spec.image : cc_arena_strdup(a, cc_hz_text(json_object_get(b->server, "image"), "name"));
+    if (out->state == CC_M_ERROR)
+        out->reason = b->server ? "Hetzner does not know how it is" : "it was not made to the end";
+    out->address = cc_arena_strdup(a, b->server ? cc_hz_server_host(b->server) : NULL);
+    out->vcpu = (double)json_integer_value(json_object_get(type, "cores"));
+    out->memory_mib = (uint32_t)(json_number_value(json_object_get(type, "memory")) * 1024);
+    out->disk_gib = (uint32_t)json_number_value(json_object_get(type, "disk"));
+    if (out->state == CC_M_RUNNING) {
+        out->started_at = unix_ms(cc_hz_text(b->server, "created"));
+        out->socket = cc_hz_socket(h, a, b->short_id);
+    }
+    compare(a, b, out);
+    tell_ssh(h, a, b, out);
+}
+
+/* ---------------------------------------------------------------- a machine at hand */
+
+struct hold {
+    struct cc_hz_box b;
+    int lock;
+};
+
+static int take_hold(struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id, struct hold *hold)
+{
+    *hold = (struct hold){ .lock = cc_name_lock(h->dir, short_id, x->call, x->err) };
+    if (hold->lock < 0)
+        return hold->lock;
+    hold->b.short_id = cc_arena_strdup(x->arena, short_id);
+    hold->b.name = cc_arena_printf(x->arena, "cc-%s", short_id);
+    return 0;
+}
+
+static void let_go(const struct cc_hz *h, struct hold *hold, bool gone)
+{
+    json_decref(hold->b.server);
+    if (gone)
+        cc_name_unlock_gone(h->dir, hold->b.short_id, hold->lock);
+    else
+        close(hold->lock);
+}
+
+/* Server and volumes, as Hetzner has them now, and what is kept here. */
+static int look(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool volumes)
+{
+    int r;
+
+    cc_hz_load(h, x->arena, b);
+    r = cc_hz_server_find(h, x, b);
+    if (r == 0 && (volumes || !b->server))
+        r = cc_hz_mounts(h, x, b);
+    if (r == 0 && b->server && b->host_key && !cc_hz_server_shows(x->arena, b->server, b->host_key))
+        b->host_key = NULL; /* of an earlier server, or this host is not the one that made it */
+    return r;
+}
+
+static int there(struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    return cc_hz_state(b) == CC_M_GONE ? cc_err_set(x->err, CC_E_NOT_FOUND, "there is no machine %s", b->name) : 0;
+}
+
+/* ---------------------------------------------------------------- to run */
+
+/* A server that was begun can be gone on with by whom knows its first key, or has pinned the second. */
+static bool resumable(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    const char *pub;
+
+    return cc_hz_first_key(h, x->arena, b->short_id, false, &pub) != NULL;
+}
+
+/* From volumes to a machine that is usable. */
+static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    int r = cc_hz_save(h, x->arena, b, x->err);
+
+    if (r == 0 && b->server && !resumable(h, x, b))
+        r = cc_hz_server_end(h, x, b);
+    if (r == 0 && !b->server) {
+        b->host_key = NULL;
+        cc_hz_first_key_gone(h, x->arena, b->short_id);
+        cc_hz_tunnel_end(h, b->short_id);
+        r = cc_hz_server_make(h, x, b);
+    }
+    if (r == 0)
+        r = cc_hz_server_up(h, x, b);
+    if (r == 0)
+        r = cc_hz_network_join(h, x, b);
+    if (r == 0)
+        r = cc_hz_setup(h, x, b);
+    if (r == 0)
+        r = cc_hz_tunnel(h, x, b->short_id);
+    if (r == 0)
+        r = cc_hz_server_pinned(h, x, b);
+    return r == 0 ? cc_hz_volume_settle(h, x, b) : r;
+}
+
+/* ---------------------------------------------------------------- to end */
+
+static int drop_volumes(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool purge)
+{
+    int r = 0;
+    size_t i;
+
+    for (i = 0; r == 0 && i < b->n_mounts; i++) {
+        const struct cc_hz_mount *m = &b->mounts[i];
+
+        r = m->own && (purge || m->how == 'h') ? cc_hz_volume_remove(h, x, m->id) : cc_hz_volume_free(h, x, b, i);
+    }
+    return r;
+}
+
+/* The volumes' labels go last: until then it is found again. */
+static int remove_all(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool purge)
+{
+    const char *owner = b->server ? cc_arena_strdup(x->arena, cc_hz_label(b->server, CC_HZ_OWNER)) : NULL;
+    bool networked = json_array_size(json_object_get(b->server, "private_net")) > 0 || b->spec.address;
+    int r = 0;
+
+    cc_hz_tunnel_end(h, b->short_id);
+    if (b->server)
+        r = cc_hz_server_end(h, x, b);
+    if (!owner && b->spec.address)
+        owner = cc_hz_digest(x->arena, b->spec.owner);
+    if (r == 0 && networked && owner)
+        r = cc_hz_network_leave(h, x, owner);
+    if (r == 0)
+        r = drop_volumes(h, x, b, purge);
+    if (r == 0)
+        cc_hz_forget(h, x->arena, b->short_id);
+    return r;
+}
+
+/* The reason of the failure stays what is told. */
+static void undo_create(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    struct cc_err why = *x->err;
+    int r = cc_hz_server_find(h, x, b);
+
+    if (r == 0)
+        r = cc_hz_mounts(h, x, b);
+    if (r == 0)
+        remove_all(h, x, b, false);
+    *x->err = why;
+}
+
+/* ---------------------------------------------------------------- create */
+
+static int put_volumes(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                       const struct cc_machine_spec *spec)
+{
+    size_t i;
+    int r = 0;
+
+    if (spec->n_volumes > CC_HZ_MOUNTS)
+        return cc_err_set(x->err, CC_E_LIMIT, "Hetzner attaches at most %d volumes to a server", CC_HZ_MOUNTS);
+    for (i = 0; r == 0 && i < spec->n_volumes; i++) {
+        int is = cc_mounts_check((const struct cc_mount_spec[]){ { 0 } }, 0, CC_HZ_MOUNTS, &spec->volumes[i], x->err);
+        size_t k;
+
+        for (k = 0; k < b->n_mounts; k++)
+            if (strcmp(b->mounts[k].volume, spec->volumes[i].id) == 0)
+                is = 1;
+        r = is == 0 ? cc_hz_volume_put(h, x, b, &spec->volumes[i], 'k') : is < 0 ? is : 0;
+    }
+    return r;
+}
+
+static bool has_data(const struct cc_hz_box *b)
+{
+    size_t i;
+
+    for (i = 0; i < b->n_mounts; i++)
+        if (strcmp(b->mounts[i].path, "/claude-data") == 0)
+            return true;
+    return false;
+}
+
+static int make(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_machine_spec *spec)
+{
+    int r;
+
+    b->spec = *spec;
+    if ((r = put_volumes(h, x, b, spec)) != 0 || (r = cc_hz_plan(h, x, b)) != 0)
+        return r;
+    if (!has_data(b) && (r = cc_hz_volume_own(h, x, b, 'h')) != 0)
+        return r;
+    return bring_up(h, x, b);
+}
+
+static bool label_ok(const char *s)
+{
+    return *s && strlen(s) <= 63 && isalnum((unsigned char)*s) && isalnum((unsigned char)s[strlen(s) - 1]) &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(s);
+}
+
+/* What cannot be undone now, for time or Hetzner's limit is over, is gone on with or taken away by who comes next. */
+static bool undone_now(int r) { return r != CC_E_TIMEOUT && r != CC_E_CANCELLED && r != CC_E_LIMIT; }
+
+static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                       const struct cc_machine_spec *spec)
+{
+    enum cc_machine_state state;
+    int r = look(h, x, b, true);
+
+    if (r != 0)
+        return r;
+    if (b->id && strcmp(b->id, spec->id) != 0)
+        return cc_err_set(x->err, CC_E_EXISTS, "there is another machine %s already", b->name);
+    state = cc_hz_state(b);
+    b->id = spec->id;
+    if (state == CC_M_RUNNING || state == CC_M_STOPPED)
+        return cc_hz_volume_settle(h, x, b);
+    r = make(h, x, b, spec);
+    if (r != 0 && (undone_now(r) || !x->err->retryable))
+        undo_create(h, x, b);
+    return r;
+}
+
+static int h_create(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
+                    struct cc_machine_info *out)
+{
+    struct cc_hz *h = self;
+    struct hold hold;
+    int r;
+
+    if (!label_ok(spec->id))
+        return cc_err_set(x->err, CC_E_INVALID, "id: letters, digits, \"-\", \"_\" and \".\" expected");
+    if ((r = take_hold(h, x, spec->short_id, &hold)) != 0)
+        return r;
+    if ((r = create_held(h, x, &hold.b, spec)) == 0)
+        tell(h, x->arena, &hold.b, out);
+    let_go(h, &hold, r != 0);
+    return r;
+}
+
+/* ---------------------------------------------------------------- destroy */
+
+static int destroy_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool purge)
+{
+    int r = look(h, x, b, true);
+
+    if (r == CC_E_EXISTS) /* a server of that name that is not ours */
+        r = cc_hz_mounts(h, x, b);
+    if (r == 0)
+        r = remove_all(h, x, b, purge);
+    if (r == 0 && purge) /* one that an earlier destroy left */
+        r = cc_hz_volume_drop(h, x, b->name);
+    return r;
+}
+
+static int check_id(struct cc_provider_ctx *x, const char *provider_id)
+{
+    return cc_provider_id_ok(provider_id)
+               ? 0
+               : cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+}
+
+static int h_destroy(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge)
+{
+    struct cc_hz *h = self;
+    struct hold hold;
+    int r = check_id(x, provider_id);
+
+    if (r != 0 || (r = take_hold(h, x, provider_id + 3, &hold)) != 0)
+        return r;
+    r = destroy_held(h, x, &hold.b, purge);
+    let_go(h, &hold, r == 0);
+    return r;
+}
+
+/* ---------------------------------------------------------------- start and stop */
+
+/* What a start says holds from now on; place, image and network stay. */
+static void renew(struct cc_hz_box *b, const struct cc_machine_spec *s)
+{
+    struct cc_machine_spec old = b->spec;
+
+    if (!s)
+        return;
+    b->spec = *s;
+    if (old.id) {
+        b->spec.image = old.image;
+        b->spec.location = old.location;
+        b->spec.address = old.address;
+        b->spec.owner = old.owner;
+        b->spec.network = old.network;
+        b->spec.disk_gib = old.disk_gib;
+        b->spec.user_data = s->user_data ? s->user_data : old.user_data;
+    }
+}
+
+static int check_free(struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    size_t i;
+
+    for (i = 0; i < b->n_mounts; i++)
+        if (b->mounts[i].server && b->mounts[i].server != cc_hz_id(b->server))
+            return cc_err_set(x->err, CC_E_CONFLICT, "another machine that runs has volume %.64s", b->mounts[i].volume);
+    return 0;
+}
+
+static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                      const struct cc_machine_spec *spec)
+{
+    int r = look(h, x, b, true);
+    enum cc_machine_state state;
+
+    if (r != 0 || (r = there(x, b)) != 0)
+        return r;
+    state = cc_hz_state(b);
+    if (state == CC_M_RUNNING)
+        return cc_hz_volume_settle(h, x, b);
+    renew(b, spec);
+    if (!b->spec.id)
+        return cc_err_set(x->err, CC_E_INVALID, "this host has lost what %s was made of: start it with its description",
+                          b->name);
+    b->id = b->spec.id;
+    if (state == CC_M_STOPPED && b->server) /* halted from inside, or a stop that was cut off */
+        r = cc_hz_server_end(h, x, b);
+    if (r == 0)
+        r = check_free(x, b);
+    if (r == 0)
+        r = cc_hz_plan(h, x, b);
+    if (r == 0 && !has_data(b))
+        r = cc_hz_volume_own(h, x, b, 'm');
+    if (r == 0)
+        r = bring_up(h, x, b);
+    return r;
+}
+
+/* A start that failed leaves no server that nobody can use; the volumes are what they were. */
+static void undo_start(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    struct cc_err why = *x->err;
+
+    if (cc_hz_server_find(h, x, b) == 0 && b->server && !cc_hz_label(b->server, CC_HZ_PINNED))
+        cc_hz_server_end(h, x, b);
+    *x->err = why;
+}
+
+static int h_start(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
+                   struct cc_machine_info *out)
+{
+    struct cc_hz *h = self;
+    struct hold hold;
+    int r = check_id(x, provider_id);
+
+    if (r != 0 || (r = take_hold(h, x, provider_id + 3, &hold)) != 0)
+        return r;
+    r = start_held(h, x, &hold.b, spec);
+    if (r == 0)
+        tell(h, x->arena, &hold.b, out);
+    else if (undone_now(r) && r != CC_E_NOT_FOUND)
+        undo_start(h, x, &hold.b);
+    let_go(h, &hold, false);
+    return r;
+}
+
+static int stop_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    int r = look(h, x, b, true);
+
+    if (r != 0 || (r = there(x, b)) != 0 || !b->server)
+        return r;
+    cc_hz_tunnel_end(h, b->short_id);
+    r = cc_hz_volume_settle(h, x, b);                   /* from now on they alone say that there is a machine */
+    if (r == 0 && cc_hz_label(b->server, CC_HZ_PINNED)) /* else it was never usable: nothing in it to be shut down */
+        r = cc_hz_server_off(h, x, b);
+    return r == 0 ? cc_hz_server_end(h, x, b) : r;
+}
+
+static int h_stop(void *self, struct cc_provider_ctx *x, const char *provider_id)
+{
+    struct cc_hz *h = self;
+    struct hold hold;
+    int r = check_id(x, provider_id);
+
+    if (r != 0 || (r = take_hold(h, x, provider_id + 3, &hold)) != 0)
+        return r;
+    r = stop_held(h, x, &hold.b);
+    let_go(h, &hold, false);
+    return r;
+}
+
+/* ---------------------------------------------------------------- status and list */
+
+static int h_status(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
+{
+    struct cc_hz *h = self;
+    struct cc_hz_box b = { .name = cc_arena_strdup(x->arena, provider_id) };
+    int r = check_id(x, provider_id);
+
+    if (r != 0)
+        return r;
+    b.short_id = b.name + 3;
+    r = look(h, x, &b, false);
+    if (r == 0)
+        r = there(x, &b);
+    if (r == 0)
+        tell(h, x->arena, &b, out);
+    json_decref(b.server);
+    return r;
+}
+
+/* Adds what there is of one machine, once. */
+static void list_one(const struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id, json_t *server,
+                     const json_t *volumes, json_t *seen, struct cc_machine_list *out)
+{
+    struct cc_hz_box b = { .short_id = cc_arena_strdup(x->arena, short_id), .server = server };
+    const char *id;
+
+    if (!cc_short_ok(short_id) || json_object_get(seen, short_id))
+        return;
+    json_object_set_new(seen, short_id, json_true());
+    b.name = cc_arena_printf(x->arena, "cc-%s", short_id);
+    cc_hz_load(h, x->arena, &b);
+    if ((id = cc_hz_label(server, CC_HZ_ID)))
+        b.id = cc_arena_strdup(x->arena, id);
+    if (server && b.host_key && !cc_hz_server_shows(x->arena, server, b.host_key))
+        b.host_key = NULL;
+    if (!server)
+        cc_hz_mounts_of(x->arena, volumes, &b);
+    tell(h, x->arena, &b, &out->v[out->n++]);
+}
+
+static void list_volume(const struct cc_hz *h, struct cc_provider_ctx *x, json_t *volume, json_t *by, json_t *seen,
+                        struct cc_machine_list *out)
+{
+    json_t *labels = json_object_get(volume, "labels"), *value;
+    const char *key;
+
+    json_object_foreach (labels, key, value) {
+        if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) == 0)
+            list_one(h, x, key + strlen(CC_HZ_AT), NULL, json_object_get(by, key), seen, out);
+    }
+}
+
+/* {cchost-at-SHORT = its volumes} of machines that have no server; how many. */
+static json_t *by_machine(const json_t *volumes)
+{
+    json_t *by = json_object(), *volume, *value;
+    const char *key;
+    size_t i;
+
+    json_array_foreach (volumes, i, volume) {
+        json_object_foreach (json_object_get(volume, "labels"), key, value) {
+            if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) != 0)
+                continue;
+            if (!json_object_get(by, key))
+                json_object_set_new(by, key, json_array());
+            json_array_append(json_object_get(by, key), volume);
+        }
+    }
+    return by;
+}
+
+static void list_all(const struct cc_hz *h, struct cc_provider_ctx *x, json_t *servers, json_t *volumes,
+                     struct cc_machine_list *out)
+{
+    json_auto_t *by = by_machine(volumes), *seen = json_object();
+    json_t *one;
+    size_t i;
+
+    out->v = cc_arena_alloc(x->arena, (json_array_size(servers) + json_object_size(by) + 1) * sizeof(*out->v));
+    out->n = 0;
+    json_array_foreach (servers, i, one) {
+        const char *name = cc_hz_text(one, "name");
+
+        if (name && cc_provider_id_ok(name))
+            list_one(h, x, name + 3, one, NULL, seen, out);
+    }
+    json_array_foreach (volumes, i, one) {
+        list_volume(h, x, one, by, seen, out);
+    }
+}
+
+static double list_cost(struct cc_hz *h, double now)
+{
+    double was;
+
+    pthread_mutex_lock(&h->lock);
+    was = h->list_cost;
+    if (now > 0)
+        h->list_cost = now;
+    pthread_mutex_unlock(&h->lock);
+    return was > 0 ? was : 2;
+}
+
+static double pages(const json_t *list)
+{
+    size_t n = 1 + json_array_size(list) / CC_HZ_PAGE;
+
+    return (double)n;
+}
+
+/* One look at all of them; it waits while it would take what users' own work needs. */
+static int h_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out)
+{
+    struct cc_hz *h = self;
+    json_auto_t *servers = NULL, *volumes = NULL;
+    int r = cc_call_check(x->call, x->err);
+
+    if (r == 0)
+        r = cc_hz_budget_spare(&h->budget, list_cost(h, 0), x->err);
+    if (r == 0)
+        r = cc_hz_all(h, x, "/servers?label_selector=" CC_HZ_LABEL, "servers", &servers);
+    if (r == 0)
+        r = cc_hz_all(h, x, "/volumes?label_selector=" CC_HZ_LABEL, "volumes", &volumes);
+    if (r != 0)
+        return r;
+    list_cost(h, pages(servers) + pages(volumes));
+    list_all(h, x, servers, volumes, out);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- inside */
+
+/* The way there, or why there is none: it is not running, or nobody knows it. */
+static int way(struct cc_hz *h, struct cc_provider_ctx *x, const char *provider_id, const char **socket)
+{
+    struct cc_machine_info info;
+    int r = check_id(x, provider_id);
+
+    if (r != 0)
+        return r;
+    *socket = cc_hz_socket(h, x->arena, provider_id + 3);
+    if (cc_hz_tunnel(h, x, provider_id + 3) == 0)
+        return 0;
+    if ((r = cc_call_check(x->call, x->err)) != 0 || (r = h_status(h, x, provider_id, &info)) != 0)
+        return r;
+    if (info.state != CC_M_RUNNING)
+        return cc_err_set(x->err, CC_E_STATE, "%s is not running", provider_id);
+    return cc_hz_tunnel(h, x, provider_id + 3);
+}
+
+static int h_exec(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
+                  struct cc_exec_result *out)
+{
+    const char *socket;
+    int r = way(self, x, provider_id, &socket);
+
+    return r == 0 ? cc_agent_exec(socket, x, spec, out) : r;
+}
+
+static int h_activity(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out)
+{
+    const char *socket;
+    int r = way(self, x, provider_id, &socket);
+
+    return r == 0 ? cc_agent_activity(socket, x, out) : r;
+}
+
+static int h_endpoint(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err)
+{
+    struct cc_hz *h = self;
+
+    if (!cc_provider_id_ok(provider_id))
+        return cc_err_set(err, CC_E_INVALID, "that is no machine of this provider");
+    snprintf(out->unix_path, sizeof(out->unix_path), "%s/sock/%s", h->dir, provider_id + 3);
+    cc_hz_tunnel_ask(h, provider_id + 3);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- volumes */
+
+static size_t mount_specs(const struct cc_hz_box *b, struct cc_mount_spec v[CC_HZ_MOUNTS])
+{
+    size_t i;
+
+    for (i = 0; i < b->n_mounts; i++)
+        v[i] = (struct cc_mount_spec){ b->mounts[i].volume, b->mounts[i].path };
+    return b->n_mounts;
+}
+
+static int attach_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_mount_spec *m)
+{
+    struct cc_mount_spec has[CC_HZ_MOUNTS];
+    int r = look(h, x, b, true);
+
+    if (r != 0 || (r = there(x, b)) != 0)
+        return r;
+    if ((r = cc_mounts_check(has, mount_specs(b, has), CC_HZ_MOUNTS, m, x->err)) != 0)
+        return r == 1 ? 0 : r;
+    if (cc_hz_state(b) != CC_M_STOPPED)
+        return cc_err_set(x->err, CC_E_STATE, "%s is running: volumes are attached while it is stopped", b->name);
+    if (b->server && (r = cc_hz_server_end(h, x, b)) != 0)
+        return r;
+    return cc_hz_volume_put(h, x, b, m, 'm');
+}
+
+static int h_attach(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *m)
+{
+    struct cc_hz *h = self;
+    struct hold hold;
+    int r = check_id(x, provider_id);
+
+    if (r != 0 || (r = take_hold(h, x, provider_id + 3, &hold)) != 0)
+        return r;
+    r = attach_held(h, x, &hold.b, m);
+    let_go(h, &hold, false);
+    return r;
+}
+
+/* A machine's own volume takes the place of the last one: something must say that there is a machine. */
+static int detach_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const char *volume)
+{
+    int r = look(h, x, b, true);
+    size_t i;
+
+    if (r != 0 || (r = there(x, b)) != 0)
+        return r;
+    for (i = 0; i < b->n_mounts && strcmp(b->mounts[i].volume, volume) != 0; i++) {
+    }
+    if (i == b->n_mounts)
+        return 0;
+    if (cc_hz_state(b) != CC_M_STOPPED)
+        return cc_err_set(x->err, CC_E_STATE, "%s is running: volumes are detached while it is stopped", b->name);
+    if (b->mounts[i].own)
+        return cc_err_set(x->err, CC_E_UNSUPPORTED, "%s keeps its own volume", b->name);
+    if (b->server && (r = cc_hz_server_end(h, x, b)) != 0)
+        return r;
+    b->spec.location = b->mounts[i].location;
+    if (strcmp(b->mounts[i].path, "/claude-data") == 0 && (r = cc_hz_volume_own(h, x, b, 'm')) != 0)
+        return r;
+    return cc_hz_volume_free(h, x, b, i);
+}
+
+static int h_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume)
+{
+    struct cc_hz *h = self;
+    struct hold hold;
+    int r = check_id(x, provider_id);
+
+    if (r != 0 || (r = take_hold(h, x, provider_id + 3, &hold)) != 0)
+        return r;
+    r = detach_held(h, x, &hold.b, volume);
+    let_go(h, &hold, false);
+    return r;
+}
+
+static int h_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                           struct cc_volume_info *out)
+{
+    return cc_hz_volume_make(self, x, spec, out);
+}
+
+static int h_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
+{
+    return cc_hz_volume_drop(self, x, id);
+}
+
+static int h_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
+{
+    return cc_hz_volume_list(self, x, out);
+}
+
+const struct cc_driver cc_driver_hetzner = {
+    .name = "hetzner",
+    .threads = 16,
+    .default_timeout_ms = MINUTES_10,
+    .open = h_open,
+    .close = h_close,
+    .capabilities = h_capabilities,
+    .create = h_create,
+    .destroy = h_destroy,
+    .start = h_start,
+    .stop = h_stop,
+    .status = h_status,
+    .activity = h_activity,
+    .list = h_list,
+    .exec = h_exec,
+    .attach = h_attach,
+    .detach = h_detach,
+    .volume_create = h_volume_create,
+    .volume_delete = h_volume_delete,
+    .volume_list = h_volume_list,
+    .check = cc_hz_check,
+    .endpoint = h_endpoint,
+};

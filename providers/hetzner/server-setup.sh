@@ -1,0 +1,83 @@
+#!/bin/sh
+# What a fresh server gets over ssh, as root, each time that it was made: volumes, the agent, the machine's environment and
+# command. Before it stand: set -- DEVICE PATH ..., ENV_TEXT, CMD_TEXT, SHELL_TEXT (providers/hetzner/ssh.c). Safe to run again.
+set -eu
+lib=/usr/local/lib/cchost
+conf=/etc/cchost
+: "${ENV_TEXT=}" "${CMD_TEXT=}" "${SHELL_TEXT=}"
+
+id claude >/dev/null 2>&1 || useradd -m -s /bin/bash claude
+home=$(getent passwd claude | cut -d: -f6)
+
+# Volumes. Hetzner has formatted them; here they are only mounted.
+while [ $# -gt 1 ]; do
+  mkdir -p "$2"
+  n=0
+  until mountpoint -q "$2" || mount -o discard "$1" "$2"; do
+    n=$((n + 1))
+    [ "$n" -lt 20 ] || { echo "cannot mount $1 at $2" >&2; exit 1; }
+    sleep 0.5
+  done
+  [ "$(stat -c %u "$2")" != 0 ] || chown claude: "$2"
+  shift 2
+done
+
+# What it is to know, for its user alone.
+mkdir -p "$conf"
+umask 027
+printf '%s' "$ENV_TEXT" >"$conf/env"
+printf '. %s/env\nexec %s\n' "$conf" "${CMD_TEXT:-true}" >"$conf/cmd"
+{
+  printf '%s\n' "cd '$home'; export HOME='$home' USER=claude LOGNAME=claude SHELL=/bin/bash" ". $conf/env"
+  printf 'exec %s/cchost-agent --listen /run/cchost/agent/agent.sock --busy /run/cchost/busy.sock' "$lib"
+  [ -z "$SHELL_TEXT" ] || printf ' --shell "$SHELL_TEXT"'
+  echo
+} >"$conf/agent"
+[ -z "$SHELL_TEXT" ] || printf '%s' "$SHELL_TEXT" >"$conf/shell"
+[ -z "$SHELL_TEXT" ] || sed -i "1i SHELL_TEXT=\$(cat $conf/shell)" "$conf/agent"
+chgrp -R claude "$conf"
+chmod 750 "$conf"
+umask 022
+printf '[ ! -r %s/env ] || . %s/env\n' "$conf" "$conf" >/etc/profile.d/cchost.sh
+ln -sf "$lib/cchost-agent" /usr/local/bin/cchost-busy
+
+# The agent, kept running.
+if [ -d /run/systemd/system ]; then
+  cat >/etc/systemd/system/cchost-agent.service <<UNIT
+[Unit]
+Description=cchost's agent
+After=network.target
+[Service]
+User=claude
+RuntimeDirectory=cchost cchost/agent
+ExecStart=/bin/sh $conf/agent
+KillMode=process
+Restart=always
+RestartSec=1
+[Install]
+WantedBy=multi-user.target
+UNIT
+  systemctl daemon-reload
+  systemctl enable --quiet cchost-agent
+  systemctl restart cchost-agent
+else
+  mkdir -p /run/cchost/agent
+  chown -R claude: /run/cchost
+  [ ! -s /run/cchost.pid ] || kill "$(cat /run/cchost.pid)" 2>/dev/null || :
+  setsid sh -c 'echo $$ >/run/cchost.pid; while :; do runuser -u claude -- sh '"$conf"'/agent; sleep 1; done' \
+    >/dev/null 2>&1 </dev/null &
+fi
+n=0
+until [ -S /run/cchost/agent/agent.sock ]; do
+  n=$((n + 1))
+  [ "$n" -lt 100 ] || { echo "the agent does not start" >&2; exit 1; }
+  sleep 0.1
+done
+
+# The command, once after each start.
+boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
+if [ -n "$CMD_TEXT" ] && [ "$(cat $conf/ran 2>/dev/null)" != "$boot" ]; then
+  echo "$boot" >"$conf/ran"
+  (cd "$home" && HOME=$home USER=claude LOGNAME=claude setsid runuser -u claude -- sh "$conf/cmd" \
+    >"$home/.cmd.log" 2>&1 </dev/null &)
+fi

@@ -1,0 +1,227 @@
+/* ssh.c - into a server as root, over a host key that is pinned, by OpenSSH's client.
+ *
+ * The first contact knows the host by the key that user data brought.  Over it
+ * the machine makes a key of its own, which is pinned before it takes the
+ * first one's place: cut off at any moment, one of the two is known.
+ * Nothing of the user's own ssh configuration, agent or known hosts is used.
+ */
+#include "providers/hetzner/hetzner.h"
+
+#include "host/script/carried.h"
+#include "host/sys/clock.h"
+#include "host/sys/process.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CONNECT_S = 5, OUTPUT_MAX = 65536, ARGS_MAX = 64, SSH_FAILED = 255 };
+
+const char *cc_hz_quote(struct cc_arena *a, const char *s)
+{
+    char *out = cc_arena_alloc(a, strlen(s) * 4 + 3), *to = out;
+
+    *to++ = '\'';
+    for (; *s; s++)
+        if (*s == '\'')
+            to = stpcpy(to, "'\\''");
+        else
+            *to++ = *s;
+    *to++ = '\'';
+    return out;
+}
+
+char **cc_hz_ssh_argv(const struct cc_hz *h, struct cc_arena *a, const char *short_id, const char *host,
+                      const char *const *extra, const char *line)
+{
+    const char *const fixed[] = {
+        h->ssh,      "-F",
+        "/dev/null", "-T",
+        "-a",        "-x",
+        "-o",        "BatchMode=yes",
+        "-o",        "IdentitiesOnly=yes",
+        "-o",        "IdentityAgent=none",
+        "-o",        "StrictHostKeyChecking=yes",
+        "-o",        "GlobalKnownHostsFile=/dev/null",
+        "-o",        "UpdateHostKeys=no",
+        "-o",        "VerifyHostKeyDNS=no",
+        "-o",        "CheckHostIP=no",
+        "-o",        "PreferredAuthentications=publickey",
+        "-o",        "ControlPath=none",
+        "-o",        "ServerAliveInterval=15",
+        "-o",        "ServerAliveCountMax=3",
+        "-o",        "LogLevel=ERROR",
+        "-l",        "root",
+    };
+    const char **v = cc_arena_alloc(a, ARGS_MAX * sizeof(*v));
+    size_t n = sizeof(fixed) / sizeof(*fixed);
+
+    memcpy(v, fixed, sizeof(fixed));
+    v[n++] = "-o", v[n++] = cc_arena_printf(a, "ConnectTimeout=%d", CONNECT_S);
+    v[n++] = "-o", v[n++] = cc_arena_printf(a, "HostKeyAlias=cc-%s", short_id);
+    v[n++] = "-o", v[n++] = cc_arena_printf(a, "UserKnownHostsFile=%s", cc_hz_path(h, a, short_id, "known_hosts"));
+    v[n++] = "-i", v[n++] = cc_arena_printf(a, "%s/id", h->dir);
+    v[n++] = "-p", v[n++] = cc_arena_printf(a, "%u", h->ssh_port);
+    for (; extra && *extra; extra++)
+        v[n++] = *extra;
+    v[n++] = "--", v[n++] = host, v[n++] = line;
+    return (char **)v;
+}
+
+/* The last line of what it said, for people. */
+static const char *last_line(struct cc_arena *a, const char *text)
+{
+    size_t n = strlen(text), at;
+
+    while (n && (text[n - 1] == '\n' || text[n - 1] == '\r'))
+        n--;
+    for (at = n; at && text[at - 1] != '\n'; at--) {
+    }
+    return cc_arena_printf(a, "%.*s", n - at > 120 ? 120 : (int)(n - at), text + at);
+}
+
+int cc_hz_ssh(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line, const char *in,
+              size_t in_len, const char **out)
+{
+    const char *host = b->server ? cc_hz_server_host(b->server) : b->host;
+    struct cc_process p = { .input = in, .input_len = in_len, .output_max = OUTPUT_MAX };
+    int r;
+
+    p.argv = cc_hz_ssh_argv(h, x->arena, b->short_id, host ? host : "", NULL, line);
+    if ((r = cc_process_run(&p, x->call, x->err)) != 0)
+        return r;
+    if (p.exit_code == SSH_FAILED)
+        r = cc_err_set(x->err, CC_E_UNAVAILABLE, "ssh to %s (%s): %s", b->name, host ? host : "no address",
+                       last_line(x->arena, p.err));
+    else if (p.exit_code != 0)
+        r = cc_err_set(x->err, CC_E_IO, "on %s a command ended with %d: %s", b->name, p.exit_code,
+                       last_line(x->arena, p.err));
+    else if (out)
+        *out = cc_arena_strndup(x->arena, p.out, p.out_len);
+    cc_process_fini(&p);
+    return r;
+}
+
+/* ---------------------------------------------------------------- the host key */
+
+static const char make_key[] =
+    "set -e; cd /etc/ssh; umask 077; [ -e cchost_fresh ] && [ -s ssh_host_ed25519_key ] || { "
+    "rm -f ssh_host_ed25519_key ssh_host_ed25519_key.pub; ssh-keygen -q -t ed25519 -N '' -C '' -f "
+    "ssh_host_ed25519_key; "
+    ": >cchost_fresh; }; cat ssh_host_ed25519_key.pub";
+
+static const char drop_first[] = "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key* ssh_host_rsa_key* ssh_host_dsa_key*; "
+                                 "if [ -d /run/systemd/system ]; then systemctl reload ssh || systemctl reload sshd; "
+                                 "else kill -HUP \"$(cat /run/sshd.pid)\"; fi";
+
+/* Tries until somebody lets us in and does it; sshd, too, is away for a moment when it takes another key. What cannot change by
+ * waiting ends it at once. */
+static int persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
+                   const char *in, size_t in_len, const char **out)
+{
+    uint32_t i;
+    int r = CC_E_UNAVAILABLE;
+
+    for (i = 0; i < h->ssh_tries; i++) {
+        if (i > 0 && (r = cc_rest_pause(x, h->ssh_every_ms)) != 0)
+            return r;
+        r = cc_hz_ssh(h, x, b, line, in, in_len, out);
+        if (r != CC_E_UNAVAILABLE || strstr(x->err->message, "verification failed"))
+            return r;
+    }
+    return r;
+}
+
+static bool is_key(const char *text)
+{
+    const char *end = strchr(text, '\n');
+
+    return strncmp(text, "ssh-ed25519 ", 12) == 0 && end && end[1] == 0 && strlen(text) < 200;
+}
+
+static int pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    const char *first, *key;
+    int r;
+
+    cc_hz_first_key(h, x->arena, b->short_id, false, &first);
+    if (!first) /* it is over: the pinned key is known */
+        return 0;
+    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 || (r = persist(h, x, b, make_key, NULL, 0, &key)) != 0)
+        return r;
+    if (!is_key(key))
+        return cc_err_set(x->err, CC_E_UNAVAILABLE, "%s made no ssh host key", b->name);
+    b->host_key = cc_arena_strndup(x->arena, key, 12 + strcspn(key + 12, " \n")); /* without its comment */
+    r = cc_hz_known(h, x->arena, b, first, x->err);
+    if (r == 0)
+        r = cc_hz_save(h, x->arena, b, x->err);
+    if (r == 0)
+        r = cc_hz_ssh(h, x, b, drop_first, NULL, 0, NULL);
+    if (r == 0)
+        r = cc_hz_known(h, x->arena, b, NULL, x->err);
+    if (r == 0)
+        cc_hz_first_key_gone(h, x->arena, b->short_id);
+    return r;
+}
+
+/* ---------------------------------------------------------------- what a machine needs */
+
+static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    const struct cc_carried *agent = cc_carried_find("cchost-agent");
+
+    if (!agent)
+        return cc_err_set(x->err, CC_E_INTERNAL, "this binary carries no agent");
+    return persist(h, x, b,
+                   "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
+                   "chmod 755 agent.new; mv agent.new cchost-agent",
+                   agent->data, agent->len, NULL);
+}
+
+static const char *words_of(struct cc_arena *a, const struct cc_strs *cmd)
+{
+    const char *line = "";
+    size_t i;
+
+    for (i = 0; i < cmd->n; i++)
+        line = cc_arena_printf(a, "%s%s%s", line, i ? " " : "", cc_hz_quote(a, cmd->v[i]));
+    return line;
+}
+
+static const char *exports_of(struct cc_arena *a, const struct cc_pairs *env)
+{
+    const char *text = "";
+    size_t i;
+
+    for (i = 0; i < env->n; i++)
+        text = cc_arena_printf(a, "%sexport %s=%s\n", text, env->v[i].key, cc_hz_quote(a, env->v[i].value));
+    return text;
+}
+
+/* server-setup.sh, behind what it is to know. */
+static const char *script_of(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b)
+{
+    const struct cc_carried *script = cc_carried_find("server-setup.sh");
+    const char *mounts = "", *shell = b->spec.shell ? b->spec.shell : h->shell;
+    size_t i;
+
+    for (i = 0; i < b->n_mounts; i++)
+        mounts = cc_arena_printf(a, "%s /dev/disk/by-id/scsi-0HC_Volume_%lld %s", mounts, (long long)b->mounts[i].id,
+                                 cc_hz_quote(a, b->mounts[i].path));
+    return cc_arena_printf(a, "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\n%s", mounts,
+                           cc_hz_quote(a, exports_of(a, &b->spec.env)), cc_hz_quote(a, words_of(a, &b->spec.cmd)),
+                           cc_hz_quote(a, shell ? shell : ""), script ? script->data : "exit 1");
+}
+
+int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    const char *script;
+    int r = pin(h, x, b);
+
+    if (r == 0)
+        r = install_agent(h, x, b);
+    if (r != 0)
+        return r;
+    script = script_of(h, x->arena, b);
+    r = cc_hz_ssh(h, x, b, "sh -s", script, strlen(script), NULL);
+    return r == 0 ? cc_hz_save(h, x->arena, b, x->err) : r;
+}

@@ -1,0 +1,62 @@
+// create -> first shell of a machine on docker, beside what `docker run` itself takes to the same first shell: a container of the
+// same image, network, volume and limits. Interleaved; ROUNDS (15) of each. One machine is kept, so that the network is there.
+'use strict';
+require('../lib/netns.js').enter(__filename);
+const { spawn } = require('node:child_process');
+const { Server } = require('../lib/cchost.js');
+const { Dockerd } = require('../lib/dockerd.js');
+const { Terminal } = require('../lib/terminal.js');
+
+const rounds = Number(process.env.ROUNDS || 15);
+const line = (name, list) => {
+  const v = list.slice().sort((a, b) => a - b);
+  console.log(`docker.${name}: ${v[v.length >> 1].toFixed(1)} ms (${v[0].toFixed(1)}-${v[v.length - 1].toFixed(1)}, n=${v.length})`);
+};
+
+async function ours(s, i) {
+  const from = performance.now();
+  const { body } = await s.call('POST', '/instances', { name: `m${i}` });
+  const tty = await Terminal.open(`${s.url}/instances/${body.id}/terminal`, { 'X-API-Key': s.key });
+  tty.type('echo $((6*7))\r');
+  await tty.sees(/\r\n42/);
+  const ms = performance.now() - from;
+  await tty.close();
+  await s.call('DELETE', `/instances/${body.id}`);
+  return ms;
+}
+
+async function raw(d, net, i) {
+  const from = performance.now();
+  const args = ['-H', d.host, 'run', '--rm', '-i', '--name', `raw${i}`, '--network', net, '-v', `raw${i}:/claude-data`, '--memory', '2g', '--memory-swap', '2g',
+    '--cpus', '1', '--pids-limit', '4096', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges', 'cc/base:1', 'sh'];
+  const child = spawn('docker', args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const ended = new Promise((r) => child.on('exit', r));
+  child.stdin.write('echo $((6*7))\n');
+  await new Promise((r) => child.stdout.once('data', r));
+  const ms = performance.now() - from;
+  child.stdin.end();
+  await ended;
+  return ms;
+}
+
+(async () => {
+  const d = await Dockerd.start();
+  try {
+    await d.image('cc/base:1');
+    const s = await Server.start({ provider: 'docker', docker_host: d.host, docker_image: 'cc/base:1', terminal_command: 'exec sh', stop_grace_seconds: 1 });
+    const { body } = await s.call('POST', '/instances', { name: 'kept' });
+    await s.running(body.id);
+    const net = (await d.api('GET', '/networks')).body.find((n) => /^claude-net/.test(n.Name)).Name;
+    const times = { shell: [], run: [] };
+    for (let i = 0; i < rounds; i++) {
+      times.shell.push(await ours(s, i));
+      times.run.push(await raw(d, net, i));
+    }
+    line('create_to_shell', times.shell);
+    line('docker_run', times.run);
+    line('overhead', times.shell.map((ms, i) => ms - times.run[i]));
+    await s.stop();
+  } finally {
+    await d.end();
+  }
+})().catch((e) => { console.error(e); process.exit(1); });

@@ -1,0 +1,85 @@
+// What runs in the double's servers: an sshd each, on an address of 127/8, in namespaces of its own (machine.sh). As root.
+//
+//   const machines = new Machines(dir)    await machines.start(server, volumes)    .stop(id)    .attach(server, volume)    .forget(volume)
+//   machines.refuse = true     no sshd comes up: a server that cannot be logged in to
+// What cloud-init would do is done from user_data: the host key, the user's keys, the volumes. A volume is a directory.
+'use strict';
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const net = require('node:net');
+const path = require('node:path');
+const { until } = require('../cchost.js');
+
+// The cloud-config that the driver wrote, also out of several parts.
+function cloudConfig(text) {
+  const at = text.indexOf('#cloud-config\n{');
+  if (at < 0) throw new Error('user_data has no cloud-config of ours');
+  return JSON.parse(text.slice(at).split('\n')[1]);
+}
+
+class Machines {
+  constructor(dir) {
+    this.dir = dir;
+    this.running = new Map();
+    process.on('exit', () => { for (const c of this.running.values()) c.kill('SIGKILL'); });
+  }
+
+  volumeDir(v) {
+    const d = path.join(this.dir, `volume-${v.id}`);
+    fs.mkdirSync(d, { recursive: true });
+    return d;
+  }
+
+  forget(v) { fs.rmSync(path.join(this.dir, `volume-${v.id}`), { recursive: true, force: true }); }
+
+  prepare(s) {
+    const dir = path.join(this.dir, `server-${s.id}`);
+    const conf = cloudConfig(s.userData);
+    fs.mkdirSync(dir, { recursive: true });
+    fs.writeFileSync(path.join(dir, 'host.key'), conf.ssh_keys.ecdsa_private);
+    fs.writeFileSync(path.join(dir, 'host.pub'), `${conf.ssh_keys.ecdsa_public}\n`);
+    fs.writeFileSync(path.join(dir, 'root.pub'), `${s.sshKeys.join('\n')}\n`);
+    fs.writeFileSync(path.join(dir, 'claude.pub'), conf.users[0].ssh_authorized_keys.map((k) => `${k}\n`).join(''));
+    return { dir, conf };
+  }
+
+  async start(s, volumes) {
+    if (this.refuse || this.running.has(s.id)) return;
+    const { dir, conf } = this.prepare(s);
+    const address = s.public_net.ipv4.ip;
+    const mounts = volumes.flatMap((v) => {
+      const m = conf.mounts.find(([device]) => device === v.linux_device);
+      return m ? [this.volumeDir(v), m[1]] : [];
+    });
+    const child = spawn('unshare', ['--mount', '--pid', '--fork', '--kill-child=KILL', path.join(__dirname, 'machine.sh'), dir, address, ...mounts],
+      { stdio: ['ignore', 'ignore', 'pipe'] });
+    child.log = '';
+    child.stderr.on('data', (d) => { child.log = (child.log + d).slice(-4000); });
+    child.ended = new Promise((r) => child.on('exit', r));
+    this.running.set(s.id, child);
+    await until(() => child.exitCode !== null || answers(address, 22), () => `sshd of ${s.name}: ${child.log}`);
+    if (child.exitCode !== null) throw new Error(`machine ${s.name}: ${child.log}`);
+  }
+
+  async attach() { /* of a server that is running: what is attached late is in its user_data, too, and mounted at its next start */ }
+
+  async stop(id) {
+    const child = this.running.get(id);
+    if (!child) return;
+    child.kill('SIGKILL');
+    await child.ended;
+    this.running.delete(id);
+    fs.rmSync(path.join(this.dir, `server-${id}`), { recursive: true, force: true });
+  }
+}
+
+function answers(host, port) {
+  return new Promise((resolve) => {
+    const c = net.connect(port, host);
+    c.setTimeout(1000, () => { c.destroy(); resolve(false); });
+    c.on('error', () => resolve(false));
+    c.on('data', () => { c.destroy(); resolve(true); });
+  });
+}
+
+module.exports = { Machines, cloudConfig };

@@ -36,6 +36,7 @@ BENCH_PKGS := wrk
 # Real backends for tests/contract: what each provider needs (apt starts none of these daemons).
 LIBVIRT_PKGS := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils genisoimage busybox-static \
               cpio e2fsprogs lvm2 thin-provisioning-tools
+OVS_PKGS   := openvswitch-switch nftables ethtool iproute2
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
 
 # $(call need,packages): installs those that dpkg does not know as installed.
@@ -62,7 +63,7 @@ define no_service
 fi
 endef
 
-.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-docker deps-guest deps-hetzner deps-libvirt
+.PHONY: deps-build deps-run deps-test deps-check deps-bench deps-docker deps-guest deps-hetzner deps-libvirt deps-ovs
 deps-build: ; @mkdir -p build
 	$(call need,$(BUILD_PKGS))
 deps-run: deps-build
@@ -100,6 +101,8 @@ deps-bench: deps-test
 	$(call need,$(BENCH_PKGS))
 deps-libvirt: deps-test
 	$(call need,$(LIBVIRT_PKGS))
+deps-ovs: deps-test
+	$(call need,$(OVS_PKGS))
 deps-guest: deps-test
 	$(call need,$(GUEST_PKGS))
 
@@ -235,6 +238,10 @@ powercut-guest: deps-guest
 libvirt: deps-libvirt
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=1800 tests/run libvirt storage
+.PHONY: network
+network: deps-ovs
+	@$(MAKE) --no-print-directory all unit-build
+	@V=$(V) TEST_SECONDS=900 tests/run network
 
 # All that testssl.sh can look for, over a minute; the suite tls looks for a part of it.
 .PHONY: testssl

@@ -13,6 +13,7 @@
 #define CC_STORAGE_H
 
 #include "providers/provider.h"
+#include "providers/tool.h"
 
 enum cc_disk_format { CC_DISK_RAW, CC_DISK_QCOW2 };
 
@@ -64,16 +65,7 @@ struct cc_storage {
 extern const struct cc_storage cc_storage_dir, cc_storage_lvm;
 const struct cc_storage *cc_storage_find(const char *name); /* or NULL */
 
-/* tool.c: runs one of the system's own programs, words up to NULL; its output in the arena, or NULL when not wanted.
- * 0; "unsupported" when there is no such program; "io" with the first line of what it complained when it failed, unless
- * `exit` is wanted, which then says how it ended. [worker] */
-struct cc_tool_result {
-    int exit;
-    const char *out, *err;
-};
-int cc_tool(struct cc_provider_ctx *x, struct cc_tool_result *result, const char *const *words);
-/* tool.c: the format of an image and how large what is in it is, by qemu-img. [worker] */
+/* image.c: the format of an image and how large what is in it is, by qemu-img. [worker] */
 int cc_image_facts(struct cc_provider_ctx *x, const char *image, const char **format, uint64_t *size);
-#define CC_TOOL(x, result, ...) cc_tool((x), (result), (const char *const[]){ __VA_ARGS__, NULL })
 
 #endif

@@ -71,11 +71,11 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "user") == 0)
         argv[1] = (char *)"local";
-    if (argc > 2 && strcmp(argv[1], "storage") == 0) {
+    if (argc > 2 && (strcmp(argv[1], "storage") == 0 || strcmp(argv[1], "network") == 0)) {
         for (i = 3; i < argc; i++)
             if (!take(argv[i]))
                 return fprintf(stderr, "contract: %s: NAME=VALUE expected\n", argv[i]), 2;
-        return contract_storage(argv[2]);
+        return strcmp(argv[1], "storage") == 0 ? contract_storage(argv[2]) : contract_network(argv[2]);
     }
     if (argc < 2 || !cc_driver_find(argv[1]))
         return fprintf(stderr, "usage: contract DRIVER [NAME=VALUE ...]\n"), 2;

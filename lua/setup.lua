@@ -5,6 +5,7 @@
 -- setup.adopt_clock()      for who has opened the store alone: the clock of deadlines is that of the server beside him
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
+local machine_addresses = require "machines.addresses"
 local book = require "billing.book"
 local errors = require "errors"
 local fs = require "fs"
@@ -13,6 +14,7 @@ local instances = require "instances"
 local log = require "log"
 require "billing.metering"
 local migrations = require "migrations"
+local netbird = require "netbird"
 local policy = require "policy"
 local providers = require "providers"
 local reconcile = require "reconcile"
@@ -40,12 +42,18 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  netbird.setup {
+    token = settings.NETBIRD_API_TOKEN, url = settings.NETBIRD_API_URL, manager = settings.NETBIRD_MANAGEMENT_URL,
+    prefix = settings.NETBIRD_PREFIX, agent_port = settings.NETBIRD_AGENT_PORT,
+    a_minute = settings.NETBIRD_REQUESTS_PER_MINUTE,
+  }
   stripe.setup {
     key = settings.STRIPE_SECRET_KEY, url = settings.STRIPE_API_URL, version = settings.STRIPE_API_VERSION,
     usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
   }
   standing.on = stripe.configured()
   stripe_serve.setup(settings)
+  machine_addresses.network = settings.MACHINE_NETWORKS
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {

@@ -672,7 +672,7 @@ static int l_capabilities(lua_State *L)
 {
     const struct cc_capabilities *c = cc_provider_capabilities(self(L)->p);
 
-    lua_createtable(L, 0, 12);
+    lua_createtable(L, 0, 14);
     set_text(L, "driver", c->driver);
     set_text(L, "default_image", c->default_image);
     set_text(L, "log_file", c->log_file);
@@ -681,6 +681,8 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "volumes", c->volumes);
     set_bool(L, "stop_keeps_disk", c->stop_keeps_disk);
     set_bool(L, "attach_live", c->attach_live);
+    set_bool(L, "user_data", c->user_data);
+    set_bool(L, "addresses", c->addresses);
     lua_createtable(L, 0, 3);
     set_bool(L, "nat", c->net_nat);
     set_bool(L, "none", c->net_none);

@@ -299,8 +299,10 @@ static json_t *ledger_json(const struct cc_mock *m, const struct cc_mock_effect 
 {
     const char *mishap = e->mishap == CC_MISHAP_NONE ? NULL : cc_mock_mishaps[e->mishap];
 
-    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*}", "at", (json_int_t)cc_wall_ms(), "op", e->op, "short",
-                     e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects, "mishap", mishap);
+    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*, s:s*, s:s*}", "at", (json_int_t)cc_wall_ms(), "op", e->op,
+                     "short", e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects, "mishap",
+                     mishap, "address", e->spec ? e->spec->address : NULL, "user_data",
+                     e->spec ? e->spec->user_data : NULL);
 }
 
 int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err)

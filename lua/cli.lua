@@ -29,6 +29,7 @@ local commands = {
   { "stripe", "[show|retry ID]", "events of Stripe, orders and reports that wait or are parked" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
   { "ledger", "[USER] [...]", "the accounts' books; --verify proves them; adjust, pay, hours" },
+  { "plan", "USER [PLAN --reason=TEXT]", "an account's plan; give it another one" },
   { "invoice", "USER MONTH [--plan=NAME]", "what a month came to for an account" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },

@@ -34,6 +34,7 @@ local function input_of(rec)
     id = rec.id, name = rec.name, type = rec.type, labels = rec.labels, owner = rec.owner,
     plan = user and user.plan or policy.data("plans", rec.owner).default, status = rec.status,
     created_at = math.floor(time.parse(rec.created_at) / 1000), expires_at = math.floor(time.parse(rec.expires_at) / 1000),
+    refunded = prepaid.refunded(rec),
   }
 end
 

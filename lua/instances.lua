@@ -274,22 +274,22 @@ local function check_create(actor, spec)
   return true
 end
 
--- Where the policy wants a new machine; what it names must be there. -> place | nil, err
+-- Where the policy wants a new machine; what it names must be there. -> place, the decision as it is kept | nil, err
 local function place_for(owner, spec)
   local account = owner ~= "operator" and users.find(owner)
-  local gen, place, reason = policy.ask_for(owner, "placement.place", {
+  local input = {
     owner = owner, plan = account and account.plan or policy.data("plans", owner).default, provider = spec.provider,
     type = spec.type or types.default, location = spec.location, default = M.settings.provider, labels = spec.labels or {},
     image = spec.image or providers.default_image(spec.provider or M.settings.provider),
-  })
+  }
+  local gen, place, reason = policy.ask_for(owner, "placement.place", input)
   local p, err = providers.get(place.provider)
   if not p then return nil, err end
   if not types.get(place.type) then
     return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type),
       { field = "type" })
   end
-  place.reason, place.generation = reason, gen.number
-  return place
+  return place, { kind = "placement", reason = reason, generation = gen.number, input = input }
 end
 
 -- Whose a new machine is: the actor's, or that of an account which an admin names. -> owner | nil, err
@@ -313,8 +313,8 @@ function M.create(actor, spec)
   if not ok then return nil, err end
   local owner, oerr = owner_for(actor, spec.user_id)
   if not owner then return nil, oerr end
-  local place, perr = place_for(owner, spec)
-  if not place then return nil, perr end
+  local place, placed = place_for(owner, spec)
+  if not place then return nil, placed end
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
@@ -327,8 +327,7 @@ function M.create(actor, spec)
     local held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) })
     if not held then return nil, full end
     workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
-    record.save(tx, nil, rec, "created", by(actor),
-      { decision = { kind = "placement", reason = place.reason, generation = place.generation } })
+    record.save(tx, nil, rec, "created", by(actor), { decision = placed })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)
@@ -459,7 +458,8 @@ function M.extend(actor, key, hours)
       resumed, fault = start_again(tx, actor, old, rec)
       if fault then return nil, fault end
     end
-    record.save(tx, old, rec, "extended", by(actor), { hours = hours }, true)
+    local left_plan = prepaid_hours.counts(rec) and not prepaid_hours.counts(old) or nil
+    record.save(tx, old, rec, "extended", by(actor), { hours = hours, left_plan = left_plan }, true)
     return resumed
   end)
   if rec and op then runner.drive("instance", rec.id) end

@@ -20,7 +20,8 @@
 --   charge(id) -> charge
 --   subscription(id) -> subscription
 --   subscriptions(customer) -> {data = {subscription, ...}}, those that are not canceled, newest first, 100 at most
---   cancel_subscription(id) -> subscription; of one that is canceled already "not_found"
+--   cancel_subscription(id, {invoice_now = true: what was used is billed}) -> subscription; of one that is canceled already
+--       "not_found"
 --   invoice_lines(id) -> {data = {line, ...}}, 100 at most
 --   events({since, before, types, most}) -> {event, ...}, more    oldest first; times in unix seconds
 --   usage_by_records() -> boolean: it needs the item
@@ -156,7 +157,9 @@ function M.subscriptions(customer)
   return M.request("GET", "/v1/subscriptions", { customer = customer, limit = 100 })
 end
 
-function M.cancel_subscription(id) return about("DELETE", "/v1/subscriptions/%s", id) end
+function M.cancel_subscription(id, p)
+  return about("DELETE", "/v1/subscriptions/%s", id, { invoice_now = p and p.invoice_now or nil })
+end
 
 function M.subscription(id) return about("GET", "/v1/subscriptions/%s", id) end
 

@@ -14,9 +14,10 @@ local function left(seconds) return "its hours end at " .. clock(seconds) end
 
 function P.decide(m, now)
   local over = now - m.expires_at
-  if over >= GRACE then return "delete", "its hours ended " .. duration(GRACE) .. " ago, at " .. clock(m.expires_at) end
+  local why = m.refunded and ", as what was paid for them went back" or ""
+  if over >= GRACE then return "delete", "its hours ended " .. duration(GRACE) .. " ago, at " .. clock(m.expires_at) .. why end
   if over >= 0 then
-    return "stop", "its hours ended at " .. clock(m.expires_at) .. "; its data is kept for " .. duration(GRACE)
+    return "stop", "its hours ended at " .. clock(m.expires_at) .. why .. "; its data is kept for " .. duration(GRACE)
   end
   for i = #WARN, 1, -1 do
     if over >= -WARN[i] then return "warn", left(m.expires_at) .. ", in less than " .. duration(WARN[i]) end

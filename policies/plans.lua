@@ -14,8 +14,10 @@
 -- }
 -- price: from a day (UTC) on, oldest first, in micro-units (1000000 is one of the currency):
 --   hour     of a machine that runs, by its type; a type that is not there costs nothing
---   storage  of a GiB of a machine that is stopped, an hour
+--   storage  of a GiB of a machine that is stopped, an hour: of its own disk. Volumes, attached or kept, cost nothing
 --   block    of an hour that is bought beforehand; absent: as `hour`
+--
+-- What else stands here is yours, for other policies to read; a name that is nearly one of these is refused.
 --
 -- A day that comes, and an edit, take effect at that moment, also for what runs: the hours before it cost what they cost.
 -- A day that is past takes effect when the file is taken, and changes no bill. `cchost whatif` tells what other policies would

@@ -8,6 +8,7 @@
  *   info | nil, err  = fs.stat(path [, follow])           [yields] {type=, size=, mtime=ms, ctime=ms, inode=, mode=, owner=name};
  *                      of a link itself unless `follow`
  *   true | nil, err  = fs.remove(path)                    [yields] a file or an empty folder
+ *   true | nil, err  = fs.rename(path, to)                [yields] in the place of what is there; on one file system
  *   bytes | nil, err = fs.usage(path)                     [yields] disk use of a tree, in bytes
  *   lock | nil, err  = fs.lock(path)                      [yields] the lock of a file (host/sys/lock.h), made 0600;
  *                      err "exists" while another holds it, in this process or elsewhere.
@@ -240,7 +241,7 @@ static int l_write(lua_State *L)
     return submit(L, j, path);
 }
 
-/* ---- mkdir, remove, list, stat, usage */
+/* ---- mkdir, remove, rename, list, stat, usage */
 
 static int run_mkdir(struct fs_job *j)
 {
@@ -280,6 +281,24 @@ static int l_mkdir(lua_State *L)
 static int run_remove(struct fs_job *j)
 {
     return remove(j->path) == 0 ? 0 : cc_err_sys(&j->err, errno, "cannot remove %s", j->path);
+}
+
+static int run_rename(struct fs_job *j)
+{
+    return rename(j->path, j->data) == 0 ? 0 : cc_err_sys(&j->err, errno, "cannot rename %s to %s", j->path, j->data);
+}
+
+static int l_rename(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1), *to = luaL_checkstring(L, 2);
+    struct fs_job *j;
+
+    cc_task_need(L, "fs.rename");
+    j = cc_xcalloc(1, sizeof(*j));
+    j->data = cc_xstrdup(to);
+    j->run = run_rename;
+    j->push = push_true;
+    return submit(L, j, path);
 }
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
@@ -441,7 +460,7 @@ static int l_locked(lua_State *L) { return simple(L, "fs.locked", run_locked, pu
 static const luaL_Reg fs_lib[] = { { "read", l_read },     { "write", l_write }, { "mkdir", l_mkdir },
                                    { "remove", l_remove }, { "list", l_list },   { "stat", l_stat },
                                    { "usage", l_usage },   { "lock", l_lock },   { "locked", l_locked },
-                                   { NULL, NULL } };
+                                   { "rename", l_rename }, { NULL, NULL } };
 
 static const luaL_Reg lock_methods[] = { { "close", l_lock_close }, { "__gc", l_lock_close }, { NULL, NULL } };
 

@@ -3,6 +3,7 @@
 -- Record "user", its id a uuid, its owner itself:
 --   {id, number, email, name, plan, role = "user" | "admin", status = "active" | "suspended" | "deleted", ssh_keys = {...},
 --    created_at, updated_at, last_sign_in_at, version,
+--    granted: {by =, at =, reason =} of a plan that the operator gave, absent where it is the default or a subscription's,
 --    stripe_customer_id, stripe_subscription_id, subscription_status, subscription_since: as Stripe last told, absent before}
 -- Indexes, as long as it is not deleted: user_email address -> id, user_number number -> id (which is never given twice),
 -- user_customer Stripe's customer -> id.
@@ -124,7 +125,7 @@ local function next_number(tx)
   return counter.last
 end
 
--- In an update: a new account. spec: email (an address as users.address gives it), name, role, plan. -> user | nil, err
+-- In an update: a new account. spec: email (as users.address gives it), name, role, plan, granted. -> user | nil, err
 function M.create(tx, spec, by)
   if tx:lookup("user_email", spec.email) then
     return errors.fail("exists", "email: there is an account with this address already", { field = "email" })
@@ -132,7 +133,8 @@ function M.create(tx, spec, by)
   local now = time.rfc3339(tx:now())
   local user = {
     id = crypto.uuid(), number = next_number(tx), email = spec.email, name = spec.name or spec.email:match("^[^@]+"),
-    plan = spec.plan or "free", role = spec.role or (spec.email == M.admin_email and "admin" or "user"), status = "active",
+    plan = spec.plan or "free", granted = spec.granted, status = "active",
+    role = spec.role or (spec.email == M.admin_email and "admin" or "user"),
     ssh_keys = json.array {}, created_at = now, last_sign_in_at = json.null,
   }
   M.save(tx, nil, user, "created", by or user.id)
@@ -184,9 +186,19 @@ M.admin_fields = {
   plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
   role = { "string", one_of = { "user", "admin" } },
   email = { "string", max = 254 },
+  reason = { "string", min = 1, max = 500, pattern = "^[^%c]+$", hint = "a text without control characters" },
 }
 
--- Changes fields of an account, those in `values`. -> user | nil, err
+local function give_plan(user, plan, reason, by)
+  if billing.has_subscription(user) then
+    if plan == user.plan then return true end
+    return errors.fail("state", "plan: it is that of the account's subscription at Stripe; change it there", { field = "plan" })
+  end
+  user.plan, user.granted = plan, billing.granted(plan, by, reason)
+  return true
+end
+
+-- Changes fields of an account, those in `values`; `reason`: why it is given the plan. -> user | nil, err
 function M.patch(actor, key, values)
   local address, err
   if values.email then
@@ -195,20 +207,23 @@ function M.patch(actor, key, values)
   end
   local fault = values.plan and billing.plan_fault(values.plan)
   if fault then return errors.fail("invalid", "plan: " .. fault, { field = "plan" }) end
+  if values.reason and not values.plan then
+    return errors.fail("invalid", "reason: it is that of a plan, and none is given", { field = "reason" })
+  end
   local changed
   changed, err = edit(actor, key, "changed", function(user, tx)
-    if values.plan and values.plan ~= user.plan and billing.has_subscription(user) then
-      return errors.fail("state", "plan: it is that of the account's subscription at Stripe; change it there", { field = "plan" })
-    end
     if address and address ~= user.email and tx:lookup("user_email", address) then
       return errors.fail("exists", "email: there is an account with this address already", { field = "email" })
     end
-    local plan = user.plan
-    for k, v in pairs(values) do user[k] = v end
+    if values.plan then
+      local given, why = give_plan(user, values.plan, values.reason, M.by(actor))
+      if not given then return nil, why end
+      billing.plan_changed(tx, user, M.by(actor))
+    end
+    for _, name in ipairs { "name", "role" } do user[name] = values[name] or user[name] end
     user.email = address or user.email
-    if user.plan ~= plan then billing.plan_changed(tx, user, M.by(actor)) end
     return true
-  end)
+  end, values.reason and { reason = values.reason } or nil)
   if not changed then return nil, err end
   if values.role then
     credentials.revoke(changed.id .. "/", "the account's rights have changed")

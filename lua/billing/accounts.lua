@@ -5,19 +5,23 @@
 --       credit_only = true
 --   accounts.paid_fee(tx, owner, {id =, micro =, by =, ...})  a subscription's invoice: it pays for what it says
 --   accounts.refund(tx, owner, {id =, micro =, type =, by =}) money that went back to the user; negative: that came again, and
---       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit; `block` of it is taken from
---       hours that have not begun (orders.refunded). Also: the credit that it took
+--       `credit` of it is his as before. fee = true: it was paid for a plan, and takes no credit; `block` of it was paid for
+--       hours of a machine, and takes none either (orders.refunded). Also: the credit that it took
 --   accounts.adjust(tx, owner, {id =, micro =, reason =, by =})   the operator gives (or takes, negative) credit
 --   accounts.give_hours(tx, owner, {id =, hours =, reason =, by =})   hours that do not end with the month
 --     -> true, or false when it was done before
---   accounts.plan_changed(tx, user, by)                       after users.lua has another plan in the record
---   accounts.subscribed(tx, user, sub, by) -> the user's record   sub = {id =, status =, plan =, since = ms, from = ms, to = ms}
+--   accounts.plan_changed(tx, user, by)                       after users.lua has another plan in the record, or when money
+--                                                             begins or ends to be asked for
+--   accounts.granted(plan, by, reason) -> {by =, at =, reason =}: that the operator gives it; nil: of the default one
+--   accounts.subscribed(tx, user, sub, by) -> the user's record   sub = {id =, status =, plan =, since = ms, from = ms, to = ms;
+--       early = it has ended before its period has: then Stripe bills nothing any more of what was used}
 --   accounts.lives(status), accounts.has_subscription(user)   whether the plan is that of a subscription at Stripe
 --   accounts.plan_fault(name)                                 why there is no such plan, or nil
 -- Amounts are whole micro-units, above 0 unless said otherwise.
 
 local amount = require "billing.amount"
 local book = require "billing.book"
+local json = require "json"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
 local policy = require "policy"
@@ -124,8 +128,15 @@ end
 function M.plan_changed(tx, user, by)
   local t = math.floor(steady.now())
   ledger.change(tx, user.id, t, by, function(x)
-    if x.acct.plan ~= user.plan and x.acct.managed == "local" then meter.plan(x, x.acct.at, user.plan, "local") end
+    local unbilled = ledger.unbilled(tx)
+    if x.acct.managed ~= "local" or x.acct.plan == user.plan and x.acct.unbilled == unbilled then return end
+    meter.plan(x, x.acct.at, user.plan, "local", nil, nil, unbilled)
   end)
+end
+
+function M.granted(plan, by, reason)
+  if plan == policy.data("plans").default then return nil end
+  return { by = by, at = time.rfc3339(time.now()), reason = reason }
 end
 
 function M.lives(status) return LIVES[status] == true end
@@ -133,15 +144,35 @@ function M.lives(status) return LIVES[status] == true end
 -- Whether the account's plan is that of a subscription.
 function M.has_subscription(user) return user.stripe_subscription_id ~= nil and M.lives(user.subscription_status) end
 
+-- What is owed when a subscription ends early stands on no invoice to come. It stays owed (policies/billing.lua sees it), and is
+-- reported with the first that follows, where anything is: account.debt = {micro =, of = subscription}.
+local function carry_debt(tx, x, sub, good)
+  local acct, debt = x.acct, x.acct.debt
+  local owed = -(acct.balances.owed or 0)
+  if not good then
+    if sub.early and owed > 0 then acct.debt = { micro = owed, of = sub.id } end
+    return
+  end
+  if not debt or not (tx:get("meta", "stripe") or {}).reports then return end
+  acct.debt = nil
+  local micro = math.min(debt.micro, owed)
+  if debt.of == sub.id or micro == 0 then return end
+  ledger.post_once(x, {
+    id = "owed_before/" .. sub.id, type = "owed_before", at = acct.at, postings = json.array {}, owed = micro,
+  })
+end
+
 function M.subscribed(tx, user, sub, by)
   local good, had = LIVES[sub.status], M.has_subscription(user)
   user.stripe_subscription_id, user.subscription_status = sub.id, sub.status
   user.subscription_since = time.rfc3339(sub.since)
-  if good then user.plan = sub.plan elseif had then user.plan = book.get(book.last(tx), tx).default end
+  if good then user.plan, user.granted = sub.plan, nil elseif had then user.plan = book.get(book.last(tx), tx).default end
   ledger.change(tx, user.id, steady.now(), by, function(x)
     local managed = good and "stripe" or "local"
     local period = good and { from = sub.from, to = sub.to } or nil
-    if good or x.acct.managed == "stripe" then meter.plan(x, x.acct.at, user.plan, managed, good and sub.id, period) end
+    if not good and x.acct.managed ~= "stripe" then return end
+    meter.plan(x, x.acct.at, user.plan, managed, good and sub.id, period, not good and ledger.unbilled(tx))
+    carry_debt(tx, x, sub, good)
   end)
   return user
 end

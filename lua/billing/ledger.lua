@@ -8,6 +8,7 @@
 --       nothing has been written yet
 --   ledger.post_once(x, entry) -> true, or false when it was there
 --   ledger.next(account) -> unix ms or nil
+--   ledger.unbilled(tx) -> true or nil: whether an account without a subscription is so (meter.lua)
 --   ledger.get(owner) -> account or nil
 --   ledger.look(owner, t) -> x whose account is reckoned up to `t`, with all that is open, and `entries`: what of it is not
 --       written yet; or nil
@@ -100,9 +101,15 @@ end
 M.committed = { get = function(_, kind, id) return (store.get(kind, id)) end,
   lookup = function(_, index, key) return (store.lookup(index, key)) end }
 
-local function plan_of(tx, owner)
+-- Where money is asked for, who has no subscription is billed for nothing. (Where it is not, it is all in the books, for whoever
+-- bills by hand.)
+function M.unbilled(tx) return (tx:get("meta", "stripe") or {}).on == true or nil end
+
+local function new_account(tx, owner, t)
   local user = tx:get("user", owner)
-  return user and user.plan or book.get(book.last(tx), tx).default
+  local acct = meter.new(owner, user and user.plan or book.get(book.last(tx), tx).default, t)
+  acct.unbilled = M.unbilled(tx)
+  return acct
 end
 
 -- The books, as meter.lua asks for them.
@@ -149,7 +156,7 @@ end
 function M.reckon(tx, owner, t, fn)
   t = math.floor(t)
   local acct = tx:get("ledger", owner)
-  local x = work_on(tx, acct or meter.new(owner, plan_of(tx, owner), t))
+  local x = work_on(tx, acct or new_account(tx, owner, t))
   if not acct then meter.begin(x, t) end
   meter.advance(x, t)
   fn(x)
@@ -193,7 +200,7 @@ end
 -- The same of an account that has no ledger yet: as it would begin now.
 function M.fresh(owner, t, tx)
   local reader = tx or M.committed
-  local x = work_on(reader, meter.new(owner, plan_of(reader, owner), t))
+  local x = work_on(reader, new_account(reader, owner, t))
   meter.begin(x, t)
   return x
 end

@@ -4,7 +4,9 @@
 --
 -- The account (the record "ledger"):
 --   {owner =, at = unix ms up to which all is reckoned, book = number of the price book, plan = name,
---    managed = "local" | "stripe", subscription =, period = {id =, from =, to =, day =, included = ms, fee = micro-units,
+--    managed = "local" | "stripe", subscription =, unbilled = true where money is asked for and there is no subscription: then a
+--    plan has no fee, and its hours end as those of one without `overage`;
+--    period = {id =, from =, to =, day =, included = ms, fee = micro-units,
 --    used = ms before it, debt = ms that were used and a lesser plan could not take back, or nil} or nil,
 --    entries = how many, balances = {[account] = whole number},
 --    open = {[machine] = {state =, since =, from =, type =, gib =, rate =, price =, how =, ends =}}}
@@ -28,8 +30,9 @@
 --   meter.advance(x, t)                     all that happens by itself up to `t`: prices, months, periods, hours that end
 --   meter.set(x, machine, t, now)           the machine is, from `t` on: nil, or {state = "RUNNING" | "STOPPED", type =, gib =,
 --                                           ends = its block's end or nil}. A `t` before what is posted takes that back
---   meter.plan(x, t, name, managed, subscription, period)   another plan, from `t` on; of a subscription at Stripe with its id
---                                           and its period {from =, to =}
+--   meter.plan(x, t, name, managed, subscription, period, unbilled)   another plan, from `t` on; of a subscription at Stripe with
+--                                           its id and its period {from =, to =}
+--   meter.goes_on(acct, plan)               whether what goes beyond the hours is billed
 --   meter.retune(x, t)                      after a balance was changed: the intervals go on as they are now paid
 --   meter.next(x)                           -> when something happens by itself next, "what" | nil
 --   meter.settle(x, t)                      posts all that is open up to `t`: for a view that is not written
@@ -57,6 +60,10 @@ local function plan_of(x)
   local b = book_of(x)
   return x.books.plan(b, x.acct.plan), b
 end
+
+function M.goes_on(acct, plan) return plan.overage == true and not acct.unbilled end
+
+local function goes_on(x) return M.goes_on(x.acct, (plan_of(x))) end
 
 -- Machines in a fixed order: entries are the same in every replay.
 local function each_open(x)
@@ -95,7 +102,7 @@ end
 
 function pays.charged(x, list, m, to)
   local micro = amount.cost(m.rate, m.from, to)
-  pay(x, list, micro, plan_of(x).overage)
+  pay(x, list, micro, goes_on(x))
   money(list, "revenue", micro)
   if m.state == "RUNNING" then hours(list, "metered", "used", to - m.from) end
 end
@@ -132,7 +139,7 @@ end
 
 local function how_of(x, m, t)
   if m.ends and t < m.ends then return "block", 0, "block" end
-  local plan, b = plan_of(x)
+  local b = book_of(x)
   local rate, price = x.books.rate(b, m.state, m.type, m.gib, t)
   if m.ends then return "overrun", rate, price end
   if m.state == "RUNNING" then
@@ -141,7 +148,7 @@ local function how_of(x, m, t)
     end
   end
   if rate == 0 then return "free", 0, price end
-  if plan.overage or balance(x, "credit") > 0 then return "charged", rate, price end
+  if goes_on(x) or balance(x, "credit") > 0 then return "charged", rate, price end
   return "overrun", rate, price
 end
 
@@ -199,7 +206,7 @@ end
 local function price(x, p)
   local plan = plan_of(x)
   p.included = floor((plan.included or 0) * HOUR + 0.5)
-  p.fee = x.acct.managed == "local" and x.books.fee(plan, p.from) or 0
+  p.fee = x.acct.managed == "local" and not x.acct.unbilled and x.books.fee(plan, p.from) or 0
 end
 
 -- What of that falls on the part of a period that begins at `t`: ms of hours, micro-units of the fee
@@ -260,14 +267,15 @@ function M.begin(x, t)
   open_period(x, t, month_of(x, t))
 end
 
-function M.plan(x, t, name, managed, subscription, period)
+function M.plan(x, t, name, managed, subscription, period, unbilled)
   local acct = x.acct
-  local old, new_plan = acct.period, name ~= acct.plan
+  unbilled = unbilled or nil
+  local old, new_plan = acct.period, name ~= acct.plan or unbilled ~= acct.unbilled
   cut_all(x, t)
   local had, paid = 0, 0
   if old then had, paid = rest_of(old, t) end
   local same_period = old and managed == acct.managed and (not period or period.from == old.from)
-  acct.plan, acct.managed, acct.subscription = name, managed, subscription
+  acct.plan, acct.managed, acct.subscription, acct.unbilled = name, managed, subscription, unbilled
   if same_period then
     if period then old.to = period.to end
     if new_plan then
@@ -306,7 +314,7 @@ end
 
 local function credit_ends(x)
   local credit = balance(x, "credit")
-  if plan_of(x).overage or credit <= 0 then return nil end
+  if goes_on(x) or credit <= 0 then return nil end
   local rate, low = 0, 0
   for _, m in pairs(x.acct.open) do
     if m.how == "charged" then rate, low = rate + m.rate, max(low, m.from) end

@@ -60,7 +60,8 @@ function M.of(owner, t, tx)
   local plan = book.plan(current, x.acct.plan)
   local out = {
     plan = x.acct.plan, hours_left = (b.included or 0) + (b.bonus or 0), credit = b.credit or 0, owed = -(b.owed or 0),
-    used = (b.used or 0) - (x.acct.period and x.acct.period.used or 0), overage = plan.overage == true, rate = 0, running = 0,
+    used = (b.used or 0) - (x.acct.period and x.acct.period.used or 0),
+    overage = meter.goes_on(x.acct, plan), rate = 0, running = 0,
     needs_subscription = book.fee(plan, t) > 0, grace = plan.grace or 0, period = x.acct.period,
     currency = current.currency, balances = plain.copy(b), open = plain.copy(x.acct.open), -- runs_out goes on with x
   }
@@ -77,9 +78,10 @@ end
 local function input_of(owner, user, s, t)
   return {
     owner = owner, plan = s.plan, billing = M.on, needs_subscription = s.needs_subscription,
+    granted = user ~= nil and user.granted ~= nil,
     subscription = user and user.subscription_status or "inactive",
     subscription_since = user and user.subscription_since and math.floor(time.parse(user.subscription_since) / 1000) or nil,
-    overage = s.overage, grace = s.grace, hours_left = s.hours_left / HOUR, credit = s.credit / 1e6,
+    overage = s.overage, grace = s.grace, hours_left = s.hours_left / HOUR, credit = s.credit / 1e6, owed = s.owed / 1e6,
     runs_out_at = s.runs_out_at and math.floor(s.runs_out_at / 1000) or nil, running = s.running,
   }, math.floor(t / 1000)
 end

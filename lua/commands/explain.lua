@@ -26,7 +26,7 @@ that a policy has stopped, else the newest decision. TIME is like 2026-11-20T12:
 seconds: the last decision that was not after it. Beside a running server the last two minutes may not be written yet;
 GET /instances/{id}/decisions knows them.
 
-  --kind=KIND   only decisions about this: idle, expiry, placement
+  --kind=KIND   only decisions about this: idle, expiry, placement, billing
   --json        as GET /instances/{id}/decisions?at= gives it
 ]]
 
@@ -41,7 +41,7 @@ local function shown(field, name, value, now)
 end
 
 local function print_inputs(d, now)
-  local fields = kinds.find(d.kind .. ".decide").input
+  local fields = kinds.find(decisions.name_of(d.kind)).input
   local mattered, rest = {}, {}
   for _, name in ipairs(d.read or {}) do mattered[name] = true end
   local names = {}

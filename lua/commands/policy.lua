@@ -1,6 +1,7 @@
 -- cchost policy: which policies are in force, what they were, and another set in their place.
 
 local command = require "command"
+local crypto = require "crypto"
 local describe = require "policy.describe"
 local diff = require "policy.diff"
 local fs = require "fs"
@@ -43,7 +44,8 @@ is good; DIR is another folder of policies, of which the shipped files are the r
   log        who changed what, newest first
   show       a generation's files (the one in force), or one of them
   diff       what changed in a generation; between two; without any: from what is in force to what lies in POLICIES_DIR
-  rollback   puts the files of an earlier generation (the one before) into POLICIES_DIR
+  rollback   puts the files of an earlier generation (the one before) into POLICIES_DIR; what lies there and was never in
+             force is kept as NAME.lua.replaced-TIME
   stage      tests the files of DIR over what is in force, and has a running server ask that set beside the live one on every
              real decision, without effect
   promote    below 100: the staged set decides for so many of the users, always the same ones, until a guard trips (below);
@@ -134,21 +136,40 @@ end
 
 -- ---- putting files into POLICIES_DIR
 
--- The server takes what lies there as one edit when nothing has changed for a moment: so all are written at once.
+-- Where a file lies, whole and synced, until it takes its place: no policy is called so.
+local function beside(folder, name) return folder .. "/" .. name:gsub("[^/]+$", ".%0.next") end
+
+-- What was never in force is in no generation, and somebody's work: it is kept under another name. -> whether
+local function set_aside(path)
+  local text = fs.read(path, 1048576)
+  if not text or store.get("policy_source", crypto.hex(crypto.sha256(text))) then return false end
+  local to = path .. ".replaced-" .. os.date("!%Y%m%dT%H%M%SZ", math.floor(time.now() / 1000))
+  command.must(fs.rename(path, to))
+  command.out("%s was never in force: it is kept as %s", path, to)
+  return true
+end
+
+-- A server takes changes that are close together as one edit (policy/reload.lua). Writing may be slow, so that is done
+-- before; then all files take their places at once.
 local function install(folder, sources, keep)
   command.must(fs.mkdir(folder))
+  local moved, gone = {}, {}
   for _, name in ipairs(sorted(sources)) do
     if name:match("^tests/") then command.must(fs.mkdir(folder .. "/tests")) end
-  end
-  for _, name in ipairs(sorted(sources)) do
-    local path = folder .. "/" .. name
-    if fs.read(path, 1048576) ~= sources[name] then command.must(fs.write(path, sources[name], { mode = tonumber("644", 8) })) end
-  end
-  if keep then return end
-  for _, dir in ipairs { "", "tests/" } do
-    for _, name in ipairs(fs.list(folder .. "/" .. dir) or {}) do
-      if name:match("%.lua$") and not sources[dir .. name] then command.must(fs.remove(folder .. "/" .. dir .. name)) end
+    if fs.read(folder .. "/" .. name, 1048576) ~= sources[name] then
+      command.must(fs.write(beside(folder, name), sources[name], { mode = tonumber("644", 8) }))
+      moved[#moved + 1] = name
     end
+  end
+  for _, dir in ipairs(keep and {} or { "", "tests/" }) do
+    for _, name in ipairs(fs.list(folder .. "/" .. dir) or {}) do
+      if name:match("^[^.].*%.lua$") and not sources[dir .. name] then gone[#gone + 1] = dir .. name end
+    end
+  end
+  for _, name in ipairs(moved) do set_aside(folder .. "/" .. name) end
+  for _, name in ipairs(moved) do command.must(fs.rename(beside(folder, name), folder .. "/" .. name)) end
+  for _, name in ipairs(gone) do
+    if not set_aside(folder .. "/" .. name) then command.must(fs.remove(folder .. "/" .. name)) end
   end
 end
 

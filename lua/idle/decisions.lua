@@ -13,6 +13,7 @@
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD
 --   decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
+--   decisions.name_of(kind) -> "idle.decide": the function that decides it
 
 local book = require "billing.book"
 local chunk = require "idle.chunk"
@@ -22,6 +23,7 @@ local history = require "history"
 local json = require "json"
 local plain = require "plain"
 local policy = require "policy"
+local prepaid = require "billing.prepaid"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -30,11 +32,11 @@ local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
 
-local kind_of = { idle = true, expiry = true, placement = true, access = true, billing = true, lease = true, orphans = true }
+local name_of = { idle = "idle.decide", expiry = "expiry.decide", placement = "placement.place", billing = "billing.decide" }
 
-function M.kind_fault(kind)
-  return not kind_of[kind] and "idle, expiry, placement, access, billing, lease or orphans expected" or nil
-end
+function M.name_of(kind) return name_of[kind] end
+
+function M.kind_fault(kind) return not name_of[kind] and "idle, expiry, placement or billing expected" or nil end
 
 local DAYS = 4        -- read at once
 local PLAN_LOOK = 512 -- entries of an account's log that are looked through for its plan
@@ -99,9 +101,9 @@ end
 
 -- ---- the log
 
-local function placed(data)
-  local c = data.changes or {}
-  return table.concat({ c.provider, c.type }, " ")
+-- A place as a text, like any other verdict.
+local function as_text(verdict)
+  return type(verdict) == "table" and table.concat({ verdict.provider, verdict.type }, " ") or verdict
 end
 
 local function entry_row(e)
@@ -109,9 +111,9 @@ local function entry_row(e)
   local data = json.decode(e.data)
   local d = data.decision
   if type(d) ~= "table" or d.kind == "idle" then return nil end -- idle: it stands in the day
-  local verdict = d.verdict or data.verb or d.kind == "placement" and placed(data) or "answered"
+  local verdict = d.verdict or data.verb or d.kind == "placement" and as_text(data.changes or {}) or "answered"
   return { kind = d.kind, from = e.at, to = e.at, count = 1, verdict = verdict, reason = d.reason or data.reason,
-    generation = d.generation, event = e.type, seq = e.seq }
+    generation = d.generation, event = e.type, seq = e.seq, input = d.input }
 end
 
 -- Decisions in a machine's log at `ms` or before, newest first: an iterator fn(floor) that looks no further back than
@@ -257,27 +259,30 @@ local function null(v) return v == nil and json.null or v end
 local function told_flips(flips)
   local out = json.array {}
   for i, f in ipairs(flips) do
-    out[i] = { field = f.field, from = null(f.from), to = null(f.to), verdict = f.verdict, reason = f.reason, text = f.text }
+    out[i] = {
+      field = f.field, from = null(f.from), to = null(f.to), verdict = as_text(f.verdict), reason = f.reason, text = f.text,
+    }
   end
   return out
 end
 
 -- What is kept of a decision, and what taking it again has shown.
-local function told(row, ms, gen, name, input, as_kept)
+local function told(row, ms, gen, input, as_kept)
   local out = {
     kind = row.kind, at = time.rfc3339(ms), verdict = row.verdict, reason = row.reason, generation = row.generation,
     event = row.event,
   }
   local now = math.floor(ms / 1000)
-  local d = explain.decision(gen, name, input, now)
+  local d = explain.decision(gen, name_of[row.kind], input, now)
   out.file, out.line, out.lines, out.source = d.file, d.line, json.array(d.lines), d.source
   out.inputs, out.read, out.flips, out.text = input, d.reads and json.array(d.reads), told_flips(d.flips), d.text
   out.failed, out.partial = d.failed, d.partial
-  if as_kept == nil then as_kept = d.verdict == row.verdict end
+  local verdict = as_text(d.verdict)
+  if as_kept == nil then as_kept = verdict == row.verdict end
   if not as_kept then
-    out.again = { verdict = d.verdict, reason = d.reason }
+    out.again = { verdict = verdict, reason = d.reason }
     out.note = ("taken again from what is kept it is '%s': something that it was told is not known any more")
-      :format(tostring(d.verdict))
+      :format(tostring(verdict))
   end
   return out
 end
@@ -296,7 +301,7 @@ local function explain_run(id, row, day, ms)
   if not gen then return untold(row, at, err) end
   local input, as_kept = input_of(id, row, day, at, gen)
   if not input then return untold(row, at, as_kept) end
-  return told(row, at, gen, "idle.decide", input, as_kept)
+  return told(row, at, gen, input, as_kept)
 end
 
 -- What expiry.decide was told of the record that this entry changed.
@@ -312,18 +317,20 @@ local function expiry_input(id, row, gen)
   return {
     id = rec.id, name = rec.name, type = rec.type, labels = rec.labels, owner = rec.owner, status = rec.status,
     plan = plan_of(rec.owner, row.from, gen:data("plans")), created_at = seconds(rec.created_at),
-    expires_at = seconds(rec.expires_at),
+    expires_at = seconds(rec.expires_at), refunded = prepaid.refunded(rec),
   }
 end
 
 local function explain_entry(id, row)
-  if row.kind ~= "expiry" then return untold(row, row.from, errors.new("not_found", "what it was told is not kept")) end
+  if row.kind ~= "expiry" and not row.input then
+    return untold(row, row.from, errors.new("not_found", "what it was told is not kept"))
+  end
   local gen, err = policy.of(row.generation)
   if not gen then return untold(row, row.from, err) end
-  local input
-  input, err = expiry_input(id, row, gen)
+  local input = row.input
+  if not input then input, err = expiry_input(id, row, gen) end
   if not input then return untold(row, row.from, err) end
-  return told(row, row.from, gen, "expiry.decide", input)
+  return told(row, row.from, gen, input)
 end
 
 -- The newest entry that is no older than `floor`; without a kind one about an expiry, which can be explained, if there is any.

@@ -53,9 +53,11 @@ function use(name) end
 ---@field billing boolean money is asked for: Stripe is set up
 ---@field credit number the account's credit, in its currency
 ---@field grace number seconds that the plan gives after a failed payment
+---@field granted boolean the operator has given the account its plan (cchost plan): it costs no fee
 ---@field hours_left number hours of the plan, and of the trial, that are left
 ---@field needs_subscription boolean the plan has a fee
 ---@field overage boolean the plan goes on beyond its hours, and bills them
+---@field owed number what the account owes now, in its currency; while a subscription goes on, Stripe bills it
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
 ---@field running integer its machines that run now, those within prepaid hours left out
@@ -71,6 +73,7 @@ function use(name) end
 ---@field name string its name
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field refunded boolean they ended then because what was paid for them went back
 ---@field status "RUNNING"|"STOPPED"|"ERROR" its status
 ---@field type string its machine type
 
@@ -153,6 +156,31 @@ function log.info(...) end
 ---[waits]
 ---@return any value, table|nil err
 function log.warn(...) end
+netbird = {}
+---[waits]
+---@return any value, table|nil err
+function netbird.group(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.key(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.join(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.policy(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.route(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.remove(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.remove_last(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.request(...) end
 instances = {}
 ---[waits]
 ---@return any value, table|nil err
@@ -193,3 +221,6 @@ function housekeeping.forget(...) end
 ---[waits]
 ---@return any value, table|nil err
 function housekeeping.processes(...) end
+---[waits]
+---@return any value, table|nil err
+function housekeeping.netbird(...) end

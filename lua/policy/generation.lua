@@ -25,7 +25,6 @@ local kinds = require "policy.kinds"
 local plain = require "plain"
 local random = require "policy.random"
 local slices = require "slices"
-local task = require "task"
 
 local M = {}
 local Generation = {}
@@ -143,11 +142,11 @@ local function lint_all(gen)
   local faults = unknown_files(gen.sources)
   for _, name in ipairs(order(gen.sources)) do
     local kind = kinds.of_file(name)
-    for _, f in ipairs(lint.check(name, gen.sources[name], allowed.of(kind))) do
+    for _, f in ipairs(lint.check(name, gen.sources[name], allowed.of(kind), gen.pause)) do
       local list = f.level == "error" and faults or gen.warnings
       list[#list + 1] = f
     end
-    task.sleep(0) -- others go on: a file takes some 8 ms
+    gen.pause()
   end
   return faults
 end
@@ -200,16 +199,20 @@ local function collect(gen)
   return faults
 end
 
+-- The same set in a fence that nothing has run in yet: in the place of one whose budget was exceeded, or that tests have used.
+local function renew(gen)
+  local another = assert(fill(gen.sources, gen.pause))
+  gen.fence:close()
+  gen.fence = another
+  collect(gen)
+end
+
 -- Calls the runner; a spent fence is filled anew, for the next test to be told of its own faults. -> fault or nil
 local function run(gen, file, what, ...)
   local f = gen.fence
   local ok, err = f:call(f:find(RUNNER, what), ...)
   if ok then return nil end
-  if f:spent() then
-    f:close()
-    gen.fence = assert(fill(gen.sources))
-    collect(gen)
-  end
+  if f:spent() then renew(gen) end
   return fault_of(err.message, file)
 end
 
@@ -244,15 +247,18 @@ local function run_tests(gen)
       end
     end
   end
+  renew(gen) -- what tests did to tables that they have from use is theirs
   return faults
 end
 
--- Asks each input, then each in the other order: a decision that answers otherwise the second time remembers something.
-local function try_inputs(gen, name, inputs)
+local function now_of(spec, input) return spec.now and input.now or nil end
+
+-- -> fault | nil, the answers
+local function ask_all(gen, name, inputs)
   local spec, kind = kinds.find(name)
   local answers = {}
   for i, input in ipairs(inputs) do
-    local got = { gen:ask(name, input.input, spec.now and input.now or nil) }
+    local got = { gen:ask(name, input.input, now_of(spec, input)) }
     gen.pause()
     if not got[1] then
       local fault = fault_of(got[2], kind.file)
@@ -261,15 +267,25 @@ local function try_inputs(gen, name, inputs)
     end
     answers[i] = got
   end
-  for i = #inputs, 1, -1 do
-    local got = { gen:ask(name, inputs[i].input, spec.now and inputs[i].now or nil) }
-    gen.pause()
-    if not plain.same(got, answers[i]) then
-      return { file = kind.file, line = 1, input = inputs[i],
-        text = ("%s decides the same input differently the second time: it remembers something between decisions"):format(name) }
+  return nil, answers
+end
+
+-- Asks again what all functions were asked, in the other order: what answers otherwise the second time remembers something,
+-- or is told so by what another one has changed. -> fault
+local function ask_again(gen, asked)
+  for k = #asked, 1, -1 do
+    local name, inputs, answers = unpack(asked[k])
+    local spec, kind = kinds.find(name)
+    for i = #inputs, 1, -1 do
+      local got = { gen:ask(name, inputs[i].input, now_of(spec, inputs[i])) }
+      gen.pause()
+      if not plain.same(got, answers[i]) then
+        return { file = kind.file, line = 1, input = inputs[i],
+          text = ("%s decides the same input differently the second time: it remembers something between decisions, or another "
+            .. "file changes a table that it has from use"):format(name) }
+      end
     end
   end
-  return nil, answers
 end
 
 local function differs(was, is)
@@ -286,30 +302,32 @@ local function check_uses(gen)
   return faults
 end
 
+local function add_chance(gen, inputs, by_chance, spec)
+  for _ = 1, TRIES do
+    local now = 1700000000 + by_chance:below(100000000)
+    inputs[#inputs + 1] = { input = by_chance:input(spec.input, now), now = now }
+    gen.pause()
+  end
+end
+
 local function try(gen, samples)
-  local faults = {}
+  local faults, asked = {}, {}
   local by_chance = random.new(1)
   for _, name in ipairs(kinds.functions()) do
-    local spec = kinds.find(name)
     local recorded = samples and samples[name] or {}
-    local fault, answers = try_inputs(gen, name, recorded)
+    local inputs = { unpack(recorded) }
+    add_chance(gen, inputs, by_chance, kinds.find(name))
+    local fault, answers = ask_all(gen, name, inputs)
     for i, sample in ipairs(answers and recorded or {}) do
       if differs(sample.results[1], answers[i][2]) then
         gen.changes[#gen.changes + 1] = { name = name, input = sample.input, now = sample.now, was = sample.results,
           is = { unpack(answers[i], 2) } }
       end
     end
-    if not fault then
-      local inputs = {}
-      for i = 1, TRIES do
-        local now = 1700000000 + by_chance:below(100000000)
-        inputs[i] = { input = by_chance:input(spec.input, now), now = now }
-        gen.pause()
-      end
-      fault = try_inputs(gen, name, inputs)
-    end
     faults[#faults + 1] = fault
+    asked[#asked + 1] = answers and { name, inputs, answers }
   end
+  if #faults == 0 then faults[1] = ask_again(gen, asked) end
   return faults
 end
 
@@ -333,14 +351,6 @@ function M.build(sources, samples)
 end
 
 -- ---- asking
-
--- A fence whose budget was exceeded is spent: another one of the same set takes its place.
-local function renew(gen)
-  local another = assert(fill(gen.sources))
-  gen.fence:close()
-  gen.fence = another
-  collect(gen)
-end
 
 local function judged(gen, spec, ok, ...)
   if not ok then

@@ -8,7 +8,7 @@
 --   data = fault(table without its functions, has(field) -> whether there is a function) -> why it cannot be, or nil}
 -- A function: {input = fields, now = whether its second argument is the time, verdicts = what its first result may be,
 --   fault(...) -> why its results cannot be, or nil (in place of verdicts), safe(input, why) -> what is done when it fails,
---   would = {[verdict] = what would have become of it, or {[the verdict that it was] = the same}}}
+--   would = {[verdict] = what would have become of it, or {[the verdict that it was] = the same}}, otherwise = of any other}
 -- A field: {type, doc =, optional = may be absent, ...}; explain changes a field by the points of its grid (policy/grid.lua):
 --   past, future: a time that is not after `now`, or after it    least, most: fields that it is not before, or not after
 --   derived(input) -> what it must be beside those in `from`, also nil: grid.settle brings inputs into order by it
@@ -19,6 +19,7 @@
 --   personal: not kept among the samples
 
 local schema = require "schema"
+local spelling = require "spelling"
 local time = require "time"
 
 local M = {}
@@ -125,6 +126,30 @@ M.idle = {
   },
 }
 
+-- ---- names
+
+-- A typing error in a name must not be a silent default.
+local function unknown_field(item, names)
+  for name in pairs(item) do
+    if not (" " .. names .. " "):find(" " .. tostring(name) .. " ", 1, true) then
+      return ("unknown field '%s'; expected: %s"):format(tostring(name), names)
+    end
+  end
+end
+
+-- The same where data of the operator's own may stand beside ours: only a name that is nearly one of ours is refused.
+local function misspelt(item, names, at)
+  local list, fault, first = {}, nil, nil
+  for name in names:gmatch("%S+") do list[#list + 1] = name end
+  for name in pairs(item) do
+    local near = type(name) == "string" and spelling.nearest(name, list, #name > 4 and 2 or 1)
+    if near and near ~= name and (not first or name < first) then
+      fault, first = ("%sunknown field '%s'; did you mean '%s'?"):format(at, name, near), name
+    end
+  end
+  return fault
+end
+
 -- ---- plans
 
 local function positive(v) return type(v) == "number" and v > 0 and v < 1e15 end
@@ -186,8 +211,15 @@ local function plan_fault(name, plan)
     local why = plan[field] ~= nil and names_fault(plan[field])
     if why then return ("plans.%s.%s: %s"):format(name, field, why) end
   end
+  if plan.warn_mail ~= nil and type(plan.warn_mail) ~= "boolean" then
+    return ("plans.%s.warn_mail: true or false expected"):format(name)
+  end
+  local why = misspelt(plan, "machines types providers idle warn_mail fee included trial overage grace", "plans." .. name .. ": ")
+  if why then return why end
   return dated_fault(plan.fee, ("plans.%s.fee"):format(name), function(f, at)
     if not is_micro(f.month, 1e12) then return at .. ".month: whole micro-units expected" end
+    local unknown = unknown_field(f, "from month")
+    return unknown and at .. ": " .. unknown
   end)
 end
 
@@ -196,6 +228,8 @@ local function price_fault(list)
     if p.storage ~= nil and not is_micro(p.storage, 1e6) then
       return at .. ".storage: whole micro-units, to 1000000, expected"
     end
+    local unknown = unknown_field(p, "from hour storage block")
+    if unknown then return at .. ": " .. unknown end
     return by_type_fault(p.hour, at .. ".hour") or p.block ~= nil and by_type_fault(p.block, at .. ".block") or nil
   end)
 end
@@ -203,6 +237,8 @@ end
 -- Pure data: M.plans = {name = {machines =, idle =, ...}}
 local function plans_fault(P)
   if type(P.plans) ~= "table" or next(P.plans) == nil then return "plans: a table of plans expected" end
+  local unknown = misspelt(P, "kind name version default currency plans price", "")
+  if unknown then return unknown end
   local names = {}
   for name in pairs(P.plans) do names[#names + 1] = tostring(name) end
   table.sort(names)
@@ -243,7 +279,7 @@ M.placement = {
   file = "placement.lua", doc = "where a new machine is made, and where else when that fails",
   functions = {
     place = {
-      fault = place_fault,
+      fault = place_fault, otherwise = "been placed otherwise",
       safe = function(r, why) return { provider = r.provider or r.default, type = r.type, location = r.location }, why end,
       input = with {
         provider = text("the provider that the request names", true), type = text "the machine type asked for, or the default",
@@ -335,6 +371,7 @@ M.billing = {
       input = with {
         billing = { "flag", doc = "money is asked for: Stripe is set up" },
         needs_subscription = { "flag", doc = "the plan has a fee" },
+        granted = { "flag", doc = "the operator has given the account its plan (cchost plan): it costs no fee" },
         subscription = { "enum", of = statuses,
           doc = "the subscription's status, as Stripe calls it; \"inactive\": there is none" },
         subscription_since = past("since when it has that status", true),
@@ -343,6 +380,8 @@ M.billing = {
           doc = "seconds that the plan gives after a failed payment" },
         hours_left = { "number", min = 0, max = 1e6, step = 0.25, doc = "hours of the plan, and of the trial, that are left" },
         credit = { "number", min = 0, max = 1e9, step = 0.01, doc = "the account's credit, in its currency" },
+        owed = { "number", min = 0, max = 1e9, step = 0.01, doc = "what the account owes now, in its currency; while a "
+          .. "subscription goes on, Stripe bills it" },
         runs_out_at = { "time", optional = true, doc = "when hours and credit end, if all goes on as it does" },
         running = count("its machines that run now, those within prepaid hours left out", 100000),
       },
@@ -364,6 +403,7 @@ M.expiry = {
         status = { "enum", of = { "RUNNING", "STOPPED", "ERROR" }, doc = "its status" },
         created_at = past "when it was made",
         expires_at = { "time", doc = "when its hours are over", say = { moved = "its hours ending" } },
+        refunded = { "flag", doc = "they ended then because what was paid for them went back" },
       },
     },
   },
@@ -397,15 +437,6 @@ local function list_fault(list, name, fault, has)
   for i, item in ipairs(list) do
     local why = type(item) ~= "table" and "a table expected" or fault(item, ("%s.%d."):format(name, i), has)
     if why then return ("%s[%d]: %s"):format(name, i, why) end
-  end
-end
-
--- A typing error in a name must not be a silent default.
-local function unknown_field(item, names)
-  for name in pairs(item) do
-    if not (" " .. names .. " "):find(" " .. tostring(name) .. " ", 1, true) then
-      return ("unknown field '%s'; expected: %s"):format(tostring(name), names)
-    end
   end
 end
 

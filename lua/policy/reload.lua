@@ -1,8 +1,8 @@
 -- Sees what operators save in POLICIES_DIR, and puts it in force when it is good.
 --
--- A burst of changes is one edit: it is over when nothing has changed for 100 ms, or 300 ms after it began. Then the whole
--- folder is read and tried (policy.try). A slow look every few seconds finds what no event told: a folder that is made or
--- put in another's place later, a file system that tells nothing.
+-- Changes up to 300 ms apart are one edit: it is over when nothing has changed for so long, or 3 s after it began. Then the
+-- whole folder is read, again when it changed meanwhile, and tried (policy.try). A slow look every few seconds finds what no
+-- event told: a folder that is made or put in another's place later, a file system that tells nothing.
 --
 --   reload.follow()      [a task of serve's]
 
@@ -16,16 +16,17 @@ local watch = require "watch"
 
 local M = {}
 
-local QUIET, LONGEST = 0.1, 300 -- seconds; ms
+local QUIET, LONGEST = 300, 3000 -- ms
+local READS = 5                  -- of a folder that changes all the time
 M.look_seconds = 5
 
 local changed = task.signal()
-local n_changes = 0
+local n_changes, changed_at = 0, 0
 local watches = {}   -- [folder] = {inode =, w =}
 local seen           -- the hash that was tried last
 
 local function on_change()
-  n_changes = n_changes + 1
+  n_changes, changed_at = n_changes + 1, time.mono()
   changed:fire()
 end
 
@@ -44,11 +45,22 @@ local function keep_watch(folder)
 end
 
 local function settle()
-  local began = time.mono()
+  local ends = time.mono() + LONGEST
   repeat
+    local left = math.min(changed_at + QUIET, ends) - time.mono()
+  until left <= 0 or not task.sleep(left / 1000)
+end
+
+-- All files as they were at one moment: what is read while something is saved may be half of an edit.
+local function read(folder)
+  for _ = 1, READS do
     local before = n_changes
-    task.sleep(QUIET)
-  until n_changes == before or time.mono() - began >= LONGEST
+    local sources, err = policy.read(folder)
+    task.sleep(0) -- word of what was saved meanwhile comes in
+    if n_changes == before then return sources, err end
+    settle()
+  end
+  return policy.read(folder)
 end
 
 -- Who owns the newest file of the folder: who saved it, as far as can be told.
@@ -69,7 +81,7 @@ function M.heard() return n_changes end
 -- Reads the folder and tries what is new.
 function M.look()
   local folder = policy.folder
-  local sources, err = policy.read(folder)
+  local sources, err = read(folder)
   if not sources then
     policy.refuse(err)
     seen = nil

@@ -76,7 +76,7 @@ end
 local function would(spec, was, is)
   local phrase = spec.would and spec.would[is]
   if type(phrase) == "table" then phrase = phrase[was] or phrase[next(phrase)] end
-  return phrase or "been answered otherwise"
+  return phrase or spec.otherwise or "been answered otherwise"
 end
 
 function M.flips(spec, verdict, flips, partial)

@@ -11,6 +11,7 @@ local instances = require "instances"
 local json = require "json"
 local leases = require "machines.leases"
 local policy = require "policy"
+local prepaid = require "billing.prepaid"
 local query = require "query"
 local task = require "task"
 local time = require "time"
@@ -107,6 +108,7 @@ end
 app.post("/instances/{id}/extend", write { hours = { "integer", required = true, min = 1, max = 87600 } }, function(req)
   local rec, err = instances.extend(req.actor, req.id, req.body.hours)
   if not rec then return nil, err end
+  rec.notice = prepaid.notice(rec)
   return 200, rec, { ETag = ('"%d"'):format(rec.version) }
 end)
 

@@ -1,5 +1,6 @@
 -- /users: accounts, as an admin sees and changes them. {id} is a uuid, a number or an email address.
 
+local accounts = require "billing.accounts"
 local app = require "app"
 local credentials = require "accounts.credentials"
 local closing = require "accounts.closing"
@@ -39,19 +40,24 @@ end)
 
 local create_fields = {
   email = { "string", required = true, max = 320 }, name = users.admin_fields.name, plan = users.admin_fields.plan,
-  role = users.admin_fields.role,
+  role = users.admin_fields.role, reason = users.admin_fields.reason,
 }
 
 app.post("/users", { scope = "operator", admin = true, body = create_fields }, function(req)
   local address, err = users.address(req.body.email)
   if not address then return nil, err end
-  req.body.email = address
+  local plan, reason, by = req.body.plan, req.body.reason, users.by(req.actor)
+  if reason and not plan then
+    return errors.fail("invalid", "reason: it is that of a plan, and none is given", { field = "reason" })
+  end
+  local spec = { email = address, name = req.body.name, role = req.body.role, plan = plan,
+    granted = plan and accounts.granted(plan, by, reason) }
   local text, headers
   local ok
   ok, err = store.update(function(tx)
     local stands, refusal = credentials.check_in(tx, req.actor)
     if not stands then return nil, refusal end
-    local user, why = users.create(tx, req.body, users.by(req.actor))
+    local user, why = users.create(tx, spec, by)
     if not user then return nil, why end
     text, headers = json.encode(user), { Location = "/users/" .. user.id, ETag = ('"%d"'):format(user.version) }
     if req.actor.idempotent then req.actor.idempotent:answered(tx, 201, text, headers) end

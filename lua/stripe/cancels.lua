@@ -1,4 +1,5 @@
--- The subscription of an account that is closed ends at Stripe, too: durable, tried until Stripe has done it.
+-- The subscription of an account that is closed ends at Stripe, too: durable, tried until Stripe has done it. What was used is
+-- reported before, and is on the invoice that Stripe makes at the end.
 --
 --   cancels.ask(tx, user)     in the commit that closes the account; user: its record as it was
 --   cancels.queue
@@ -7,10 +8,11 @@ local objects = require "stripe.objects"
 local queue = require "stripe.queue"
 local stripe = require "stripe"
 local subscriptions = require "stripe.subscriptions"
+local usage = require "stripe.usage"
 
 local M = {}
 
-local MOST = 100
+local MOST, LOOK_SECONDS = 100, 2
 
 -- A page that is open could still be paid. -> true | nil, err
 local function close_page(session)
@@ -20,13 +22,14 @@ local function close_page(session)
 end
 
 local function cancel(id)
-  local ok, err = stripe.cancel_subscription(id)
+  local ok, err = stripe.cancel_subscription(id, { invoice_now = true })
   if ok or err.code == "not_found" then return true end
   return nil, err
 end
 
 -- All that live: what we have not heard of yet, too.
-local function run(_, rec)
+local function run(id, rec)
+  if usage.waits(id) then return false, LOOK_SECONDS end
   local ok, err
   if rec.session then
     ok, err = close_page(rec.session)
@@ -53,6 +56,7 @@ function M.ask(tx, user)
   local page = tx:get("stripe_checkout", user.id)
   if page then tx:del("stripe_checkout", user.id) end
   if not user.stripe_customer_id then return end
+  usage.settle(tx, user.id)
   M.queue:put(tx, user.id, {
     customer = user.stripe_customer_id, subscription = user.stripe_subscription_id, session = page and page.session or nil,
   })

@@ -2,7 +2,7 @@
 --
 --   call = client.new{ key =, url =, version =, ca =, seconds = 60, try_seconds = 25, tries = 4, first_pause =, longest_pause = }
 --   call(method, path, params [, o]) -> value | nil, err      [yields]
---       params   goes into the query of a GET or DELETE, else into a form body; form.lua raises on what cannot be sent
+--       params   goes into the query of a GET, else into a form body; form.lua raises on what cannot be sent
 --       o        {idempotency = key, seconds = for all of it with its pauses}
 --       value    the decoded answer
 --
@@ -91,20 +91,20 @@ end
 
 -- ---- sending
 
-local function headers_of(o, method, idempotency)
+local function headers_of(o, sends, idempotency)
   return {
     ["Authorization"] = "Bearer " .. o.key, ["Stripe-Version"] = o.version, ["Accept"] = "application/json",
     ["User-Agent"] = "cchost", ["Idempotency-Key"] = idempotency,
-    ["Content-Type"] = method == "POST" and "application/x-www-form-urlencoded" or nil,
+    ["Content-Type"] = sends and "application/x-www-form-urlencoded" or nil,
   }
 end
 
 local function prepare(o, method, path, params, idempotency)
   local text = form.encode(params or {})
-  local sends = method == "POST"
+  local sends = method == "POST" or method == "DELETE" and text ~= ""
   return {
     method = method, url = o.url .. path .. (not sends and text ~= "" and "?" .. text or ""), body = sends and text or nil,
-    headers = headers_of(o, method, idempotency), max_body = MAX_ANSWER, ca = o.ca,
+    headers = headers_of(o, sends, idempotency), max_body = MAX_ANSWER, ca = o.ca,
   }
 end
 

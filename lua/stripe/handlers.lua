@@ -6,8 +6,8 @@
 --   handlers.knows(type) -> boolean;  handlers.types = {type, ...}
 --
 -- Whoever is no customer of ours: noted, and done. A payment by somebody unknown is told to the operator.
--- Records: "stripe_charge" {refunded = in the smallest unit, so far booked}, "stripe_dispute" {opened =, credit = taken,
--- block = taken from hours, won =}.
+-- Records: "stripe_charge" {refunded = in the smallest unit, so far booked}, "stripe_dispute" {opened =, credit = what is the
+-- user's again when it is won: the credit that was taken, and the price of hours that were not used, won =}.
 
 local accounts = require "billing.accounts"
 local book = require "billing.book"
@@ -237,6 +237,19 @@ local function too_early(tx, metadata)
   return errors.new("conflict", "what goes back has not come yet", { retryable = true })
 end
 
+-- -> what of it was the user's still: credit, and hours that he had not used
+local function goes_back(tx, o)
+  local micro, fee = (o.to - o.from) * o.unit, is_fee(o.charge)
+  local back = { id = o.id, micro = micro, from = o.from, to = o.to, of = objects.number(o.charge.amount) or o.to }
+  local block, worth = orders.refunded(tx, o.charge.metadata, back)
+  local posted, credit = accounts.refund(tx, o.user, {
+    id = o.id, type = o.type, micro = micro, by = "stripe", charge = objects.id(o.charge), fee = fee or nil, block = block,
+  })
+  back.micro = micro - block - credit
+  if posted and not fee and back.micro > 0 then worth = worth + orders.unpaid(tx, o.user, back) end
+  return credit + worth
+end
+
 local function book_refund(charge, user, unit)
   local id, back = objects.id(charge), objects.number(charge.amount_refunded)
   return store.update(function(tx)
@@ -244,10 +257,8 @@ local function book_refund(charge, user, unit)
     if back <= rec.refunded then return true end
     local early = too_early(tx, charge.metadata)
     if early then return nil, early end
-    local micro = (back - rec.refunded) * unit
-    accounts.refund(tx, user, {
-      id = ("stripe/refund/%s/%d"):format(id, back), micro = micro, by = "stripe", charge = id, fee = is_fee(charge) or nil,
-      block = orders.refunded(tx, charge.metadata, micro),
+    goes_back(tx, {
+      id = ("stripe/refund/%s/%d"):format(id, back), user = user, charge = charge, from = rec.refunded, to = back, unit = unit,
     })
     rec.refunded = back
     tx:put("stripe_charge", id, rec, user)
@@ -285,19 +296,19 @@ local function dispute_of(dispute)
   local micro
   micro, err = micro_of(dispute.amount, dispute.currency)
   if not micro then return nil, err end
-  return { user = user, micro = micro, id = id, fee = is_fee(charge) or nil, charge = charge_id, metadata = charge.metadata }
+  return { user = user, micro = micro, id = id, charge = charge, unit = micro_of(1, dispute.currency) }
 end
 
 local function taken(d)
   return store.update(function(tx)
     local rec = tx:get("stripe_dispute", d.id) or {}
     if rec.opened or rec.won or d.micro == 0 then return true end
-    local early = too_early(tx, d.metadata)
+    local early = too_early(tx, d.charge.metadata)
     if early then return nil, early end
-    rec.block = orders.refunded(tx, d.metadata, d.micro)
-    local _, credit = accounts.refund(tx, d.user, { id = ("stripe/dispute/%s/opened"):format(d.id), type = "dispute",
-      micro = d.micro, by = "stripe", charge = d.charge, fee = d.fee, block = rec.block })
-    rec.opened, rec.credit = true, credit
+    rec.opened, rec.credit = true, goes_back(tx, {
+      id = ("stripe/dispute/%s/opened"):format(d.id), type = "dispute", user = d.user, charge = d.charge, from = 0,
+      to = d.micro / d.unit, unit = d.unit,
+    })
     tx:put("stripe_dispute", d.id, rec, d.user)
     return true
   end)
@@ -309,7 +320,7 @@ local function given_back(d)
     if rec.won or d.micro == 0 then return true end
     if rec.opened then
       accounts.refund(tx, d.user, { id = ("stripe/dispute/%s/won"):format(d.id), type = "dispute", micro = -d.micro,
-        by = "stripe", charge = d.charge, credit = (rec.credit or 0) + orders.restored(tx, d.metadata, rec.block or 0) })
+        by = "stripe", charge = objects.id(d.charge), credit = rec.credit })
     end
     rec.won = true
     tx:put("stripe_dispute", d.id, rec, d.user)

@@ -6,7 +6,10 @@
 --   orders.amount_of(session, currency) -> micro-units | nil, err
 --   orders.paid(tx, session, user, micro) -> true, or false when it was before      in an update
 --   orders.is_booked(tx, metadata)       whether what a charge with these metadata paid is in the books, if it paid an order
---   orders.refunded(tx, metadata, micro), .restored(tx, metadata, micro)    in an update: money goes back, or comes again
+--   orders.refunded(tx, metadata, back) -> block, worth    in an update: money of an order goes back, and its hours with it.
+--       back = {id = what names it, of = what was paid, from = what had gone back, to = what has now, micro = the difference}:
+--       how much of that was for the hours of a machine, and how much for hours of it that had not been used
+--   orders.unpaid(tx, user, back) -> micro    likewise, of credit that is gone: hours that it has bought and that have not begun
 --   orders.machine(tx, session, user)    in an update: a subscription began; he gets a machine if he has none
 --   orders.queue
 --
@@ -15,6 +18,7 @@
 -- machine an order has become, from the commit that made it: so it makes no second one.
 
 local accounts = require "billing.accounts"
+local amount = require "billing.amount"
 local errors = require "errors"
 local instances = require "instances"
 local log = require "log"
@@ -23,6 +27,7 @@ local outbox = require "outbox"
 local prepaid = require "billing.prepaid"
 local queue = require "stripe.queue"
 local record = require "machines.record"
+local steady = require "steady"
 local store = require "store"
 local users = require "accounts.users"
 
@@ -74,21 +79,45 @@ local function machine_of(tx, metadata)
   return machine and record.get(tx, machine)
 end
 
--- Money of an order's went back while its hours have not begun: they give as much less back. -> how much
-function M.refunded(tx, metadata, micro)
-  local old = machine_of(tx, metadata)
-  if not old or not prepaid.pending(old) then return 0 end
+-- Why a machine's hours end is told: in its log, in the verdict that stops it (policies/expiry.lua), and by mail.
+local function shorten(tx, old, ms, back, micro)
   local rec = record.edit(old)
-  local part = prepaid.refunded(rec, micro)
-  if part ~= 0 then record.save(tx, old, rec, "refunded", "stripe", { micro = part }) end
-  return part
+  local cut = prepaid.shorten(rec, ms, micro, math.floor(steady.now()))
+  record.save(tx, old, rec, "refunded", "stripe", { micro = micro, ms = cut })
+  prepaid.shortened(tx, rec, back.id, "stripe")
+  local user = tx:get("user", rec.owner)
+  if cut > 0 and user and user.status == "active" then
+    outbox.put(tx, { to = user.email, subject = "Hours of " .. rec.name, hours = 48, text = prepaid.refunded(rec)
+      and ("What you paid for the hours of %s went back to you, and so they have ended.\n"):format(rec.name)
+      or ("Of what you paid for the hours of %s a part went back to you; they end at %s.\n"):format(rec.name, rec.expires_at) })
+  end
+  return cut
 end
 
--- ... and that came again. -> what of it is the user's credit: his hours were given back meanwhile
-function M.restored(tx, metadata, micro)
-  if micro == 0 or M.refunded(tx, metadata, -micro) ~= 0 then return 0 end
-  local rec = machine_of(tx, metadata)
-  return rec and not prepaid.begun(rec) and micro or 0
+local function part(total, of, to) return of > 0 and amount.share(total, 0, of, 0, math.min(to, of)) or 0 end
+
+function M.refunded(tx, metadata, back)
+  local old = machine_of(tx, metadata)
+  local bought = from_metadata(objects.table(metadata)).hours
+  if not old or not prepaid.has_hours(old) or not bought then return 0, 0 end
+  if old.status == "DELETED" then return back.micro, 0 end -- with what was left of them
+  local ms = part(bought * amount.HOUR, back.of, back.to) - part(bought * amount.HOUR, back.of, back.from)
+  local cut = shorten(tx, old, ms, back, back.micro)
+  return back.micro, part(back.micro, ms, cut)
+end
+
+function M.unpaid(tx, user, back)
+  local taken = 0
+  for _, row in ipairs(store.scan("instance_owner", { prefix = user .. "/" })) do
+    local rec = tx:get("instance", row.key:sub(#user + 2))
+    local paid = rec and prepaid.pending(rec) and rec.prepaid.paid or 0
+    local micro = math.min(paid, back.micro - taken)
+    if micro > 0 then
+      shorten(tx, rec, part(prepaid.bought_ms(rec), paid, micro), back, micro)
+      taken = taken + micro
+    end
+  end
+  return taken
 end
 
 function M.paid(tx, session, user, micro)

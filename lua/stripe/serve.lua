@@ -1,6 +1,7 @@
 -- What serve does about Stripe: hands out the settings, works on what is queued, and asks for what was missed.
 
 local cancels = require "stripe.cancels"
+local change_over = require "billing.change_over"
 local inbox = require "stripe.inbox"
 local log = require "log"
 local orders = require "stripe.orders"
@@ -37,7 +38,10 @@ local function listen()
 end
 
 function M.serve()
-  local ok, err = usage.report(stripe.configured() and reports)
+  local ok, err = change_over.note(stripe.configured())
+  if not ok then log.error("stripe", "that money is asked for could not be noted", { error = tostring(err) }) end
+  task.spawn(change_over.run)
+  ok, err = usage.report(stripe.configured() and reports)
   if not ok then log.error("stripe", "whether usage is reported could not be noted", { error = tostring(err) }) end
   if not stripe.configured() then return end
   for _, q in ipairs { inbox.queue, orders.queue, usage.queue, cancels.queue } do q:serve() end

@@ -40,11 +40,15 @@ local function since_of(user, sub)
   return math.floor(steady.now())
 end
 
--- What we need of it. -> {id, status, plan, from, to} | nil, err
+-- What we need of it. -> {id, status, plan, from, to, early} | nil, err
 local function reading(sub, tx)
   local out = { id = objects.id(sub), status = objects.text(sub.status) }
   if not out.id or not out.status then return errors.fail("failed", "Stripe: a subscription without an id or a status") end
-  if not accounts.lives(out.status) then return out end
+  if not accounts.lives(out.status) then
+    local ended, _, to = objects.number(sub.ended_at), objects.period(sub)
+    out.early = not (ended and to and ended * 1000 >= to)
+    return out
+  end
   local err
   out.plan, err = prices.plan_of(sub, tx)
   if not out.plan then return nil, err end

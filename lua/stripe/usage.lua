@@ -5,16 +5,21 @@
 --       in the store, meta/stripe {reports =}, for whoever else writes entries knows nothing of the settings
 --   usage.on_entry(tx, account, entry, managed)    for each entry that is written, in its update, before the account is, which it
 --       may change (ledger.write). managed: the account's when it was posted
+--   usage.settle(tx, owner)   in an update: posts what is open of an account that Stripe bills
+--   usage.waits(owner) -> whether a report of his is still to be sent
 --   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported
 --   usage.queue
 --
 -- Stripe counts in the currency's smallest unit. What an entry leaves of a unit is carried to the next one, in the account:
 -- ledger.reported = {micro = owed and seen here, sent = units reported}: micro - sent * unit is what is carried, 0 <= it < unit,
 -- but for what is taken back: that makes it less than 0, and nothing is reported until it is above again. So sent is exact.
+-- What a subscription that ended early has left owed is reported with the next one, as the entry "owed_before" (accounts.lua).
 --
--- The record "stripe_report" (id: by hash of the entry's): {entry =, user =, quantity =, at = unix s}. Stripe takes an identifier
--- once within a day; we remember what was sent as long as queue.lua keeps it, and a ledger's entry is written once.
+-- The record "stripe_report" (id: by hash of the entry's): {entry =, user =, customer =, subscription =, quantity =,
+-- at = unix s}. Stripe takes an identifier once within a day; we remember what was sent as long as queue.lua keeps it, and a
+-- ledger's entry is written once.
 
+local accounts = require "billing.accounts"
 local crypto = require "crypto"
 local errors = require "errors"
 local json = require "json"
@@ -39,6 +44,7 @@ local DAY, LOOK_SECONDS = 86400000, 600
 
 -- How much more is owed by it; negative: less.
 local function owed_by(e)
+  if e.type == "owed_before" then return e.owed end
   if e.type ~= "usage" and e.type ~= "return" then return 0 end
   local sum = 0
   for _, p in ipairs(e.postings) do
@@ -52,13 +58,15 @@ function M.on_entry(tx, acct, e, managed)
   local micro = managed == "stripe" and owed_by(e) or 0
   if micro == 0 or not (tx:get("meta", "stripe") or {}).reports then return end
   local unit = objects.unit(book.get(acct.book, tx).currency)
-  local seen = acct.reported or { micro = 0, sent = 0 }
+  local seen = e.type ~= "owed_before" and acct.reported or { micro = 0, sent = 0 } -- which has what was carried, too
   local now = { micro = seen.micro + micro, sent = seen.sent }
   local quantity = math.max(0, math.floor((now.micro - now.sent * unit) / unit))
   if quantity > 0 then
     now.sent = now.sent + quantity
+    local user = tx:get("user", acct.owner)
     M.queue:put(tx, crypto.hex(crypto.sha256("cchost usage " .. e.id)):sub(1, 64), {
-      entry = e.id, user = acct.owner, quantity = quantity, at = math.floor((e.to or e.at) / 1000),
+      entry = e.id, user = acct.owner, customer = user and user.stripe_customer_id, subscription = acct.subscription or nil,
+      quantity = quantity, at = math.floor((e.to or e.at) / 1000),
     })
   end
   acct.reported = now
@@ -81,24 +89,25 @@ local function was_sent(err)
   return err.stripe and err.stripe.status == 400 and err.message:find("already exists", 1, true) ~= nil
 end
 
--- What a report by usage records is about: the item of the metered price. -> id | nil, err
-local function item_of(user)
-  if not user.stripe_subscription_id then return errors.fail("failed", "the account has no subscription") end
-  local sub, err = stripe.subscription(user.stripe_subscription_id)
-  if not sub then return nil, err end
+-- What a report by usage records is about: the item of the metered price. -> id | false: it has ended | nil, err
+local function item_of(subscription)
+  if not subscription then return errors.fail("failed", "the account has no subscription") end
+  local sub, err = stripe.subscription(subscription)
+  if not sub and err.code ~= "not_found" then return nil, err end
+  if not sub or not accounts.lives(sub.status) then return false end
   local item = objects.item(sub, prices.usage)
   if item then return item end
-  return errors.fail("failed", ("the subscription %s has no item of the price STRIPE_PRICE_USAGE")
-    :format(user.stripe_subscription_id))
+  return errors.fail("failed", ("the subscription %s has no item of the price STRIPE_PRICE_USAGE"):format(subscription))
 end
 
 local function send(id, rec)
   local user = store.get("user", rec.user)
-  local customer = rec.customer or user and user.stripe_customer_id
+  local customer = user and user.stripe_customer_id or rec.customer
   if not customer then return true, "nobody to be billed: it stays owed" end
   local item, err
   if stripe.usage_by_records() then
-    item, err = item_of(user or {})
+    item, err = item_of(rec.subscription or user and user.stripe_subscription_id)
+    if item == false then return true, "the subscription has ended: it stays owed" end
     if not item then return nil, err end
   end
   local oldest = math.floor(steady.now() / 1000) - OLDEST
@@ -124,9 +133,29 @@ local function has_open(acct)
   return false
 end
 
-local function settle(owner, now)
+function M.settle(tx, owner)
+  local acct = tx:get("ledger", owner)
+  if not acct or not has_open(acct) then return end
+  ledger.change(tx, owner, steady.now(), "system", function(x) meter.settle(x, x.acct.at) end)
+end
+
+function M.waits(owner)
+  local after
+  repeat
+    local page = store.scan("stripe_report_pending", { after = after, limit = 500 }) or {}
+    for _, row in ipairs(page) do
+      after = row.key
+      local rec = store.get("stripe_report", row.key:match("/(.*)$"))
+      if rec and rec.user == owner then return true end
+    end
+    if #page == 500 and not task.sleep(0) then return true end
+  until #page < 500
+  return false
+end
+
+local function settle(owner)
   return store.update(function(tx)
-    ledger.change(tx, owner, now, "system", function(x) meter.settle(x, x.acct.at) end)
+    M.settle(tx, owner)
     return true
   end)
 end
@@ -139,7 +168,7 @@ function M.settle_all()
     for _, row in ipairs(page) do
       after = row.id
       if has_open(json.decode(row.json)) then
-        local ok, err = settle(row.id, steady.now())
+        local ok, err = settle(row.id)
         if not ok then log.warn("stripe", "usage could not be posted; tried again", { user = row.id, error = tostring(err) }) end
       end
     end

@@ -116,10 +116,11 @@ test('cchost explain tells why it was stopped, beside the server', async () => {
   assert.deepStrictEqual(again.body, told);
   assert.match(run('explain', 'one', '2020-01-01').stderr, /nothing is kept/);
   const odd = run('explain', 'one', '--kind=foo');
-  assert.deepStrictEqual([odd.status, /--kind: idle, expiry, placement, /.test(odd.stderr)], [2, true], odd.stderr);
+  assert.deepStrictEqual([odd.status, /--kind: idle, expiry, placement or billing expected/.test(odd.stderr)], [2, true], odd.stderr);
   assert.strictEqual(run('explain', 'one', 'nonsense').status, 2);
   assert.strictEqual(run('explain', 'nobody').status, 1);
-  assert.match(run('explain', 'one', '--kind=placement').stdout, /mock small/);
+  assert.match(run('explain', 'one', '--kind=placement').stdout,
+    /mock small, "the setting PROVIDER"\ndecided by generation \d+, policies\/placement\.lua:\d+\n(.*\n)+it looked at:\n(.*\n)* +default +"mock"\n/);
 });
 
 test('an expiry is explained, too', async () => {

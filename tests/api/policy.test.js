@@ -7,10 +7,11 @@ const http = require('node:http');
 const path = require('node:path');
 const { execFile } = require('node:child_process');
 const { Server, until, temp, root, binary } = require('../lib/cchost');
+const { BadIo } = require('../lib/badio');
 
 // cchost WORDS -> {code, out, err}
-const run = (words) => new Promise((resolve) => {
-  execFile(binary, words, (e, out, err) => resolve({ code: e ? e.code : 0, out, err }));
+const run = (words, env) => new Promise((resolve) => {
+  execFile(binary, words, { env }, (e, out, err) => resolve({ code: e ? e.code : 0, out, err }));
 });
 
 const shipped = (name) => fs.readFileSync(path.join(root, 'policies', name), 'utf8');
@@ -363,11 +364,36 @@ test('cchost policy: test, apply, log, show, diff, rollback', async () => {
   assert.strictEqual((await cchost('diff')).out, '');
   assert.strictEqual((await cchost('rollback')).out, 'generation 3 is in force\n');
   assert.match((await cchost('show', '3', 'plans.lua')).out, / machines = 0, warn_mail/);
+  // Bug: an edit that was refused, and so is in no generation, was lost by a rollback.
+  save(s, 'plans.lua', 'return {');
+  save(s, 'lib_mine.lua', '-- work\n');
+  await until(async () => !(await health(s)).policies.ok, 'the refusal');
+  const back = await cchost('rollback', '1');
+  assert.match(back.out, /lib_mine\.lua was never in force: it is kept as .*\/lib_mine\.lua\.replaced-\d{8}T\d{6}Z\n(.*\n)*generation 3 is in force\n$/);
+  const kept = fs.readdirSync(s.policies).filter((f) => f.includes('.lua.replaced-')).sort();
+  assert.deepStrictEqual(kept.map((f) => f.replace(/-.*/, '')), ['lib_mine.lua.replaced', 'plans.lua.replaced']);
+  assert.strictEqual(fs.readFileSync(path.join(s.policies, kept[1]), 'utf8'), 'return {');
+  await until(async () => (await health(s)).policies.ok, 'all is well');
   const event = (await s.call('GET', '/events?type=policies_changed&order=newest')).body[0];
   assert.deepStrictEqual([event.data.generation, event.data.note], [3, 'back to generation 1']);
   assert.strictEqual((await cchost('show', '9')).code, 1);
   fs.rmSync(dir, { recursive: true });
   await done(s);
+});
+
+// Bug: on a disk that takes its time to sync, each file of what was applied came into force by itself.
+test('several files that are applied are one set, however slow the disk', async (t) => {
+  const s = await Policies.begin();
+  t.after(() => done(s));
+  const dir = temp(), disk = new BadIo(s.policies);
+  for (const name of ['access.lua', 'expiry.lua', 'idle.lua', 'plans.lua']) fs.writeFileSync(path.join(dir, name), `${shipped(name)}-- together\n`);
+  disk.slow(500);
+  const applied = await run(['policy', 'apply', dir, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`], { ...process.env, ...disk.env });
+  assert.deepStrictEqual([applied.out, applied.err], ['generation 2 is in force\n', '']);
+  assert.deepStrictEqual(fs.readdirSync(s.policies).sort(), ['access.lua', 'billing.lua', 'expiry.lua', 'idle.lua', 'orphans.lua',
+    'placement.lua', 'plans.lua', 'provision.lua', 'routes.lua', 'schedule.lua']);
+  disk.close();
+  fs.rmSync(dir, { recursive: true });
 });
 
 test('a schedule of the operator: runs when it is due, and its next edit from then on', async () => {
@@ -429,6 +455,8 @@ return P
   assert.deepStrictEqual([body.type, body.location], ['large', 'full']);
   await s.running(body.id);
   const event = (await s.call('GET', '/instances/placed/events')).body[0];
-  assert.deepStrictEqual(event.data.decision, { kind: 'placement', reason: 'large first', generation: 1 });
+  const { input, ...decision } = event.data.decision;
+  assert.deepStrictEqual(decision, { kind: 'placement', reason: 'large first', generation: 1 });
+  assert.deepStrictEqual(input, { default: 'mock', image: input.image, labels: {}, owner: 'operator', plan: 'free', type: 'small' });
   await done(s);
 });

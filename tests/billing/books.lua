@@ -22,8 +22,7 @@ else
   local proof = ledger.verify()
   out = { faults = json.array(proof.faults), accounts = {}, entries = {} }
   for _, row in ipairs(store.list("ledger")) do
-    local list = ledger.entries(row.id, { limit = 1000 })
-    out.accounts[row.id], out.entries[row.id] = json.decode(row.json), json.array(list)
+    out.accounts[row.id], out.entries[row.id] = json.decode(row.json), json.array(ledger.entries(row.id, { limit = 1e9 }))
   end
 end
 sys.stdout(json.encode(out) .. "\n")

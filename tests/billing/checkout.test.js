@@ -2,7 +2,8 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
-const { Server } = require('../lib/cchost.js');
+const { spawnSync } = require('node:child_process');
+const { Server, binary } = require('../lib/cchost.js');
 const { person } = require('../access/people.js');
 const { withShop } = require('./shop.js');
 
@@ -68,6 +69,50 @@ withShop(test, 'a customer who was deleted at Stripe, and we have heard of it: n
   assert.strictEqual((await ann.call('GET', '/billing/portal')).status, 400);
   assert.notStrictEqual((await shop.subscribe(ann)).subscription.customer, subscription.customer);
   assert.strictEqual((await shop.user(ann)).subscription_status, 'active');
+});
+
+// Bug: with Stripe set up a plan that the operator had given was refused for the want of a subscription.
+withShop(test, 'a plan that the operator gives needs no subscription: over HTTP and by command', {}, async (shop) => {
+  const [ann, bob] = [await shop.person(), await shop.person('bob@example.org')];
+  const given = await shop.server.call('PATCH', `/users/${ann.id}`, { plan: 'pro', reason: 'writes our docs' });
+  assert.deepStrictEqual([given.status, given.body.plan, given.body.granted.by, given.body.granted.reason], [200, 'pro', 'operator', 'writes our docs']);
+  assert.deepStrictEqual((await shop.server.call('PATCH', `/users/${ann.id}`, { reason: 'of nothing' })).body.field, 'reason');
+  const made = await shop.server.call('POST', '/users', { email: 'eve@example.org', plan: 'starter', reason: 'a guest' });
+  assert.deepStrictEqual([made.status, made.body.granted.reason], [201, 'a guest']);
+  const env = Object.fromEntries(Object.entries({ ...process.env, DATA_DIR: shop.dir }).filter(([k]) => !k.startsWith('STRIPE_')));
+  const plan = (...args) => spawnSync(binary, ['plan', ...args], { encoding: 'utf8', env });
+  assert.match(plan(bob.email).stdout, /^bob@example.org {2}free, the default\n$/);
+  assert.deepStrictEqual([plan(bob.email, 'pro').status, plan(bob.email, '--reason=x').status, plan(bob.email, 'gold', '--reason=x').status, plan('who@example.org').status], [2, 2, 1, 1]);
+  assert.match(plan(bob.email, 'pro', '--reason=a friend').stdout, /pro, given by operator at .*: a friend\n$/);
+  assert.strictEqual(JSON.parse(plan(bob.email, '--json').stdout).granted.reason, 'a friend');
+  for (const who of [ann, bob]) {
+    const r = await who.call('POST', '/instances?wait=20', {});
+    assert.deepStrictEqual([r.status, (await who.call('GET', '/billing/usage')).body.owed], [201, '0.00'], r.text);
+  }
+  assert.match((await shop.server.call('GET', `/users/${bob.id}/export`)).text, /"granted":.*a friend/);
+  assert.strictEqual((await shop.subscribe(bob, 'starter')).subscription.status, 'active'); // he may pay all the same
+  assert.deepStrictEqual([(await shop.user(bob)).plan, (await shop.user(bob)).granted], ['starter', undefined]);
+  const refused = plan(bob.email, 'pro', '--reason=a friend');
+  assert.deepStrictEqual([refused.status, /its? .*subscription at Stripe/.test(refused.stderr)], [1, true], refused.stderr);
+  assert.match(plan(ann.email, 'free', '--reason=no more').stdout, /free, the default\n$/);
+  assert.deepStrictEqual(shop.books().faults, []);
+});
+
+// Bug: hours that users had taken while nobody was asked for money ran on, for a year, once everybody was.
+withShop(test, 'at the first start with Stripe, hours that were taken for nothing end; what the operator gave goes on', { env: { STRIPE_SECRET_KEY: undefined } }, async (shop) => {
+  const [ann, bob] = [await shop.person(), await shop.person('bob@example.org')];
+  const own = (await ann.call('POST', '/instances?wait=20', { hours: 8000 })).body;
+  const gift = (await shop.server.call('POST', '/instances?wait=20', { hours: 8000, user_id: bob.id })).body;
+  await shop.server.kill();
+  shop.server.how.env = { ...shop.env, STRIPE_SECRET_KEY: shop.stripe.key };
+  await shop.server.launch();
+  await shop.until(async () => (await ann.call('GET', `/instances/${own.id}`)).body.expires_at === null, 'its hours have ended');
+  assert.deepStrictEqual((await ann.call('GET', '/billing/usage')).body.machines.map((m) => m.paid_by), ['bonus']);
+  assert.strictEqual(await shop.server.status(own.id), 'RUNNING');
+  assert.strictEqual((await bob.call('GET', `/instances/${gift.id}`)).body.prepaid.hours, 8000);
+  assert.deepStrictEqual((await bob.call('GET', '/billing/usage')).body.machines.map((m) => m.paid_by), ['block']);
+  assert.strictEqual((await ann.call('POST', `/instances/${own.id}/extend`, { hours: 10 })).status, 402);
+  assert.deepStrictEqual(shop.books().faults, []);
 });
 
 withShop(test, 'hours: paid, credited and bought in one commit; a machine of its own; more hours for it', {}, async (shop, w) => {

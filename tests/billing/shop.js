@@ -51,7 +51,7 @@ class Shop {
   }
 
   script(file, ...args) {
-    const r = spawnSync(binary, [file, ...args], { encoding: 'utf8', env: { ...process.env, ...this.env, DATA_DIR: this.dir, PROVIDER: 'mock' } });
+    const r = spawnSync(binary, [file, ...args], { encoding: 'utf8', maxBuffer: 2 ** 30, env: { ...process.env, ...this.env, DATA_DIR: this.dir, PROVIDER: 'mock' } });
     if (r.status !== 0) throw new Error(`${file}: ${r.status} ${r.stdout} ${r.stderr}`);
     return r.stdout;
   }
@@ -76,13 +76,13 @@ class Shop {
   }
 }
 
-// test(name, { skip, ... }, fn(shop)): with a shop that is closed at the end, whatever happens.
+// test(name, { skip, ... }, fn(shop, world, t)): with a shop that is closed at the end, whatever happens.
 function withShop(test, name, options, fn) {
-  test(name, { skip: Stripe.missing() }, async () => {
+  test(name, { skip: Stripe.missing() }, async (t) => {
     const shop = await Shop.open(options);
     let ok = false;
     try {
-      await fn(shop, shop.world);
+      await fn(shop, shop.world, t);
       ok = true;
     } finally {
       await shop.close().catch((e) => { shop.server.child.kill('SIGKILL'); if (ok) throw e; });

@@ -200,6 +200,75 @@ withShop(test, 'a refund of hours that have not begun is not given back again as
   assert.deepStrictEqual(shop.books().faults, []);
 });
 
+// Bug: what was paid for the hours had gone back, and the machine ran on to their end.
+withShop(test, 'hours that have begun end when what was paid for them goes back: of a part of it as much of them', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const { charge } = w.pay(await shop.checkout(ann, { hours: 100, type: 'small' }));
+  await shop.tell();
+  const m = await runs(shop, ann);
+  w.refund(charge, 100);
+  await shop.tell({ twice: true });
+  const shorter = (await ann.call('GET', `/instances/${m.id}`)).body;
+  assert.deepStrictEqual([(Date.parse(m.expires_at) - Date.parse(shorter.expires_at)) / 3600000, shorter.prepaid.hours, shorter.status], [25, 75, 'RUNNING']);
+  w.pay(await shop.checkout(ann, { credit: 2 })); // which is nobody's but his
+  await shop.tell();
+  await shop.worked(['order']);
+  w.refund(charge);
+  const at = Date.now();
+  await shop.tell({ twice: true });
+  await shop.until(async () => ['STOPPING', 'STOPPED'].includes(await shop.server.status(m.id)), 'it is stopped');
+  assert.ok(Date.now() - at < 5000, `at once: ${Date.now() - at} ms`);
+  await shop.until(async () => await shop.server.status(m.id) === 'STOPPED', 'it is stopped');
+  const now = (await ann.call('GET', `/instances/${m.id}`)).body;
+  assert.match(now.reason, /^its hours ended at .*, as what was paid for them went back; its data is kept for /);
+  const again = await ann.call('POST', `/instances/${m.id}/start`, {});
+  assert.deepStrictEqual([again.status, /went back.*extend it first/.test(again.body.error)], [403, true], again.text);
+  const b = balances(shop, ann);
+  assert.deepStrictEqual([b.credit, b.payments, b.refunds, b[`block:${m.id}`]], [2e6, -2e6, -4e6, undefined]);
+  assert.ok(b.waived === undefined || b.waived > -200, `what it ran until it was stopped: ${b.waived}`);
+  assert.strictEqual((await ann.call('POST', `/instances/${m.id}/extend`, { hours: 10 })).status, 200); // bought anew, it goes on
+  await shop.until(async () => await shop.server.status(m.id) === 'RUNNING', 'it runs again');
+  assert.strictEqual((await ann.call('GET', `/instances/${m.id}`)).body.prepaid.refunded, undefined);
+  assert.strictEqual(balances(shop, ann).credit, 1.6e6);
+});
+
+withShop(test, 'hours whose payment is disputed end; won, what had not been used is credit', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const { charge } = w.pay(await shop.checkout(ann, { hours: 100, type: 'small' }));
+  await shop.tell();
+  const m = await runs(shop, ann);
+  const d = w.dispute(charge);
+  await shop.tell();
+  await shop.until(async () => await shop.server.status(m.id) === 'STOPPED', 'it is stopped');
+  w.closeDispute(d, 'won');
+  await shop.tell({ twice: true });
+  const b = balances(shop, ann);
+  assert.ok(b.credit < 4e6 && b.credit > 4e6 - 2000, `${b.credit}: the seconds that it ran are his`);
+  assert.strictEqual(b.payments, -4e6);
+});
+
+// Bug: credit was bought, spent on hours, and paid back by Stripe; the machine was deleted before it ran, and it was credit again.
+withShop(test, 'credit that went back buys no hours: those that have not begun go with it', { env: { MOCK: '{create={latency_ms=20000}}' } }, async (shop, w) => {
+  const ann = await shop.person();
+  const { charge } = w.pay(await shop.checkout(ann, { credit: 10 }));
+  await shop.tell();
+  await shop.worked(['order']);
+  const made = await ann.call('POST', '/instances', { type: 'small', hours: 200 });
+  assert.deepStrictEqual([made.status, balances(shop, ann).credit], [201, 2e6]);
+  w.refund(charge, 400);
+  await shop.tell({ twice: true });
+  const m = (await ann.call('GET', `/instances/${made.body.id}`)).body;
+  assert.deepStrictEqual([m.prepaid.paid, m.prepaid.hours, m.prepaid.begun_at, balances(shop, ann).credit], [6e6, 150, null, undefined]);
+  w.refund(charge);
+  await shop.tell({ twice: true });
+  const over = (await ann.call('GET', `/instances/${m.id}`)).body;
+  assert.deepStrictEqual([over.prepaid.paid, over.prepaid.hours, over.prepaid.refunded, Date.parse(over.expires_at) <= Date.now()], [0, 0, true, true]);
+  await ann.call('DELETE', `/instances/${m.id}`);
+  await shop.until(async () => (await shop.machines(ann)).length === 0, 'it is deleted');
+  const b = balances(shop, ann);
+  assert.deepStrictEqual([b.credit, b.payments, b.refunds, b.revenue, b[`block:${m.id}`]], [undefined, undefined, -8e6, 8e6, undefined]);
+});
+
 withShop(test, 'refunds, told twice and in any order, are booked by their difference; of credit, what is left of it is taken', {}, async (shop, w) => {
   const ann = await shop.person();
   const { charge: fee } = await shop.subscribe(ann);

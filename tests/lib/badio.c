@@ -2,8 +2,8 @@
  *
  * BADIO names a control file, mapped once, so that a test changes the world
  * of a running server with one write (tests/lib/badio.js).  Calls that change
- * files below its folder fail with its errno, each or by chance; the wall
- * clock is shifted.  What fails has done nothing.  Everything else passes
+ * files below its folder fail with its errno, each or by chance; syncs there
+ * take longer; the wall clock is shifted.  What fails has done nothing.  Everything else passes
  * through, and so does everything without BADIO.
  */
 #include <dlfcn.h>
@@ -29,6 +29,7 @@ struct control {             /* little endian, as the machine */
     _Atomic uint64_t seed;
     _Atomic int64_t shift_ms; /* of the wall clock */
     char folder[PATH_MAX];    /* with a slash at its end */
+    _Atomic uint32_t slow_ms; /* what each sync takes longer */
 };
 
 static struct control healthy;
@@ -98,8 +99,17 @@ ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)
     return fails(fd) ? -1 : syscall(SYS_pwritev, fd, v, n, at, 0);
 }
 
-int fsync(int fd) { return fails(fd) ? -1 : (int)syscall(SYS_fsync, fd); }
-int fdatasync(int fd) { return fails(fd) ? -1 : (int)syscall(SYS_fdatasync, fd); }
+static bool sync_fails(int fd)
+{
+    uint32_t ms = atomic_load(&control->slow_ms);
+
+    if (ms && below(fd))
+        nanosleep(&(struct timespec){ ms / 1000, ms % 1000 * 1000000L }, NULL);
+    return fails(fd);
+}
+
+int fsync(int fd) { return sync_fails(fd) ? -1 : (int)syscall(SYS_fsync, fd); }
+int fdatasync(int fd) { return sync_fails(fd) ? -1 : (int)syscall(SYS_fdatasync, fd); }
 int ftruncate(int fd, off_t len) { return fails(fd) ? -1 : (int)syscall(SYS_ftruncate, fd, len); }
 
 int fallocate(int fd, int mode, off_t at, off_t len)

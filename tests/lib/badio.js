@@ -6,7 +6,7 @@ const path = require('node:path');
 const { root } = require('./cchost.js');
 
 const library = path.join(root, 'build', process.env.V || 'release', 'badio.so');
-const SIZE = 24 + 4096;
+const SLOW = 24 + 4096, SIZE = SLOW + 8;
 
 class BadIo {
   // Everything below `folder` is the disk that fails.
@@ -40,6 +40,13 @@ class BadIo {
     const b = Buffer.alloc(4);
     b.writeUInt32LE(n);
     fs.writeSync(this.fd, b, 0, 4, 0);
+  }
+
+  // Each sync takes so much longer.
+  slow(ms) {
+    const b = Buffer.alloc(4);
+    b.writeUInt32LE(ms);
+    fs.writeSync(this.fd, b, 0, 4, SLOW);
   }
 
   // Shifts the server's wall clock; 0 puts it right.

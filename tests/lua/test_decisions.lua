@@ -219,8 +219,17 @@ end)
 t.test("placement stands in the list as the log has it", function()
   local rows = list(id, { kind = "placement" })
   t.eq(#rows, 1); t.eq(rows[1].event, "created"); t.match(rows[1].verdict, "^mock ")
+end)
+
+-- Bug: what the placement was told was not kept, so it could not be explained.
+t.test("a place is taken again from what was asked for", function()
   local d = at(id, steady.now(), "placement")
-  t.match(d.note, "not kept")
+  t.eq(d.note, nil)
+  t.match(d.verdict, "^mock ")
+  t.eq(d.file, "placement.lua")
+  t.match(d.source, "return place")
+  t.eq(d.inputs.default, "mock"); t.eq(d.inputs.provider, nil); t.eq(d.inputs.owner, "operator")
+  t.match(d.text, "^no single change")
 end)
 
 t.test("a stop is explained: the second, the line, and what would have kept it up", function()

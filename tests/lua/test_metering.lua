@@ -10,6 +10,7 @@ local months = require "billing.months"
 local amount = require "billing.amount"
 local ledger = require "billing.ledger"
 local accounts = require "billing.accounts"
+local change_over = require "billing.change_over"
 local changes = require "machines.changes"
 local reconcile = require "reconcile"
 local standing = require "billing.standing"
@@ -142,8 +143,14 @@ t.test("prepaid hours begin when the machine is usable, and what never ran is gi
   standing.on = false
 end)
 
+-- As serve notes it, with Stripe's settings or without.
+local function asks(on)
+  standing.on = on
+  assert(change_over.note(on))
+end
+
 t.test("no subscription, no hours and no credit: refused with what helps; stopped within a second when they end", function()
-  standing.on = true
+  asks(true)
   local eve = account("eve", "starter")
   local actor = { user = eve.id }
   local no, err = instances.create(actor, { type = "small" })
@@ -178,7 +185,7 @@ t.test("no subscription, no hours and no credit: refused with what helps; stoppe
   t.eq(pay(fay, 1000000), "paid")
   t.ok(instances.move(actor, m.id, "start"))
   assert(instances.move(actor, m.id, "delete"))
-  standing.on = false
+  asks(false)
 end)
 
 t.test("a plan that there is not, and one that changes in the middle of a month", function()
@@ -412,6 +419,138 @@ t.test("a fault in the books keeps no machine from its status, and nothing of it
   t.eq(metering.failures, failures + 1)
   t.eq(ledger.get(kim.id).entries, entries)
   have(5 * HOUR)
+end)
+
+t.test("a plan that the operator gives needs no subscription and has no fee; behind its hours there is credit", function()
+  local users = require "accounts.users"
+  asks(true)
+  local gil = account("gil", "free")
+  local actor = { user = gil.id }
+  local given = assert(users.patch(instances.operator, gil.id, { plan = "starter", reason = "tries it for us" }))
+  t.eq(given.granted.reason, "tries it for us")
+  t.eq(given.granted.by, "operator")
+  local m = made(actor, { type = "small" })
+  local s = standing.of(gil.id, steady.now())
+  t.eq(s.owed, 0)
+  t.eq(s.overage, false)
+  local hours = s.hours_left
+  t.ok(hours > 5 * HOUR, hours)
+  t.ok(math.abs(s.runs_out_at - math.floor(steady.now()) - hours) <= 1)
+  assert(instances.move(actor, m.id, "stop"))
+  -- without the grant it is as it was
+  local back = assert(users.patch(instances.operator, gil.id, { plan = "free", reason = "is over" }))
+  t.eq(back.granted, nil)
+  t.eq(standing.of(gil.id, steady.now()).plan, "free")
+  assert(users.patch(instances.operator, gil.id, { plan = "starter" }))
+  -- a subscription takes its place, and its end does not bring it back
+  local from = math.floor(steady.now())
+  local function tell(sub)
+    return assert(store.update(function(tx)
+      return users.billing(tx, gil.id, "subscription", "stripe", function(u) accounts.subscribed(tx, u, sub, "stripe") end)
+    end))
+  end
+  local user = tell { id = "sub_gil", status = "active", plan = "pro", since = from, from = from, to = from + 30 * 24 * HOUR }
+  t.eq(user.granted, nil)
+  t.eq(standing.of(gil.id, steady.now()).overage, true)
+  local refused, err = users.patch(instances.operator, gil.id, { plan = "starter", reason = "again" })
+  t.eq(refused, nil)
+  t.eq(err.code, "state")
+  user = tell { id = "sub_gil", status = "canceled", since = from, early = true }
+  t.eq(user.plan, "free")
+  t.eq(ledger.get(gil.id).unbilled, true)
+  assert(instances.move(actor, m.id, "delete"))
+  asks(false)
+end)
+
+t.test("when money begins to be asked for, what was given stays, and what was taken for nothing ends", function()
+  local users = require "accounts.users"
+  asks(false)
+  assert(change_over.run())
+  local hal, ida = account("before-hal", "free"), account("before-ida", "free")
+  assert(users.patch(instances.operator, ida.id, { plan = "pro", reason = "one of us" }))
+  local own = made({ user = hal.id }, { type = "small", hours = 1000 })
+  local jan = account("before-jan", "free")
+  local pending = made({ user = jan.id }, { type = "small" })
+  assert(instances.move({ user = jan.id }, pending.id, "stop"))
+  assert(instances.extend({ user = jan.id }, pending.id, 5))
+  assert(instances.move({ user = jan.id }, pending.id, "stop")) -- before it runs
+  t.eq(assert(instances.get({ user = jan.id }, pending.id)).prepaid.begun_at, json.null)
+  local gift = made({ admin = true, user = ida.id }, { type = "small", hours = 1000 })
+  local plans = made({ user = ida.id }, { type = "small" })
+  local owed = -balances(ida.id).owed
+  t.ok(owed > 0, "the fee of pro is in the books")
+  time.advance(HOUR)
+  asks(true)
+  assert(change_over.run())
+  -- his machine goes on, by his plan
+  local m = assert(instances.get({ user = hal.id }, own.id))
+  t.eq(m.status, "RUNNING")
+  t.eq(m.prepaid, json.null)
+  t.eq(m.expires_at, json.null)
+  t.eq(balances(hal.id)["block:" .. own.id], nil)
+  local bonus = balances(hal.id).bonus
+  time.advance(HOUR)
+  t.eq(bonus - balances(hal.id).bonus, HOUR)
+  t.eq(store.history("instance", own.id, { limit = 1 })[1].type, "hours_ended")
+  t.eq(assert(instances.get({ user = jan.id }, pending.id)).prepaid, json.null)
+  t.eq(balances(jan.id)["block:" .. pending.id], nil)
+  local no, err = instances.extend({ user = hal.id }, own.id, 10)
+  t.eq(no, nil)
+  t.eq(err.code, "payment")
+  -- what the operator gave is there: the hours of a machine, and the plan, whose fee is asked for no more
+  t.eq(assert(instances.get({ user = ida.id }, gift.id)).expires_at, gift.expires_at)
+  t.ok(balances(ida.id)["block:" .. gift.id] > 990 * HOUR)
+  t.eq((standing.decide(ida.id, steady.now())), "run")
+  t.eq(ledger.get(ida.id).period.fee, 0)
+  t.ok(-(balances(ida.id).owed or 0) < owed)
+  assert(change_over.run())
+  asks(false)
+  assert(change_over.run())
+  t.ok(ledger.get(ida.id).period.fee > 0, "and billed by hand as before where it is not")
+  for _, id in ipairs { own.id, gift.id, plans.id, pending.id } do assert(instances.move(instances.operator, id, "delete")) end
+end)
+
+-- As docs/billing.md and policies/plans.lua have it: no record knows how large they are.
+t.test("volumes cost nothing, attached or kept: only a stopped machine's own disk does", function()
+  local lea = account("volumes", "free")
+  local actor = { user = lea.id }
+  assert(pay(lea, 5000000))
+  local m = made(actor, { type = "tiny", volumes = { { id = "data", path = "/data" }, { id = "more", path = "/more" } } })
+  assert(instances.move(actor, m.id, "stop"))
+  local from = ledger.get(lea.id).open[m.id].since
+  time.advance(10 * HOUR)
+  local cost = amount.cost(100 * m.resources.disk_gib, from, math.floor(steady.now()))
+  t.ok(cost > 0)
+  t.eq(5000000 - balances(lea.id).credit, cost)
+  assert(instances.move(actor, m.id, "delete"))
+  local left = balances(lea.id).credit
+  time.advance(1000 * HOUR)
+  t.eq(balances(lea.id).credit, left)
+  t.eq(standing.of(lea.id, steady.now()).rate, 0)
+end)
+
+t.test("a machine of a plan that is given hours is a prepaid one for good, and its owner is told", function()
+  local prepaid = require "billing.prepaid"
+  local max = account("extends", "free")
+  local actor = { user = max.id }
+  local m = made(actor, { type = "tiny" })
+  local given = assert(instances.extend(actor, m.id, 1))
+  t.match(prepaid.notice(given), "^it has an end: when its hours end, at 2026%-.*Z, it is stopped, and deleted")
+  assert(instances.move(actor, m.id, "delete"))
+  asks(true)
+  assert(pay(max, 1000000))
+  m = made(actor, { type = "tiny" })
+  local x = assert(instances.extend(actor, m.id, 2))
+  t.match(prepaid.notice(x), "^it runs on prepaid hours, and is no machine of its owner's plan: when its hours end, at ")
+  t.eq(json.decode(store.history("instance", m.id, { limit = 1 })[1].data).left_plan, true)
+  t.eq(json.decode(store.raw("account", max.id)).prepaid, 1)
+  local bonus = balances(max.id).bonus
+  time.advance(HOUR)
+  t.eq(balances(max.id).bonus, bonus, "its plan's hours are not used")
+  time.advance(2 * HOUR)
+  t.match(expiry.refusal(assert(instances.get(actor, m.id))), "its hours ended at .*; extend it first", "nor afterwards")
+  assert(instances.move(actor, m.id, "delete"))
+  asks(false)
 end)
 
 t.test("the books balance", function()

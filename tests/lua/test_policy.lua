@@ -63,6 +63,26 @@ t.test("the shipped tests pass, and run", function()
   gen:close()
 end)
 
+-- Bug: what a test did to a table of another file stayed so in the set that came into force.
+t.test("what a test changes stays within the tests", function()
+  local gen = assert(generation.build(with { ["tests/types.lua"] = [[
+local function only(plan, types) plan.types = types end
+local T = {}
+T["of other types there is none"] = function(is)
+  only(use("plans").plans.free, { "large" })
+  is(use("access").create { plan = "free", machines = 0, most = 1, type = "small", provider = "x" }, "deny")
+end
+return T
+]] }))
+  t.eq(select(2, gen:ask("access.create", { plan = "free", machines = 0, most = 1, type = "small", provider = "x" })), "allow")
+  gen:close()
+end)
+
+t.test("plans may hold data of the operator's own", function()
+  local source = "return { default = 'free', regions = { 'north' }, plans = { free = { machines = 1, region = 'north' } } }"
+  t.eq(faults_of { ["plans.lua"] = source }, "")
+end)
+
 local keep = "  return 'keep', 'always'"
 for what, case in pairs {
   ["a file that no kind has"] = { { ["idel.lua"] = "return {}" }, "idel.lua:1: no policy is called so; expected: access.lua, " },
@@ -85,6 +105,10 @@ for what, case in pairs {
     "function P.decide(m)\n  local n = #seen\n  seen[n + 1] = m.id\n  return n % 2 == 0 and 'keep' or 'stop', 'x'\nend\n"
     .. "return P" },
     "remembers something between t" },
+  -- Bug: one policy could change for good what another one decides by; only each by itself was asked a second time.
+  ["a decision that changes what another one uses"] = { { ["idle.lua"] =
+    idle("  local function spoil(plan) plan.types = { 'none' } end\n  spoil(use('plans').plans.free)\n" .. keep) },
+    "^access.lua:1: access.%w+ decides the same input differently the second time: .* another file changes a table" },
   ["a loop"] = { { ["idle.lua"] = idle "  while true do end" }, "^idle.lua:3: more CPU time" },
   ["a loop while it is loaded"] = { { ["idle.lua"] = "local n = 1\n\nwhile true do n = n + 1 end" },
     "^idle.lua:3: more CPU time" },
@@ -93,6 +117,19 @@ for what, case in pairs {
     "return { jobs = { { name = 'x', every = '1h', zon = 'UTC', run = function() end } } }" }, "unknown field 'zon'; " },
   ["plans without a default"] = { { ["plans.lua"] = "return { default = 'gold', plans = { free = { machines = 1 } } }" },
     "^plans.lua:1: default: the name of one of the plans expected$" },
+  -- Bug: a misspelt name in plans.lua was taken in silence: `prices` made everything free.
+  ["a misspelt field of a plan"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1, idel = 60 } } }" },
+    "^plans.lua:1: plans.free: unknown field 'idel'; did you mean 'idle'%?$" },
+  ["misspelt prices"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1 } }, prices = { { from = '2026-01-01', hour = {} } } }" },
+    "^plans.lua:1: unknown field 'prices'; did you mean 'price'%?$" },
+  ["an unknown field of a price"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1 } }, price = { { from = '2026-01-01', disk = 1 } } }" },
+    "^plans.lua:1: price%[1%]: unknown field 'disk'; expected: from hour storage block$" },
+  ["a warning by mail that is neither wanted nor not"] = { { ["plans.lua"] =
+    "return { default = 'free', plans = { free = { machines = 1, warn_mail = 'no' } } }" },
+    "plans.free.warn_mail: true or false expected$" },
   ["a step without undo"] = { { ["provision.lua"] = "return { steps = { { name = 'a', run = function() return true end } } }" },
     "step 'a' has run and no undo" },
   ["a route without a scope"] = { { ["routes.lua"] =

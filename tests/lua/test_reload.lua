@@ -4,12 +4,23 @@ local fs = require "fs"
 local policy = require "policy"
 local reload = require "policy.reload"
 local task = require "task"
+local time = require "time"
 
-local folder = t.tmpdir()
-policy.folder = folder
+local folder
 reload.look_seconds = 3600 -- so that nothing is found by looking now and then
 
 local function save(n) assert(fs.write(folder .. "/plans.lua", ("return { default = 'free', n = %d }\n"):format(n))) end
+
+-- Runs fn while the folder is followed.
+local function following(n, fn)
+  folder = t.tmpdir()
+  policy.folder = folder
+  save(n)
+  local follower = task.spawn(reload.follow)
+  fn()
+  follower:cancel("the end of the test")
+  follower:join()
+end
 
 -- Bug: a save that landed while the one before was tried was taken five seconds later.
 t.test("a save while another one is tried is tried next", function()
@@ -23,12 +34,52 @@ t.test("a save while another one is tried is tried next", function()
     t.wait_until(function() return reload.heard() > before end, "word of the second save")
     return {}
   end
-  save(1)
-  local following = task.spawn(reload.follow)
-  t.wait_until(function() return tried[#tried] == "2" end, "the second save")
+  following(1, function() t.wait_until(function() return tried[#tried] == "2" end, "the second save") end)
   t.eq(tried[1], "1")
-  following:cancel("the end of the test")
-  following:join()
+end)
+
+-- Bug: an edit was over 100 ms after a save: of two files saved 200 ms apart the first was tried, and taken, alone.
+t.test("saves up to 300 ms apart are one edit", function()
+  local tried = {}
+  function policy.try(sources)
+    tried[#tried + 1] = sources["plans.lua"]:match("n = (%d)")
+    return {}
+  end
+  following(3, function()
+    t.wait_until(function() return #tried == 1 end, "what is there")
+    for n = 4, 6 do
+      local before, at = reload.heard(), time.mono()
+      save(n)
+      t.wait_until(function() return reload.heard() > before and time.mono() - at >= 200 end, "word of it, and a while")
+    end
+    t.wait_until(function() return tried[#tried] == "6" end, "the edit")
+  end)
+  t.eq(table.concat(tried, " "), "3 6")
+end)
+
+-- Bug: files that were read while others were being put in their places made a set that nobody had saved.
+t.test("what is saved while the folder is read is not tried by half", function()
+  local tried, read = {}, policy.read
+  function policy.try(sources)
+    tried[#tried + 1] = sources["plans.lua"]:match("n = (%d)")
+    return {}
+  end
+  function policy.read(...)
+    local sources, err = read(...)
+    if #tried == 1 and sources["plans.lua"]:find("n = 7") then
+      local before = reload.heard()
+      save(8)
+      t.wait_until(function() return reload.heard() > before end, "word of what was saved meanwhile")
+    end
+    return sources, err
+  end
+  following(0, function()
+    t.wait_until(function() return #tried == 1 end, "what is there")
+    save(7)
+    t.wait_until(function() return tried[#tried] == "8" end, "the edit")
+  end)
+  policy.read = read
+  t.eq(table.concat(tried, " "), "0 8")
 end)
 
 return t.done()

@@ -9,6 +9,7 @@ local instances = require "instances"
 local json = require "json"
 local policy = require "policy"
 local runner = require "runner"
+local sys = require "sys"
 local task = require "task"
 local time = require "time"
 local tracker = require "idle.tracker"
@@ -41,8 +42,14 @@ end
 count "ask"
 count "vary"
 
+local longest = 0 -- ms of CPU time between two of its turns
+
 local other = task.spawn(function()
-  while task.sleep(0) do in_a_row, turns = 0, turns + 1 end
+  local before = sys.cpu_ms()
+  while task.sleep(0) do
+    local now = sys.cpu_ms()
+    in_a_row, turns, longest, before = 0, turns + 1, math.max(longest, now - before), now
+  end
 end)
 
 -- Runs fn beside the other task. -> decisions, most of them in a row, turns of the other task, what fn gave
@@ -99,6 +106,20 @@ end)
 t.test("others run while a slow set's tests do", function()
   local n, _, others = beside(function() return force { ["tests/slow.lua"] = slow["tests/slow.lua"] } end)
   t.ok(n > 0 and others >= 40, others)
+end)
+
+-- Bug: a large file was linted in one go: 0.1 to 0.4 s.
+t.test("others run while a large file is linted", function()
+  local plan = "  plan%d = { machines = 1, idle = 7200, types = { 'small' }, fee = { { from = '2026-01-01', month = 1 } } },\n"
+  local plans = {}
+  for i = 1, 400 do plans[i] = plan:format(i) end
+  local large = "return {\n" .. table.concat(plans) .. "}\n" .. ("-- \n"):rep(10)
+  large = large:gsub("^return {\n", "local P = {\n") .. "local x = { " .. ("1, "):rep(20000) .. "}\nreturn { P, x }\n"
+  t.ok(#large > 90000 and #large < 131072, #large)
+  longest = 0
+  local _, _, others = beside(function() return force { ["lib_large.lua"] = large } end)
+  t.ok(others >= 20, others)
+  t.ok(longest < 20, longest .. " ms of CPU time at once")
 end)
 
 -- Bug: the look ahead for when a machine stops, and the one for when its hours' verdict changes, ran in one go.

@@ -8,6 +8,7 @@ local accounts = require "billing.accounts"
 local json = require "json"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
+local standing = require "billing.standing"
 local steady = require "steady"
 local store = require "store"
 local time = require "time"
@@ -116,6 +117,68 @@ t.test("what was owed before the subscription, or after it, is not Stripe's", fu
   t.eq(reports_of(owner), sent)
   local proof = ledger.verify()
   t.eq(table.concat(proof.faults, "; "), "")
+end)
+
+local function change(owner, sub)
+  assert(store.update(function(tx)
+    users.billing(tx, owner, "subscription", "test", function(u) accounts.subscribed(tx, u, sub, "test") end)
+    return true
+  end))
+end
+
+-- A subscriber who has used more than his plan's hours, and whose subscription has ended then.
+local function left_owing(email, early)
+  local owner = subscriber(email)
+  set(owner, "x" .. owner, "RUNNING")
+  time.advance(2 * DAY)
+  change(owner, { id = "sub_" .. owner:sub(1, 8), status = "canceled", since = START, early = early })
+  set(owner, "x" .. owner, nil)
+  return owner, reports_of(owner), -ledger.get(owner).balances.owed
+end
+
+local function begins(owner, id)
+  local now = math.floor(steady.now())
+  change(owner, { id = id, status = "active", plan = "starter", since = now, from = now, to = now + 30 * DAY })
+end
+
+t.test("what is owed when a subscription is ended at once stays owed, and is reported with the next one, once", function()
+  standing.on = true
+  local owner, before, owed = left_owing("dee@example.org", true)
+  t.ok(owed > 900000 and before == math.floor(owed / 10000))
+  local refused
+  assert(store.update(function(tx)
+    refused = standing.refusal(tx, owner)
+    return true
+  end))
+  t.eq(refused.code, "payment")
+  t.match(refused.message, ("^%.2f is owed for what was used; pay it by buying credit"):format(owed / 1e6))
+  begins(owner, "sub_dee_2")
+  t.eq(reports_of(owner) - before, math.floor(owed / 10000))
+  t.eq(ledger.get(owner).reported.micro, owed)
+  t.eq(-ledger.get(owner).balances.owed, owed, "it is owed until it is paid")
+  change(owner, { id = "sub_dee_2", status = "past_due", plan = "starter", since = START, from = START, to = START + 60 * DAY })
+  begins(owner, "sub_dee_2")
+  t.eq(reports_of(owner) - before, math.floor(owed / 10000))
+  assert(store.update(function(tx)
+    refused = standing.refusal(tx, owner)
+    return true
+  end))
+  t.eq(refused, nil)
+  standing.on = false
+end)
+
+t.test("what was paid of it meanwhile, and what Stripe's last invoice has, is not reported again", function()
+  local owner, before, owed = left_owing("fay@example.org", true)
+  assert(store.update(function(tx)
+    accounts.pay(tx, owner, { id = "cash", micro = owed - 500000, by = "test" })
+    return true
+  end))
+  begins(owner, "sub_fay_2")
+  t.eq(reports_of(owner) - before, 50)
+  owner, before = left_owing("gus@example.org", false) -- at its period's end
+  begins(owner, "sub_gus_2")
+  t.eq(reports_of(owner), before)
+  t.eq(table.concat(ledger.verify().faults, "; "), "")
 end)
 
 moved.finish()

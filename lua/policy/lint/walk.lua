@@ -2,7 +2,7 @@
 --
 -- walk.run(chstate, tree, pure, report): chstate as luacheck's stage `linearize` leaves it (each Id has .var unless it is a
 -- global; a var knows the function that it belongs to, .line, and what is assigned to it, .values), tree as names.tree makes
--- it, report(level, node, text).
+-- it, report(level, node, text), step() before every expression.
 --
 -- A node is {tag =, line =, offset =, children...}. Besides what luacheck puts there, the pass marks: var.from, the
 -- expression whose parts a loop's variable or `self` takes; var.loose, a variable that is used otherwise than by calling
@@ -20,6 +20,7 @@ local MAX_GUESSES = 50 -- suggestions looked for in one file
 local visit = {}
 
 local function expr(c, node)
+  c.step()
   local fn = visit[node.tag]
   if fn then return fn(c, node) end
 end
@@ -327,9 +328,9 @@ function block(c, statements, last)
   leave(c, mark)
 end
 
-function M.run(chstate, tree, pure, report)
+function M.run(chstate, tree, pure, report, step)
   local c = {
-    report = report, tree = tree, pure = pure, top = chstate.top_line,
+    report = report, step = step, tree = tree, pure = pure, top = chstate.top_line,
     scope = {}, declared = {}, assigned = {}, functions = {}, later = {}, guesses = 0,
     globals = names.candidates(tree), members = names.members(tree),
   }

@@ -1,0 +1,98 @@
+-- What changes when money begins, or ends, to be asked for: Stripe's settings are there for the first time, or are gone. What the
+-- operator has given stays: plans (without a fee then), hours of accounts, hours of machines. What users took by themselves for
+-- nothing does not: such hours of machines end, and the machines go on as those of their plans. Hours that are over are left to
+-- their end.
+--
+--   change_over.note(on)      [serve's] whether money is asked for, in meta/stripe {on =}, for whoever knows nothing of the
+--                             settings -> true | nil, err
+--   change_over.run() -> true | nil, err     [yields] what is left of it; done once, and after a crash gone on with
+
+local accounts = require "billing.accounts"
+local json = require "json"
+local log = require "log"
+local outbox = require "outbox"
+local prepaid = require "billing.prepaid"
+local record = require "machines.record"
+local slices = require "slices"
+local store = require "store"
+
+local M = {}
+
+local REASON = "money is asked for now, and its hours were not paid for"
+
+local function change_meta(fn)
+  return store.update(function(tx)
+    local meta = tx:get("meta", "stripe") or {}
+    if fn(meta) ~= false then tx:put("meta", "stripe", meta) end
+    return true
+  end)
+end
+
+function M.note(on)
+  return change_meta(function(meta)
+    if (meta.on == true) == on then return false end
+    meta.on, meta.changed_over = on, nil
+  end)
+end
+
+-- fn(key) for each of an index, in an update of its own that fn gets. -> true | nil, err
+local function each(index, fn)
+  local after, pause = nil, slices.new()
+  repeat
+    local page, err = store.scan(index, { after = after, limit = 200 })
+    if not page then return nil, err end
+    for _, row in ipairs(page) do
+      after = row.key
+      local ok
+      ok, err = store.update(function(tx)
+        fn(tx, row)
+        return true
+      end)
+      if not ok then return nil, err end
+      if not pause() then return nil, err end
+    end
+  until #page < 200
+  return true
+end
+
+local function taken_for_nothing(rec)
+  return rec and rec.owner ~= "operator" and prepaid.has_account(rec) and prepaid.lasts(rec) and not prepaid.counts(rec)
+end
+
+local function end_hours(tx, row)
+  local old = record.get(tx, row.key)
+  if not taken_for_nothing(old) then return end
+  local rec = record.edit(old)
+  rec.prepaid, rec.expires_at = json.null, json.null
+  record.save(tx, old, rec, "hours_ended", "system", { reason = REASON })
+  prepaid.shortened(tx, rec, "change_over", "system")
+  local user = tx:get("user", rec.owner)
+  if user and user.status == "active" then
+    outbox.put(tx, { to = user.email, subject = "Hours of " .. rec.name, hours = 48,
+      text = ("From now on machines are paid for here. The hours of %s were not, so it goes on as a machine of your plan: see "
+        .. "GET /billing/usage.\n"):format(rec.name) })
+  end
+end
+
+local function bill_otherwise(tx, row)
+  local user = tx:get("user", row.value)
+  if user and tx:get("ledger", user.id) then accounts.plan_changed(tx, user, "system") end
+end
+
+function M.run()
+  local meta = store.get("meta", "stripe") or {}
+  if meta.changed_over then return true end
+  local ok, err = each("user_number", bill_otherwise)
+  if ok and meta.on then ok, err = each("instance_live", end_hours) end
+  if ok then
+    ok, err = change_meta(function(now)
+      now.changed_over = true
+    end)
+  end
+  if not ok then
+    log.warn("billing", "what follows from whether money is asked for goes on at the next start", { error = tostring(err) })
+  end
+  return ok, err
+end
+
+return M

@@ -171,7 +171,9 @@ local function ensure(self, kind, name, body, same)
   else
     made, err = self.request("POST", places[kind], body)
   end
-  return made and { id = made.id } or nil, err
+  if not made then return nil, err end
+  if same(made) then return { id = made.id } end -- groups that are not there are left out, and nothing is said of it
+  return errors.fail("invalid", ("Netbird: it made the %s %s another one than it was told"):format(kind, body.name or body.network_id))
 end
 
 local function set_of(list, field)

@@ -31,6 +31,7 @@ local commands = {
   { "ledger", "[USER] [...]", "the accounts' books; --verify proves them; adjust, pay, hours" },
   { "plan", "USER [PLAN --reason=TEXT]", "an account's plan; give it another one" },
   { "invoice", "USER MONTH [--plan=NAME]", "what a month came to for an account" },
+  { "netbird", "check|key|sweep", "whether Netbird will do, how this host joins, what is left there" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },
   { "types", "", "the machine types on offer" },

@@ -78,7 +78,7 @@ local function join_network(key, manager)
   }
 end
 
-function providers.hetzner(rec)
+local function by_network(rec)
   local address, err = M.address(rec)
   if not address then return shell.failure(err.message) end
   local key, manager = M.device_key(rec)
@@ -88,8 +88,10 @@ function providers.hetzner(rec)
     "exec mosh " .. shell.quote("claude@" .. address) .. " -- zellij attach claude")
 end
 
+providers.hetzner = by_network
+
 function M.script(rec, url)
-  local make = providers[rec.provider]
+  local make = providers[rec.provider] or rec.mesh and by_network
   if make then return make(rec, url) end
   return shell.failure(("'%s' cannot be attached to: it is a machine of the provider '%s'"):format(rec.name, rec.provider))
 end

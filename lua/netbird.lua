@@ -8,6 +8,7 @@
 --   netbird.script(rec)                what a machine runs to join, or nil (netbird/steps.lua)
 --   netbird.device_key(rec) -> key, manager or nil | nil, err     [yields] netbird/devices.lua
 --   netbird.address(rec) -> text | nil, err
+--   netbird.host_key() -> {id, key} | nil, err                     [yields] with which this host joins
 --   netbird.sweep() -> {removed = n} | nil, err                    [yields] netbird/sweep.lua
 --   netbird.check() -> {{what =, state = "ok" | "warn" | "bad", sentence =}...}    [yields] netbird/check.lua
 
@@ -50,6 +51,12 @@ function M.address(rec)
   if not M.configured() then return M.off() end
   if rec.mesh and rec.mesh.address then return rec.mesh.address end
   return errors.fail("state", ("'%s' is not in the mesh network"):format(rec.name))
+end
+
+function M.host_key()
+  if not M.configured() then return M.off() end
+  local own = M.names { owner = "operator" }
+  return M.objects:key { name = own.host_key, groups = { own.control_group } }
 end
 
 function M.sweep()

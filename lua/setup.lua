@@ -11,6 +11,7 @@ local errors = require "errors"
 local fs = require "fs"
 local generation = require "policy.generation"
 local instances = require "instances"
+local keys = require "keys"
 local log = require "log"
 require "billing.metering"
 local migrations = require "migrations"
@@ -29,6 +30,7 @@ local stripe = require "stripe"
 local stripe_serve = require "stripe.serve"
 local task = require "task"
 local users = require "accounts.users"
+local vault = require "vault"
 
 local M = {}
 
@@ -80,6 +82,14 @@ local function share_clock(serve)
   return true
 end
 
+-- Steps of workflows, which scripts do, too, keep secrets there.
+local function open_vault(settings)
+  local ring, err = keys.master(settings)
+  if not ring then return nil, err end
+  vault.setup(ring)
+  return true
+end
+
 function M.adopt_clock() return share_clock(false) end
 
 -- Balances are numbers without a currency: once there are any, it stays what it is.
@@ -116,6 +126,7 @@ function M.open(settings, options)
   for _, step in ipairs {
     function() return store.open { dir = settings.DATA_DIR, serve = options.serve } end,
     function() return runner.setup(settings.DATA_DIR) end,
+    function() return not netbird.configured() or open_vault(settings) end,
     migrations.run,
     function() return share_clock(options.serve) end,
     function() return policy.open(settings, options) end,

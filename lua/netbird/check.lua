@@ -15,8 +15,7 @@ local function finding(what, state, format, ...)
 end
 
 local function why_not(what, err)
-  if err.code == "denied" and err.status == 403 then return finding(what, "bad", "the token may not read this: %s", err.message) end
-  return finding(what, "bad", "%s", err.message)
+  return finding(what, "bad", err.status == 403 and "the token may not read this: %s" or "%s", err.message)
 end
 
 local function lacking(modules)

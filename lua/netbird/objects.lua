@@ -173,7 +173,7 @@ local function ensure(self, kind, name, body, same)
   end
   if not made then return nil, err end
   if same(made) then return { id = made.id } end -- groups that are not there are left out, and nothing is said of it
-  return errors.fail("invalid", ("Netbird: it made the %s %s another one than it was told"):format(kind, body.name or body.network_id))
+  return errors.fail("invalid", ("Netbird: it made the %s %s another one than it was told"):format(kind, name))
 end
 
 local function set_of(list, field)

@@ -76,6 +76,7 @@ local function read_folder(folder, prefix, out)
       if info and info.type ~= "file" then serr = errors.new("invalid", "a plain file expected, not a " .. info.type) end
       local text, rerr
       if not serr then text, rerr = fs.read(path, 1048576) end
+      if not text and rerr and rerr.code == "cancelled" then return nil, rerr end
       if not text then return errors.fail("invalid", path .. ": " .. (serr or rerr).message) end
       out[prefix .. name] = text
     end

@@ -9,7 +9,8 @@
 --   fee        what a month costs, each from a day (UTC) on, oldest first; who has no fee needs no subscription
 --   included   hours of machines that run, in each month or period of the subscription
 --   trial      hours once, for a new account
---   overage    whether hours beyond those go on and are billed; else they end with the credit
+--   overage    whether hours beyond those go on and are billed; else they end with the credit, and so they do for who has no
+--              subscription where Stripe is set up: nobody would bill them
 --   grace      seconds that machines may go on after a payment has failed
 -- }
 -- price: from a day (UTC) on, oldest first, in micro-units (1000000 is one of the currency):

@@ -133,16 +133,21 @@ int cc_json_push(lua_State *L, const char *text, size_t len, struct cc_err *err)
 
 /* ---- Lua -> text. Builds a jansson tree; every failure is a value. */
 
-static json_t *build(lua_State *L, int idx, int depth, struct cc_err *err);
+struct builder {
+    struct cc_err *err;
+    bool fractions; /* a number was met that is not whole */
+};
 
-static json_t *build_array(lua_State *L, int idx, size_t n, int depth, struct cc_err *err)
+static json_t *build(lua_State *L, int idx, int depth, struct builder *b);
+
+static json_t *build_array(lua_State *L, int idx, size_t n, int depth, struct builder *b)
 {
     json_t *a = json_array(), *child;
     size_t i;
 
     for (i = 1; i <= n; i++) {
         lua_rawgeti(L, idx, (int)i);
-        child = build(L, lua_gettop(L), depth + 1, err);
+        child = build(L, lua_gettop(L), depth + 1, b);
         lua_pop(L, 1);
         if (!child) {
             json_decref(a);
@@ -153,19 +158,19 @@ static json_t *build_array(lua_State *L, int idx, size_t n, int depth, struct cc
     return a;
 }
 
-static json_t *build_object(lua_State *L, int idx, int depth, struct cc_err *err)
+static json_t *build_object(lua_State *L, int idx, int depth, struct builder *b)
 {
     json_t *o = json_object(), *child;
 
     lua_pushnil(L);
     while (lua_next(L, idx)) {
         if (lua_type(L, -2) != LUA_TSTRING) {
-            cc_err_set(err, CC_E_INVALID, "cannot encode a table with both names and positions, or with gaps");
+            cc_err_set(b->err, CC_E_INVALID, "cannot encode a table with both names and positions, or with gaps");
             child = NULL;
         } else {
-            child = build(L, lua_gettop(L), depth + 1, err);
+            child = build(L, lua_gettop(L), depth + 1, b);
             if (child && json_object_set_new(o, lua_tostring(L, -2), child) != 0) {
-                cc_err_set(err, CC_E_INVALID, "cannot encode a member name that is not UTF-8");
+                cc_err_set(b->err, CC_E_INVALID, "cannot encode a member name that is not UTF-8");
                 child = NULL;
             }
         }
@@ -191,38 +196,39 @@ static bool marked_array(lua_State *L, int idx)
     return is;
 }
 
-static json_t *build_table(lua_State *L, int idx, int depth, struct cc_err *err)
+static json_t *build_table(lua_State *L, int idx, int depth, struct builder *b)
 {
     size_t n = lua_objlen(L, idx), count = 0;
 
     if (depth > MAX_DEPTH || !lua_checkstack(L, 8)) {
-        cc_err_set(err, CC_E_INVALID, "cannot encode a table deeper than %d levels (or one that holds itself)",
+        cc_err_set(b->err, CC_E_INVALID, "cannot encode a table deeper than %d levels (or one that holds itself)",
                    MAX_DEPTH);
         return NULL;
     }
     if (n == 0 && !marked_array(L, idx))
-        return build_object(L, idx, depth, err);
+        return build_object(L, idx, depth, b);
     for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1))
         count++;
     if (count != n) {
-        cc_err_set(err, CC_E_INVALID, "cannot encode a table with both names and positions, or with gaps");
+        cc_err_set(b->err, CC_E_INVALID, "cannot encode a table with both names and positions, or with gaps");
         return NULL;
     }
-    return build_array(L, idx, n, depth, err);
+    return build_array(L, idx, n, depth, b);
 }
 
-static json_t *build_number(double d, struct cc_err *err)
+static json_t *build_number(double d, struct builder *b)
 {
     if (!isfinite(d)) {
-        cc_err_set(err, CC_E_INVALID, "cannot encode a number that is not finite");
+        cc_err_set(b->err, CC_E_INVALID, "cannot encode a number that is not finite");
         return NULL;
     }
     if (d == floor(d) && fabs(d) <= MAX_EXACT)
         return json_integer((json_int_t)d);
+    b->fractions = true;
     return json_real(d);
 }
 
-static json_t *build(lua_State *L, int idx, int depth, struct cc_err *err)
+static json_t *build(lua_State *L, int idx, int depth, struct builder *b)
 {
     const char *s;
     size_t len;
@@ -230,30 +236,79 @@ static json_t *build(lua_State *L, int idx, int depth, struct cc_err *err)
 
     switch (lua_type(L, idx)) {
     case LUA_TTABLE:
-        return build_table(L, idx, depth, err);
+        return build_table(L, idx, depth, b);
     case LUA_TBOOLEAN:
         return json_boolean(lua_toboolean(L, idx));
     case LUA_TNUMBER:
-        return build_number(lua_tonumber(L, idx), err);
+        return build_number(lua_tonumber(L, idx), b);
     case LUA_TSTRING:
         s = lua_tolstring(L, idx, &len);
         if (!(v = json_stringn(s, len)))
-            cc_err_set(err, CC_E_INVALID, "cannot encode a string that is not UTF-8");
+            cc_err_set(b->err, CC_E_INVALID, "cannot encode a string that is not UTF-8");
         return v;
     case LUA_TLIGHTUSERDATA:
         if (!lua_touserdata(L, idx))
             return json_null();
         /* fall through */
     default:
-        cc_err_set(err, CC_E_INVALID, "cannot encode a %s", lua_typename(L, lua_type(L, idx)));
+        cc_err_set(b->err, CC_E_INVALID, "cannot encode a %s", lua_typename(L, lua_type(L, idx)));
         return NULL;
     }
+}
+
+/* jansson writes every number with as many digits as the longest needs: fewer where they read back the same. */
+static size_t shortest(const char *number, size_t len, char out[64])
+{
+    double d = strtod(number, NULL);
+    json_t *v = json_real(d);
+    size_t digits, n = 0;
+
+    for (digits = 15; digits <= 17; digits++) {
+        n = json_dumpb(v, out, 63, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        out[n] = '\0';
+        if (strtod(out, NULL) == d)
+            break;
+    }
+    json_decref(v);
+    return n < len ? n : 0;
+}
+
+static const char *string_end(const char *s)
+{
+    for (s++; *s != '"'; s++)
+        if (*s == '\\')
+            s++;
+    return s + 1;
+}
+
+/* In place. A number of fewer than 17 characters is as short as it can be. */
+static size_t shorten(char *text)
+{
+    const char *s = text;
+    char *to = text, buf[64];
+
+    while (*s) {
+        size_t len = 1, n = 0;
+
+        if (*s == '"') {
+            len = (size_t)(string_end(s) - s);
+        } else if (*s == '-' || (*s >= '0' && *s <= '9')) {
+            len = strspn(s, "+-.0123456789eE");
+            n = len < 17 ? 0 : shortest(s, len, buf);
+        }
+        memmove(to, n ? buf : s, n ? n : len);
+        to += n ? n : len;
+        s += len;
+    }
+    *to = '\0';
+    return (size_t)(to - text);
 }
 
 char *cc_json_text(lua_State *L, int idx, size_t *len, struct cc_err *err)
 {
     int top = lua_gettop(L);
-    json_t *tree = build(L, idx < 0 ? top + idx + 1 : idx, 0, err);
+    struct builder b = { err, false };
+    json_t *tree = build(L, idx < 0 ? top + idx + 1 : idx, 0, &b);
     char *text;
 
     if (!tree)
@@ -264,7 +319,7 @@ char *cc_json_text(lua_State *L, int idx, size_t *len, struct cc_err *err)
     if (!text)
         cc_err_set(err, CC_E_INTERNAL, "cannot encode");
     else
-        *len = strlen(text);
+        *len = b.fractions ? shorten(text) : strlen(text);
     return text;
 }
 

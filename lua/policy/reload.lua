@@ -44,11 +44,15 @@ local function keep_watch(folder)
   end
 end
 
+-- -> true | nil, err: it was cancelled
 local function settle()
   local ends = time.mono() + LONGEST
-  repeat
+  while true do
     local left = math.min(changed_at + QUIET, ends) - time.mono()
-  until left <= 0 or not task.sleep(left / 1000)
+    if left <= 0 then return true end
+    local ok, err = task.sleep(left / 1000)
+    if not ok then return nil, err end
+  end
 end
 
 -- All files as they were at one moment: what is read while something is saved may be half of an edit.
@@ -56,9 +60,10 @@ local function read(folder)
   for _ = 1, READS do
     local before = n_changes
     local sources, err = policy.read(folder)
-    task.sleep(0) -- word of what was saved meanwhile comes in
-    if n_changes == before then return sources, err end
-    settle()
+    local ok, why = task.sleep(0) -- word of what was saved meanwhile comes in
+    if ok and n_changes == before then return sources, err end
+    if ok then ok, why = settle() end
+    if not ok then return nil, why end
   end
   return policy.read(folder)
 end
@@ -78,10 +83,11 @@ end
 -- How often it was told of a change since the program began.
 function M.heard() return n_changes end
 
--- Reads the folder and tries what is new.
+-- Reads the folder and tries what is new. -> false: it was cancelled
 function M.look()
   local folder = policy.folder
   local sources, err = read(folder)
+  if not sources and err.code == "cancelled" then return false end
   if not sources then
     policy.refuse(err)
     seen = nil
@@ -102,14 +108,15 @@ function M.follow()
     local ok, why = xpcall(function()
       keep_watch(folder)
       keep_watch(folder .. "/tests")
-      M.look()
+      return M.look()
     end, debug.traceback)
+    if ok and why == false then return end
     if not ok then log.error("policy", "looking for edits raised", { traceback = why }) end
     if n_changes == before then
       local told, err = changed:wait(M.look_seconds)
       if not told and err.code ~= "timeout" then return end
     end
-    if n_changes ~= before then settle() end
+    if n_changes ~= before and not settle() then return end
   end
 end
 

@@ -226,7 +226,8 @@ withShop(test, 'hours that have begun end when what was paid for them goes back:
   const b = balances(shop, ann);
   assert.deepStrictEqual([b.credit, b.payments, b.refunds, b[`block:${m.id}`]], [2e6, -2e6, -4e6, undefined]);
   assert.ok(b.waived === undefined || b.waived > -200, `what it ran until it was stopped: ${b.waived}`);
-  assert.strictEqual((await ann.call('POST', `/instances/${m.id}/extend`, { hours: 10 })).status, 200); // bought anew, it goes on
+  const extended = await ann.call('POST', `/instances/${m.id}/extend`, { hours: 10 }); // bought anew, it goes on
+  assert.deepStrictEqual([extended.status, /^it runs on prepaid hours, and is no machine of its owner's plan: /.test(extended.body.notice)], [200, true], extended.text);
   await shop.until(async () => await shop.server.status(m.id) === 'RUNNING', 'it runs again');
   assert.strictEqual((await ann.call('GET', `/instances/${m.id}`)).body.prepaid.refunded, undefined);
   assert.strictEqual(balances(shop, ann).credit, 1.6e6);

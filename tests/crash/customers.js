@@ -62,7 +62,7 @@ class Customer {
   async pay(what) {
     const { world } = this.run.shop;
     const r = await this.insist('POST', '/billing/checkout', what);
-    if (r.status !== 200) throw new Error(`${JSON.stringify(what)}: ${r.status} ${r.text}`);
+    if (r.status !== 200) throw new Error(`${this.who.email} ${JSON.stringify(what)}: ${r.status} ${r.text} ${JSON.stringify((await this.run.shop.user(this.who)))} ${JSON.stringify([...world.sessions.values()].filter((x) => x.metadata.user_id === this.who.id || x.client_reference_id === this.who.id))} ${JSON.stringify([[...world.subscriptions.values()].filter((x) => x.customer === JSON.parse(JSON.stringify([...world.sessions.values()].find((y) => y.client_reference_id === this.who.id) || {})).customer), [...world.customers.values()].filter((x) => x.email === this.who.email).map((x) => x.id), this.run.shop.stripe.requests.filter((q) => q.raw.includes(this.who.id) || q.url.includes("00000160")).map((q) => [q.method, q.url, q.key, q.raw, q.status])])}`);
     const session = [...world.sessions.values()].find((s) => s.url === r.body.url);
     if (session.status !== 'open') return null; // another purchase of his took this page
     const paid = world.pay(session);

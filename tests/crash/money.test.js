@@ -215,7 +215,7 @@ async function satisfied(c, { shop, books }) {
   const { balances } = books.accounts[c.who.id];
   const entries = books.entries[c.who.id];
   const what = `${c.who.email} (${c.fate}): ${JSON.stringify([user, balances, c.list.map((m) => [m.id, m.status, m.labels, m.prepaid])])}`;
-  assert.strictEqual(-(balances.payments || 0), w.taken(user.stripe_customer_id) * 10000, `what was paid is what the books say: ${what}`);
+  assert.strictEqual(0 - (balances.payments || 0), w.taken(user.stripe_customer_id) * 10000, `what was paid is what the books say: ${what}`);
   asAnswered(c);
   await hoursAndCredit(c, entries, shop.server);
   if (c.paid.subscription) {

@@ -23,17 +23,18 @@ test('the commands of the page about the ledger work beside a server', async () 
       assert.strictEqual(r.status, 0, `${lines}\n${r.stdout}${r.stderr}`);
       return r.stdout;
     });
-    assert.strictEqual(pieces.length, 4);
+    assert.strictEqual(pieces.length, 5);
     for (const sign of [/^ann@example\.com +pro +credit 0\.00 +owed \d+\.\d+/m, /posted as adjust\/.*\/friday\n/, /nothing changed: adjust\/.*\/friday was posted before/,
       /the books balance: \d+ entries of 1 accounts; \d+ intervals of 1 machines/]) assert.match(said[0], sign);
     assert.match(said[1], /fee, plan pro/);
     assert.match(said[1], /adjustment, slow disks on Friday +5\.00/);
     assert.match(said[1], /plan starter/);
-    assert.match(said[2], /account +plan +hours/);
-    assert.match(said[2], /ann@example\.com,pro,/);
-    assert.match(said[2], / 1 ann@example\.com/);
-    assert.match(said[2], /1 of 1 accounts would be given/);
-    assert.match(said[3], /^genuine: account [0-9a-f-]{36}/);
+    assert.match(said[2], /^ann@example\.com {2}pro, given by operator at \S+\nann@example\.com {2}pro, given by operator at \S+: writes our docs\n$/);
+    assert.match(said[3], /account +plan +hours/);
+    assert.match(said[3], /ann@example\.com,pro,/);
+    assert.match(said[3], / 1 ann@example\.com/);
+    assert.match(said[3], /1 of 1 accounts would be given/);
+    assert.match(said[4], /^genuine: account [0-9a-f-]{36}/);
   } finally {
     await s.stop();
     fs.rmSync(here, { recursive: true, force: true });
@@ -41,7 +42,7 @@ test('the commands of the page about the ledger work beside a server', async () 
 });
 
 test('every command has a help text that says how it is used', () => {
-  for (const name of ['ledger', 'invoice']) {
+  for (const name of ['ledger', 'invoice', 'plan']) {
     const r = spawnSync(binary, [name, '--help'], { encoding: 'utf8' });
     assert.strictEqual(r.status, 0);
     assert.match(r.stdout, new RegExp(`^usage: cchost ${name} `));
@@ -60,6 +61,7 @@ test('what cannot be understood ends with 2, what is not there with 1', async ()
       [2, /HOURS/, 'ledger', 'hours', 'ann@example.com', '-1', '--reason=x'], [2, /usage/, 'ledger', 'steal', 'ann@example.com', '5', '--reason=x'],
       [1, /no such user/, 'ledger', 'bob@example.com'], [1, /no such user/, 'ledger', 'pay', 'bob@example.com', '5', '--reason=x'],
       [2, /MONTH/, 'invoice', 'ann@example.com', '2026-13'], [1, /no such user/, 'invoice', 'bob@example.com', '2026-11'],
+      [2, /--reason/, 'plan', 'ann@example.com', 'pro'], [1, /there is no plan 'gold'/, 'plan', 'ann@example.com', 'gold', '--reason=x'],
       [1, /there is no plan 'gold'/, 'invoice', 'ann@example.com', '2026-11', '--plan=gold'],
     ]) {
       const r = run(...args);

@@ -98,7 +98,24 @@ t.test("json keeps lists, exact integers and null", function()
   t.eq(json.is_array(v.a), true); t.eq(json.is_array(v.b), false)
   t.eq(v.n, 9007199254740991); t.eq(v.z, json.null); t.eq(v.s, "\0x")
   t.eq(json.encode(v), '{"a":[],"b":{},"n":9007199254740991,"s":"\\u0000x","z":null}')
-  t.eq(json.encode { 123456789012345, 0.1, -0.5, 1e15 }, "[123456789012345,0.10000000000000001,-0.5,1000000000000000]")
+  t.eq(json.encode { 123456789012345, 0.1, -0.5, 1e15 }, "[123456789012345,0.1,-0.5,1000000000000000]")
+end)
+
+t.test("json writes a number with the fewest digits that read back the same", function()
+  local v = { 0.1, 1 / 3, 0.1 + 0.2, 2.5, 1e-7, 1.1e300, 5e-324, 1.7976931348623157e308, 1e22, -1e22, 9007199254740994, 20.016805 }
+  local text = '[0.1,0.3333333333333333,0.30000000000000004,2.5,1e-7,1.1e300,4.94065645841247e-324,1.7976931348623157e308,' ..
+    "1e22,-1e22,9007199254740994.0,20.016805]"
+  t.eq(json.encode(v), text)
+  for i, n in ipairs(json.decode(text)) do t.eq(n, v[i]) end
+  t.eq(json.encode { a = 'say "0.10000000000000001" \\ 1.5000', ["0.2"] = { 0.7 } },
+    [[{"0.2":[0.7],"a":"say \"0.10000000000000001\" \\ 1.5000"}]])
+  math.randomseed(7)
+  for _ = 1, 20000 do
+    local n = (math.random() - 0.5) * 10 ^ math.random(-300, 300)
+    local s = json.encode(n)
+    t.eq(json.decode(s), n)
+    t.ok(#s <= #("%.17g"):format(n) + 2, s)
+  end
 end)
 
 t.test("json refuses what others read differently", function()

@@ -18,8 +18,10 @@ local function following(n, fn)
   save(n)
   local follower = task.spawn(reload.follow)
   fn()
-  follower:cancel("the end of the test")
-  follower:join()
+  t.wait_until(function() -- a cancel ends one wait, which may be one of a look that goes on
+    follower:cancel("the end of the test")
+    return follower:done()
+  end, "the follower to end")
 end
 
 -- Bug: a save that landed while the one before was tried was taken five seconds later.

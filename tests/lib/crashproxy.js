@@ -7,7 +7,7 @@
 //   p.fired     whether it came so far      p.disarm()      p.cut(test)   ends connections whose request passes test(request)
 //   await p.stop()
 //
-// Bodies are passed on as they come, both ways; a request that becomes a stream (101) is one connection to the other.
+// Answers are passed on as they come, requests when they are whole; a request that becomes a stream (101) is one connection to the other.
 'use strict';
 const http = require('node:http');
 
@@ -66,8 +66,14 @@ class CrashProxy {
     });
     on.on('error', () => { if (!res.writableFinished) req.socket.destroy(); });
     res.on('close', () => { if (!res.writableFinished) on.destroy(); });
-    req.on('data', (d) => { asked.body += d.toString('latin1'); });
-    req.pipe(on);
+    // whole, in one piece with its head: what is written behind a head may meet a peer that has answered already
+    const parts = [];
+    req.on('data', (part) => parts.push(part));
+    req.on('end', () => {
+      const body = Buffer.concat(parts);
+      asked.body = body.toString('latin1');
+      on.end(body);
+    });
   }
 
   upgrade(req, socket, head) {

@@ -18,6 +18,8 @@ function t.turn()
   time.advance(1000)
 end
 
+assert(require("store").open { dir = t.tmpdir(), serve = true })
+
 local OWNER = "01234567-89ab-4cde-8f01-23456789abcd"
 
 -- A clock that moves when somebody sleeps, and only then.
@@ -214,6 +216,68 @@ t.test("a policy whose groups were gone is made again with those that are there"
   end)
   t.eq(assert(o:policy { name = "p", from = { "mine" }, to = { "mine" }, bidirectional = true }).id, "p")
   t.eq(made[1].rules[1].sources[1].id, "g2")
+end)
+
+-- ---- the key's way to a machine
+
+t.test("a provider that boots no system has the machine told by exec, once it runs, and waits until it has joined", function()
+  local providers, steps, vault = require "providers", require "netbird.steps", require "vault"
+  local store, sys = require "store", require "sys"
+  vault.setup { current = ("k"):rep(32) }
+  local rec = { id = OWNER, short = "23456789abcd", owner = "operator", provider = "p" }
+  local api = { manager = "https://nb.example.org", names = function(r) return names.of("cchost", r) end, objects = {} }
+  local peers, told, answer = {}, {}, { exit = 0, stdout = "", stderr = "" }
+  function api.objects:peers(name, group)
+    t.eq(name .. " " .. group, "cc-23456789abcd g")
+    return peers
+  end
+  local caps, get = { exec = true }, providers.get
+  providers.get = function() -- luacheck: ignore 122
+    return {
+      capabilities = function() return caps end,
+      exec = function(_, name, o)
+        told[#told + 1] = { name = name, cmd = table.concat(o.cmd, " "), text = o.stdin }
+        if answer.exit == 0 then peers = { { id = "p1", ip = "100.90.0.7/16" } } end
+        return answer
+      end,
+    }
+  end
+  local join = steps.effects(api)["netbird.join"]
+  local function try(seconds)
+    return join({ rec = rec, op = { attempts = 1 }, seconds = seconds or 5 }, { peer = "cc-23456789abcd", group = "g" })
+  end
+  assert(store.update(function(tx)
+    vault.put(tx, "machine/" .. OWNER .. "/netbird_key", "A1B2'; rm -rf /", "operator")
+    return true
+  end))
+  answer = { exit = 1, stdout = "", stderr = "the network was not joined: netbird up failed\n" }
+  local _, err = try()
+  t.eq(err.message, "the network was not joined: netbird up failed")
+  t.eq(err.retryable, true)
+  answer.exit = 0
+  local peer = assert(try())
+  t.eq(peer.peer .. " " .. peer.address, "p1 100.90.0.7")
+  t.eq(#told, 2)
+  t.eq(told[2].name .. " " .. told[2].cmd, "cc-23456789abcd sh", "the key is no argument")
+  for _, line in ipairs { "\nkey='A1B2'\\''; rm -rf /'\n", "\nmanager='https://nb.example.org'\n", "\nname='cc-23456789abcd'\n" } do
+    t.ok(told[2].text:find(line, 1, true), line)
+  end
+  t.eq(#told[2].text > #sys.carried("netbird-join.sh"), true)
+  assert(try())
+  t.eq(#told, 2, "who has joined is not told again")
+  -- where cloud-init tells it, nothing is executed
+  caps, peers = { exec = true, user_data = true }, {}
+  local done_at
+  task.spawn(function()
+    _, err = try(20)
+    done_at = time.mono()
+  end)
+  t.wait_until(function() return done_at end, "it has waited")
+  t.eq(err.message, "the machine has not joined the network yet")
+  t.eq(err.retryable, true)
+  t.eq(#told, 2)
+  t.eq(steps.script(api, { id = "another", short = "ba9876543210", owner = "operator" }), nil)
+  providers.get = get -- luacheck: ignore 122
 end)
 
 return t.done()

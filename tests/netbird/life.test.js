@@ -385,7 +385,7 @@ withMesh(test, 'a route is made where there is a network behind the machine, non
 
 withMesh(test, 'provider check netbird: in plain words', { netbird: { modules: Object.fromEntries(['groups', 'setup_keys', 'peers', 'policies', 'routes'].map((k) => [k, { read: true, create: true, update: true, delete: true }])) } }, async (m, nb) => {
   const check = async () => {
-    const r = await run(m, 'netbird', 'check', '--json');
+    const r = await run(m, 'provider', 'check', 'netbird', '--json');
     return { code: r.code, ...Object.fromEntries(r.out.trim().split('\n').map((l) => JSON.parse(l)).map((f) => [f.what, `${f.state}: ${f.sentence}`])) };
   };
   let c = await check();

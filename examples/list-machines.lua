@@ -8,7 +8,7 @@ local instances = require "instances"
 local json = require "json"
 local time = require "time"
 
-app.open()
+app.open { existing = true }
 
 local function age(rec)
   local s = math.floor((time.now() - time.parse(rec.created_at)) / 1000)
@@ -35,3 +35,4 @@ repeat
   end
   after = page.after
 until not after
+if n == 0 then print("there are no machines") end

@@ -19,7 +19,7 @@ local args = { ... }
 local csv = args[1] == "--csv"
 if csv then table.remove(args, 1) end
 
-app.open()
+app.open { existing = true }
 
 local now = math.floor(steady.now())
 local from, to = months.from(now), months.after(now)
@@ -49,6 +49,7 @@ local function say(r)
     amount.text(r.total), amount.text(r.paid), amount.text(r.balance)))
 end
 
+if #app.must(store.list("ledger", { limit = 1 })) == 0 then return print("no account has books yet: nothing was used") end
 print(FORMAT:format("account", "plan", "hours", "usage", "fees+blocks", "total", "paid", "balance"))
 local sum = { name = "all", plan = months.name(from), ms = 0, usage = 0, total = 0, paid = 0, balance = 0 }
 local n, after = 0, nil

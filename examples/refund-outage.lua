@@ -29,7 +29,7 @@ if not (from and to and from < to and to <= time.now() and reason) then
 end
 local id = args[4] or time.rfc3339(from) .. "-" .. time.rfc3339(to)
 
-app.open()
+app.open { existing = true }
 
 -- What an account's machines cost in it: micro-units, ms of the plan's and given hours, ms of blocks.
 local function cost_of(owner)
@@ -77,5 +77,6 @@ repeat
   end
   task.sleep(0)
 until #page < 200
+if n == 0 then return print("no account has books yet: there is nothing to give back") end
 print(("%d of %d accounts %s %s and %.6f h"):format(given, n, dry and "would be given" or "were given", amount.text(micro_sum),
   ms_sum / amount.HOUR))

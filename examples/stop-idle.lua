@@ -25,7 +25,7 @@ end
 local since = parse_since(args[1])
 if not since then app.usage("examples/stop-idle.lua [--dry-run] SINCE   (2h, 30m, or 2026-11-20T12:00:00Z)") end
 
-app.open()
+app.open { existing = true }
 
 -- The newest of what the record and the machine itself know.
 local function last_used(rec)
@@ -52,4 +52,5 @@ repeat
   end
   after = page.after
 until not after
+if looked == 0 then return print("there are no machines") end
 print(("%d of %d machines %s"):format(stopped, looked, dry and "would be stopped" or "stopped"))

@@ -16,7 +16,7 @@ local users = require "accounts.users"
 local when = require "when"
 
 local since_text, most = ...
-app.open()
+app.open { existing = true }
 
 local now = math.floor(steady.now())
 local since, n = when.parse(since_text or "30d", now), tonumber(most or 10)
@@ -41,6 +41,7 @@ table.sort(list, function(a, b)
   return a.owner < b.owner
 end)
 
+if #list == 0 then return print("no account has books yet: nothing was used") end
 print(("%4s %-36s %14s %12s"):format("", "account", "charged", "hours"))
 for i = 1, math.min(n, #list) do
   local r = list[i]

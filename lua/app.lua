@@ -39,6 +39,7 @@ M.default_headers = {
 --   rate            its limit: "api" (the default), "auth", or false for none
 --   upgrade         a WebSocket: Origin is looked at, and a ticket is taken as ?token=
 --   body (schema, true: any object, "raw": the handler reads it), body_max
+--   query           the names that its query may have; absent: any
 --   secret          the answer holds a secret: kept sealed for a repeat with the same Idempotency-Key
 --   when            there is no such route unless when() says so
 --   effect_outside  what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once
@@ -93,6 +94,19 @@ function M.if_match(http)
   local version = tonumber(match:match('^"(%d+)%.?%w*"$'))
   if version then return version end
   return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
+end
+
+-- A name that is not looked at is refused: what is asked for would not be what is answered.
+local function query_fault(http, names)
+  local known = {}
+  for _, name in ipairs(names) do known[name] = true end
+  local said = {}
+  for name in pairs(query.all(http:query())) do said[#said + 1] = not known[name] and name or nil end
+  if #said == 0 then return nil end
+  table.sort(said)
+  local name = said[1]:sub(1, 64)
+  return errors.new("invalid", ("%s: no such parameter; %s expected"):format(name,
+    #names == 0 and "none" or "one of " .. table.concat(names, ", ")), { field = name })
 end
 
 -- Calls a route's handler. -> status, body (text), headers | true
@@ -190,6 +204,8 @@ end
 
 local function handle(http, method, route, actor, first, second)
   local options = route.options
+  local fault = options.query and query_fault(http, options.query)
+  if fault then return error_answer(http, fault) end
   local body, said
   if options.body and options.body ~= "raw" then
     body, said = read_body(http, options)

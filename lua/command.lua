@@ -12,7 +12,6 @@
 --   command.fail(format, ...), command.usage(format, ...)   the end, with code 1 or 2
 
 local config = require "config"
-local fs = require "fs"
 local json = require "json"
 local log = require "log"
 local script = require "script"
@@ -115,9 +114,7 @@ end
 
 -- ---- the store
 
-function M.at_store(settings)
-  if not fs.stat(settings.DATA_DIR .. "/store/data.mdb") then M.fail("there is no store in %s (DATA_DIR)", settings.DATA_DIR) end
-end
+M.at_store = script.at_store
 
 function M.open(settings, may_be_new)
   if not may_be_new then M.at_store(settings) end

@@ -1,7 +1,9 @@
 -- For batch scripts: opens what a script needs, and says how far it is.
 --
 --   local app = require "script"
---   app.open()                    settings, the store of DATA_DIR (also beside a running serve), providers
+--   app.open()                    settings, the store of DATA_DIR (also beside a running serve; made where there is none),
+--                                 providers
+--   app.open { existing = true }  for who only looks: no store there is the end of the script
 --   value = app.must(value, err)  the value, or the end of the script with the error on stderr and exit code 1
 --   app.progress(format, ...)     one line that is written over itself; nothing when stderr is no terminal
 --   app.usage(text)               prints how to call the script and ends it with exit code 2
@@ -9,6 +11,7 @@
 --   app.settings
 
 local config = require "config"
+local fs = require "fs"
 local log = require "log"
 local sys = require "sys"
 
@@ -48,7 +51,13 @@ function M.usage(text)
   M.quit(2)
 end
 
-function M.open()
+-- Whether there is a store is said before one is made.
+function M.at_store(settings)
+  if fs.stat(settings.DATA_DIR .. "/store/data.mdb") then return end
+  M.must(nil, ("there is no store in %s (DATA_DIR)"):format(settings.DATA_DIR))
+end
+
+function M.open(options)
   local settings, faults = config.load {}
   if not settings then
     for _, f in ipairs(faults) do io.stderr:write("cchost: ", f, "\n") end
@@ -56,6 +65,7 @@ function M.open()
   end
   log.setup { level = sys.env("LOG_LEVEL") or "warn", json = settings.ENVIRONMENT == "production" }
   M.settings = settings
+  if options and options.existing then M.at_store(settings) end
   M.must(require("setup").open(settings, { serve = false }))
   return settings
 end

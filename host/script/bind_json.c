@@ -338,7 +338,7 @@ static int l_decode(lua_State *L)
 
 static int l_encode(lua_State *L)
 {
-    struct cc_err err;
+    struct cc_err err = { .message = "" };
     size_t len;
     char *text;
 

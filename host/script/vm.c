@@ -4,6 +4,7 @@
 #include "host/observe/log.h"
 #include "host/script/carried.h"
 #include "host/script/modules.h"
+#include "host/script/pairs.h"
 #include "host/script/task.h"
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
@@ -98,6 +99,7 @@ static int l_setup(lua_State *L)
     const luaL_Reg *m;
 
     luaL_openlibs(L);
+    cc_pairs_open(L);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     for (m = cc_modules; m->name; m++) {

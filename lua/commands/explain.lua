@@ -26,7 +26,8 @@ that a policy has stopped, else the newest decision. TIME is like 2026-11-20T12:
 seconds: the last decision that was not after it. Beside a running server the last two minutes may not be written yet;
 GET /instances/{id}/decisions knows them.
 
-  --kind=KIND   only decisions about this: idle, expiry, placement, billing
+  --kind=KIND   only decisions about this: ]] .. table.concat(decisions.kinds, ", ") .. [[
+
   --json        as GET /instances/{id}/decisions?at= gives it
 ]]
 

@@ -12,7 +12,7 @@
 --   decisions.at(id, ms [, kind]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
 --   decisions.threshold      the setting IDLE_THRESHOLD
---   decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
+--   decisions.kinds          all of them      decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
 --   decisions.name_of(kind) -> "idle.decide": the function that decides it
 
 local book = require "billing.book"
@@ -32,11 +32,15 @@ local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
 
+M.kinds = { "idle", "expiry", "placement", "billing" }
+
 local name_of = { idle = "idle.decide", expiry = "expiry.decide", placement = "placement.place", billing = "billing.decide" }
 
 function M.name_of(kind) return name_of[kind] end
 
-function M.kind_fault(kind) return not name_of[kind] and "idle, expiry, placement or billing expected" or nil end
+function M.kind_fault(kind)
+  return not name_of[kind] and "one of " .. table.concat(M.kinds, ", ") .. " expected" or nil
+end
 
 local DAYS = 4        -- read at once
 local PLAN_LOOK = 512 -- entries of an account's log that are looked through for its plan

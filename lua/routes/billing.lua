@@ -17,7 +17,7 @@ local steady = require "steady"
 local users = require "accounts.users"
 local when = require "when"
 
-local OPTIONS = { scope = "billing" }
+local function asked(...) return { scope = "billing", query = { "user", ... } } end
 
 local function bad(field, message) return errors.fail("invalid", field .. ": " .. message, { field = field }) end
 
@@ -32,9 +32,26 @@ local function whose(req)
   return users.find(key)
 end
 
--- ?start=&end=; without one of them the beginning of the month, and now. -> from, to | nil, err
+-- ?month=YYYY-MM; without it the running one. -> from, to | nil, err
+local function month(http)
+  local text = app.query(http, "month")
+  local now = math.floor(steady.now())
+  if not text then return months.from(now), months.after(now) end
+  local from, to = months.parse(text)
+  if not from then return bad("month", "a month like 2026-11 expected") end
+  if from > now then return bad("month", "one that has begun expected") end
+  return from, to
+end
+
+-- ?start=&end=; without one of them the beginning of the month, and now. Or ?month=. -> from, to | nil, err
 local function stretch(http)
   local now = math.floor(steady.now())
+  if app.query(http, "month") then
+    if app.query(http, "start") or app.query(http, "end") then return bad("month", "not together with start or end") end
+    local from, to = month(http)
+    if not from then return nil, to end
+    return from, math.min(to, now)
+  end
   local out = { start = months.from(now), ["end"] = now }
   for name in pairs(out) do
     local text = app.query(http, name)
@@ -46,17 +63,6 @@ local function stretch(http)
   end
   if out.start >= out["end"] then return bad("end", "a time after start expected") end
   return out.start, out["end"]
-end
-
--- ?month=YYYY-MM; without it the running one. -> from, to | nil, err
-local function month(http)
-  local text = app.query(http, "month")
-  local now = math.floor(steady.now())
-  if not text then return months.from(now), months.after(now) end
-  local from, to = months.parse(text)
-  if not from then return bad("month", "a month like 2026-11 expected") end
-  if from > now then return bad("month", "one that has begun expected") end
-  return from, to
 end
 
 -- The query without `after`, for a Link.
@@ -87,15 +93,17 @@ local function records(req, user)
   return 200, out, skip + limit < #all and next_page(req.http, "/billing/usage", skip + limit) or nil
 end
 
--- With a start or an end: a list of what was used; else how the account stands.
-app.get("/billing/usage", OPTIONS, function(req)
+-- With a time: a list of what was used; else how the account stands.
+app.get("/billing/usage", asked("start", "end", "month", "limit", "after"), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
-  if app.query(req.http, "start") or app.query(req.http, "end") then return records(req, user) end
+  for _, name in ipairs { "start", "end", "month" } do
+    if app.query(req.http, name) then return records(req, user) end
+  end
   return 200, reading.now(user.id, user)
 end)
 
-app.get("/billing/summary", OPTIONS, function(req)
+app.get("/billing/summary", asked("start", "end", "month"), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local from, to = stretch(req.http)
@@ -105,7 +113,7 @@ end)
 
 -- ---- the books
 
-app.get("/billing/ledger", OPTIONS, function(req)
+app.get("/billing/ledger", asked("limit", "after"), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local limit, after = app.page(req.http)
@@ -120,7 +128,7 @@ app.get("/billing/ledger", OPTIONS, function(req)
 end)
 
 -- ?plan=NAME: as that plan would have made it.
-app.get("/billing/invoices/preview", OPTIONS, function(req)
+app.get("/billing/invoices/preview", asked("month", "plan"), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local from, to = month(req.http)
@@ -134,7 +142,7 @@ end)
 
 -- ---- receipts
 
-app.get("/billing/receipts", OPTIONS, function(req)
+app.get("/billing/receipts", asked "month", function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local from, to = month(req.http)
@@ -142,6 +150,6 @@ app.get("/billing/receipts", OPTIONS, function(req)
   return 200, receipts.of(user.id, from, to, steady.now()), { ["Content-Type"] = "application/jose" }
 end)
 
-app.get("/billing/receipts/key", { open = true }, function()
+app.get("/billing/receipts/key", { open = true, query = {} }, function()
   return 200, receipts.jwk(), { ["Cache-Control"] = "public, max-age=3600" }
 end)

@@ -60,7 +60,7 @@ app.post("/billing/checkout", {
   return 200, { url = url }, { ["Cache-Control"] = "no-store" }
 end)
 
-app.get("/billing/portal", { scope = "billing", user = true, when = configured }, function(req)
+app.get("/billing/portal", { scope = "billing", user = true, when = configured, query = {} }, function(req)
   local url, err = checkout.portal(req.actor.user, dashboard())
   if not url then return nil, err end
   return 200, { url = url }, { ["Cache-Control"] = "no-store" }

@@ -126,10 +126,32 @@ test('the invoice of the running month, and the same under other plans', async (
   const free = await money(ann, '/billing/invoices/preview?plan=free');
   assert.deepStrictEqual([free.total, fee(free)], ['0.00', undefined]);
   assert.ok(micro(free.waived) > 0n);
-  for (const [query, field] of [['plan=gold', 'plan'], ['month=2026-13', 'month'], ['month=2999-01', 'month']]) {
+  for (const [query, field] of [['plan=gold', 'plan'], ['month=2026-13', 'month'], ['month=2999-01', 'month'], ['start=2026-01-01', 'start'],
+    ['month=2026-01&end=7d', 'end'], ['limit=5', 'limit']]) {
     const r = await ann.call('GET', `/billing/invoices/preview?${query}`);
     assert.deepStrictEqual([r.status, r.body.field], [400, field], query);
   }
+});
+
+// Bug: they printed empty tables, and made a store in the wrong place.
+test('scripts say that there is no store, or nothing in it', async () => {
+  const dir = temp();
+  const want = { 'monthly-report': /^no account has books yet/, 'top-spenders': /^no account has books yet/, 'list-machines': /^there are no machines$/m,
+    'stop-idle': /^there are no machines$/m, 'refund-outage': /^no account has books yet/ };
+  const args = { 'stop-idle': ['2h'], 'refund-outage': ['2h', '1h', 'a test'] };
+  for (const name of Object.keys(want)) {
+    const r = script({ dir }, name, ...(args[name] || []));
+    assert.deepStrictEqual([r.status, r.stdout, r.stderr], [1, '', `error: there is no store in ${dir} (DATA_DIR)\n`], name);
+  }
+  assert.deepStrictEqual(fs.readdirSync(dir), []);
+  const fresh = await Server.start({ ...shipped }, dir);
+  for (const [name, says] of Object.entries(want)) {
+    const r = script(fresh, name, ...(args[name] || []));
+    assert.strictEqual(r.status, 0, r.stderr);
+    assert.match(r.stdout, says, name);
+  }
+  await fresh.stop();
+  fs.rmSync(dir, { recursive: true });
 });
 
 test('a user sees his own alone; an operator names whose', async () => {
@@ -146,7 +168,9 @@ test('a user sees his own alone; an operator names whose', async () => {
     for (const user of [ann.id, 'ann@example.org', '1']) assert.strictEqual((await s.call('GET', `${where}?user=${user}`)).status, 200, where);
   }
   for (const [where, field] of [['usage?start=yesterday', 'start'], ['summary?start=2026-02-01&end=2026-01-01', 'end'], ['ledger?limit=0', 'limit'],
-    ['ledger?after=x', 'after'], ['usage?start=2026-01-01&after=x', 'after']]) {
+    ['ledger?after=x', 'after'], ['usage?start=2026-01-01&after=x', 'after'],
+    ['usage?mnth=2026-01', 'mnth'], ['usage?month=2026-13', 'month'], ['summary?month=2026-01&start=2026-01-01', 'month'], ['summary?plan=pro', 'plan'],
+    ['ledger?start=7d', 'start'], ['receipts?start=7d', 'start'], ['receipts/key?month=2026-01', 'month']]) {
     const r = await ann.call('GET', `/billing/${where}`);
     assert.deepStrictEqual([r.status, r.body.field], [400, field], where);
   }

@@ -115,8 +115,9 @@ test('cchost explain tells why it was stopped, beside the server', async () => {
   const again = await s.call('GET', `/instances/${one.id}/decisions?at=${encodeURIComponent(told.at)}`);
   assert.deepStrictEqual(again.body, told);
   assert.match(run('explain', 'one', '2020-01-01').stderr, /nothing is kept/);
+  assert.match(run('explain', '--help').stdout, /--kind=KIND .*: idle, expiry, placement, billing\n {2}--json/);
   const odd = run('explain', 'one', '--kind=foo');
-  assert.deepStrictEqual([odd.status, /--kind: idle, expiry, placement or billing expected/.test(odd.stderr)], [2, true], odd.stderr);
+  assert.deepStrictEqual([odd.status, /--kind: one of idle, expiry, placement, billing expected/.test(odd.stderr)], [2, true], odd.stderr);
   assert.strictEqual(run('explain', 'one', 'nonsense').status, 2);
   assert.strictEqual(run('explain', 'nobody').status, 1);
   assert.match(run('explain', 'one', '--kind=placement').stdout,

@@ -340,6 +340,11 @@ test('the validator is the kit\'s: its own list of wrong requests is refused thr
   const v = await Validator.start();
   try {
     assert.match(execFileSync(path.join(kit.dir, 'bad-stripe'), [String(v.port)], { encoding: 'utf8' }), /^0 wrong$/m);
+    const headers = { authorization: 'Bearer sk_test_1', 'stripe-version': VERSION };
+    for (const [url, refused] of [['/v1/charges/ch_1', false], ['/v1/charges/ch_1?limit=1', true], ['/v1/charges', true], ['/v1/invoices/in_1/lines?limit=100', false],
+      ['/v1/invoices/in_1/lines?limit=many', true], ['/v1/invoices/in_1/lines?customer=cus_1', true]]) {
+      assert.strictEqual(await v.check({ method: 'GET', url, headers, raw: '', params: {} }) !== null, refused, url);
+    }
   } finally {
     await v.stop();
   }

@@ -332,6 +332,20 @@ withShop(test, 'an invoice\'s metered lines pay what is owed, the rest of it is 
   await shop.server.says(/level=warn.*another version of Stripe's API.*2023-08-16/);
 });
 
+withShop(test, 'an invoice with more lines than the event shows: they are asked for', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const { subscription } = await shop.subscribe(ann);
+  const i = w.invoice(subscription, 'subscription_cycle');
+  const data = Array.from({ length: 12 }, () => ({ object: 'line_item', amount: 10, pricing: { price_details: { price: 'price_usage' } } }));
+  Object.assign(i, { lines: { object: 'list', has_more: true, data: data.slice(0, 10) }, amount_due: 1900 + 120 });
+  w.settle(i);
+  i.lines = { object: 'list', has_more: false, data };
+  await shop.tell();
+  assert.deepStrictEqual(shop.stripe.asked('GET', /\/lines$/).map((r) => [r.path, r.params, r.status]), [[`/v1/invoices/${i.id}/lines`, { limit: '100' }, 200]]);
+  const b = balances(shop, ann);
+  assert.deepStrictEqual([b.revenue, b.credit, b.payments], [38e6, 1.2e6, -39.2e6]);
+});
+
 withShop(test, 'all of it in the shape of 2023, days late', { env: { STRIPE_API_VERSION: '2023-08-16' }, stripe: { version: '2023-08-16' } }, async (shop, w) => {
   const ann = await shop.person();
   const { subscription } = w.pay(await shop.checkout(ann));

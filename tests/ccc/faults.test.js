@@ -183,37 +183,6 @@ both('C8 list and status work', (p) => {
   assert.match(p.ok('status', id), /^Instance ID: .*\n(.*\n)*Remaining: {3}59m\n$/);
 });
 
-test('C10 a block ends within a second of its time, with a warning before and a grace after, in which it can be extended', async () => {
-  // The shipped rule with seconds for hours: a block of one hour ends 3 s after it began.
-  const policy = `local P = { kind = "expiry" }
-function P.decide(m, now)
-  local over = now - (m.expires_at - 3600 + 3)
-  if over >= 60 then return "delete", "its time was over long ago" end
-  if over >= 0 then return "stop", "its time was over" end
-  if over >= -2 then return "warn", "its time is nearly over" end
-  return "keep", "there is time"
-end
-return P
-`;
-  const policies = path.join(bin, 'policies');
-  fs.mkdirSync(policies, { recursive: true });
-  fs.writeFileSync(path.join(policies, 'expiry.lua'), policy);
-  const p = await atServer('', { policies_dir: policies });
-  const id = p.provision('1');
-  const ends = Date.parse(p.json('status', id).expiresAt) - HOUR + 3000;
-  await until(() => p.json('status', id).status === 'stopped', 'it is stopped');
-  const events = (await p.server.call('GET', `/instances/${id}/events`)).body;
-  const at = (type) => Date.parse(events.find((e) => e.type === type).at);
-  assert.ok(at('expiry_warning') < at('expiry'), 'warned');
-  assert.ok(at('stopping') - ends > -1001 && at('stopping') - ends < 1500, `${at('stopping') - ends} ms from its end`);
-  assert.deepStrictEqual(p.json('list').map((e) => e.status), ['stopped'], 'its data is kept');
-  p.ok('extend', id, '1');
-  const up = await p.server.call('POST', `/instances/${id}/start`);
-  assert.strictEqual(up.body.status, 'RUNNING', up.text);
-  p.ok('deprovision', id);
-  await p.end();
-});
-
 both('C12 no date, jq, openssl or hcloud: it runs where there are none, in any time zone', (p) => {
   p.env.PATH = '/nonexistent';
   p.env.TZ = 'America/St_Johns';

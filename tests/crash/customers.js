@@ -45,16 +45,28 @@ class Customer {
 
   // One request, again and again until there is a server that answers it. What is made twice then has one key.
   async insist(method, path, body, key) {
-    for (let n = 0; n < 400; n++) {
+    const heard = {};
+    while (Date.now() < this.run.calm + 60e3) {
       await this.run.up;
       this.run.counts.requests++;
       const r = await this.who.call(method, path, body, key ? { 'Idempotency-Key': key } : {}).catch(() => null);
       if (r && r.status < 500 && r.status !== 429 && r.body?.code !== 'conflict') return r;
       if (r?.status === 500) throw new Error(`${method} ${path}: ${r.text}\n${this.run.shop.server.log.slice(-2000)}`);
+      const said = r ? `${r.status} ${r.body?.error}` : 'nothing';
+      heard[said] = (heard[said] || 0) + 1;
       this.run.counts.repeated++;
       await pause(20);
     }
-    throw new Error(`no answer: ${method} ${path} ${JSON.stringify(body)}`);
+    throw new Error(`no answer: ${method} ${path} ${JSON.stringify(body)}, but ${JSON.stringify(heard)}`);
+  }
+
+  // What Stripe was asked about him, and what it knows: for the report of a failure.
+  async story() {
+    const { stripe, world } = this.run.shop;
+    const { stripe_customer_id: customer } = await this.run.shop.user(this.who).catch(() => ({}));
+    const about = stripe.requests.filter((q) => q.raw.includes(this.who.id) || (customer && `${q.url} ${q.raw}`.includes(customer)));
+    const has = [...world.subscriptions.values()].filter((x) => x.customer === customer || x.metadata.user_id === this.who.id).map((x) => [x.id, x.customer, x.status]);
+    return [`customer ${customer}, subscriptions ${JSON.stringify(has)}`, ...about.slice(-20).map((q) => `${q.method} ${q.url} ${q.raw} -> ${q.status}`)].join('\n    ');
   }
 
   // ---- what he pays
@@ -62,7 +74,7 @@ class Customer {
   async pay(what) {
     const { world } = this.run.shop;
     const r = await this.insist('POST', '/billing/checkout', what);
-    if (r.status !== 200) throw new Error(`${this.who.email} ${JSON.stringify(what)}: ${r.status} ${r.text} ${JSON.stringify((await this.run.shop.user(this.who)))} ${JSON.stringify([...world.sessions.values()].filter((x) => x.metadata.user_id === this.who.id || x.client_reference_id === this.who.id))} ${JSON.stringify([[...world.subscriptions.values()].filter((x) => x.customer === JSON.parse(JSON.stringify([...world.sessions.values()].find((y) => y.client_reference_id === this.who.id) || {})).customer), [...world.customers.values()].filter((x) => x.email === this.who.email).map((x) => x.id), this.run.shop.stripe.requests.filter((q) => q.raw.includes(this.who.id) || q.url.includes("00000160")).map((q) => [q.method, q.url, q.key, q.raw, q.status])])}`);
+    if (r.status !== 200) throw new Error(`${this.who.email}: ${JSON.stringify(what)}: ${r.status} ${r.text}\n${await this.story()}`);
     const session = [...world.sessions.values()].find((s) => s.url === r.body.url);
     if (session.status !== 'open') return null; // another purchase of his took this page
     const paid = world.pay(session);

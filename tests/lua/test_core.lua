@@ -93,6 +93,29 @@ t.test("undeclared globals raise", function()
   t.raises(function() some_typo = 1 end, "undeclared global")      -- luacheck: ignore
 end)
 
+-- Bug: LuaJIT#827, in Debian's package. Members of tables were passed over, and a request to Stripe went out without its
+-- parameters (tests/crash/money.test.js).
+t.test("a loop over pairs sees all members, however often it has run", function()
+  local inner = { 1, 2, 3, 4, 5 }
+  local outer = { a = inner, b = inner, c = inner, d = inner, e = inner }
+  local function turn(...) -- luacheck: ignore 212
+    for _ = 1, 100 do end
+  end
+  local short = 0
+  for _ = 1, 50000 do
+    turn()
+    local n = 0
+    for _, v in pairs(outer) do
+      for _ in pairs(v) do n = n + 1 end
+    end
+    for _, v in next, outer do
+      for _ in next, v do n = n + 1 end
+    end
+    if n ~= 50 then short = short + 1 end
+  end
+  t.eq(short, 0)
+end)
+
 t.test("json keeps lists, exact integers and null", function()
   local v = json.decode('{"a":[],"b":{},"n":9007199254740991,"z":null,"s":"\\u0000x"}')
   t.eq(json.is_array(v.a), true); t.eq(json.is_array(v.b), false)
@@ -102,7 +125,8 @@ t.test("json keeps lists, exact integers and null", function()
 end)
 
 t.test("json writes a number with the fewest digits that read back the same", function()
-  local v = { 0.1, 1 / 3, 0.1 + 0.2, 2.5, 1e-7, 1.1e300, 5e-324, 1.7976931348623157e308, 1e22, -1e22, 9007199254740994, 20.016805 }
+  local v = { 0.1, 1 / 3, 0.1 + 0.2, 2.5, 1e-7, 1.1e300, 5e-324, 1.7976931348623157e308, 1e22, -1e22, 9007199254740994,
+    20.016805 }
   local text = '[0.1,0.3333333333333333,0.30000000000000004,2.5,1e-7,1.1e300,4.94065645841247e-324,1.7976931348623157e308,' ..
     "1e22,-1e22,9007199254740994.0,20.016805]"
   t.eq(json.encode(v), text)

@@ -119,6 +119,10 @@ const routes = [
     if (s.status !== 'open') throw new Refusal(400, { message: `Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of ${s.status}.` });
     return w.expire(s);
   }],
+  ['GET', /^\/v1\/invoices\/(\w+)\/lines$/, (w, p, id) => {
+    const { data } = invoice(w, id).lines;
+    return list(`/v1/invoices/${id}/lines`, data.slice(0, Number(p.limit || 10)), data.length > Number(p.limit || 10));
+  }],
   ['GET', /^\/v1\/charges\/(\w+)$/, (w, p, id) => one('charges', 'charge')(w, id)],
   ['POST', /^\/v1\/billing_portal\/sessions$/, (w, p) => {
     if (!w.customers.has(p.customer) || w.customers.get(p.customer).deleted) throw missing('customer', p.customer, 'customer');

@@ -1,5 +1,5 @@
 // Whether a request is one that Stripe's own documents allow: the kit's validator (express-openapi-validator over the vendor's
-// document), in a process of its own; and for what that document of 2023 does not know yet, the declarations of the vendor's
+// document, with all that we ask for: document.js), in a process of its own; and for what that document of 2023 does not know yet, the declarations of the vendor's
 // npm library.
 //
 //   const v = await Validator.shared();                    one for all tests of this process, which ends with it
@@ -12,6 +12,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { spawn } = require('node:child_process');
 const kit = require('../kit.js');
+const { document } = require('./document.js');
 const { until } = require('../cchost.js');
 
 const children = new Set();
@@ -82,7 +83,7 @@ class Validator {
     const v = new this();
     v.port = await freePort();
     v.log = '';
-    v.child = spawn(process.execPath, [path.join(kit.dir, 'stripe-validator.js'), String(v.port)], { stdio: ['ignore', 'pipe', 'pipe'] });
+    v.child = spawn(process.execPath, [path.join(kit.dir, 'stripe-validator.js'), String(v.port), document()], { stdio: ['ignore', 'pipe', 'pipe'] });
     children.add(v.child);
     v.exited = new Promise((r) => v.child.on('exit', () => { children.delete(v.child); r(); }));
     for (const s of [v.child.stdout, v.child.stderr]) s.on('data', (d) => { v.log = (v.log + d).slice(-20000); });

@@ -114,7 +114,7 @@ static int l_signed(lua_State *L)
 static int l_sign(lua_State *L)
 {
     struct cc_jwt *j = to_jwt(L);
-    struct cc_err err;
+    struct cc_err err = { .message = "" };
     size_t len;
     char *text, *token;
 

@@ -85,7 +85,7 @@ static int l_tx_lookup(lua_State *L)
 /* The value as JSON, to be freed. [raises] */
 static char *encode(lua_State *L, int arg, size_t *len)
 {
-    struct cc_err err;
+    struct cc_err err = { .message = "" };
     char *text;
 
     luaL_checktype(L, arg, LUA_TTABLE);

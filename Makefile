@@ -79,7 +79,8 @@ deps-npm: ; $(call need,npm)
 deps-kit: deps-test
 ifneq ($(KIT),)
 	@home=$${CONFORMANCE_HOME:-$$HOME/.cache/conformance}; \
-	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && exit 0; \
+	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && \
+	  [ -d "$$home/prism/node_modules/@stoplight" ] && exit 0; \
 	command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm; \
 	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log

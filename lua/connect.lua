@@ -4,25 +4,20 @@
 --   connect.choose(actor, owner, key) -> record | nil, err
 --       the machine called `key`, else the one that was used last and runs, of the actor's own, or of `owner`'s for an admin
 --
--- Networks give the two hooks their bodies.
-
 local errors = require "errors"
 local instances = require "instances"
 local json = require "json"
+local netbird = require "netbird"
 local rights = require "rights"
 local shell = require "shell"
 
 local M = {}
 
 -- A key with which the user's own device joins the machine's network. -> key [, URL of the network's manager] | nil, err
-function M.device_key(rec) -- luacheck: ignore 212
-  return errors.fail("unsupported", "the mesh network is not configured on this server")
-end
+function M.device_key(rec) return netbird.device_key(rec) end
 
 -- The machine's address in that network. -> text | nil, err
-function M.address(rec) -- luacheck: ignore 212
-  return errors.fail("unsupported", "the mesh network is not configured on this server")
-end
+function M.address(rec) return netbird.address(rec) end
 
 -- ---- scripts
 
@@ -83,18 +78,20 @@ local function join_network(key, manager)
   }
 end
 
-function providers.hetzner(rec)
-  local key, manager = M.device_key(rec)
-  if not key then return shell.failure(manager.message) end
+local function by_network(rec)
   local address, err = M.address(rec)
   if not address then return shell.failure(err.message) end
+  local key, manager = M.device_key(rec)
+  if not key then return shell.failure(manager.message) end
   return script(
     needs("mosh", "install it with your system's package manager"), needs_terminal, join_network(key, manager),
     "exec mosh " .. shell.quote("claude@" .. address) .. " -- zellij attach claude")
 end
 
+providers.hetzner = by_network
+
 function M.script(rec, url)
-  local make = providers[rec.provider]
+  local make = providers[rec.provider] or rec.mesh and by_network
   if make then return make(rec, url) end
   return shell.failure(("'%s' cannot be attached to: it is a machine of the provider '%s'"):format(rec.name, rec.provider))
 end

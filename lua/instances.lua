@@ -7,6 +7,7 @@
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
 -- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
 
+local addresses = require "machines.addresses"
 local book = require "billing.book"
 local denials = require "policy.denials"
 local errors = require "errors"
@@ -16,6 +17,7 @@ local history = require "history"
 local ids = require "ids"
 local json = require "json"
 local kept = require "policy.kept"
+local netbird = require "netbird"
 local policy = require "policy"
 local prepaid_hours = require "billing.prepaid"
 local providers = require "providers"
@@ -147,6 +149,7 @@ end
 local function edit(actor, key, change)
   local id = M.resolve(actor, key)
   if not id then return not_found() end
+  if netbird.configured() then policy.live() end -- its steps are a policy's: an update waits for none to be built
   local again = actor.idempotent and actor.idempotent.claimed
   if again then return store.get("instance", again.machine), again.operation end
   local current
@@ -337,6 +340,8 @@ function M.create(actor, spec)
     local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor, asked)
     if why then return nil, denials.mark(why, "create", rec, asked) end
     if spec.hours then prepaid_hours.buy(tx, rec, spec.hours, by(actor), "bought") end
+    local held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) })
+    if not held then return nil, full end
     workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
     record.save(tx, nil, rec, "created", by(actor), { decision = placed, decisions = kept.list(asked) })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end

@@ -214,6 +214,9 @@ end
 function fall_back()
   local set = store.stats() and history.live()
   local sources = set and history.sources(set)
+  for file, text in pairs(sources and defaults() or {}) do -- a set from before there was a kind has the shipped file of it
+    if kinds.of_file(file).optional then sources[file] = sources[file] or text end
+  end
   local gen, faults = generation.build(sources or defaults())
   if not gen then return errors.fail("invalid", "policies: " .. generation.text(faults[1])) end
   enforce(gen, set and sources and set.generation or 0)

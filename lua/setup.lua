@@ -5,14 +5,17 @@
 -- setup.adopt_clock()      for who has opened the store alone: the clock of deadlines is that of the server beside him
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
+local machine_addresses = require "machines.addresses"
 local book = require "billing.book"
 local errors = require "errors"
 local fs = require "fs"
 local generation = require "policy.generation"
 local instances = require "instances"
+local keys = require "keys"
 local log = require "log"
 require "billing.metering"
 local migrations = require "migrations"
+local netbird = require "netbird"
 local policy = require "policy"
 local providers = require "providers"
 local reconcile = require "reconcile"
@@ -27,6 +30,7 @@ local stripe = require "stripe"
 local stripe_serve = require "stripe.serve"
 local task = require "task"
 local users = require "accounts.users"
+local vault = require "vault"
 
 local M = {}
 
@@ -40,12 +44,18 @@ function M.use(settings)
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
+  netbird.setup {
+    token = settings.NETBIRD_API_TOKEN, url = settings.NETBIRD_API_URL, manager = settings.NETBIRD_MANAGEMENT_URL,
+    prefix = settings.NETBIRD_PREFIX, agent_port = settings.NETBIRD_AGENT_PORT,
+    a_minute = settings.NETBIRD_REQUESTS_PER_MINUTE,
+  }
   stripe.setup {
     key = settings.STRIPE_SECRET_KEY, url = settings.STRIPE_API_URL, version = settings.STRIPE_API_VERSION,
     usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,
   }
   standing.on = stripe.configured()
   stripe_serve.setup(settings)
+  machine_addresses.network = settings.MACHINE_NETWORKS
   users.admin_email = settings.ADMIN_EMAIL
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {
@@ -69,6 +79,14 @@ local function share_clock(serve)
   end
   local clock = store.get("meta", "clock")
   if clock and clock.boot == boot then steady.adopt(clock.offset) end
+  return true
+end
+
+-- Steps of workflows, which scripts do, too, keep secrets there.
+local function open_vault(settings)
+  local ring, err = keys.master(settings)
+  if not ring then return nil, err end
+  vault.setup(ring)
   return true
 end
 
@@ -108,6 +126,7 @@ function M.open(settings, options)
   for _, step in ipairs {
     function() return store.open { dir = settings.DATA_DIR, serve = options.serve } end,
     function() return runner.setup(settings.DATA_DIR) end,
+    function() return not netbird.configured() or open_vault(settings) end,
     migrations.run,
     function() return share_clock(options.serve) end,
     function() return policy.open(settings, options) end,

@@ -13,5 +13,7 @@ return {
     { name = "forget", every = "1h", run = function() return housekeeping.forget() end },
     -- what dead processes left in DATA_DIR/run
     { name = "processes", every = "1h", run = function() return housekeeping.processes() end },
+    -- at Netbird: keys of ours that were used or have expired, and what machines and users that are gone have left
+    { name = "netbird", every = "30m", run = function() return housekeeping.netbird() end },
   },
 }

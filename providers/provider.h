@@ -202,6 +202,8 @@ struct cc_capabilities {
     const char *driver;
     bool exec, activity, volumes, stop_keeps_disk; /* stop_keeps_disk: else only what is on volumes outlives a stop */
     bool attach_live;                              /* attach and detach also while the machine runs */
+    bool user_data;                                /* boots a system that heeds spec->user_data */
+    bool addresses;                                /* wants spec->address chosen by the host */
     bool net_nat, net_none, net_host;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     unsigned mounts_max; /* volumes of a machine beside its own; 0: CC_MOUNTS_MAX */

@@ -599,7 +599,7 @@ static int l_capabilities(lua_State *L)
 {
     const struct cc_capabilities *c = cc_provider_capabilities(self(L)->p);
 
-    lua_createtable(L, 0, 12);
+    lua_createtable(L, 0, 14);
     set_text(L, "driver", c->driver);
     set_text(L, "default_image", c->default_image);
     set_text(L, "log_file", c->log_file);
@@ -611,6 +611,8 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "logs", cc_provider_driver(self(L)->p)->logs != NULL);
     set_bool(L, "check", cc_provider_driver(self(L)->p)->check != NULL);
     set_bool(L, "watch", cc_provider_driver(self(L)->p)->watch != NULL);
+    set_bool(L, "user_data", c->user_data);
+    set_bool(L, "addresses", c->addresses);
     lua_createtable(L, 0, 3);
     set_bool(L, "nat", c->net_nat);
     set_bool(L, "none", c->net_none);

@@ -2,9 +2,11 @@
 
 local command = require "command"
 local json = require "json"
+local netbird = require "netbird"
 local providers = require "providers"
 local reconcile = require "reconcile"
 local script = require "script"
+local setup = require "setup"
 local store = require "store"
 
 local M = {}
@@ -18,7 +20,7 @@ finding: ok, warn or bad, what, and a sentence. It ends with 1 when one is bad, 
 list: the machines that are at the provider, and whose they are: name there, state, provider, owner, name, status.
 "-" where no record knows the machine (the sweep of a server reports it, see ORPHANS).
 
-NAME is that of a provider; PROVIDER's when absent.
+NAME is that of a provider; PROVIDER's when absent. check knows netbird, too: the mesh network.
 
   --all    list: of every provider that has, or may have, machines of ours
   --json   one JSON object a line
@@ -30,14 +32,21 @@ local function open(name)
   return p
 end
 
-local function check(name, options)
+local function findings_of(name, settings)
+  if name == "netbird" then
+    command.must(setup.use(settings))
+    return netbird.check()
+  end
   local p = open(name)
   if not p:capabilities().check then
     command.fail("the provider %s has no check: it needs nothing, or says so when it is opened", name)
   end
-  local findings = command.must(p:check { deadline = providers.seconds })
+  return command.must(p:check { deadline = providers.seconds })
+end
+
+local function check(name, options, settings)
   local bad = false
-  for _, f in ipairs(findings) do
+  for _, f in ipairs(findings_of(name, settings)) do
     bad = bad or f.state == "bad"
     if options.json then
       command.out("%s", json.encode(f))

@@ -14,6 +14,7 @@
 --   instance_undeleted likewise: its deletion has failed                instance_due deadline/id -> id: transient until then
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
 
+local addresses = require "machines.addresses"
 local json = require "json"
 local plain = require "plain"
 local statuses = require "statuses"
@@ -161,6 +162,7 @@ function M.save(tx, old, rec, type, by, note, named)
   end
   reindex(tx, old, rec)
   count(tx, old, rec)
+  if rec.address and rec.status == "DELETED" and old.status ~= "DELETED" then addresses.release(tx, rec) end
   tx:put("instance", rec.id, rec, rec.owner)
   local data = event(old, rec, note)
   data.metered_at = metered_at

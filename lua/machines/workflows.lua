@@ -29,6 +29,7 @@ local function spec_of(rec)
     location = rec.location ~= json.null and rec.location or nil, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
     network = rec.network, volumes = volumes.mounts(rec), ports = rec.ports, labels = rec.labels, ssh_keys = rec.ssh_keys,
+    address = rec.address, user_data = provisioning.user_data(rec),
   }
 end
 
@@ -70,10 +71,17 @@ local function create(x)
   end)
 end
 
+local effects
+
+-- What is not there any more is made anew.
 local function start(x)
   local info, err = with(x, function(p, name, options) return p:start(name, options, spec_of(x.rec)) end)
   if info or err.code ~= "not_found" then return info, err end
-  return create(x)
+  local ready, why = provisioning.prepare(x, effects)
+  if not ready then return nil, why end
+  info, err = create(x)
+  if info then info.anew = true end
+  return info, err
 end
 
 local function stop(x)
@@ -106,7 +114,10 @@ local function brief(fn)
   return function(x)
     local info, err = fn(x)
     if not info then return nil, err end
-    return { provider_id = info.provider_id, unenforced = info.unenforced, ssh = info.ssh, published = info.published }
+    return {
+      provider_id = info.provider_id, unenforced = info.unenforced, ssh = info.ssh, published = info.published,
+      anew = info.anew,
+    }
   end
 end
 
@@ -171,7 +182,6 @@ local creating = {
   end,
   finish = is_running, fail = failed_to_start,
 }
-workflow.define("create", creating)
 
 -- A command on the machine that is being made, as its policy asks for it.
 local function exec(x, cmd, seconds)
@@ -180,8 +190,8 @@ local function exec(x, cmd, seconds)
   end)
 end
 
--- What policies/provision.lua may ask for.
-local effects = {
+-- What the steps of policies may ask for.
+effects = {
   ["machine.make_volumes"] = make_volumes, ["machine.create"] = brief(create), ["machine.destroy"] = destroy,
   ["machine.start"] = brief(start), ["machine.stop"] = stop, ["machine.exec"] = exec,
   ["http.request"] = function(x, spec)
@@ -190,11 +200,17 @@ local effects = {
   end,
 }
 
-workflow.stamp.create = provisioning.stamp
-function workflow.resolve.create(op)
-  local gen = policy.of(op.generation)
-  return gen and provisioning.definition(gen, creating, effects, note_info)
+-- Defines a workflow whose steps policies have, or join: with those of the generation that it began under.
+local function define(kind, def)
+  workflow.define(kind, def)
+  workflow.stamp[kind] = provisioning.stamp
+  workflow.resolve[kind] = function(op)
+    local gen = policy.of(op.generation)
+    return gen and provisioning.definition(gen, def, effects, note_info)
+  end
 end
+
+define("create", creating)
 
 -- What a start has to take back: nothing where the machine ran before it was asked for.
 local function stop_again(x)
@@ -208,7 +224,7 @@ local starting = {
   steps = { { name = "start", run = brief(start), done = note_info, undo = stop_again } },
   finish = is_running, fail = failed_to_start,
 }
-workflow.define("start", starting)
+define("start", starting)
 
 -- The same, asked by nobody: a machine that should run was found not to. Only who cancels it wants it off: one that could
 -- not be started now may come up by itself, and the sweeps see to the rest.
@@ -218,7 +234,7 @@ recovering.steps = { { name = "start", run = brief(start), done = note_info, und
   if x.op.outcome ~= "cancelled" then return true end
   return stop(x)
 end } }
-workflow.define("recover", recovering)
+define("recover", recovering)
 
 workflow.define("stop", {
   subject = "instance", begin = entering "STOPPING",
@@ -229,7 +245,7 @@ workflow.define("stop", {
 
 -- ---- to end
 
-workflow.define("delete", {
+define("delete", {
   subject = "instance", overtakes = true, begin = entering "DELETING",
   steps = { { name = "destroy", run = destroy } },
   finish = function(rec)
@@ -270,7 +286,7 @@ local function back_or_failed(rec, op, err, undone)
   if not undone then return failed(rec, op, err) end
 end
 
-workflow.define("resize", {
+define("resize", {
   subject = "instance", cancel = true, undone_to_yield = true, event = "resized",
   steps = off_and_on {
     name = "change", run = function() return true end, undo = function() return true end,
@@ -311,7 +327,7 @@ local function detach_volume(x)
   end)
 end
 
-workflow.define("attach", {
+define("attach", {
   subject = "instance", cancel = true, undone_to_yield = true, event = "attached",
   steps = off_and_on {
     name = "attach", run = attach_volume, undo = detach_volume,
@@ -321,7 +337,7 @@ workflow.define("attach", {
   finish = on_again, fail = back_or_failed,
 })
 
-workflow.define("detach", {
+define("detach", {
   subject = "instance", cancel = true, undone_to_yield = true, event = "detached",
   steps = off_and_on {
     name = "detach", run = detach_volume, undo = attach_volume,

@@ -156,6 +156,31 @@ function log.info(...) end
 ---[waits]
 ---@return any value, table|nil err
 function log.warn(...) end
+netbird = {}
+---[waits]
+---@return any value, table|nil err
+function netbird.group(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.key(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.join(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.policy(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.route(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.remove(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.remove_last(...) end
+---[waits]
+---@return any value, table|nil err
+function netbird.request(...) end
 instances = {}
 ---[waits]
 ---@return any value, table|nil err
@@ -196,3 +221,6 @@ function housekeeping.forget(...) end
 ---[waits]
 ---@return any value, table|nil err
 function housekeeping.processes(...) end
+---[waits]
+---@return any value, table|nil err
+function housekeeping.netbird(...) end

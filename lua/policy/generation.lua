@@ -190,7 +190,7 @@ local function collect(gen)
   for _, name in ipairs(kinds.list) do
     local kind = kinds[name]
     local path = path_of(kind.file)
-    if kind.data then
+    if kind.data and (gen.sources[kind.file] or not kind.optional) then
       local value, err = gen.fence:value(path, "")
       local why = not value and err.message or kind.data(value, function(field) return gen.fence:find(path, field) ~= nil end)
       if why then faults[#faults + 1] = fault_at(gen, kind.file, why) end

@@ -3,7 +3,8 @@
 -- Everything else reads this table: the loader (is a file whole, is a verdict one that there is?), explain and fuzz (what
 -- could an input have been?), the docs, the annotations for editors.
 --
--- A kind: {file =, doc =, host = names of the host functions that its code may call (only code that waits), functions =,
+-- A kind: {file =, doc =, optional = sets from before there was such a file have none,
+--   host = names of the host functions that its code may call (only code that waits), functions =,
 --   data = fault(table without its functions, has(field) -> whether there is a function) -> why it cannot be, or nil,
 --   doubts = fn(the same table) -> {what may be, and is likely a slip}}     both begin with the field: "plans.free.types[1]: ..."
 -- A function: {input = fields, now = whether its second argument is the time, verdicts = what its first result may be,
@@ -463,15 +464,26 @@ local function list_fault(list, name, fault, has)
   end
 end
 
-local function step_fault(step, at, has)
+local function step_fault(step, at, has, fields)
   if type(step.name) ~= "string" or not step.name:match("^[%l%d_]+$") then return "name: small letters, digits and _ expected" end
-  local why = unknown_field(step, "name needs run undo no_undo")
+  local why = unknown_field(step, fields)
   if why then return why end
   if not has(at .. "run") then return "run: a function expected" end
   if step.needs ~= nil and step.needs ~= "volumes" then return "needs: \"volumes\" or nothing expected" end
-  if not has(at .. "undo") and type(step.no_undo) ~= "string" then
+  if fields:find("undo", 1, true) and not has(at .. "undo") and type(step.no_undo) ~= "string" then
     return "undo: a function expected, or no_undo = \"why nothing is to be undone\""
   end
+end
+
+-- A list of steps whose names differ. fields: what a step may say
+local function steps_fault(list, name, has, fields)
+  local seen = {}
+  return list_fault(list, name, function(step, at)
+    local why = step_fault(step, at, has, fields)
+    if not why and seen[step.name] then why = "a second step is called " .. step.name end
+    if not why then seen[step.name] = true end
+    return why
+  end, has)
 end
 
 M.provision = {
@@ -479,14 +491,22 @@ M.provision = {
   host = { "machine.create", "machine.destroy", "machine.start", "machine.stop", "machine.make_volumes", "machine.exec",
     "http.request", "log.info", "log.warn" },
   data = function(P, has)
-    local seen = {}
     if type(P.steps) == "table" and #P.steps == 0 then return "steps: at least one expected, which makes the machine" end
-    return list_fault(P.steps, "steps", function(step, at)
-      local why = step_fault(step, at, has)
-      if not why and seen[step.name] then why = "a second step is called " .. step.name end
-      if not why then seen[step.name] = true end
-      return why
-    end, has)
+    return steps_fault(P.steps, "steps", has, "name needs run undo no_undo")
+  end,
+  functions = {},
+}
+
+M.netbird = {
+  file = "netbird.lua", optional = true, doc = "how a machine joins its owner's network at Netbird, and leaves it",
+  host = { "netbird.group", "netbird.key", "netbird.join", "netbird.policy", "netbird.route", "netbird.remove",
+    "netbird.remove_last", "netbird.request", "machine.exec", "http.request", "log.info", "log.warn" },
+  data = function(P, has)
+    local why = names_fault(P.providers)
+    if why then return "providers: " .. why end
+    return steps_fault(P.prepare, "prepare", has, "name run undo no_undo")
+      or steps_fault(P.finalize, "finalize", has, "name run undo no_undo")
+      or steps_fault(P.teardown, "teardown", has, "name run")
   end,
   functions = {},
 }
@@ -551,8 +571,8 @@ end
 
 M.schedule = {
   file = "schedule.lua", doc = "named jobs, each at its interval or its times in a time zone, once however many hosts there are",
-  host = { "housekeeping.forget", "housekeeping.processes", "instances.list", "instances.get", "instances.start",
-    "instances.stop", "instances.delete", "http.request", "log.info", "log.warn", "time.now" },
+  host = { "housekeeping.forget", "housekeeping.processes", "housekeeping.netbird", "instances.list", "instances.get",
+    "instances.start", "instances.stop", "instances.delete", "http.request", "log.info", "log.warn", "time.now" },
   data = function(P, has)
     local seen = {}
     return list_fault(P.jobs, "jobs", function(job, at)
@@ -568,7 +588,8 @@ M.schedule = {
 -- ---- reading the table
 
 -- In the order in which they are loaded.
-M.list = { "plans", "access", "billing", "expiry", "idle", "orphans", "placement", "provision", "routes", "schedule" }
+M.list = { "plans", "access", "billing", "expiry", "idle", "orphans", "placement", "provision", "netbird", "routes",
+  "schedule" }
 
 local by_file = {}
 for _, name in ipairs(M.list) do

@@ -11,6 +11,7 @@ local host_http = require "http"
 local instances = require "instances"
 local jobs = require "schedule.jobs"
 local log = require "log"
+local netbird = require "netbird"
 local policy = require "policy"
 local retention = require "retention"
 local runner = require "runner"
@@ -27,6 +28,7 @@ local operator = { admin = true, by = "schedule" }
 local function host_of(name)
   local host = {
     ["housekeeping.forget"] = function() retention.tidy(steady.now()) return true end,
+    ["housekeeping.netbird"] = function() return netbird.sweep() end,
     ["housekeeping.processes"] = function() runner.tidy() return true end,
     ["instances.get"] = asked.key(function(id) return instances.get(operator, id) end),
     ["instances.list"] = function(after, limit) return asked.page(operator, after, limit) end,

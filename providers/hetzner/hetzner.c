@@ -169,6 +169,7 @@ static void capabilities(struct cc_hz *h)
                                         .exec = true,
                                         .activity = true,
                                         .volumes = true,
+                                        .user_data = true,
                                         .net_nat = true,
                                         .mounts_max = CC_HZ_MOUNTS - 1,
                                         .default_image = h->image,

@@ -2,17 +2,14 @@
  *
  * The key of the first contact, which is taken away once the machine has made
  * one of its own; the user; where the volumes stand.  All else comes over ssh.
- * The cloud-config is written as JSON, which is YAML.  What the operator adds
- * comes as a part of its own, and the lists of both are joined.
+ * The cloud-config is written as JSON, which is YAML.
  */
 #include "providers/hetzner/hetzner.h"
 
-#include "host/sys/random.h"
+#include "providers/user_data.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#define MERGE "list(append)+dict(no_replace,recurse_list)+str()"
 
 static json_t *the_user(const struct cc_hz *h, const struct cc_hz_box *b)
 {
@@ -64,7 +61,7 @@ static const char *cloud_config(struct cc_hz *h, struct cc_provider_ctx *x, cons
         cc_err_set(x->err, CC_E_IO, "cannot keep a host key in %s", cc_hz_path(h, x->arena, b->short_id, ""));
         return NULL;
     }
-    doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", MERGE, "hostname",
+    doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", CC_USER_DATA_MERGE, "hostname",
                     hostname(b), "disable_root", 0, "ssh_pwauth", 0, "ssh_deletekeys", 1, "ssh_genkeytypes", "ssh_keys",
                     "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts",
                     the_mounts(x->arena, b));
@@ -74,51 +71,12 @@ static const char *cloud_config(struct cc_hz *h, struct cc_provider_ctx *x, cons
     return out;
 }
 
-/* As cloud-init itself tells its kinds apart. */
-static const char *kind_of(const char *text)
-{
-    static const struct {
-        const char *begin, *type;
-    } kinds[] = { { "#cloud-config", "text/cloud-config" },
-                  { "#!", "text/x-shellscript" },
-                  { "#include", "text/x-include-url" },
-                  { "#cloud-boothook", "text/cloud-boothook" },
-                  { "## template: jinja", "text/jinja2" },
-                  { "#part-handler", "text/part-handler" },
-                  { "#cloud-config-archive", "text/cloud-config-archive" } };
-    const char *type = NULL;
-    size_t i;
-
-    for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
-        if (strncmp(text, kinds[i].begin, strlen(kinds[i].begin)) == 0)
-            type = kinds[i].type;
-    return type;
-}
-
-/* Theirs first: where both say the same thing, ours holds. */
-static const char *joined(struct cc_provider_ctx *x, const char *ours, const char *theirs)
-{
-    const char *kind = kind_of(theirs);
-    unsigned long long chance;
-
-    if (!kind) {
-        cc_err_set(x->err, CC_E_INVALID, "user_data is of no kind that cloud-init knows by its first line");
-        return NULL;
-    }
-    cc_random(&chance, sizeof(chance));
-    return cc_arena_printf(x->arena,
-                           "Content-Type: multipart/mixed; boundary=\"cchost%016llx\"\nMIME-Version: 1.0\n\n"
-                           "--cchost%016llx\nContent-Type: text/cloud-config; charset=\"utf-8\"\n\n%s\n"
-                           "--cchost%016llx\nContent-Type: %s; charset=\"utf-8\"\n\n%s\n--cchost%016llx--\n",
-                           chance, chance, ours, chance, kind, theirs, chance);
-}
-
 const char *cc_hz_user_data(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
 {
     const char *text = cloud_config(h, x, b);
 
     if (text && b->spec.user_data && *b->spec.user_data)
-        text = joined(x, text, b->spec.user_data);
+        text = cc_user_data_join(x->arena, text, b->spec.user_data, x->err);
     if (text && strlen(text) > CC_USER_DATA_MAX) {
         cc_err_set(x->err, CC_E_INVALID, "user data of %zu bytes: Hetzner takes %d", strlen(text), CC_USER_DATA_MAX);
         return NULL;

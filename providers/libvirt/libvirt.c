@@ -154,6 +154,7 @@ static void capabilities(struct cc_libvirt *v)
         .exec = true,
         .activity = true,
         .volumes = true,
+        .user_data = true,
         .stop_keeps_disk = true,
         .net_nat = true,
         .net_none = true,

@@ -1,6 +1,6 @@
 /* seed.c - what a guest reads at its boots: a small ISO that cloud-init knows as "NoCloud" (label cidata).
  *
- *   meta-data, user-data, vendor-data   cloud-init's own; ours is vendor-data, which runs boot.sh at every boot
+ *   meta-data, user-data                cloud-init's own; it runs boot.sh at every boot, whatever else it is told
  *   boot.sh                             providers/image/boot.sh
  *   volumes                             "SERIAL PATH" of each disk to be mounted
  *   keys                                who may log in as claude
@@ -13,6 +13,7 @@
 
 #include "host/script/carried.h"
 #include "providers/files.h"
+#include "providers/user_data.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -81,14 +82,12 @@ static json_t *names(const struct cc_pairs *p)
 
 static void put_spec(const struct cc_libvirt *v, struct seed *s, const struct cc_machine_spec *spec)
 {
-    const char *keys = "", *shell = spec->shell ? spec->shell : v->shell,
-               *user_data = spec->user_data ? spec->user_data : "#cloud-config\n{}\n";
+    const char *keys = "", *shell = spec->shell ? spec->shell : v->shell;
     size_t i;
 
     for (i = 0; i < spec->ssh_keys.n; i++)
         keys = cc_arena_printf(s->x->arena, "%s%s\n", keys, spec->ssh_keys.v[i]);
     put(s, "keys", keys, strlen(keys));
-    put(s, "user-data", user_data, strlen(user_data));
     put_json(s, "machine.json", "",
              json_pack("{s:o?,s:o,s:s?,s:s,s:i,s:i}", "cmd", spec->cmd.n ? words(&spec->cmd) : NULL, "env",
                        names(&spec->env), "shell", shell, "user", "claude", "stop_signal", 15, "grace_ms", 10000));
@@ -106,16 +105,29 @@ static void put_file(struct seed *s, const char *name, const char *path)
         s->r = cc_err_sys(s->x->err, errno, "reading %s", path);
 }
 
-static void put_cloud_init(struct seed *s, const struct cc_box *b)
+static void put_cloud_init(struct seed *s, const struct cc_box *b, const struct cc_machine_spec *spec)
 {
-    static const char boot[] =
-        "mkdir -p -m 755 /run/cchost && mkdir -p -m 700 /run/cchost/private && mkdir -p /run/cchost/private/seed && "
-        "mount -o ro -L cidata /run/cchost/private/seed; sh /run/cchost/private/seed/boot.sh";
+    static const char ours[] =
+        "#cloud-config\n"
+        "merge_how: " CC_USER_DATA_MERGE "\n"
+        "ssh_pwauth: false\n"
+        "bootcmd:\n"
+        "- mkdir -p -m 755 /run/cchost\n"
+        "- mkdir -p -m 700 /run/cchost/private\n"
+        "- mkdir -p /run/cchost/private/seed\n"
+        "- mount -o ro -L cidata /run/cchost/private/seed\n"
+        "- sh /run/cchost/private/seed/boot.sh\n";
+    const char *text = ours;
 
+    if (spec->user_data && *spec->user_data)
+        text = cc_user_data_join(s->x->arena, ours, spec->user_data, s->x->err);
+    if (!text) {
+        s->r = s->x->err->code;
+        return;
+    }
+    put(s, "user-data", text, strlen(text));
     put_json(s, "meta-data", "",
              json_pack("{s:s,s:s}", "instance-id", b->id, "local-hostname", b->name ? b->name : b->short_id));
-    put_json(s, "vendor-data", "#cloud-config\n",
-             json_pack("{s:[[s,s,s]],s:b}", "bootcmd", "sh", "-c", boot, "ssh_pwauth", 0));
 }
 
 static void put_carried(struct seed *s, const char *name)
@@ -139,7 +151,7 @@ int cc_seed_write(const struct cc_libvirt *v, struct cc_provider_ctx *x, const s
     cc_remove_tree(s.dir);
     if (mkdir(s.dir, 0700) != 0)
         return cc_err_sys(x->err, errno, "making %s", s.dir);
-    put_cloud_init(&s, b);
+    put_cloud_init(&s, b, spec);
     put_spec(v, &s, spec);
     if (s.r == 0)
         s.r = cc_way_host_key(v, x, b->short_id);

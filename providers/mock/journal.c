@@ -299,8 +299,10 @@ static json_t *ledger_json(const struct cc_mock *m, const struct cc_mock_effect 
 {
     const char *mishap = e->mishap == CC_MISHAP_NONE ? NULL : cc_mock_mishaps[e->mishap];
 
-    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*}", "at", (json_int_t)cc_wall_ms(), "op", e->op, "short",
-                     e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects, "mishap", mishap);
+    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*, s:s*, s:s*}", "at", (json_int_t)cc_wall_ms(), "op", e->op,
+                     "short", e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects, "mishap",
+                     mishap, "address", e->spec ? e->spec->address : NULL, "user_data",
+                     e->spec ? e->spec->user_data : NULL);
 }
 
 int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err)
@@ -397,7 +399,7 @@ static int make_orphans(struct cc_mock *m, struct cc_err *err)
     for (; m->orphans_made < m->orphans && r == 0; m->orphans_made++) {
         unsigned long long n = cc_mock_draw(0, 0x6f727068616e, m->orphans_made) & 0xffffffffffff;
         struct cc_mock_machine *v;
-        struct cc_mock_effect e = { "orphan", short_id, id, true, CC_MISHAP_NONE, NULL };
+        struct cc_mock_effect e = { .op = "orphan", .short_id = short_id, .id = id, .changed = true };
 
         snprintf(short_id, sizeof(short_id), "%012llx", n);
         snprintf(id, sizeof(id), "%.8s-%.4s-4000-8000-%012u", short_id, short_id + 8, m->orphans_made);

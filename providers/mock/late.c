@@ -153,8 +153,12 @@ int cc_mock_late_run(struct cc_mock *m, struct cc_err *err)
 
     while (r == 0 && (l = m->late) && l->due <= cc_wall_ms()) {
         json_t *what = effect(m, l);
-        struct cc_mock_effect e = { cc_mock_ops[l->op], short_id,       "",
-                                    what != NULL,       CC_MISHAP_LATE, what ? what : json_object() };
+        struct cc_mock_effect e = { .op = cc_mock_ops[l->op],
+                                    .short_id = short_id,
+                                    .id = "",
+                                    .changed = what != NULL,
+                                    .mishap = CC_MISHAP_LATE,
+                                    .what = what ? what : json_object() };
 
         memcpy(short_id, l->short_id, sizeof(short_id));
         json_object_set_new(e.what, "ran", json_integer((json_int_t)l->number));

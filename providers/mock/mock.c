@@ -80,6 +80,7 @@ struct turn {
     enum cc_half half;
     const char *did; /* for the ledger: what was done, when that is not the operation's name */
     json_t *what;    /* the change, as the journal has it; NULL: none */
+    const struct cc_machine_spec *spec;
 };
 
 static int scripted(const struct cc_mock_whim *w, struct cc_provider_ctx *x)
@@ -99,7 +100,7 @@ static bool may_change_something(enum cc_provider_op op)
 
 static int record(struct cc_mock *m, struct cc_provider_ctx *x, const struct turn *t)
 {
-    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->mishap, t->what };
+    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->mishap, t->what, t->spec };
 
     return may_change_something(t->op) ? cc_mock_record(m, &e, x->err) : 0;
 }
@@ -277,6 +278,7 @@ static int m_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     if (r != 0)
         return r;
     t.id = spec->id;
+    t.spec = spec;
     v = cc_mock_find(self, spec->short_id, false);
     if (v && strcmp(v->id, spec->id) != 0)
         r = cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
@@ -331,6 +333,7 @@ static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_i
 
     if (r != 0)
         return r;
+    t.spec = spec;
     r = find(self, x, &t, &v);
     if (r == 0 && !v->running && now(&t) && (r = start(self, x, v, spec)) == 0)
         changed(&t, v);

@@ -137,6 +137,7 @@ struct cc_mock_effect {
     bool changed;          /* it found something to do: what the ledger says */
     enum cc_mishap mishap; /* which the ledger tells, too */
     json_t *what;
+    const struct cc_machine_spec *spec; /* of create and start; or NULL */
 };
 int cc_mock_record(struct cc_mock *m, const struct cc_mock_effect *e, struct cc_err *err);
 int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err); /* a line that is no effect; consumed */

@@ -18,10 +18,11 @@
  *   boot_ms               a machine is "starting" so long after create and start
  *   list.lag_ms           list shows the world as it was so long ago
  *   orphans = N           there are N machines of ours that nobody asked for, until they are destroyed
- *   attach_live = true    attach and detach also while the machine runs
+ *   attach_live = true    attach and detach also while the machine runs; in the same way user_data, addresses, and
+ *                         stop_keeps_disk = false: what its capabilities say, and nothing else
  *   state = PATH          the world is in this file: it outlives the process, and several may share it
  *   ledger = PATH         one JSON line for each call that may change something and was heard: {at, op, short, id,
- *                         changed, n, mishap}. changed = false: it found what was asked for, or failed; n numbers the
+ *                         changed, n, mishap, address, user_data}. changed = false: it found what was asked for, or failed; n numbers the
  *                         changes; mishap is there when it met one. A late effect has a second line, which says late again, when it comes
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
@@ -202,7 +203,11 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
                   { "ledger", offsetof(struct cc_mock, ledger_path) },
                   { "endpoint", offsetof(struct cc_mock, endpoint) },
                   { "exec.stdout", offsetof(struct cc_mock, exec_out) },
-                  { "ssh.why", offsetof(struct cc_mock, ssh_why) } };
+                  { "ssh.why", offsetof(struct cc_mock, ssh_why) } },
+      truths[] = { { "attach_live", offsetof(struct cc_capabilities, attach_live) },
+                   { "user_data", offsetof(struct cc_capabilities, user_data) },
+                   { "addresses", offsetof(struct cc_capabilities, addresses) },
+                   { "stop_keeps_disk", offsetof(struct cc_capabilities, stop_keeps_disk) } };
     uint64_t n = 0;
     size_t i;
     int r;
@@ -215,8 +220,9 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
             return set_text((char **)((char *)m + texts[i].at), p);
     if (strcmp(p->key, "seed") == 0)
         return number(p, &m->seed, err);
-    if (strcmp(p->key, "attach_live") == 0)
-        return truth(p, &m->caps.attach_live, err);
+    for (i = 0; i < sizeof(truths) / sizeof(*truths); i++)
+        if (strcmp(p->key, truths[i].key) == 0)
+            return truth(p, (bool *)((char *)&m->caps + truths[i].at), err);
     if (strcmp(p->key, "exec.exit") != 0 && strcmp(p->key, "orphans") != 0)
         return 1;
     if ((r = number(p, &n, err)) == 0 && n > 100000)

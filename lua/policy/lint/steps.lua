@@ -1,9 +1,11 @@
 -- Workflows: a step with `run` says how it is undone, or why not.
 --
--- steps.of_table(c, table)             a table constructor: that of a field `steps` in it
+-- steps.of_table(c, table)             a table constructor: that of a field `steps`, `prepare` or `finalize` in it
 -- steps.of_field(c, target, value)     x.steps = value
 
 local M = {}
+
+local LISTS = { steps = true, prepare = true, finalize = true }
 
 -- The table constructor that an expression is, or that a variable holds for good.
 local function constructor(node)
@@ -49,12 +51,14 @@ local function check_list(c, value)
 end
 
 function M.of_table(c, node)
-  local steps = fields_of(node).steps
-  if steps then check_list(c, steps) end
+  local fields = fields_of(node)
+  for name in pairs(LISTS) do
+    if fields[name] then check_list(c, fields[name]) end
+  end
 end
 
 function M.of_field(c, target, value)
-  if target and target.tag == "Index" and target[2].tag == "String" and target[2][1] == "steps" then check_list(c, value) end
+  if target and target.tag == "Index" and target[2].tag == "String" and LISTS[target[2][1]] then check_list(c, value) end
 end
 
 return M

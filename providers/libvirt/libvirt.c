@@ -259,9 +259,8 @@ static const char *image_file(const struct cc_libvirt *v, struct cc_arena *a, co
     return access(path, R_OK) == 0 ? path : NULL;
 }
 
-/* IMAGE.qcow2 or .raw in the directory of images; with IMAGE.kernel it boots that, with .initrd and .cmdline. */
-static int image_of(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
-                    struct cc_box_boot *boot)
+int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
+                     struct cc_box_boot *boot)
 {
     const char *cmdline;
     size_t n;
@@ -330,7 +329,7 @@ static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *
     struct cc_box_boot boot;
     const char *image;
     virDomainPtr d;
-    int r = image_of(v, x, h->box.image, &image, &boot);
+    int r = cc_libvirt_image(v, x, h->box.image, &image, &boot);
 
     if (r == 0)
         r = v->storage->find(v->store, x, root_of(x->arena, h->box.short_id), &root);
@@ -485,7 +484,7 @@ static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h,
         b->volumes[b->n_volumes++] = (struct cc_box_volume){ s->volumes[i].id, s->volumes[i].path };
     if (s->network == CC_NET_HOST)
         return cc_err_set(x->err, CC_E_UNSUPPORTED, "a virtual machine cannot have the host's own network");
-    if ((r = image_of(v, x, b->image, &image, &boot)) != 0 || (r = volumes_of(v, x, h->c, b, all)) != 0)
+    if ((r = cc_libvirt_image(v, x, b->image, &image, &boot)) != 0 || (r = volumes_of(v, x, h->c, b, all)) != 0)
         return r;
     if (mkdir(cc_arena_printf(x->arena, "%s/machines/%s", v->dir, b->short_id), 0711) != 0 && errno != EEXIST)
         return cc_err_sys(x->err, errno, "making the machine's directory");
@@ -798,5 +797,6 @@ const struct cc_driver cc_driver_libvirt = {
     .volume_create = v_volume_create,
     .volume_delete = v_volume_delete,
     .volume_list = v_volume_list,
+    .check = cc_libvirt_check,
     .endpoint = v_endpoint,
 };

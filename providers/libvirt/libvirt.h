@@ -82,6 +82,14 @@ int cc_way_await(const struct cc_libvirt *v, struct cc_provider_ctx *x, virDomai
 int cc_way_open(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id, const char **socket);
 void cc_way_close(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id);
 
+/* ---- libvirt.c */
+/* IMAGE.qcow2 or .raw in the directory of images; with IMAGE.kernel it boots that, with .initrd and .cmdline. */
+int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
+                     struct cc_box_boot *boot);
+
+/* ---- check.c */
+int cc_libvirt_check(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
+
 /* ---- domain.c: libvirt's calls, with its errors as ours */
 /* A connection, opened again when the last one is broken; NULL: x->err. Given back with cc_vir.connect_close. */
 virConnectPtr cc_libvirt_connect(struct cc_libvirt *v, struct cc_provider_ctx *x);

@@ -21,7 +21,7 @@ MAKEFLAGS += --no-builtin-rules
 # BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta, schedules need
 # tzdata, ssh on local machines needs sshd: the program alone, its service is not to start for our sake.
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
-              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check libvirt-dev libxml2-dev
+              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check libvirt-dev libxml2-dev libpng-dev
 RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils

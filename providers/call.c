@@ -50,6 +50,34 @@ struct cc_provider_wait {
 
 /* ---------------------------------------------------------------- the bare call */
 
+/* Whether the driver has a call that it need not have. */
+static bool has(const struct cc_driver *d, enum cc_provider_op op)
+{
+    switch (op) {
+    case CC_OP_SUSPEND:
+        return d->suspend != NULL;
+    case CC_OP_MACHINE_SNAPSHOT:
+    case CC_OP_MACHINE_SNAPSHOT_DELETE:
+    case CC_OP_MACHINE_RESTORE:
+        return d->machine_snapshot != NULL;
+    case CC_OP_LOGS:
+        return d->logs != NULL;
+    case CC_OP_CHECK:
+        return d->check != NULL;
+    case CC_OP_CONSOLE:
+        return d->console != NULL;
+    case CC_OP_SCREENSHOT:
+        return d->screenshot != NULL;
+    default:
+        return true;
+    }
+}
+
+static bool of_snapshot(enum cc_provider_op op)
+{
+    return op == CC_OP_MACHINE_SNAPSHOT || op == CC_OP_MACHINE_SNAPSHOT_DELETE || op == CC_OP_MACHINE_RESTORE;
+}
+
 static int check(const struct cc_driver *d, const struct cc_provider_req *req, struct cc_err *err)
 {
     bool needs_machine = req->op != CC_OP_CREATE && req->op != CC_OP_LIST && req->op != CC_OP_VOLUME_LIST &&
@@ -69,7 +97,9 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
         (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)) ||
         (req->op == CC_OP_DETACH && !cc_volume_id_ok(req->mount ? req->mount->id : NULL)))
         return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
-    if ((req->op == CC_OP_LOGS && !d->logs) || (req->op == CC_OP_CHECK && !d->check))
+    if (of_snapshot(req->op) && !cc_snapshot_name_ok(req->snapshot))
+        return cc_err_set(err, CC_E_INVALID, "that is no name for a snapshot");
+    if (!has(d, req->op))
         return cc_err_set(err, CC_E_UNSUPPORTED, "the provider %s has no such call", d->name);
     return 0;
 }
@@ -108,6 +138,18 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->logs(self, x, r->id, r->most, &s->log);
     case CC_OP_CHECK:
         return d->check(self, x, &s->checks);
+    case CC_OP_SUSPEND:
+        return d->suspend(self, x, r->id);
+    case CC_OP_MACHINE_SNAPSHOT:
+        return d->machine_snapshot(self, x, r->id, r->snapshot);
+    case CC_OP_MACHINE_SNAPSHOT_DELETE:
+        return d->machine_snapshot_delete(self, x, r->id, r->snapshot);
+    case CC_OP_MACHINE_RESTORE:
+        return d->machine_restore(self, x, r->id, r->snapshot);
+    case CC_OP_CONSOLE:
+        return d->console(self, x, r->id, r->seconds ? r->seconds : 60, &s->console);
+    case CC_OP_SCREENSHOT:
+        return d->screenshot(self, x, r->id, &s->picture);
     case CC_OP_COUNT:
         break;
     }
@@ -216,6 +258,7 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
 {
     j->req = *r;
     j->req.id = cc_arena_strdup(&j->arena, r->id);
+    j->req.snapshot = cc_arena_strdup(&j->arena, r->snapshot);
     if (r->machine)
         j->req.machine = copy_machine(&j->arena, r->machine);
     if (r->exec)

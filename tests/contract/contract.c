@@ -91,6 +91,7 @@ int main(int argc, char **argv)
     RUN(cases_volumes);
     RUN(cases_inside);
     RUN(cases_calls);
+    RUN(cases_screen);
     if (root && strcmp(argv[1], "local") == 0)
         failed += again_as_user(argv[0]);
     return failed;

@@ -286,7 +286,7 @@ uint16_t cc_box_console_port(const char *xml)
 
 const char *cc_box_graphics(struct cc_arena *a, const char *xml, const char *password, int64_t until)
 {
-    xmlDocPtr doc = parse(xml), alone;
+    xmlDocPtr doc = parse(xml);
     xmlNodePtr n = doc ? graphics_of(doc) : NULL;
     const char *s = NULL;
     time_t t = (time_t)until;
@@ -298,12 +298,10 @@ const char *cc_box_graphics(struct cc_arena *a, const char *xml, const char *pas
     if (n && gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0) {
         cc_xml.set_prop(n, X("passwd"), X(password));
         cc_xml.set_prop(n, X("passwdValidTo"), X(text));
-        alone = cc_xml.new_doc(X("1.0"));
-        cc_xml.set_root(alone, n); /* which takes it out of the other */
-        cc_xml.dump(alone, &out, &size);
+        cc_xml.free_node(cc_xml.set_root(doc, n)); /* of the same document: its names are shared with it */
+        cc_xml.dump(doc, &out, &size);
         s = cc_arena_strndup(a, (const char *)out, (size_t)size);
         (*cc_xml.free)(out);
-        cc_xml.free_doc(alone);
     }
     if (doc)
         cc_xml.free_doc(doc);

@@ -73,6 +73,7 @@ static const struct cc_symbol xml[] = {
     XML("xmlDocGetRootElement", root),
     XML("xmlGetNoNsProp", prop),
     XML("xmlNodeGetContent", content),
+    XML("xmlFreeNode", free_node),
     XML("xmlFreeDoc", free_doc),
     XML("xmlFree", free),
 };

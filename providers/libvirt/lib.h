@@ -65,6 +65,7 @@ struct cc_xml_lib {
     __typeof__(xmlDocGetRootElement) *root;
     __typeof__(xmlGetNoNsProp) *prop;
     __typeof__(xmlNodeGetContent) *content;
+    __typeof__(xmlFreeNode) *free_node;
     __typeof__(xmlFreeDoc) *free_doc;
     xmlFreeFunc *free; /* a variable of libxml2's */
 };

@@ -194,15 +194,15 @@ test: deps-kit
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/test_*.c))
 .PHONY: unit-build
 unit-build: all # not beside it: both write libcchost.a
-	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT) $(O)/badio.so $(O)/powercut $(O)/contract
+	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT) $(O)/badio.so $(O)/killat.so $(O)/powercut $(O)/contract
 POWERCUT_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/powercut/*.c))
 $(O)/powercut: $(POWERCUT_OBJ) $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 CONTRACT_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/contract/*.c))
 $(O)/contract: $(CONTRACT_OBJ) $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
-# A bad disk for whoever loads it, never sanitized: it must not need what the program does not have.
-$(O)/badio.so: tests/lib/badio.c
+# A bad disk, or a sudden end, for whoever loads it, never sanitized: it must not need what the program does not have.
+$(O)/%.so: tests/lib/%.c
 	@mkdir -p $(@D)
 	@echo "  LINK $@"; $(CC) -std=c11 -O1 -g -fPIC -shared $(WARN) $(DEFS) -o $@ $< -ldl
 $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o

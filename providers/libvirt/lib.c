@@ -58,24 +58,15 @@ static const struct cc_symbol vir[] = {
 };
 
 static const struct cc_symbol xml[] = {
-    XML("xmlInitParser", init),
-    XML("xmlNewDoc", new_doc),
-    XML("xmlNewNode", new_node),
-    XML("xmlNewNs", new_ns),
-    XML("xmlSetNs", set_ns),
-    XML("xmlNewProp", new_prop),
-    XML("xmlSetProp", set_prop),
-    XML("xmlNewTextChild", new_text_child),
-    XML("xmlNewChild", new_child),
-    XML("xmlDocSetRootElement", set_root),
-    XML("xmlDocDumpMemory", dump),
-    XML("xmlReadMemory", read),
-    XML("xmlDocGetRootElement", root),
-    XML("xmlGetNoNsProp", prop),
-    XML("xmlNodeGetContent", content),
-    XML("xmlFreeNode", free_node),
-    XML("xmlFreeDoc", free_doc),
-    XML("xmlFree", free),
+    XML("xmlInitParser", init),        XML("xmlNewDoc", new_doc),
+    XML("xmlNewNode", new_node),       XML("xmlNewNs", new_ns),
+    XML("xmlSetNs", set_ns),           XML("xmlNewProp", new_prop),
+    XML("xmlSetProp", set_prop),       XML("xmlNewTextChild", new_text_child),
+    XML("xmlNewChild", new_child),     XML("xmlDocSetRootElement", set_root),
+    XML("xmlDocDumpMemory", dump),     XML("xmlReadMemory", read),
+    XML("xmlDocGetRootElement", root), XML("xmlGetNoNsProp", prop),
+    XML("xmlNodeGetContent", content), XML("xmlFreeNode", free_node),
+    XML("xmlFreeDoc", free_doc),       XML("xmlFree", free),
 };
 
 static const struct cc_symbol png[] = {

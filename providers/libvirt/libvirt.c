@@ -439,18 +439,14 @@ static int v_destroy(void *self, struct cc_provider_ctx *x, const char *provider
 
 /* ---------------------------------------------------------------- the other calls */
 
-/* A disk only grows; the guest sees it when it boots. */
-static int grow(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, uint32_t disk_gib)
+int cc_libvirt_grow(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, uint32_t disk_gib)
 {
     struct cc_disk now;
-    int r;
+    int r = v->storage->find(v->store, x, cc_libvirt_root(x->arena, b->short_id), &now);
 
-    if (disk_gib <= b->disk_gib)
-        return 0;
-    r = v->storage->find(v->store, x, cc_libvirt_root(x->arena, b->short_id), &now);
     if (r == 0 && now.size < disk_gib * GIB) /* an image may have been larger than what was asked for */
         r = v->storage->resize(v->store, x, now.id, disk_gib * GIB);
-    if (r == 0)
+    if (r == 0 && b->disk_gib < disk_gib)
         b->disk_gib = disk_gib;
     return r;
 }
@@ -484,7 +480,7 @@ static int v_start(void *self, struct cc_provider_ctx *x, const char *provider_i
             describe(v, spec, &h.box);
         r = h.state == CC_M_ERROR ? cc_domain_end(v, x, h.d, 0) : 0;
         if (r == 0 && spec)
-            r = grow(v, x, &h.box, spec->disk_gib);
+            r = cc_libvirt_grow(v, x, &h.box, spec->disk_gib);
         if (r == 0)
             r = begin(v, x, &h, spec, out);
     }

@@ -119,6 +119,8 @@ int cc_libvirt_forget_snapshots(struct cc_libvirt *v, struct cc_provider_ctx *x,
 /* By the provider's name of it; nothing is held unless it is there. */
 int cc_libvirt_take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, struct cc_hold *h);
 void cc_libvirt_let_go(struct cc_hold *h);
+/* A disk only grows; the guest sees it when it boots. */
+int cc_libvirt_grow(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, uint32_t disk_gib);
 const char *cc_libvirt_root(struct cc_arena *a, const char *short_id); /* the name of a machine's disk */
 /* IMAGE.qcow2 or .raw in the directory of images; with IMAGE.kernel it boots that, with .initrd and .cmdline. */
 int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,

@@ -21,7 +21,8 @@ int cc_libvirt_forget_snapshots(struct cc_libvirt *v, struct cc_provider_ctx *x,
 
 typedef int (*snapshot_fn)(void *store, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
 
-/* Of its own volume, and last of its disk: a snapshot of the machine is there when the disk's is. */
+/* Of its own volume, and last of its disk: a snapshot of the machine is there when the disk's is. A disk that has grown since
+ * then has its size of now again after a restore. */
 static int on_disks(void *self, struct cc_provider_ctx *x, const char *provider_id, snapshot_fn fn, const char *name)
 {
     struct cc_libvirt *v = self;
@@ -36,6 +37,8 @@ static int on_disks(void *self, struct cc_provider_ctx *x, const char *provider_
         r = fn(v->store, x, provider_id, kept_as(x->arena, name));
     if (r == 0)
         r = fn(v->store, x, cc_libvirt_root(x->arena, h.box.short_id), kept_as(x->arena, name));
+    if (r == 0)
+        r = cc_libvirt_grow(v, x, &h.box, h.box.disk_gib);
     cc_libvirt_let_go(&h);
     return r;
 }

@@ -1,7 +1,7 @@
 /* killat.c - kill -9 right before or right after the n-th step of a driver, for the program under test (LD_PRELOAD).
  *
  * A step is what changes the world outside of the program's memory: a name made, moved or removed below the folders of
- * KILLAT_UNDER (separated by colons), a program started (the tools that only look are none), the orders that a launcher
+ * KILLAT_UNDER (separated by colons; those that contain KILLAT_NOT are none), a program started (the tools that only look are none), the orders that a launcher
  * is sent, and a call of libvirt's protocol that changes a domain.  "After" means that the other side is done: the tool
  * has ended, the daemon has answered.  KILLAT names the control file, mapped once, with which a test arms it while the
  * program runs (tests/lib/killat.js).  Only the program called KILLAT_PROGRAM is meant, not what it starts.
@@ -38,7 +38,7 @@ struct control {           /* little endian, as the machine */
 };
 
 static struct control asleep, *control = &asleep;
-static char under[2048];
+static char under[2048], except[64];
 static __thread bool launching;
 
 static int (*real_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
@@ -58,6 +58,7 @@ __attribute__((constructor)) static void start(void)
         strcmp(self, program) != 0)
         return;
     snprintf(under, sizeof(under), "%s", folders);
+    snprintf(except, sizeof(except), "%s", getenv("KILLAT_NOT") ? getenv("KILLAT_NOT") : "");
     fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd >= 0) {
         void *map = mmap(NULL, sizeof(struct control), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -101,6 +102,8 @@ static bool below(const char *path)
 {
     const char *at = under, *end;
 
+    if (*except && strstr(path, except))
+        return false;
     for (; *at; at = end + (*end == ':')) {
         end = strchrnul(at, ':');
         if (strncmp(path, at, (size_t)(end - at)) == 0)

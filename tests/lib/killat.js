@@ -1,6 +1,7 @@
 // kill -9 of a server right before or right after a step of its drivers (tests/lib/killat.c), switched while it runs.
 //
-//   const k = new KillAt(folders)          the folders whose names are steps       k.env     what the server's environment needs
+//   const k = new KillAt(folders, not)     the folders whose names are steps, but for those that contain `not`
+//   k.env                                  what the server's environment needs
 //   k.arm(n, 'before' | 'after')           the n-th step from now
 //   k.fired, k.what                        whether it came so far, and which it was      k.disarm()      k.end()
 //   await crashPoints({ arm, act, look })  see below
@@ -14,8 +15,9 @@ const library = path.join(root, 'build', process.env.V || 'release', 'killat.so'
 const SIZE = 12 + 500;
 
 class KillAt {
-  constructor(folders) {
+  constructor(folders, not = '') {
     this.folders = folders;
+    this.not = not;
     this.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'cchost-killat-'));
     this.file = path.join(this.dir, 'control');
     fs.writeFileSync(this.file, Buffer.alloc(SIZE));
@@ -25,7 +27,7 @@ class KillAt {
   get env() {
     const program = fs.realpathSync(process.env.CCHOST || path.join(root, 'cchost'));
     const asan = process.env.ASAN_OPTIONS;
-    return { LD_PRELOAD: library, KILLAT: this.file, KILLAT_PROGRAM: program, KILLAT_UNDER: this.folders.join(':'),
+    return { LD_PRELOAD: library, KILLAT: this.file, KILLAT_PROGRAM: program, KILLAT_UNDER: this.folders.join(':'), KILLAT_NOT: this.not,
       ...(asan ? { ASAN_OPTIONS: `${asan}:verify_asan_link_order=0` } : {}) };
   }
 

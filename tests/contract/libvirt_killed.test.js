@@ -22,13 +22,15 @@ test.after(async () => { if (v) await v.end(); });
 const entries = (s, what) => fs.readdirSync(path.join(s.dir, 'libvirt', what)).sort();
 // TCP ports that somebody listens at, in the network that is this test's alone: machines' consoles, and the hosts' own
 const consoles = () => execFileSync('ss', ['-Hltn']).toString().split('\n').filter((l) => /127\.0\.0\.1:(59|57)\d\d /.test(l)).length;
-const guests = () => fs.readdirSync('/proc').filter((p) => {
+const guests = (s) => fs.readdirSync('/proc').filter((p) => {
+  if (!/^\d+$/.test(p)) return false;
   try {
-    return /^\d+$/.test(p) && fs.readFileSync(`/proc/${p}/cmdline`, 'latin1').includes(`${v.dir}/lib`);
+    const line = fs.readFileSync(`/proc/${p}/cmdline`, 'latin1');
+    return /^\S*qemu-system/.test(line) && line.includes(s.dir);
   } catch { return false; }
 }).length;
 
-async function settings() {
+function settings() {
   const { machine, data_gib } = v.settings;
   return { provider: 'libvirt', libvirt_uri: v.uri, libvirt_images: v.images, libvirt_image: 'base', libvirt_type: 'qemu',
     libvirt_options: `{machine="${machine}",data_gib=${data_gib}}`, stop_grace_seconds: 1, terminal_command: 'exec sh' };
@@ -40,13 +42,13 @@ function points(t, act, look) {
     begin: async () => {
       const dir = temp();
       const trap = new KillAt(['machines/', 'volumes/'].map((d) => path.join(dir, 'libvirt', d)), '/seed/'); // whose files are put together anew
-      const s = await Server.start(await settings(), dir, { env: trap.env });
+      const s = await Server.start(settings(), dir, { env: trap.env });
       t.after(() => s.child.kill('SIGKILL')); // of a test that failed
       return Object.assign(s, { trap });
     },
     finish: async (s, what) => {
       await s.deleteAll();
-      await until(() => v.left().length === 0 && guests() === 0, `${what}: no domain is left`, 40);
+      await until(() => v.left().length === 0 && guests(s) === 0, `${what}: no domain is left`, 40);
       assert.deepStrictEqual(entries(s, 'machines'), [], what);
       assert.ok(entries(s, 'volumes').every((n) => /^cc-[0-9a-f]{12}\.qcow2$/.test(n)), `${what}: the machine's data alone outlive it: ${entries(s, 'volumes')}`);
       assert.strictEqual(consoles(), 0, `${what}: nobody listens for it`);
@@ -67,7 +69,7 @@ async function one(s, what) {
   await s.running('c', 120);
   const { short } = (await s.call('GET', '/instances/c')).body;
   assert.deepStrictEqual(v.left(), [`cc-${short}`], what);
-  assert.strictEqual(guests(), 1, what);
+  assert.strictEqual(guests(s), 1, what);
   assert.deepStrictEqual(entries(s, 'machines'), [short], what);
   assert.deepStrictEqual(entries(s, 'volumes'), [`cc-${short}..root.qcow2`, `cc-${short}.qcow2`], what);
   assert.ok(entries(s, `machines/${short}`).includes('seed.iso'), what);
@@ -96,7 +98,7 @@ test('killed at any step of a delete, the host comes back to no virtual machine'
     await s.call('DELETE', '/instances/c');
   }, async (s, what) => {
     await until(async () => (await s.call('GET', '/instances')).body.length === 0, `${what}: it is deleted`, 120);
-    assert.deepStrictEqual([v.left(), entries(s, 'machines'), guests()], [[], [], 0], what);
+    assert.deepStrictEqual([v.left(), entries(s, 'machines'), guests(s)], [[], [], 0], what);
   });
   t.diagnostic(`${steps.length} steps`);
   among(steps, [/^libvirt destroy/, /^libvirt undefine/, /^unlink .*root\.qcow2/, /^rmdir .*machines/]);

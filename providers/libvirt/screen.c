@@ -95,12 +95,13 @@ int cc_png_of_ppm(struct cc_provider_ctx *x, const char *ppm, size_t n, struct c
 /* All that the stream has; the caller's to free. */
 static int receive(struct cc_provider_ctx *x, virStreamPtr s, char **data, size_t *n)
 {
-    size_t room = 0;
+    size_t room = 1024 * 1024;
     int got = 1;
 
+    *data = cc_xmalloc(room);
     while (got > 0 && !cc_call_over(x->call)) {
         if (*n == room)
-            *data = cc_xrealloc(*data, room = room ? room * 2 : 1024 * 1024);
+            *data = cc_xrealloc(*data, room *= 2);
         got = *n < PICTURE_MAX ? cc_vir.stream_recv(s, *data + *n, room - *n) : -1;
         *n += got > 0 ? (size_t)got : 0;
     }
@@ -117,14 +118,20 @@ static int take_picture(struct cc_provider_ctx *x, virConnectPtr c, virDomainPtr
     virStreamPtr s = cc_vir.stream_new(c, 0);
     char *type = s ? cc_vir.domain_screenshot(d, s, 0, 0) : NULL, *data = NULL;
     size_t n = 0;
-    int r = type ? receive(x, s, &data, &n) : cc_libvirt_error(x->err, "taking the picture");
+    int r;
 
+    if (!type) {
+        r = cc_libvirt_error(x->err, "taking the picture");
+        if (s)
+            cc_vir.stream_free(s);
+        return r;
+    }
+    r = receive(x, s, &data, &n);
     if (r == 0 && strcmp(type, "image/png") == 0) /* as later ones may have it */
         *out = (struct cc_picture){ cc_arena_strndup(x->arena, data, n), n };
     else if (r == 0)
         r = cc_png_of_ppm(x, data, n, out);
-    if (s)
-        cc_vir.stream_free(s);
+    cc_vir.stream_free(s);
     free(type);
     free(data);
     return r;

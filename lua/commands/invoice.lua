@@ -45,6 +45,7 @@ function M.run(argv)
   if not from then command.usage("MONTH: one like 2026-11 expected") end
   command.open(settings)
   setup.adopt_clock()
+  if from > steady.now() then command.usage("MONTH: one that has begun expected") end
   local user = command.must(users.find(words[1]))
   local inv
   if options.plan then

@@ -52,7 +52,7 @@ function M.run(argv)
     command.must(policy.open(settings, { serve = false }))
     local fault = accounts.plan_fault(options.plan)
     if fault then command.fail("%s", fault) end
-    inv = invoice.under(user.id, from, to, steady.now(), options.plan)
+    inv = command.must(invoice.under(user.id, from, to, steady.now(), options.plan))
   else
     inv = invoice.of(user.id, from, to, steady.now())
   end

@@ -366,6 +366,19 @@ t.test("a balance beyond what is counted exactly is refused", function()
   t.raises(function() pay("b", 1) end, "payments would be beyond what is counted exactly")
 end)
 
+t.test("what caused an entry a second time posts nothing", function()
+  local x = new_meter(books_of { price_book(1, 0, math.random) }, "free", MONTH)
+  local e = { id = "pay/1", type = "payment", at = MONTH, postings = { { "payments", -5 }, { "credit", 5 } } }
+  t.ok(x.post(e))
+  local n = #x.entries
+  t.eq(ledger.post_once(x, e), false)
+  function x.known(id) return id == "pay/0" end -- of a commit before
+  e.id = "pay/0"
+  t.eq(ledger.post_once(x, e), false)
+  t.eq(x.acct.balances.credit, 5)
+  t.eq(#x.entries, n)
+end)
+
 t.test("how late and how often it is asked changes nothing", function()
   for seed = 1, HISTORIES do
     local h = history(seed)

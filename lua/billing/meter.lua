@@ -130,8 +130,9 @@ local function cut(x, id, m, to, mark)
   local list = {}
   pays[m.how](x, list, m, to, id)
   if #list > 0 then x.post {
-    id = ("usage/%s/%d-%d/%s%s"):format(id, m.from, to, m.price, mark or ""), type = "usage", at = to, postings = list, machine = id,
-    from = m.from, to = to, state = m.state, machine_type = m.type, gib = m.gib, rate = m.rate, how = m.how, plan = x.acct.plan,
+    id = ("usage/%s/%d-%d/%s%s"):format(id, m.from, to, m.price, mark or ""), type = "usage", at = to, postings = list,
+    machine = id, from = m.from, to = to, state = m.state, machine_type = m.type, gib = m.gib, rate = m.rate, how = m.how,
+    plan = x.acct.plan,
   } end
   m.from = to
 end
@@ -414,10 +415,10 @@ local function found_late(x, id, m)
     if next_at >= now then return end
     at = next_at
     if at == later then n = n + 1 end
-    local how, rate, price = how_of(x, m, at, x.books.get(n))
-    if how ~= m.how or rate ~= m.rate or price ~= m.price then
+    local how, rate, of_price = how_of(x, m, at, x.books.get(n))
+    if how ~= m.how or rate ~= m.rate or of_price ~= m.price then
       cut(x, id, m, at, "/late")
-      m.how, m.rate, m.price = how, rate, price
+      m.how, m.rate, m.price = how, rate, of_price
     end
   end
 end

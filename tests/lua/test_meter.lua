@@ -226,7 +226,8 @@ local function metered(h, lazy)
     meter.advance(x, e.at)
     local m = x.acct.open[e.machine]
     if e.what == "set" then
-      meter.set(x, e.machine, e.died or e.at, e.state and { state = e.state, type = e.type, gib = e.gib, ends = m and m.ends } or nil)
+      meter.set(x, e.machine, e.died or e.at,
+        e.state and { state = e.state, type = e.type, gib = e.gib, ends = m and m.ends } or nil)
     elseif e.what == "plan" then
       meter.plan(x, e.at, e.plan, "local")
     elseif e.what == "pay" then
@@ -300,7 +301,7 @@ local function truth(h)
   return out
 end
 
-t.test("a machine that died earlier than was known costs what it would have cost, to the millisecond and the micro-unit", function()
+t.test("a machine that died earlier than was known costs what it would have, to the millisecond and the micro-unit", function()
   for seed = 1, HISTORIES do
     local h = history(seed)
     for _, e in ipairs(h.events) do e.machine = "m1" end

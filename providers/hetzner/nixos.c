@@ -14,15 +14,17 @@
 #include "providers/files.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
 
-enum { OUTPUT_MAX = 4 * 1024 * 1024, ARGS_MAX = 32, ENV_MAX = 64, LINES = 3, BUSY_MS = 2000 };
+enum { OUTPUT_MAX = 4 * 1024 * 1024, ARGS_MAX = 40, ENV_MAX = 64, LINES = 3, BUSY_MS = 2000, ALONE_MS = 100, NO_PROGRAM = 69, SAID_MAX = 190 };
 enum { KEXEC, DISKO, INSTALL, REBOOT };
 
 static const char *const phases[] = { "kexec", "disko", "install", "reboot" };
@@ -218,13 +220,19 @@ static char **environment(const struct cc_hz *h, struct cc_arena *a, const struc
     return (char **)v;
 }
 
+/* Held by it as long as it or anything that it has begun here runs, also when the host that began it was killed. */
+static const char *tool_lock(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b)
+{
+    return cc_hz_path(h, a, b->short_id, "tool.lock");
+}
+
 static char **arguments(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, size_t phase,
                         const char *extra)
 {
     const char **v = cc_arena_alloc(a, ARGS_MAX * sizeof(*v)), *port = cc_arena_printf(a, "%u", h->ssh_port);
     size_t n = 0;
 
-    v[n++] = h->nixos.program;
+    v[n++] = "flock", v[n++] = "--no-fork", v[n++] = tool_lock(h, a, b), v[n++] = h->nixos.program;
     v[n++] = "--flake", v[n++] = h->nixos.flake;
     v[n++] = "--target-host", v[n++] = cc_arena_printf(a, "root@%s", cc_hz_server_host(b->server));
     v[n++] = "-p", v[n++] = port;
@@ -258,6 +266,8 @@ static const char *last_lines(struct cc_arena *a, const char *text)
         n++;
         end = at;
     }
+    if (strlen(out) > SAID_MAX)
+        out += strlen(out) - SAID_MAX;
     return *out ? out : "it said nothing";
 }
 
@@ -286,18 +296,31 @@ static int run(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_bo
     p.env = environment(h, x->arena, b, shim, tmp);
     r = cc_process_run(&p, x->call, x->err);
     cc_remove_tree(tmp);
-    if (r == CC_E_NOT_FOUND)
-        return cc_err_set(x->err, CC_E_UNSUPPORTED, "there is no program %s on this host", h->nixos.program);
+    if (r == 0 && p.exit_code == NO_PROGRAM && strstr(p.err, h->nixos.program))
+        r = cc_err_set(x->err, CC_E_UNSUPPORTED, "%s", last_lines(x->arena, p.err));
     if (r == CC_E_TIMEOUT)
         cc_err_set(x->err, r, "nixos-anywhere's phase %s was not over in time; it is gone on with", phases[phase]);
-    if (r != 0)
-        return r;
-    keep_log(h, x->arena, b, &p);
-    if (p.exit_code != 0)
-        r = cc_err_set(x->err, CC_E_IO, "nixos-anywhere's phase %s ended with %d: %.190s", phases[phase], p.exit_code,
+    if (r == 0)
+        keep_log(h, x->arena, b, &p);
+    if (r == 0 && p.exit_code != 0)
+        r = cc_err_set(x->err, CC_E_IO, "nixos-anywhere's phase %s ended with %d: %s", phases[phase], p.exit_code,
                        last_lines(x->arena, *p.err ? p.err : p.out));
-    x->err->retryable = false;
+    x->err->retryable = x->err->retryable && r == CC_E_TIMEOUT;
     cc_process_fini(&p);
+    return r;
+}
+
+/* One that an earlier host has begun may still run. It is waited for: what it has begun there ends no sooner for being left. */
+static int alone(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    const char *path = tool_lock(h, x->arena, b);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), r = 0;
+
+    if (fd < 0)
+        return cc_err_sys(x->err, errno, "%s", path);
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0 && (r = cc_rest_pause(x, ALONE_MS)) == 0) {
+    }
+    close(fd);
     return r;
 }
 
@@ -333,8 +356,10 @@ int cc_hz_nixos(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
 {
     struct seen s;
     size_t at;
-    int r = look(h, x, b, &s);
+    int r = alone(h, x, b);
 
+    if (r == 0)
+        r = look(h, x, b, &s);
     if (r == 0)
         r = where(x, b, &s, &at);
     for (; r == 0 && at < upto; at++)

@@ -299,9 +299,9 @@ static int run(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_bo
     if (r == 0 && p.exit_code == NO_PROGRAM && strstr(p.err, h->nixos.program))
         r = cc_err_set(x->err, CC_E_UNSUPPORTED, "%s", last_lines(x->arena, p.err));
     if (r == CC_E_TIMEOUT)
-        cc_err_set(x->err, r, "nixos-anywhere's phase %s was not over in time; it is gone on with", phases[phase]);
-    if (r == 0)
-        keep_log(h, x->arena, b, &p);
+        cc_err_set(x->err, r, "nixos-anywhere's phase %s was not over in time: %s", phases[phase],
+                   last_lines(x->arena, *p.err ? p.err : p.out));
+    keep_log(h, x->arena, b, &p);
     if (r == 0 && p.exit_code != 0)
         r = cc_err_set(x->err, CC_E_IO, "nixos-anywhere's phase %s ended with %d: %s", phases[phase], p.exit_code,
                        last_lines(x->arena, *p.err ? p.err : p.out));

@@ -37,7 +37,11 @@ class World {
 
   async stop() {
     for (const f of fs.readdirSync(this.tool)) if (/^hold-/.test(f)) fs.rmSync(path.join(this.tool, f));
-    for (const s of this.hosts || []) s.child.kill('SIGKILL');
+    for (const s of this.hosts || []) {
+      if (s.child.exitCode !== null || s.child.signalCode) continue;
+      await s.deleteAll();
+      await s.stop();
+    }
     for (const v of [...this.z.world.volumes.values()]) if (!v.server) this.z.world.deleteVolume(v);
     const left = this.z.world.left();
     await this.z.stop();
@@ -62,7 +66,8 @@ class World {
   // The command of an operator; w.child is its process.
   cli(...words) {
     const args = Object.entries({ ...this.settings(), data_dir: this.data }).map(([k, v]) => `--${k.replace(/_/g, '-')}=${v}`);
-    const child = spawn(binary, [...words, ...args], { env: { ...process.env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const flags = words.filter((x) => x.startsWith('--')); // which count more than what stands before them
+    const child = spawn(binary, [...words.filter((x) => !flags.includes(x)), ...args, ...flags], { env: { ...process.env, ...this.env }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.child = child;
     let out = '';
     for (const s of [child.stdout, child.stderr]) s.on('data', (d) => { out += d; });

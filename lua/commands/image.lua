@@ -47,10 +47,16 @@ local actions = {}
 
 function actions.hash(_, settings) command.out("%s", hash_of(settings)) end
 
+-- After these the server is still there.
+local goes_on = { timeout = true, cancelled = true, limit = true, unavailable = true }
+
 function actions.build(options, settings)
   local hash = hash_of(settings)
-  local image = command.must(open():image_build({ name = "nixos", hash = hash, type = options.type, location = options.location },
-    { deadline = options.seconds or 3600 }))
+  local image, err = open():image_build({ name = "nixos", hash = hash, type = options.type, location = options.location },
+    { deadline = options.seconds or 3600 })
+  if not image then
+    command.fail("%s%s", err.message, goes_on[err.code] and "; the same command goes on where it was" or "")
+  end
   command.out("image %s of configuration %s is there", image.id, hash)
 end
 

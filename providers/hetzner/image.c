@@ -190,11 +190,17 @@ static int end(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 
 static bool goes_on(int r) { return r == CC_E_TIMEOUT || r == CC_E_CANCELLED || r == CC_E_LIMIT || r == CC_E_UNAVAILABLE; }
 
-static int build_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, struct cc_image_info *out)
+static int build_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
+                      const struct cc_image_spec *spec, struct cc_image_info *out)
 {
     json_auto_t *image = NULL;
     int r = cc_hz_look(h, x, b, false);
 
+    b->spec = (struct cc_machine_spec){ .id = b->name,
+                                        .short_id = b->short_id,
+                                        .image = "nixos-anywhere",
+                                        .type = spec->type,
+                                        .location = spec->location };
     if (r == 0)
         r = of_hash(h, x, b, &image);
     if (r == 0 && !image && (r = fill(h, x, b)) == 0)
@@ -231,12 +237,7 @@ int cc_hz_image_build(void *self, struct cc_provider_ctx *x, const struct cc_ima
     box(x->arena, spec->name, spec->hash, &b);
     if ((lock = cc_name_lock(h->dir, b.name, x->call, x->err)) < 0)
         return lock;
-    b.spec = (struct cc_machine_spec){ .id = b.name,
-                                       .short_id = b.short_id,
-                                       .image = "nixos-anywhere",
-                                       .type = spec->type,
-                                       .location = spec->location };
-    r = build_held(h, x, &b, out);
+    r = build_held(h, x, &b, spec, out);
     json_decref(b.server);
     cc_name_unlock_gone(h->dir, b.name, lock);
     return r;

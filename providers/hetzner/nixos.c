@@ -24,7 +24,7 @@
 
 extern char **environ;
 
-enum { OUTPUT_MAX = 4 * 1024 * 1024, ARGS_MAX = 40, ENV_MAX = 64, LINES = 3, BUSY_MS = 2000, ALONE_MS = 100, NO_PROGRAM = 69, SAID_MAX = 190 };
+enum { OUTPUT_MAX = 4 * 1024 * 1024, ARGS_MAX = 40, ENV_MAX = 64, LINES = 3, BUSY_MS = 2000, ALONE_MS = 100, NO_PROGRAM = 69, SAID_MAX = 190, LINE_LEN = 120 };
 enum { KEXEC, DISKO, INSTALL, REBOOT };
 
 static const char *const phases[] = { "kexec", "disko", "install", "reboot" };
@@ -250,24 +250,24 @@ static char **arguments(const struct cc_hz *h, struct cc_arena *a, const struct 
     return (char **)v;
 }
 
-/* The last lines that say something, in one. */
+/* The last lines that say something, in one: as many as there is room for. */
 static const char *last_lines(struct cc_arena *a, const char *text)
 {
     const char *end = text + strlen(text), *out = "", *at;
-    int n = 0;
+    int n, len;
 
-    while (n < LINES && end > text) {
-        while (end > text && (end[-1] == '\n' || end[-1] == '\r' || end[-1] == ' '))
+    for (n = 0; n < LINES; n += len > 0, end = at) {
+        while (end > text && strchr("\n\r\t ", end[-1]))
             end--;
         for (at = end; at > text && at[-1] != '\n'; at--) {
         }
-        if (end > at)
-            out = cc_arena_printf(a, "%.*s%s%s", end - at > 100 ? 100 : (int)(end - at), at, n ? "; " : "", out);
-        n++;
-        end = at;
+        while (at < end && strchr("\t ", *at))
+            at++;
+        len = end - at > LINE_LEN ? LINE_LEN : (int)(end - at);
+        if (len == 0 || strlen(out) + (size_t)len + 2 > SAID_MAX)
+            break;
+        out = cc_arena_printf(a, "%.*s%s%s", len, at, n ? "; " : "", out);
     }
-    if (strlen(out) > SAID_MAX)
-        out += strlen(out) - SAID_MAX;
     return *out ? out : "it said nothing";
 }
 

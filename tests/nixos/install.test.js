@@ -85,7 +85,7 @@ test('a phase that fails is told with the last that it said, and nothing is left
   const s = await w.host();
   w.fail('disko', 'building...\nerror: flake has no attribute "cloud-instance"\n       did you mean "cloud-instances"?\n\n');
   const m = await w.fails(s, { name: 'box', image: 'nixos-anywhere' });
-  assert.match(m.error, /nixos-anywhere's phase disko ended with 1: .*error: flake has no attribute "cloud-instance"; +did you mean "cloud-instances"\?$/);
+  assert.match(m.error, /nixos-anywhere's phase disko ended with 1: .*error: flake has no attribute "cloud-instance"; did you mean "cloud-instances"\?$/);
   await until(() => w.z.world.left().length === 0, () => w.z.world.left().join());
   assert.strictEqual(w.phases(), 'kexec disko');
   assert.match(fs.readFileSync(path.join(s.dir, 'hetzner/log', `cc-${m.short}`), 'utf8'), /Uploading install SSH keys[^]*building\.\.\./, 'all that it said is kept');

@@ -44,10 +44,10 @@ static const struct number numbers[] = {
     { "volume_gib", N(volume_gib), 20, 10, 10240 },
 };
 
-static const char *const words[] = { "dir",         "token",         "endpoint",          "location",
-                                     "image",       "type",          "ssh",               "shell",
-                                     "nixos.flake", "nixos.program", "requests_per_hour", "nixos.base",
-                                     "nixos.kexec", "nixos.build_on" };
+static const char *const words[] = {
+    "dir",   "token",       "endpoint",      "location",          "image",      "type",        "ssh",
+    "shell", "nixos.flake", "nixos.program", "requests_per_hour", "nixos.base", "nixos.kexec", "nixos.build_on"
+};
 
 static bool known(const char *key)
 {

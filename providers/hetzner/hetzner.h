@@ -223,8 +223,9 @@ const char *cc_hz_quote(struct cc_arena *a, const char *s);
 /* The same, again and again until somebody lets us in. */
 int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
                       const char *in, size_t in_len, const char **out);
-int cc_hz_pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);   /* waits until it shows its own key */
-int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* what a machine needs; pinned before */
+int cc_hz_pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* waits until it shows its own key */
+int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x,
+                struct cc_hz_box *b); /* what a machine needs; pinned before */
 
 /* ---- nixos.c */
 enum { CC_HZ_INSTALLED = 3, CC_HZ_REBOOTED = 4 };
@@ -239,8 +240,7 @@ int cc_hz_image_build(void *self, struct cc_provider_ctx *x, const struct cc_ima
 int cc_hz_image_list(void *self, struct cc_provider_ctx *x, struct cc_image_list *out);
 int cc_hz_image_delete(void *self, struct cc_provider_ctx *x, const char *id);
 /* The number of the newest that is available, or NULL. */
-int cc_hz_image_newest(struct cc_hz *h, struct cc_provider_ctx *x, const char *name, const char *arch,
-                       const char **id);
+int cc_hz_image_newest(struct cc_hz *h, struct cc_provider_ctx *x, const char *name, const char *arch, const char **id);
 
 /* ---- tunnel.c */
 void cc_hz_tunnels_init(struct cc_hz *h);

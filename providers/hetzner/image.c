@@ -21,10 +21,9 @@ enum { SHORT = 12 };
 
 static int images_of(struct cc_hz *h, struct cc_provider_ctx *x, const char *select, json_t **out)
 {
-    return cc_hz_all(h, x,
-                     cc_arena_printf(x->arena, "/images?type=snapshot&label_selector=%s",
-                                     cc_rest_escape(x->arena, select)),
-                     "images", out);
+    return cc_hz_all(
+        h, x, cc_arena_printf(x->arena, "/images?type=snapshot&label_selector=%s", cc_rest_escape(x->arena, select)),
+        "images", out);
 }
 
 static bool is(const json_t *o, const char *key, const char *word)
@@ -51,8 +50,7 @@ static const json_t *newest(const json_t *images, const char *arch)
     return best;
 }
 
-int cc_hz_image_newest(struct cc_hz *h, struct cc_provider_ctx *x, const char *name, const char *arch,
-                       const char **id)
+int cc_hz_image_newest(struct cc_hz *h, struct cc_provider_ctx *x, const char *name, const char *arch, const char **id)
 {
     json_auto_t *images = NULL;
     const json_t *best;
@@ -92,7 +90,8 @@ int cc_hz_image_list(void *self, struct cc_provider_ctx *x, struct cc_image_list
     int r = images_of(self, x, SELECT_OURS, &images);
 
     if (r == 0)
-        r = cc_hz_all(self, x, cc_arena_printf(x->arena, "/servers?label_selector=%s", cc_rest_escape(x->arena, SELECT_OURS)),
+        r = cc_hz_all(self, x,
+                      cc_arena_printf(x->arena, "/servers?label_selector=%s", cc_rest_escape(x->arena, SELECT_OURS)),
                       "servers", &servers);
     if (r != 0)
         return r;
@@ -147,12 +146,12 @@ static int fill(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 static int take(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, json_t **image)
 {
     json_auto_t *answer = NULL;
-    int r = cc_hz_ask(
-        h, x, "POST", cc_arena_printf(x->arena, "/servers/%lld/actions/create_image", (long long)cc_hz_id(b->server)),
-        json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "type", "snapshot", "description",
-                  cc_arena_printf(x->arena, "cchost %s %.12s", b->image_name, b->image_hash), "labels", CC_HZ_LABEL, "1",
-                  CC_HZ_IMAGE, b->image_name, CC_HZ_HASH, b->image_hash),
-        &answer);
+    int r = cc_hz_ask(h, x, "POST",
+                      cc_arena_printf(x->arena, "/servers/%lld/actions/create_image", (long long)cc_hz_id(b->server)),
+                      json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "type", "snapshot", "description",
+                                cc_arena_printf(x->arena, "cchost %s %.12s", b->image_name, b->image_hash), "labels",
+                                CC_HZ_LABEL, "1", CC_HZ_IMAGE, b->image_name, CC_HZ_HASH, b->image_hash),
+                      &answer);
 
     if (r == 0)
         r = cc_hz_await(h, x, answer);
@@ -188,10 +187,13 @@ static int end(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
     return r;
 }
 
-static bool goes_on(int r) { return r == CC_E_TIMEOUT || r == CC_E_CANCELLED || r == CC_E_LIMIT || r == CC_E_UNAVAILABLE; }
+static bool goes_on(int r)
+{
+    return r == CC_E_TIMEOUT || r == CC_E_CANCELLED || r == CC_E_LIMIT || r == CC_E_UNAVAILABLE;
+}
 
-static int build_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
-                      const struct cc_image_spec *spec, struct cc_image_info *out)
+static int build_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_image_spec *spec,
+                      struct cc_image_info *out)
 {
     json_auto_t *image = NULL;
     int r = cc_hz_look(h, x, b, false);

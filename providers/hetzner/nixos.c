@@ -24,7 +24,17 @@
 
 extern char **environ;
 
-enum { OUTPUT_MAX = 4 * 1024 * 1024, ARGS_MAX = 40, ENV_MAX = 64, LINES = 3, BUSY_MS = 2000, ALONE_MS = 100, NO_PROGRAM = 69, SAID_MAX = 190, LINE_LEN = 120 };
+enum {
+    OUTPUT_MAX = 4 * 1024 * 1024,
+    ARGS_MAX = 40,
+    ENV_MAX = 64,
+    LINES = 3,
+    BUSY_MS = 2000,
+    ALONE_MS = 100,
+    NO_PROGRAM = 69,
+    SAID_MAX = 190,
+    LINE_LEN = 120
+};
 enum { KEXEC, DISKO, INSTALL, REBOOT };
 
 static const char *const phases[] = { "kexec", "disko", "install", "reboot" };
@@ -197,9 +207,8 @@ static const char *ssh_of_ours(const struct cc_hz *h, struct cc_provider_ctx *x)
 static char **environment(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *shim,
                           const char *tmp)
 {
-    static const char *const kept[] = { "LANG=",        "LC_ALL=",     "USER=",          "NIX_",
-                                        "http_proxy=",  "https_proxy=", "no_proxy=",      "SSL_CERT_FILE=",
-                                        "XDG_CACHE_HOME=" };
+    static const char *const kept[] = { "LANG=",        "LC_ALL=",   "USER=",          "NIX_",           "http_proxy=",
+                                        "https_proxy=", "no_proxy=", "SSL_CERT_FILE=", "XDG_CACHE_HOME=" };
     const char *path = getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin";
     const char *home = getenv("HOME") ? getenv("HOME") : "/root";
     const char **v = cc_arena_alloc(a, ENV_MAX * sizeof(*v));
@@ -256,7 +265,7 @@ static const char *last_lines(struct cc_arena *a, const char *text)
     const char *end = text + strlen(text), *out = "", *at;
     int n, len;
 
-    for (n = 0; n < LINES; n += len > 0, end = at) {
+    for (n = 0; n<LINES; n += len> 0, end = at) {
         while (end > text && strchr("\n\r\t ", end[-1]))
             end--;
         for (at = end; at > text && at[-1] != '\n'; at--) {
@@ -419,7 +428,8 @@ void cc_hz_nixos_check(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_che
     if (runs(x, "nix", "--version", &said))
         cc_check_say(l, x->arena, "nix", CC_CHECK_OK, "%s.", said);
     else
-        cc_check_say(l, x->arena, "nix", CC_CHECK_WARN, "This host has no nix: NixOS cannot be built or installed here.");
+        cc_check_say(l, x->arena, "nix", CC_CHECK_WARN,
+                     "This host has no nix: NixOS cannot be built or installed here.");
     if (runs(x, h->nixos.program, "--help", &said))
         cc_check_say(l, x->arena, "nixos-anywhere", CC_CHECK_OK, "%s can be run.", h->nixos.program);
     else

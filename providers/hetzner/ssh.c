@@ -117,7 +117,7 @@ static const char drop_first[] = "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key*
 /* Tries until somebody lets us in and does it; sshd, too, is away for a moment when it takes another key. What cannot change by
  * waiting ends it at once. */
 int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
-                   const char *in, size_t in_len, const char **out)
+                      const char *in, size_t in_len, const char **out)
 {
     uint32_t i;
     int r = CC_E_UNAVAILABLE;
@@ -147,7 +147,8 @@ int cc_hz_pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
     cc_hz_first_key(h, x->arena, b->short_id, false, &first);
     if (!first) /* it is over: the pinned key is known */
         return 0;
-    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 || (r = cc_hz_ssh_persist(h, x, b, make_key, NULL, 0, &key)) != 0)
+    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 ||
+        (r = cc_hz_ssh_persist(h, x, b, make_key, NULL, 0, &key)) != 0)
         return r;
     if (!is_key(key))
         return cc_err_set(x->err, CC_E_UNAVAILABLE, "%s made no ssh host key", b->name);
@@ -173,9 +174,9 @@ static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struc
     if (!agent)
         return cc_err_set(x->err, CC_E_INTERNAL, "this binary carries no agent");
     return cc_hz_ssh_persist(h, x, b,
-                   "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
-                   "chmod 755 agent.new; mv agent.new cchost-agent",
-                   agent->data, agent->len, NULL);
+                             "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
+                             "chmod 755 agent.new; mv agent.new cchost-agent",
+                             agent->data, agent->len, NULL);
 }
 
 static const char *words_of(struct cc_arena *a, const struct cc_strs *cmd)

@@ -61,9 +61,9 @@ static const char *cloud_config(struct cc_hz *h, struct cc_provider_ctx *x, cons
         cc_err_set(x->err, CC_E_IO, "cannot keep a host key in %s", cc_hz_path(h, x->arena, b->short_id, ""));
         return NULL;
     }
-    doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", CC_USER_DATA_MERGE, "hostname",
-                    hostname(b), "disable_root", 0, "ssh_pwauth", 0, "ssh_deletekeys", 1, "ssh_genkeytypes", "ssh_keys",
-                    "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts",
+    doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", CC_USER_DATA_MERGE,
+                    "hostname", hostname(b), "disable_root", 0, "ssh_pwauth", 0, "ssh_deletekeys", 1, "ssh_genkeytypes",
+                    "ssh_keys", "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts",
                     the_mounts(x->arena, b));
     text = json_dumps(doc, JSON_COMPACT);
     out = cc_arena_printf(x->arena, "#cloud-config\n%s\n", text ? text : "{}");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define BUILDER "cchost-image-"
+#define FILLED "filled" /* the phase behind nixos-anywhere's */
 #define SELECT_OURS CC_HZ_LABEL "," CC_HZ_IMAGE
 
 enum { SHORT = 12 };
@@ -116,23 +117,39 @@ static int of_hash(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_h
     return r;
 }
 
-/* From nothing, or from where an earlier one came to, to a disk that has it all. */
-static int fill(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+/* Its disk has it all, nothing is mounted, and it was told to shut down or is about to be: it must not boot any more. */
+static bool filled(const struct cc_hz_box *b) { return b->phase && strcmp(b->phase, FILLED) == 0; }
+
+/* One that is off before that would boot what is on its disk. */
+static bool of_use(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    return cc_hz_resumable(h, x, b) &&
+           !(cc_hz_nixos_done(b->phase) >= CC_HZ_INSTALLED && !is(b->server, "status", "running"));
+}
+
+static int begin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     int r = cc_hz_plan(h, x, b);
 
     if (r == 0)
         r = cc_hz_save(h, x->arena, b, x->err);
-    if (r == 0 && b->server && !cc_hz_resumable(h, x, b))
+    if (r == 0 && b->server && !of_use(h, x, b))
         r = cc_hz_server_end(h, x, b);
-    if (r == 0 && !b->server) {
-        b->host_key = b->phase = NULL;
-        cc_hz_first_key_gone(h, x->arena, b->short_id);
-        r = cc_hz_server_make(h, x, b);
-    }
-    if (r == 0 && cc_hz_nixos_done(b->phase) >= CC_HZ_INSTALLED && is(b->server, "status", "off"))
-        return 0;
-    if (r == 0)
+    if (r != 0 || b->server)
+        return r;
+    b->host_key = b->phase = NULL;
+    cc_hz_first_key_gone(h, x->arena, b->short_id);
+    return cc_hz_server_make(h, x, b);
+}
+
+/* From nothing, or from where an earlier one came to, to a disk that has it all. */
+static int fill(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    int r;
+
+    if (b->server && filled(b))
+        return cc_hz_server_off(h, x, b);
+    if ((r = begin(h, x, b)) == 0)
         r = cc_hz_server_up(h, x, b);
     if (r == 0)
         r = cc_hz_pin(h, x, b);
@@ -140,7 +157,21 @@ static int fill(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
         r = cc_hz_nixos(h, x, b, CC_HZ_INSTALLED);
     if (r == 0)
         r = cc_hz_ssh_persist(h, x, b, "sync; ! grep -q ' /mnt ' /proc/mounts || umount -R /mnt", NULL, 0, NULL);
+    if (r == 0) {
+        b->phase = FILLED;
+        r = cc_hz_save(h, x->arena, b, x->err);
+    }
     return r == 0 ? cc_hz_server_off(h, x, b) : r;
+}
+
+/* An image that will never be whole would be waited for by whoever comes next. Why it failed is what is told. */
+static void drop_failed(struct cc_hz *h, struct cc_provider_ctx *x, const json_t *image)
+{
+    struct cc_err why = *x->err;
+
+    if (cc_hz_id(image))
+        cc_hz_ask(h, x, "DELETE", cc_arena_printf(x->arena, "/images/%lld", (long long)cc_hz_id(image)), NULL, NULL);
+    *x->err = why;
 }
 
 static int take(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, json_t **image)
@@ -153,8 +184,8 @@ static int take(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_b
                                 CC_HZ_LABEL, "1", CC_HZ_IMAGE, b->image_name, CC_HZ_HASH, b->image_hash),
                       &answer);
 
-    if (r == 0)
-        r = cc_hz_await(h, x, answer);
+    if (r == 0 && (r = cc_hz_await(h, x, answer)) != 0 && r != CC_E_TIMEOUT && r != CC_E_CANCELLED && r != CC_E_LIMIT)
+        drop_failed(h, x, json_object_get(answer, "image"));
     return r == 0 ? of_hash(h, x, b, image) : r;
 }
 

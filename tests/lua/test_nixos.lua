@@ -50,7 +50,8 @@ end)
 
 t.test("the newest of each architecture stay, and the one that is current, and nothing of other builds", function()
   local function image(id, day, h, state, arch)
-    return { id = id, created = ("2026-11-%02dT00:00:00Z"):format(day), hash = h, state = state or "available", arch = arch or "x86" }
+    local created = ("2026-11-%02dT00:00:00Z"):format(day)
+    return { id = id, created = created, hash = h, state = state or "available", arch = arch or "x86" }
   end
   local list = {
     image("1", 1, "a"), image("2", 2, "b"), image("3", 3, "c"), image("4", 1, "d", nil, "arm"), image("5", 2, "e", nil, "arm"),

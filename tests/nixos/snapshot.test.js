@@ -94,7 +94,11 @@ test('a build that fails leaves nothing, and says why', { skip }, async (t) => {
   w.mend('install');
   w.z.world.failActions.push({ command: 'create_image', code: 'action_failed' });
   r = await w.cli('image', 'nixos', 'build');
-  assert.match(r.out, /Hetzner could not do it: a fault on demand/);
+  assert.match(r.out, /Hetzner could not do it: a fault on demand .*; the same command goes on where it was/);
+  assert.deepStrictEqual(snapshots(w), [], 'what is not whole is nobody\'s');
+  w.forgetCalls();
+  await build(w);
+  assert.strictEqual(w.phases(), '', 'and it does');
   clear(w);
 });
 

@@ -371,7 +371,7 @@ int cc_hz_nixos(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
         r = look(h, x, b, &s);
     if (r == 0)
         r = where(x, b, &s, &at);
-    for (; r == 0 && at < upto; at++)
+    for (; r == 0 && at < upto && at <= REBOOT; at++)
         r = one(h, x, b, at);
     return r == 0 && upto > REBOOT ? came_back(h, x, b) : r;
 }

@@ -58,14 +58,14 @@ test('what is to be run once is for NixOS alone: it comes by --extra-files, and 
   fs.writeFileSync(script, `local script, providers = require "script", require "providers"
 script.open()
 local p = script.must(providers.get("hetzner"))
-script.must(p:create({ id = "11111111-1111-4111-8111-abcdefabcdef", short_id = "abcdefabcdef", image = "nixos-anywhere", type = "cpx11",
+script.must(p:create({ id = "11111111-1111-4111-8111-abcdefabcdef", short = "abcdefabcdef", image = "nixos-anywhere", type = "cpx11",
   user_data = "#!/bin/sh\\necho once-only-key\\n" }, { deadline = 300 }))
 script.must(p:destroy("cc-abcdefabcdef", { purge = true }))
 `);
   const settings = Object.fromEntries(Object.entries({ ...w.settings(), data_dir: w.data }).map(([k, v]) => [k.toUpperCase(), String(v)]));
   w.hold('install', 'after');
   const done = promisify(execFile)(binary, [script], { env: { ...process.env, ...w.env, ...settings } });
-  await w.held('install', 'after');
+  await Promise.race([w.held('install', 'after'), done]);
   const m = { short: 'abcdefabcdef' };
   const { userData, volumes } = w.z.named(m.short);
   assert.ok(!userData.includes('once-only-key'));

@@ -10,11 +10,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { PATIENCE_MS = 200 };
 
 struct volume {
     uint32_t size_gib;
@@ -63,6 +66,16 @@ static bool in_use(const char *lock_path)
     used = fcntl(fd, F_OFD_GETLK, &held) == 0 && held.l_type != F_UNLCK;
     close(fd);
     return used;
+}
+
+/* What a killed host left behind is on its way out and may still hold it for a moment: that is no use. */
+static bool stays_in_use(const char *lock_path)
+{
+    int looks;
+
+    for (looks = 0; looks < PATIENCE_MS && in_use(lock_path); looks++)
+        poll(NULL, 0, 1);
+    return looks == PATIENCE_MS;
 }
 
 static void tell(const struct cc_local *l, struct cc_arena *a, const char *id, const struct volume *v,
@@ -115,7 +128,7 @@ int cc_volume_drop(const struct cc_local *l, struct cc_provider_ctx *x, const ch
 
     if (fd < 0)
         return fd;
-    if (in_use(cc_volume_path(l, x->arena, id, "lock"))) {
+    if (stays_in_use(cc_volume_path(l, x->arena, id, "lock"))) {
         close(fd);
         return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
     }
@@ -158,7 +171,7 @@ int cc_volume_free(const struct cc_local *l, struct cc_provider_ctx *x, const ch
     struct volume v;
     int r = load(l, x->arena, id, &v, x->err);
 
-    if (r == 0 && in_use(cc_volume_path(l, x->arena, id, "lock")))
+    if (r == 0 && stays_in_use(cc_volume_path(l, x->arena, id, "lock")))
         r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by another machine", id);
     return r;
 }
@@ -172,7 +185,7 @@ int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const 
         return fd;
     r = load(l, x->arena, id, &v, x->err);
     if (r == 0 && v.uid_base != uid_base) {
-        if (in_use(cc_volume_path(l, x->arena, id, "lock")))
+        if (stays_in_use(cc_volume_path(l, x->arena, id, "lock")))
             r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by another machine", id);
         else if ((r = cc_shift_owners(cc_volume_path(l, x->arena, id, "data"), v.uid_base, uid_base)) != 0)
             r = cc_err_sys(x->err, r, "giving volume %s to the machine", id);

@@ -29,6 +29,11 @@ enum cc_provider_op {
     CC_OP_VOLUME_CREATE,
     CC_OP_VOLUME_DELETE,
     CC_OP_VOLUME_LIST,
+    CC_OP_SNAPSHOT_CREATE, /* these five are "unsupported" where the driver has no snapshots */
+    CC_OP_SNAPSHOT_DELETE,
+    CC_OP_SNAPSHOT_LIST,
+    CC_OP_VOLUME_RESTORE,
+    CC_OP_VOLUME_CLONE,
     CC_OP_LOGS, /* "unsupported" where the driver has none, like check */
     CC_OP_CHECK,
     CC_OP_COUNT
@@ -41,6 +46,8 @@ struct cc_provider_req {
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
     const struct cc_mount_spec *mount; /* attach; detach: its id alone */
+    const char *snapshot;              /* of the volume `id`; clone: or NULL */
+    const char *clone;                 /* the new volume's id */
     size_t most;                       /* logs: bytes */
     bool purge;                        /* destroy: the volumes that create made for it, too */
     uint64_t timeout_ms;               /* 0: the driver's default */
@@ -55,6 +62,8 @@ struct cc_provider_res {
     struct cc_exec_result exec;
     struct cc_volume_info volume;
     struct cc_volume_list volumes;
+    struct cc_snapshot snapshot;
+    struct cc_snapshot_list snapshots;
     struct cc_log_text log;
     struct cc_check_list checks;
 };

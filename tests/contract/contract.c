@@ -89,6 +89,7 @@ int main(int argc, char **argv)
                    2;
     RUN(cases_life);
     RUN(cases_volumes);
+    RUN(cases_snapshots);
     RUN(cases_inside);
     RUN(cases_calls);
     if (root && strcmp(argv[1], "local") == 0)

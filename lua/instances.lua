@@ -275,9 +275,6 @@ local function not_woken(tx, rec, actor, asked)
 end
 
 local function check_create(actor, spec)
-  if spec.user_id ~= nil and not actor.admin then
-    return errors.fail("denied", "only the operator may name a user_id")
-  end
   local ok, err = schema.check(fields.create, spec)
   if not ok then return nil, err end
   if not actor.admin and (spec.network == "host" or (spec.image or ""):sub(1, 1) == "/") then
@@ -310,9 +307,10 @@ local function place_for(owner, spec)
   return place, kept.decision("placement.place", gen, input, nil, reason)
 end
 
--- Whose a new machine is: the actor's, or that of an account which an admin names. -> owner | nil, err
+-- Whose a new machine or volume is: the actor's, or that of an account which an admin names. -> owner | nil, err
 function M.owner_for(actor, user_id)
   if user_id == nil then return owner_of(actor) end
+  if not actor.admin then return errors.fail("denied", "only the operator may name a user_id") end
   local user = users.find(user_id)
   if user and user.status ~= "deleted" then return user.id end
   return errors.fail("invalid", "user_id: no such user", { field = "user_id" })

@@ -190,6 +190,13 @@ local function unready(tx, rec, verb, still)
   end
 end
 
+-- Why its data are not what anybody wants a copy of, or nil: something has failed with it.
+local function unsound(rec, verb)
+  if rec.status == "AVAILABLE" then return nil end
+  return errors.new("state", ("the volume is %s and cannot be %s: restore it first"):format(rec.status, verb),
+    { status_now = rec.status })
+end
+
 -- Asks for the workflow `kind`: plan(tx, rec) -> its input, or nil when nothing is to do | nil, err. Waits.
 local function change(actor, key, kind, seconds, plan)
   local again = actor.idempotent and actor.idempotent.claimed
@@ -259,8 +266,7 @@ function M.snapshot(actor, key, name, seconds)
     if #rec.snapshots >= MOST_SNAPSHOTS then
       return errors.fail("conflict", ("a volume has at most %d snapshots: delete one first"):format(MOST_SNAPSHOTS))
     end
-    local why = rec.status == "ERROR" and errors.new("state", "the volume is ERROR: restore it first", { status_now = rec.status })
-      or unready(tx, rec, "snapshotted", "still")
+    local why = unready(tx, rec, "snapshotted", "still") or unsound(rec, "snapshotted")
     if why then return nil, why end
     return { snapshot = name }
   end)
@@ -288,7 +294,7 @@ function M.clone(actor, key, spec)
     if spec.snapshot and not snapshot_of(old, spec.snapshot) then
       return errors.fail("not_found", "no such snapshot of the volume")
     end
-    why = requested.outdated(actor, old) or unready(tx, old, "cloned", "still")
+    why = requested.outdated(actor, old) or unready(tx, old, "cloned", "still") or unsound(old, "cloned")
     if why then return nil, why end
     record.save(tx, old, record.edit(old), "clone_asked", by(actor)) -- whoever has read it meanwhile reads it again
     return attached.new_record(old.owner, old.provider, spec.name, old.size_gib,

@@ -136,7 +136,7 @@ function M.adopt(tx, rec, v)
   local before = tx:get("volume_alias", rec.owner .. "/" .. v.id)
   if before then vol.provider_id = before.at end
   record.enter(vol, "ERROR") -- until the machine's next start says that it is there
-  if rec.provider_id ~= json.null then
+  if rec.status ~= "STARTING" and rec.status ~= "ERROR" or (rec.provider_id or json.null) ~= json.null then
     record.enter(vol, "AVAILABLE")
     vol.made_at = rec.created_at
   end

@@ -107,11 +107,12 @@ end
 -- ---- writing
 
 -- In an update, as machines/record.lua has it; `named`: the event is called `type` also when the status changes. So is one
--- that says that something has failed.
+-- that says that something has failed, or was taken back.
 function M.save(tx, old, rec, type, by, note, named)
   rec.version = old and old.version + 1 or 1
   rec.updated_at = time.rfc3339(tx:now())
-  if old and old.status ~= rec.status and not named and not type:find("_failed$") then type = rec.status:lower() end
+  local told = named or type:find("_failed$") or type:find("_undone$")
+  if old and old.status ~= rec.status and not told then type = rec.status:lower() end
   machine_record.reindex(tx, entries(old), entries(rec))
   count(tx, old, rec)
   tx:put("volume", rec.id, rec, rec.owner)

@@ -6,6 +6,7 @@
  *   @halt=COMMAND    ends the machine $SHORT behind the back of the driver, whose "dir" is $DIR; @remove=COMMAND takes it away
  *   @memory=MIB      as little as a machine can have and still do something; default 64
  *   @down=NAME=VALUE a setting with which the provider cannot be reached
+ *   @part=PART       of these cases alone: life, volumes, snapshots, inside, calls
  * `contract local`, as root, runs them a second time as an ordinary user.
  * What a driver cannot do (capabilities) is skipped by name, and so is what the test was given no way to do.
  */
@@ -23,7 +24,7 @@ struct told {
     const char *driver;
     struct cc_pair settings[16];
     size_t n;
-    const char *image, *left, *halt, *remove, *down, *memory;
+    const char *image, *left, *halt, *remove, *down, *memory, *part;
 };
 extern struct told told;
 

@@ -22,7 +22,7 @@ local netbird = require "netbird"
 local policy = require "policy"
 local prepaid_hours = require "billing.prepaid"
 local providers = require "providers"
-local quota = require "volumes.quota"
+local volume_quota = require "volumes.quota"
 local record = require "machines.record"
 local requested = require "requested"
 local rights = require "rights"
@@ -340,7 +340,7 @@ function M.create(actor, spec)
     local asked, new = {}, {}
     local why = name_taken(tx, rec) or attached.refusal(tx, rec, rec.volumes, new)
       or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor, asked)
-      or quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
+      or volume_quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
     if why then return nil, denials.mark(why, "create", rec, asked) end
     if spec.hours then prepaid_hours.buy(tx, rec, spec.hours, by(actor), "bought") end
     local held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) })
@@ -537,7 +537,7 @@ function M.attach(actor, key, volume, seconds)
     end
     local new = {}
     local why = attached.refusal(tx, rec, { volume }, new)
-      or quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
+      or volume_quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
     if why then return nil, denials.mark(why, "attach", rec, asked) end
     return { volume = volume }
   end)

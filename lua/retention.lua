@@ -250,7 +250,8 @@ end
 
 local function older(text, horizon) return text ~= nil and text ~= json.null and time.parse(text) <= horizon end
 
--- `now`: unix ms. -> {purged = machines, volumes =, operations =, answers =, trimmed = log entries} | nil, err: the next run goes on
+-- `now`: unix ms.
+-- -> {purged = machines, volumes =, operations =, answers =, trimmed = log entries} | nil, err: the next run goes on
 function M.run(now)
   local s = M.settings
   local counts, err = { purged = 0, trimmed = 0 }

@@ -176,7 +176,9 @@ end
 
 -- Why nobody may begin something with it, or nil: it is in use, or something else goes on. `still`: its data must stand still.
 local function unready(tx, rec, verb, still)
-  local function no(why) return errors.new("state", ("the volume %s and cannot be %s"):format(why, verb), { status_now = rec.status }) end
+  local function no(why)
+    return errors.new("state", ("the volume %s and cannot be %s"):format(why, verb), { status_now = rec.status })
+  end
   if workflow.current(tx, rec) then return no("is " .. rec.status) end
   if record.held_for(tx, rec) then return no("is about to be attached") end
   if still ~= "gone" and rec.made_at == json.null then return no("was never made") end
@@ -204,17 +206,15 @@ local function change(actor, key, kind, seconds, plan)
   local id, err = resolve(actor, key)
   if not id then return nil, err end
   local op
-  local rec
-  rec, err = store.update(function(tx)
+  local now, uerr = store.update(function(tx)
     local old = record.get(tx, id)
     if not old or not rights.owns(actor, old.owner) then return not_found() end
     local stale = requested.outdated(actor, old)
     if stale then return nil, stale end
-    local rec, why = record.edit(old), nil
-    op = nil
-    local input
-    input, why = plan(tx, rec)
+    local rec = record.edit(old)
+    local input, why = plan(tx, rec)
     if why then return nil, why end
+    op = nil
     if input then
       input.was = old.status
       op = workflow.ask(tx, "volume", rec, kind, input, by(actor))
@@ -223,8 +223,8 @@ local function change(actor, key, kind, seconds, plan)
     if actor.idempotent then actor.idempotent:claim(tx, rec, op) end
     return rec
   end)
-  if not rec then return nil, err end
-  return requested.finished("volume", rec, op, seconds)
+  if not now then return nil, uerr end
+  return requested.finished("volume", now, op, seconds)
 end
 
 -- Deletes it with its data and its snapshots.

@@ -71,15 +71,14 @@ end
 
 local function encoded(list, err) return list and json.encode(list), err end
 
--- All that is a user's, secrets left out: the JSON text of {user, machines, volumes, sessions, tokens, ledger (its entries), events,
--- exported_at}. What the
--- store has as text stays text: to decode and encode a long log would hold up everybody. -> text | nil, err
+-- All that is a user's, secrets left out: the JSON text of {user, machines, volumes, sessions, tokens, ledger (its entries),
+-- events, exported_at}. What the store has as text stays text: to decode and encode a long log would hold up everybody. -> text | nil, err
 function M.export(user)
   local parts = { '"exported_at":' .. json.encode(time.rfc3339(time.now())), '"user":' .. json.encode(user) }
   for _, part in ipairs {
-    { "machines", texts_of(instances, user.id) }, { "volumes", texts_of(volumes, user.id) }, { "sessions", encoded(sessions.list(user.id)) },
-    { "tokens", encoded(tokens.list(user.id)) }, { "ledger", events_text(user.id, "ledger") },
-    { "events", events_text(user.id) },
+    { "machines", texts_of(instances, user.id) }, { "volumes", texts_of(volumes, user.id) },
+    { "sessions", encoded(sessions.list(user.id)) }, { "tokens", encoded(tokens.list(user.id)) },
+    { "ledger", events_text(user.id, "ledger") }, { "events", events_text(user.id) },
   } do
     local name, text, err = part[1], part[2], part[3]
     if not text then return nil, err end
@@ -185,8 +184,8 @@ function M.resume()
   end
 end
 
--- Deletes an account. with_machines: his machines and volumes, too; without it one who has any is not deleted. Once it is marked, the rest
--- goes on by itself whatever happens; the export is in this answer alone, so whoever needs it asks for it first.
+-- Deletes an account. with_machines: his machines and volumes, too; without it one who has any is not deleted. Once it is
+-- marked, the rest goes on by itself whatever happens; the export is in this answer alone, so whoever needs it asks for it first.
 -- -> {export = text, operations = {id...}} | nil, err
 function M.delete(actor, key, with_machines)
   local user, err = users.find(key)

@@ -220,7 +220,8 @@ local function plan_fault(name, plan)
   if plan.warn_mail ~= nil and type(plan.warn_mail) ~= "boolean" then
     return ("plans.%s.warn_mail: true or false expected"):format(name)
   end
-  local why = misspelt(plan, "machines volumes_gib types providers idle warn_mail fee included trial overage grace", "plans." .. name .. ": ")
+  local known = "machines volumes_gib types providers idle warn_mail fee included trial overage grace"
+  local why = misspelt(plan, known, "plans." .. name .. ": ")
   if why then return why end
   return dated_fault(plan.fee, ("plans.%s.fee"):format(name), function(f, at)
     if not is_micro(f.month, 1e12) then return at .. ".month: whole micro-units expected" end

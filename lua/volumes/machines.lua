@@ -41,12 +41,16 @@ end
 
 -- ---- why a machine cannot have one, or cannot start with one
 
-local doing = { SNAPSHOTTING = "a snapshot of it is taken or deleted", RESTORING = "it is being restored", DELETING = "it is being deleted" }
+local doing = {
+  SNAPSHOTTING = "a snapshot of it is taken or deleted", RESTORING = "it is being restored", DELETING = "it is being deleted",
+}
 
 -- Why nobody may write to a volume now, or nil. In an update.
 local function busy(vol)
   if doing[vol.status] then return doing[vol.status] end
-  if vol.status == "ERROR" and vol.made_at ~= json.null then return "what was under way with it has failed: " .. tostring(vol.error) end
+  if vol.status == "ERROR" and vol.made_at ~= json.null then
+    return "what was under way with it has failed: " .. tostring(vol.error)
+  end
   if record.cloned(vol) then return "it is being cloned" end
 end
 

@@ -14,7 +14,6 @@
 -- The record "account" of an owner other than the operator counts them: volumes, volumes_gib.
 -- The record "volume_hold" (id: the volume's) {machine, operation} says for whom it is kept: as long as that operation goes on.
 
-local errors = require "errors"
 local json = require "json"
 local machine_record = require "machines.record"
 local steady = require "steady"

@@ -84,7 +84,9 @@ end)
 t.test("what is another's is not there", function()
   local v = vol(ann, { name = "mine" })
   for _, key in ipairs { v.id, "mine" } do
-    for _, verb in ipairs { "get", "delete", "snapshot", "detach" } do refused("not_found", "no such volume", volumes[verb](bob, key)) end
+    for _, verb in ipairs { "get", "delete", "snapshot", "detach" } do
+      refused("not_found", "no such volume", volumes[verb](bob, key))
+    end
     refused("not_found", "no such volume", volumes.restore(bob, key, "s"))
     refused("not_found", "no such volume", volumes.clone(bob, key, {}))
     refused("not_found", "no such volume", volumes.attach(bob, key, { machine = "m", path = "/d" }))
@@ -109,7 +111,8 @@ t.test("it is attached and detached, also by way of the machine, and both record
   refused("state", "attached to the machine host", volumes.delete(ann, "work"))
   local other = machine(ann, {})
   refused("conflict", "attached to the machine host", volumes.attach(ann, "work", { machine = other.id, path = "/w" }))
-  refused("conflict", "attached to the machine host", instances.create(ann, { volumes = json.array { { id = "work", path = "/w" } } }))
+  local both = json.array { { id = "work", path = "/w" } }
+  refused("conflict", "attached to the machine host", instances.create(ann, { volumes = both }))
   now = volumes.detach(ann, "work")
   t.eq(now.attached_to, json.null); t.eq(#instances.get(ann, m.id).volumes, 0)
   t.eq(select(2, volumes.detach(ann, "work")), true) -- again

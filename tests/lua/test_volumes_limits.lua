@@ -38,7 +38,8 @@ t.test("what could not be made says why, holds its name and its place, and is de
 end)
 
 t.test("a plan's GiB of volumes are all, however they are asked for", function()
-  refused("quota", "^50 GiB of volumes are all that you may have in the plan free, and you have 20", volumes.create(ann, { size_gib = 31 }))
+  refused("quota", "^50 GiB of volumes are all that you may have in the plan free, and you have 20",
+    volumes.create(ann, { size_gib = 31 }))
   t.eq(vol(ann, { name = "rest", size_gib = 28 }).status, "AVAILABLE")
   local m = instances.list(ann, nil, 10)
   local id = json.decode(m.texts[1]).id
@@ -81,7 +82,8 @@ t.test("a machine goes where its volumes are", function()
   local attached = require "volumes.machines"
   t.eq(attached.provider_of("eve", { { id = "far" } }), "local")
   t.eq(attached.provider_of("eve", { { id = "nowhere" } }), nil)
-  local m = assert(instances.create(eve, { volumes = json.array { { id = "far", path = "/f" } }, type = "tiny", provider = "mock" }))
+  local spec = { volumes = json.array { { id = "far", path = "/f" } }, type = "tiny", provider = "mock" }
+  local m = assert(instances.create(eve, spec))
   t.eq(m.provider, "mock") -- said, so another volume of that name is made there
   t.ok(not attached.bound(m))
 end)

@@ -72,7 +72,8 @@ end
 local function encoded(list, err) return list and json.encode(list), err end
 
 -- All that is a user's, secrets left out: the JSON text of {user, machines, volumes, sessions, tokens, ledger (its entries),
--- events, exported_at}. What the store has as text stays text: to decode and encode a long log would hold up everybody. -> text | nil, err
+-- events, exported_at}. What the store has as text stays text: to decode and encode a long log would hold up everybody.
+-- -> text | nil, err
 function M.export(user)
   local parts = { '"exported_at":' .. json.encode(time.rfc3339(time.now())), '"user":' .. json.encode(user) }
   for _, part in ipairs {

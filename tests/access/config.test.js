@@ -58,6 +58,8 @@ const rules = [
   [{ STRIPE_WEBHOOK_SECRET_PREVIOUS: production.STRIPE_WEBHOOK_SECRET }, /^STRIPE_WEBHOOK_SECRET \(environment\): it is the same as STRIPE_WEBHOOK_SECRET_PREVIOUS/],
   [{ STRIPE_WEBHOOK_SECRET: undefined, STRIPE_WEBHOOK_SECRET_PREVIOUS: 'whsec_9876543210' }, /^STRIPE_WEBHOOK_SECRET_PREVIOUS.*it is set, and STRIPE_WEBHOOK_SECRET is not/],
   [{ STRIPE_PRICE_PRO: 'sk_live_9876543210 x' }, /^STRIPE_PRICE_PRO \(environment\): a price's id, like price_1Nxyz expected$/], // and is not quoted
+  [{ STRIPE_PRICE_PRO: 'price_1Nstarter' }, /^STRIPE_PRICE_PRO \(environment\): it is the same as STRIPE_PRICE_STARTER/],
+  [{ STRIPE_PRICE_USAGE: 'price_1Npro' }, /^STRIPE_PRICE_USAGE \(environment\): it is the same as STRIPE_PRICE_PRO/],
   [{ STRIPE_API_URL: 'http://stripe.example.org' }, /^STRIPE_API_URL.*production needs https/],
   [{ STRIPE_USAGE: 'records' }, /^STRIPE_USAGE.*has no usage records; meter, or one before 2025-03-31/], [{ STRIPE_API_VERSION: 'latest' }, /^STRIPE_API_VERSION.*like 2026/],
   [{ DEV_LOGIN: 'on' }, /^DEV_LOGIN.*'off' expected/], [{ PROVIDER: 'mock' }, /^PROVIDER.*only plays/],
@@ -130,7 +132,7 @@ test('no secret is shown, by whatever way it came', () => {
   assert.strictEqual(r.status, 0, r.stderr);
   assert.ok(!(r.stdout + r.stderr).includes(secret));
   assert.match(r.stdout, /^API_KEY +\(set\) +API_KEY \(environment\)$/m);
-  assert.match(r.stdout, /^HCLOUD_TOKEN +default, not used yet$/m);
+  assert.match(r.stdout, /^OTEL_EXPORTER_OTLP_ENDPOINT +default, not used yet$/m);
   const line = run(['check', `--api-key=${secret}`]);
   assert.match(line.stderr, /warning: --api-key: whoever is on this host can read it/);
 });

@@ -61,21 +61,6 @@ int cc_libvirt_volume_create(void *self, struct cc_provider_ctx *x, const struct
     return r;
 }
 
-int cc_libvirt_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
-{
-    struct cc_libvirt *v = self;
-    virConnectPtr c = cc_libvirt_connect(v, x);
-    const char *who;
-
-    if (!c)
-        return x->err->code;
-    who = cc_libvirt_user_of(x, c, id, "", false);
-    cc_vir.connect_close(c);
-    if (who)
-        return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", id, who);
-    return v->storage->remove(v->store, x, id);
-}
-
 int cc_libvirt_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
 {
     struct cc_libvirt *v = self;
@@ -93,10 +78,12 @@ int cc_libvirt_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volu
     return 0;
 }
 
-/* Nobody writes to it: no machine that runs has it, and the storage serves one volume's calls in turn. 0, or a held name. */
-static int hold_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *id)
+static const char *lock_name(struct cc_arena *a, const char *id) { return cc_arena_printf(a, "volume-%s", id); }
+
+/* The volume's lock, with no machine (running_only: that runs) having it: a descriptor whose close ends it, or an error. */
+static int hold_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *id, bool running_only)
 {
-    int fd = cc_name_lock(v->dir, cc_arena_printf(x->arena, "volume-%s", id), x->call, x->err);
+    int fd = cc_name_lock(v->dir, lock_name(x->arena, id), x->call, x->err);
     virConnectPtr c;
     const char *who;
 
@@ -106,12 +93,24 @@ static int hold_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, const ch
         close(fd);
         return x->err->code;
     }
-    who = cc_libvirt_user_of(x, c, id, "", true);
+    who = cc_libvirt_user_of(x, c, id, "", running_only);
     cc_vir.connect_close(c);
     if (!who)
         return fd;
     close(fd);
     return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", id, who);
+}
+
+int cc_libvirt_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
+{
+    struct cc_libvirt *v = self;
+    int fd = hold_volume(v, x, id, false), r;
+
+    if (fd < 0)
+        return fd;
+    r = v->storage->remove(v->store, x, id);
+    cc_name_unlock_gone(v->dir, lock_name(x->arena, id), fd);
+    return r;
 }
 
 int cc_libvirt_snapshot_create(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
@@ -120,7 +119,7 @@ int cc_libvirt_snapshot_create(void *self, struct cc_provider_ctx *x, const char
     struct cc_libvirt *v = self;
     struct cc_snapshot_list all;
     size_t i;
-    int fd = hold_volume(v, x, volume), r;
+    int fd = hold_volume(v, x, volume, true), r;
 
     if (fd < 0)
         return fd;
@@ -137,7 +136,7 @@ int cc_libvirt_snapshot_create(void *self, struct cc_provider_ctx *x, const char
 int cc_libvirt_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot)
 {
     struct cc_libvirt *v = self;
-    int fd = hold_volume(v, x, volume), r;
+    int fd = hold_volume(v, x, volume, true), r;
 
     if (fd < 0)
         return fd;
@@ -156,7 +155,7 @@ int cc_libvirt_snapshot_list(void *self, struct cc_provider_ctx *x, const char *
 int cc_libvirt_volume_restore(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot)
 {
     struct cc_libvirt *v = self;
-    int fd = hold_volume(v, x, volume), r;
+    int fd = hold_volume(v, x, volume, true), r;
 
     if (fd < 0)
         return fd;
@@ -170,7 +169,7 @@ int cc_libvirt_volume_clone(void *self, struct cc_provider_ctx *x, const char *v
 {
     struct cc_libvirt *v = self;
     struct cc_disk disk;
-    int fd = hold_volume(v, x, volume), r;
+    int fd = hold_volume(v, x, volume, true), r;
 
     if (fd < 0)
         return fd;

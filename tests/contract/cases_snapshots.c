@@ -152,7 +152,7 @@ static void test_a_clone_is_a_volume_of_its_own(void **state)
     OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
     OK(f, .op = CC_OP_SNAPSHOT_CREATE, .id = "snap", .snapshot = "s");
     OK(f, .op = CC_OP_START, .id = pid_of(&s));
-    assert_int_equal(sh(f, &s, "echo now > /data/file"), 0);
+    assert_int_equal(sh(f, &s, "echo now > /data/file && sync"), 0); /* destroy pulls the plug */
     destroy(f, &s);
     OK(f, .op = CC_OP_VOLUME_CLONE, .id = "snap", .snapshot = "s", .clone = "then");
     assert_int_equal(f->res.volume.size_gib, 1);

@@ -31,6 +31,7 @@ local stripe_serve = require "stripe.serve"
 local task = require "task"
 local users = require "accounts.users"
 local vault = require "vault"
+require "volumes"
 
 local M = {}
 

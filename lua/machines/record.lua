@@ -76,8 +76,8 @@ function M.entries(rec)
   return out
 end
 
-local function reindex(tx, old, rec)
-  local was, is = M.entries(old), M.entries(rec)
+-- In an update: from the index entries that a record had to those that it has.
+function M.reindex(tx, was, is)
   for index, list in pairs(was) do
     for key in pairs(list) do
       if not (is[index] and is[index][key]) then tx:unindex(index, key) end
@@ -121,7 +121,8 @@ end
 
 -- ---- writing
 
-local function event(old, rec, note)
+-- What the log says of a change: what became of which field, every so often the whole record.
+function M.event(old, rec, note)
   local data = { operation = rec.operation ~= json.null and rec.operation or nil }
   for k, v in pairs(note or {}) do data[k] = v end
   if not old or rec.version % FULL_EVERY == 0 then
@@ -143,6 +144,9 @@ end
 -- meter counts it as what it is now (RFC 3339, on the clock of deadlines), or nil: as before
 function M.before_save(tx, old, rec, by) end -- luacheck: ignore 212
 
+-- Called when it is written, in the same update: what else its change changes (volumes.lua).
+function M.on_save(tx, old, rec, by) end -- luacheck: ignore 212
+
 -- Puts the record into a status, whose whole time begins now. `suspended_at` (of what is RUNNING and stands still) ends with it.
 function M.enter(rec, status)
   local seconds = statuses.get(status).seconds
@@ -161,11 +165,12 @@ function M.save(tx, old, rec, type, by, note, named)
   if old and old.status ~= rec.status and not named then
     type = rec.status == "ERROR" and "failed" or rec.status:lower()
   end
-  reindex(tx, old, rec)
+  M.reindex(tx, M.entries(old), M.entries(rec))
   count(tx, old, rec)
   if rec.address and rec.status == "DELETED" and old.status ~= "DELETED" then addresses.release(tx, rec) end
   tx:put("instance", rec.id, rec, rec.owner)
-  local data = event(old, rec, note)
+  M.on_save(tx, old, rec, by)
+  local data = M.event(old, rec, note)
   data.metered_at = metered_at
   tx:log("instance", rec.id, type, data, by)
 end
@@ -175,7 +180,7 @@ end
 function M.remove(tx, rec, by)
   for _, day in ipairs(store.list("activity", { prefix = rec.id .. "/" })) do tx:del("activity", day.id) end
   tx:del("lease_hold", rec.id)
-  reindex(tx, rec, nil)
+  M.reindex(tx, M.entries(rec), {})
   tx:index("instance_purged", rec.id, time.rfc3339(time.now()))
   tx:del("instance", rec.id)
   tx:log("instance", rec.id, "purged", nil, by)
@@ -183,7 +188,7 @@ end
 
 -- A record that an older cchost has written: its indexes and its count are made anew, its log begins again from the whole.
 function M.save_migrated(tx, rec)
-  reindex(tx, nil, rec)
+  M.reindex(tx, {}, M.entries(rec))
   count(tx, nil, rec)
   tx:put("instance", rec.id, rec, rec.owner)
   tx:log("instance", rec.id, "migrated", { full = true, changes = rec }, "system")

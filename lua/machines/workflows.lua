@@ -4,6 +4,7 @@
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
 
+local attached = require "volumes.machines"
 local errors = require "errors"
 local host_http = require "http"
 local json = require "json"
@@ -44,8 +45,10 @@ local function with(x, fn)
   return value, err
 end
 
--- A volume that is not there is made. -> true | nil, err
+-- A volume that is not there is made: by its own workflow, or here where it has no record. -> true | nil, err
 local function make_volume(p, x, v, options)
+  local ready, why = attached.ready(x.rec, v.id, x.seconds)
+  if ready ~= false then return ready, why end
   local made, err = p:volume_create({ id = volumes.there(x.rec.owner, v.id), size_gib = x.rec.resources.disk_gib }, options)
   if not made and err.code ~= "exists" then return nil, err end
   return true
@@ -93,8 +96,13 @@ local function stop(x)
   end)
 end
 
+-- With what was made for it alone: its own volume, at /claude-data where none was asked for. Volumes that somebody named, and
+-- that have records, stay.
 local function destroy(x)
-  return with(x, function(p, name, options) return p:destroy(name, options) end)
+  return with(x, function(p, name, options)
+    options.purge = true
+    return p:destroy(name, options)
+  end)
 end
 
 -- ---- what the record says
@@ -164,6 +172,7 @@ local function in_another_place(rec, op)
   local list = op.input.fallbacks
   local place = list and list[1]
   if not place or not elsewhere[op.error.code] or not types.get(place.type) or #rec.queue > 0 then return nil end
+  if place.provider ~= rec.provider and attached.bound(rec) then return nil end -- the data of its volumes are here
   if rec.image == providers.default_image(rec.provider) then rec.image = providers.default_image(place.provider) end
   rec.provider, rec.location, rec.provider_id = place.provider, place.location or json.null, json.null
   set_type(rec, place.type)
@@ -337,13 +346,13 @@ local function attach_volume(x)
   return with(x, function(p, name, options)
     local ok, err = make_volume(p, x, v, options)
     if not ok then return nil, err end
-    return p:attach(name, { id = volumes.there(x.rec.owner, v.id), path = v.path }, options)
+    return p:attach(name, { id = volumes.at(x.rec, v.id), path = v.path }, options)
   end)
 end
 
 local function detach_volume(x)
   return with(x, function(p, name, options)
-    local ok, err = p:detach(name, volumes.there(x.rec.owner, x.op.input.volume.id), options)
+    local ok, err = p:detach(name, volumes.at(x.rec, x.op.input.volume.id), options)
     if not ok and err.code ~= "not_found" then return nil, err end
     return true
   end)

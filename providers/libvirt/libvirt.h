@@ -140,4 +140,20 @@ virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const c
 int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms);
 bool cc_domain_is_off(virDomainPtr d);
 
+/* ---- volume.c: the calls of provider.h */
+/* The name of a machine other than `me` that has this volume (running_only: and does not stand still), or NULL. */
+const char *cc_libvirt_user_of(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
+                               bool running_only);
+int cc_libvirt_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                             struct cc_volume_info *out);
+int cc_libvirt_volume_delete(void *self, struct cc_provider_ctx *x, const char *id);
+int cc_libvirt_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out);
+int cc_libvirt_snapshot_create(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                               struct cc_snapshot *out);
+int cc_libvirt_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+int cc_libvirt_snapshot_list(void *self, struct cc_provider_ctx *x, const char *volume, struct cc_snapshot_list *out);
+int cc_libvirt_volume_restore(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+int cc_libvirt_volume_clone(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                            const char *clone, struct cc_volume_info *out);
+
 #endif

@@ -48,6 +48,7 @@ struct cc_box {
     double vcpu;
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
+    struct cc_vpc_spec vpc; /* its bridge, mac and plain */
     bool own_volume; /* create made cc-SHORT */
     bool keys;       /* it was given keys of ssh */
     bool whole;      /* this libvirt has no control group to hold it to a part of a processor */

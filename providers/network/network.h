@@ -70,7 +70,7 @@ struct cc_net_driver {
                   struct cc_net_drift *out);
 };
 
-extern const struct cc_net_driver cc_net_ovs;
+extern const struct cc_net_driver cc_net_ovs, cc_net_mock;
 const struct cc_net_driver *cc_net_driver_find(const char *name); /* or NULL */
 
 #endif

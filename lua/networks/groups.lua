@@ -1,6 +1,6 @@
--- Security groups: what may come to a machine and go from it in its VPC. The record "security_group": {id, owner, vpc_id,
--- name, description, rules, created_at, updated_at, version}. What rules mean providers/network/flows.h says: into a machine comes
--- what a rule of one of its groups allows; out goes everything, until one of its groups has a rule for that.
+-- Security groups: what may come to a machine and go from it in its VPC. The record "security_group": {id, owner, vpc_id, name,
+-- description, rules, created_at, updated_at, version}. What rules mean providers/network/flows.h says: into a machine comes what
+-- a rule of one of its groups allows; out goes everything, until one of its groups has a rule for that.
 --
 --   groups.create(actor, spec) -> record, operation | nil, err        groups.delete(actor, id) -> operation | nil, err
 --   groups.add_rule(actor, id, rule) -> rule, operation | nil, err

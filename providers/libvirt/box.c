@@ -6,6 +6,8 @@
  */
 #include "providers/libvirt/libvirt.h"
 
+#include "providers/network/network.h"
+
 #include <inttypes.h>
 #include <mbedtls/sha256.h>
 #include <stdarg.h>
@@ -101,12 +103,13 @@ static void disks(const struct cc_libvirt *v, xmlNodePtr devices, struct cc_aren
 }
 
 /* On the bridge of its owner's network, where its id is known. A switch that computes no checksums wants whole ones. */
-static void vpc_interface(xmlNodePtr devices, const struct cc_box *b)
+static void vpc_interface(xmlNodePtr devices, struct cc_arena *a, const struct cc_box *b)
 {
     xmlNodePtr n = add(devices, "interface", "type", "bridge", NULL), driver;
 
     add(n, "mac", "address", b->vpc.mac, NULL);
     add(n, "source", "bridge", b->vpc.bridge, NULL);
+    add(n, "target", "dev", cc_arena_printf(a, CC_NET_GUEST_PREFIX "%s", b->short_id), NULL);
     add(add(n, "virtualport", "type", "openvswitch", NULL), "parameters", "interfaceid", b->id, NULL);
     add(n, "model", "type", "virtio", NULL);
     if (!b->vpc.plain)
@@ -117,14 +120,14 @@ static void vpc_interface(xmlNodePtr devices, const struct cc_box *b)
 }
 
 /* Guests on libvirt's network do not see each other: each port of its bridge is isolated. */
-static void interface(const struct cc_libvirt *v, xmlNodePtr devices, const struct cc_box *b)
+static void interface(const struct cc_libvirt *v, xmlNodePtr devices, struct cc_arena *a, const struct cc_box *b)
 {
     xmlNodePtr n;
 
     if (b->network == CC_NET_NONE)
         return;
     if (b->network == CC_NET_VPC) {
-        vpc_interface(devices, b);
+        vpc_interface(devices, a, b);
         return;
     }
     n = add(devices, "interface", "type", "network", NULL);
@@ -139,7 +142,7 @@ static void devices(const struct cc_libvirt *v, xmlNodePtr domain, struct cc_are
     xmlNodePtr d = add(domain, "devices", NULL), n;
 
     disks(v, d, a, b, root, list);
-    interface(v, d, b);
+    interface(v, d, a, b);
     n = add(d, "channel", "type", "unix", NULL);
     add(n, "source", "mode", "bind", "path", cc_arena_printf(a, "%s/machines/%s/port.sock", v->dir, b->short_id), NULL);
     add(n, "target", "type", "virtio", "name", "cchost.0", NULL);

@@ -19,6 +19,9 @@
 #include "providers/network/flows.h"
 #include "providers/provider.h"
 
+/* How interfaces are called that libvirt plugs in for our machines; 12 characters of the machine's follow. */
+#define CC_NET_GUEST_PREFIX "ccp"
+
 struct cc_net_vpc {
     const char *id, *bridge;
     bool stateful; /* connections are tracked; else replies are known by their ports alone */

@@ -43,7 +43,8 @@ local function settled(rec, op)
 end
 
 local function subnet_of(actor, vpc, name, block)
-  return settled(assert(subnets.create(actor, { vpc_id = vpc.id, name = name, cidr_block = block })), store.get("vpc", vpc.id).operation)
+  return settled(assert(subnets.create(actor,
+    { vpc_id = vpc.id, name = name, cidr_block = block })), store.get("vpc", vpc.id).operation)
 end
 
 local function machine_of(actor, spec)
@@ -64,13 +65,18 @@ local function quiet(vpc)
 end
 
 local function remove_all(actor)
-  for _, text in ipairs(instances.list(actor, nil, 1000).texts) do assert(instances.move(actor, json.decode(text).id, "delete")) end
+  for _, text in ipairs(instances.list(actor, nil, 1000).texts) do assert(instances.move(actor, json.decode(text).id,
+    "delete")) end
   for _, text in ipairs(assert(groups.objects:list(actor, nil, 1000)).texts) do
     local group = json.decode(text)
     for _, rule in ipairs(group.rules) do assert(groups.remove_rule(actor, group.id, rule.id)) end
   end
-  for _, text in ipairs(assert(groups.objects:list(actor, nil, 1000)).texts) do assert(groups.delete(actor, json.decode(text).id)) end
-  for _, text in ipairs(assert(subnets.objects:list(actor, nil, 1000)).texts) do assert(subnets.delete(actor, json.decode(text).id)) end
+  for _, text in ipairs(assert(groups.objects:list(actor, nil, 1000)).texts) do
+    assert(groups.delete(actor, json.decode(text).id))
+  end
+  for _, text in ipairs(assert(subnets.objects:list(actor, nil, 1000)).texts) do
+    assert(subnets.delete(actor, json.decode(text).id))
+  end
   for _, text in ipairs(assert(vpcs.objects:list(actor, nil, 1000)).texts) do
     t.eq(vpcs.delete(actor, json.decode(text).id), true)
   end
@@ -82,7 +88,8 @@ local function nothing_left()
     t.eq(#assert(store.list(kind, { limit = 10 })), 0, kind)
   end
   for _, index in ipairs {
-    "vpc_name", "vpc_owner", "vpc_all", "subnet_name", "subnet_owner", "subnet_all", "security_group_name", "security_group_owner",
+    "vpc_name", "vpc_owner", "vpc_all", "subnet_name", "subnet_owner", "subnet_all", "security_group_name",
+      "security_group_owner",
     "security_group_all", "instance_vpc", "instance_subnet", "instance_group",
   } do t.eq(#assert(store.scan(index, { limit = 10 })), 0, index) end
   t.eq(#fs.list(files), 0)
@@ -111,7 +118,8 @@ end)
 t.test("without a switch there are no networks, and everything says so", function()
   networks.setup {}
   for _, answer in ipairs {
-    fault(vpcs.create(ann, { name = "a" })), fault(subnets.create(ann, { vpc_id = "a", name = "a", cidr_block = "10.0.0.0/24" })),
+    fault(vpcs.create(ann, { name = "a" })), fault(subnets.create(ann,
+      { vpc_id = "a", name = "a", cidr_block = "10.0.0.0/24" })),
     fault(groups.create(ann, { vpc_id = "a", name = "a" })), fault(instances.create(ann, { subnet_id = "a" })),
   } do t.match(answer, "^unsupported %- this server has no private networks of users: NETWORK_BACKEND is not set$") end
   assert(require("setup").use(settings))
@@ -145,13 +153,15 @@ end)
 
 t.test("subnets: inside of the VPC, beside each other, and no two of those that are asked for at once overlap", function()
   local vpc = vpc_of(ann, { name = "net", cidr_block = "10.1.0.0/16" })
-  local function try(block, actor) return fault(subnets.create(actor or ann, { vpc_id = vpc.id, name = "s" .. block:gsub("/", "-"), cidr_block = block })) end
+  local function try(block, actor) return fault(subnets.create(actor or ann, { vpc_id = vpc.id, name = "s" .. block:gsub("/",
+    "-"), cidr_block = block })) end
   t.eq(try("10.2.0.0/24"), "invalid cidr_block cidr_block: a part of the VPC's network 10.1.0.0/16 expected")
   t.eq(try("10.1.0.0/24", bob), "invalid vpc_id vpc_id: no such VPC")
   local a = subnet_of(ann, vpc, "a", "10.1.0.0/24")
   t.eq(a.gateway, "10.1.0.1"); t.eq(a.owner, "ann")
   t.eq(try("10.1.0.128/25"), "conflict cidr_block cidr_block: it overlaps with the subnet 'a' (10.1.0.0/24)")
-  t.eq(fault(subnets.create(ann, { vpc_id = "net", name = "a", cidr_block = "10.1.9.0/24" })), "exists name name: there is a subnet called 'a' already")
+  t.eq(fault(subnets.create(ann, { vpc_id = "net", name = "a", cidr_block = "10.1.9.0/24" })),
+    "exists name name: there is a subnet called 'a' already")
   local made, refused, tasks = 0, 0, {}
   for i = 1, 8 do
     tasks[i] = task.spawn(function()
@@ -192,7 +202,8 @@ t.test("a machine's address is taken in the commit that makes it, is its own, an
   end
   t.eq(one.network, "vpc"); t.eq(one.vpc_id, vpc.id); t.eq(one.subnet_id, subnet.id)
   t.ok(has(vpc, "dl_src=52:54:0a:00:00:04,ip,nw_src=10.0.0.4"), "it may send as itself")
-  t.match(fault(subnets.delete(ann, subnet.id)), "^conflict %- the machines [m%d, and more]+ have addresses in the subnet 's'; delete them first$")
+  t.match(fault(subnets.delete(ann, subnet.id)),
+    "^conflict %- the machines [m%d, and more]+ have addresses in the subnet 's'; delete them first$")
   assert(instances.move(ann, one.id, "delete"))
   quiet(vpc)
   t.ok(not has(vpc, "10.0.0.4"), "nothing is in force for it any more")
@@ -210,7 +221,8 @@ t.test("what a machine may not ask for", function()
   t.eq(try({ subnet_id = subnet.id }, root), "invalid subnet_id subnet_id: no such subnet")
   t.eq(try { vpc_id = vpc.id }, "invalid subnet_id subnet_id: a subnet of that VPC expected beside vpc_id")
   t.eq(try { subnet_id = subnet.id, vpc_id = other.id }, "invalid vpc_id vpc_id: the subnet is of another VPC: " .. vpc.id)
-  t.eq(try { security_groups = { mine.id } }, "invalid security_groups security_groups: they are of a network: a subnet_id expected beside them")
+  t.eq(try { security_groups = { mine.id } },
+    "invalid security_groups security_groups: they are of a network: a subnet_id expected beside them")
   t.eq(try { subnet_id = subnet.id, security_groups = { mine.id, theirs.id } },
     "invalid security_groups[1] security_groups[1]: it is of another VPC than the machine's")
   t.eq(try { subnet_id = subnet.id, security_groups = { mine.id, mine.id } },
@@ -229,31 +241,40 @@ end)
 t.test("rules: what makes no sense is refused by its field, what does is in force for machines that run", function()
   local vpc = vpc_of(ann, { name = "net" })
   local subnet = subnet_of(ann, vpc, "s", "10.0.0.0/24")
-  local group = assert(groups.create(ann, { vpc_id = "net", name = "web", rules = { { direction = "egress", cidr = "10.0.0.0/24" } } }))
+  local group = assert(groups.create(ann,
+    { vpc_id = "net", name = "web", rules = { { direction = "egress", cidr = "10.0.0.0/24" } } }))
   local m = machine_of(ann, { subnet_id = subnet.id, security_groups = { group.id } })
   local function try(rule) return fault(groups.add_rule(ann, group.id, rule)) end
   t.eq(try { direction = "in" }, "invalid direction direction: one of ingress, egress expected, not 'in'")
-  t.eq(try { direction = "ingress", protocol = "icmp", port_min = 1 }, "invalid port_min port_min: only with the protocol tcp or udp")
+  t.eq(try { direction = "ingress", protocol = "icmp", port_min = 1 },
+    "invalid port_min port_min: only with the protocol tcp or udp")
   t.eq(try { direction = "ingress", protocol = "tcp", port_max = 1 }, "invalid port_min port_min: expected beside port_max")
-  t.eq(try { direction = "ingress", protocol = "tcp", port_min = 9, port_max = 8 }, "invalid port_max port_max: port_min (9) or more expected, not 8")
-  t.eq(try { direction = "ingress", protocol = "tcp", port_min = 65536 }, "invalid port_min port_min: a number from 1 to 65535 expected")
-  t.eq(try { direction = "ingress", cidr = "10.0.0.1/24" }, "invalid cidr cidr: nothing set behind the prefix expected: 10.0.0.0/24")
-  t.eq(try { direction = "ingress", cidr = "10.0.0.0/24", group_id = group.id }, "invalid group_id group_id: not beside cidr: a rule is for one of them")
+  t.eq(try { direction = "ingress", protocol = "tcp", port_min = 9, port_max = 8 },
+    "invalid port_max port_max: port_min (9) or more expected, not 8")
+  t.eq(try { direction = "ingress", protocol = "tcp", port_min = 65536 },
+    "invalid port_min port_min: a number from 1 to 65535 expected")
+  t.eq(try { direction = "ingress", cidr = "10.0.0.1/24" },
+    "invalid cidr cidr: nothing set behind the prefix expected: 10.0.0.0/24")
+  t.eq(try { direction = "ingress", cidr = "10.0.0.0/24", group_id = group.id },
+    "invalid group_id group_id: not beside cidr: a rule is for one of them")
   t.eq(try { direction = "ingress", group_id = subnet.id }, "invalid group_id group_id: no such security group in this VPC")
-  t.match(fault(groups.create(ann, { vpc_id = "net", name = "x", rules = { { direction = "ingress", port_min = 1 } } })), "^invalid rules%[0%]%.port_min ")
+  t.match(fault(groups.create(ann, { vpc_id = "net", name = "x", rules = { { direction = "ingress", port_min = 1 } } })),
+    "^invalid rules%[0%]%.port_min ")
   t.match(fault(schema.check(groups.fields, { vpc_id = "net", name = "x", rules = { {} } })), "^invalid rules%[0%]%.direction ")
   t.ok(not has(vpc, "tp_dst=0x50"))
   local rule, op = assert(groups.add_rule(ann, group.id, { direction = "ingress", protocol = "tcp", port_min = 80 }))
   settled(rule, op)
   t.ok(has(vpc, "tp_dst=0x50/0xffff"), "it is in force")
-  t.match(try { direction = "ingress", protocol = "tcp", port_min = 80, port_max = 80 }, "^exists %- the group has this rule already: " .. rule.id)
+  t.match(try { direction = "ingress", protocol = "tcp", port_min = 80, port_max = 80 },
+    "^exists %- the group has this rule already: " .. rule.id)
   local own = assert(groups.add_rule(ann, group.id, { direction = "ingress", group_id = group.id }))
   t.eq(own.priority, 100); t.eq(own.action, "allow"); t.eq(own.protocol, "all")
   settled(true, assert(groups.remove_rule(ann, group.id, rule.id)))
   t.ok(not has(vpc, "tp_dst=0x50"), "it is not any more")
   t.eq(fault(groups.remove_rule(ann, group.id, rule.id)), "not_found - no such rule in the security group")
   t.eq(fault(groups.delete(ann, group.id)), ("conflict - 1 machines have the security group 'web': %s"):format(m.name))
-  local second = assert(groups.create(ann, { vpc_id = "net", name = "db", rules = { { direction = "ingress", group_id = group.id } } }))
+  local second = assert(groups.create(ann,
+    { vpc_id = "net", name = "db", rules = { { direction = "ingress", group_id = group.id } } }))
   assert(instances.patch(ann, m.id, { security_groups = { second.id } }))
   quiet(vpc)
   t.eq(fault(groups.delete(ann, group.id)), "conflict - rules of db name the security group 'web'")
@@ -316,7 +337,8 @@ t.test("a switch that does not answer: what was asked for waits, comes when it i
   t.wait_until(function() return (store.get("operation", top).attempts or 0) > 1 end, "a try has failed")
   local rec, dop = assert(vpcs.delete(ann, two.id, 0))
   t.eq(rec.desired, "DELETED")
-  t.match(fault(subnets.create(ann, { vpc_id = two.id, name = "s", cidr_block = "10.0.0.0/24" })), "^state %- the VPC 'two' is being deleted$")
+  t.match(fault(subnets.create(ann, { vpc_id = two.id, name = "s", cidr_block = "10.0.0.0/24" })),
+    "^state %- the VPC 'two' is being deleted$")
   t.eq(select(2, assert(vpcs.delete(ann, two.id, 0))), dop, "a repeat is the same")
   assert(fs.remove(files))
   assert(fs.rename(away, files))

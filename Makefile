@@ -38,6 +38,7 @@ LIBVIRT_PKGS := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-s
               cpio e2fsprogs lvm2 thin-provisioning-tools
 OVS_PKGS   := openvswitch-switch nftables ethtool iproute2
 GUEST_PKGS := qemu-system-x86 busybox-static cpio e2fsprogs
+GUEST_KERNEL := bash -c '. tests/lib/guest.sh; kernel >/dev/null' || true # what needs it says what it lacks
 
 # $(call need,packages): installs those that dpkg does not know as installed.
 define need
@@ -102,10 +103,12 @@ deps-bench: deps-test
 	$(call need,$(BENCH_PKGS))
 deps-libvirt: deps-test
 	$(call need,$(LIBVIRT_PKGS))
+	@$(GUEST_KERNEL)
 deps-ovs: deps-test
 	$(call need,$(OVS_PKGS))
 deps-guest: deps-test
 	$(call need,$(GUEST_PKGS))
+	@$(GUEST_KERNEL)
 
 # ---------------------------------------------------------------- flags
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wmissing-prototypes -Wstrict-prototypes \

@@ -213,7 +213,7 @@ void cc_rest_peer(const struct cc_rest *r, CURL *e)
 {
     cc_curl.easy_setopt(e, CURLOPT_PROXY, "");
     cc_curl.easy_setopt(e, CURLOPT_USERAGENT, r->agent);
-    cc_curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    cc_curl_plain(e);
     if (r->unix_path)
         cc_curl.easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
     if (r->ca)
@@ -246,10 +246,7 @@ static void set_rest(struct ask *a)
     cc_curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
     cc_curl.easy_setopt(e, CURLOPT_WRITEDATA, a);
     cc_curl.easy_setopt(e, CURLOPT_ERRORBUFFER, a->why);
-    cc_curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
     cc_curl.easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-    cc_curl.easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    cc_curl.easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a resolver thread is not waited for */
 }
 
 /* ---------------------------------------------------------------- the request */
@@ -283,15 +280,12 @@ int cc_rest_failure(CURLcode rc, const char *text, struct cc_err *err)
 {
     const char *why = *text ? text : cc_curl.easy_strerror(rc);
 
-    switch (rc) {
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_COULDNT_RESOLVE_HOST:
+    switch (cc_curl_code(rc)) {
+    case CC_E_UNAVAILABLE:
         return cc_err_set(err, CC_E_UNAVAILABLE, "nobody answers: %s", why);
-    case CURLE_OPERATION_TIMEDOUT: /* of connecting: nothing else is timed by libcurl */
+    case CC_E_TIMEOUT: /* of connecting: nothing else is timed by libcurl */
         return cc_err_set(err, CC_E_UNAVAILABLE, "cannot connect: %s", why);
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CERTPROBLEM:
+    case CC_E_DENIED:
         return cc_err_set(err, CC_E_DENIED, "TLS: %s", why);
     default:
         return cc_err_set(err, CC_E_IO, "%s", why);

@@ -44,7 +44,6 @@ static int dial(const struct cc_rest *r, struct stream *s)
     cc_rest_peer(r, s->easy);
     cc_curl.easy_setopt(s->easy, CURLOPT_ERRORBUFFER, s->why);
     cc_curl.easy_setopt(s->easy, CURLOPT_CONNECT_ONLY, 1L);
-    cc_curl.easy_setopt(s->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     cc_curl.easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT_MS,
                         left < 0 || left > CONNECT_MS ? (long)CONNECT_MS : left + 1L);
     if ((rc = cc_curl.easy_perform(s->easy)) != CURLE_OK)

@@ -50,3 +50,33 @@ int cc_curl_load(struct cc_err *err)
     loaded = true;
     return 0;
 }
+
+int cc_curl_code(CURLcode rc)
+{
+    switch (rc) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return CC_E_TIMEOUT;
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_GOT_NOTHING:
+        return CC_E_UNAVAILABLE;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return CC_E_INVALID;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+        return CC_E_DENIED;
+    default:
+        return CC_E_IO;
+    }
+}
+
+void cc_curl_plain(CURL *e)
+{
+    cc_curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    cc_curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    cc_curl.easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
+    cc_curl.easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+}

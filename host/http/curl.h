@@ -45,4 +45,8 @@ extern struct cc_curl cc_curl;
 /* 0, also when it is loaded already; CC_E_UNSUPPORTED where there is none that serves. */
 int cc_curl_load(struct cc_err *err);
 
+int cc_curl_code(CURLcode rc); /* what a failed transfer is as an error of ours */
+/* HTTP/1.1, redirects not followed, no signals, and a thread that resolves a name is not waited for. */
+void cc_curl_plain(CURL *e);
+
 #endif

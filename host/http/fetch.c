@@ -32,23 +32,7 @@ static int code_of(struct cc_fetch *f, CURLcode rc)
     cc_curl.easy_getinfo(f->easy, CURLINFO_REQUEST_SIZE, &sent);
     if (rc == CURLE_UNSUPPORTED_PROTOCOL && sent > 0)
         return CC_E_IO; /* what came back is no HTTP/1 */
-    switch (rc) {
-    case CURLE_OPERATION_TIMEDOUT:
-        return CC_E_TIMEOUT;
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_GOT_NOTHING:
-        return CC_E_UNAVAILABLE;
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
-        return CC_E_INVALID;
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-        return CC_E_DENIED;
-    default:
-        return CC_E_IO;
-    }
+    return cc_curl_code(rc);
 }
 
 void cc_fetch_fail(struct cc_fetch *f, int code, const char *text)
@@ -190,10 +174,7 @@ static void set_bounds(struct cc_fetch *f, const struct cc_fetch_opts *o)
     cc_curl.easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, o->connect_ms ? (long)o->connect_ms : 10000L);
     cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_LIMIT, 64L);
     cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_TIME, 60L);
-    cc_curl.easy_setopt(f->easy, CURLOPT_FOLLOWLOCATION, 0L);
-    cc_curl.easy_setopt(f->easy, CURLOPT_NOSIGNAL, 1L);
-    cc_curl.easy_setopt(f->easy, CURLOPT_QUICK_EXIT, 1L); /* a resolver thread is not waited for */
-    cc_curl.easy_setopt(f->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    cc_curl_plain(f->easy);
     if (cc_curl.easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK)
         cc_curl.easy_setopt(f->easy, OLD_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 }

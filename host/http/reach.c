@@ -140,12 +140,10 @@ static void set_up(struct cc_reach *r, long ms)
     cc_curl.easy_setopt(r->easy, CURLOPT_URL, r->url);
     cc_curl.easy_setopt(r->easy, CURLOPT_CONNECT_ONLY, 1L);
     cc_curl.easy_setopt(r->easy, CURLOPT_HTTPPROXYTUNNEL, 1L); /* where the environment names a proxy */
-    cc_curl.easy_setopt(r->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1); /* ALPN must not choose h2 */
+    cc_curl_plain(r->easy);
     cc_curl.easy_setopt(r->easy, CURLOPT_ERRORBUFFER, r->text);
     cc_curl.easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, ms);
     cc_curl.easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT_MS, ms);
-    cc_curl.easy_setopt(r->easy, CURLOPT_NOSIGNAL, 1L);
-    cc_curl.easy_setopt(r->easy, CURLOPT_QUICK_EXIT, 1L);
     cc_curl.easy_setopt(r->easy, CURLOPT_NOPROGRESS, 0L);
     cc_curl.easy_setopt(r->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     cc_curl.easy_setopt(r->easy, CURLOPT_XFERINFODATA, r);

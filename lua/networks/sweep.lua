@@ -33,7 +33,7 @@ end
 
 -- Why it is not as it should be, or nil: it is, or it cannot be told now.
 local function drift(n, vpc, bridges, left)
-  if vpc.status == "ERROR" or vpc.desired == "DELETED" then return vpc.error or "it is not done" end
+  if vpc.error or vpc.desired == "DELETED" then return vpc.error or "it is not done" end
   if not bridges[vpc.id] then return "its bridge is not there" end
   if left[vpc.id] then return ("%d ports were left"):format(left[vpc.id]) end
   local d, err = n:verify(vpc.id, (plan.of(vpc)))

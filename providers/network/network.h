@@ -11,7 +11,7 @@
  * is a success, and a failed create leaves nothing.  Ids are cc_volume_id_ok.
  * Answers live in the call's arena.
  * Thread: open and close on the loop; the calls on any worker, several at
- * once.  One process at a time makes VPCs with one Open vSwitch.
+ * once, and in several processes of one control plane.
  */
 #ifndef CC_NETWORK_H
 #define CC_NETWORK_H

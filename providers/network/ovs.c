@@ -10,11 +10,15 @@
 #include "host/sys/mem.h"
 #include "providers/tool.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
 
 #define OFCTL "ovs-ofctl", "-O", "OpenFlow14"
 enum { TOOL_SECONDS = 10, DRIFT_TEXT_MAX = 4096 };
@@ -443,15 +447,34 @@ static int make(const struct ovs *o, struct cc_provider_ctx *x, const char *id, 
     return r ? r : make(o, x, id, out);
 }
 
+/* Zones are given out by one process at a time: scripts make VPCs, too. *fd: its close ends that; -1: the switch is not there, as
+ * it says itself. */
+static int alone(const struct ovs *o, struct cc_provider_ctx *x, int *fd)
+{
+    struct timespec pause = { 0, 10000000 };
+    int r = 0;
+
+    *fd = open(cc_arena_printf(x->arena, "%s/cchost.lock", o->rundir), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    while (r == 0 && *fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        nanosleep(&pause, NULL);
+        r = cc_call_check(x->call, x->err);
+    }
+    return r;
+}
+
 static int o_vpc_create(void *self, struct cc_provider_ctx *x, const char *id, struct cc_net_vpc *out)
 {
     struct ovs *o = self;
-    int r;
+    int r, fd;
 
     if (!cc_volume_id_ok(id))
         return cc_err_set(x->err, CC_E_INVALID, "a VPC's id is 1 to 64 letters, digits and -_.");
     pthread_mutex_lock(&o->making);
-    r = make(o, x, id, out);
+    r = alone(o, x, &fd);
+    if (r == 0)
+        r = make(o, x, id, out);
+    if (fd >= 0)
+        close(fd);
     pthread_mutex_unlock(&o->making);
     return r;
 }

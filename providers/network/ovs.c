@@ -310,10 +310,10 @@ static const char *fence_names(struct cc_arena *a, const char *table, bool any)
     if (!any)
         return text;
     return cc_arena_printf(a,
-                           "%stable inet %s { chain c { type filter hook prerouting priority -500; "
-                           "iifname \"" CC_NET_GUEST_PREFIX "*\" drop; } }\n"
-                           "table arp %s { chain c { type filter hook input priority -500; "
-                           "iifname \"" CC_NET_GUEST_PREFIX "*\" drop; } }\n",
+                           "%stable inet %s {\n chain c { type filter hook prerouting priority -500; "
+                           "iifname \"" CC_NET_GUEST_PREFIX "*\" drop; }\n}\n"
+                           "table arp %s {\n chain c { type filter hook input priority -500; "
+                           "iifname \"" CC_NET_GUEST_PREFIX "*\" drop; }\n}\n",
                            text, table, table);
 }
 

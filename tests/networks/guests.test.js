@@ -9,7 +9,7 @@ const path = require('node:path');
 const { Server, temp, until } = require('../lib/cchost.js');
 const libvirtd = require('../lib/libvirtd.js');
 const ovs = require('../lib/ovs.js');
-const { account } = require('./owners.js');
+const { account, remove } = require('./owners.js');
 
 const lack = ovs.missing() || libvirtd.missing();
 const backends = (process.env.BACKENDS || '').split(' ');
@@ -32,6 +32,7 @@ test.before(async () => {
 });
 test.after(async () => {
   if (!s) return;
+  for (const who of [ann, bob].filter(Boolean)) await remove(who); // of a test that failed
   await s.deleteAll();
   await s.stop();
   const left = v.left();
@@ -58,7 +59,7 @@ async function machine(who, name, subnet, groups) {
 }
 
 // Whether something there answers; what does says which machine it is.
-const serve = (m, port) => m.sh(`nc -lk -p ${port} -e echo ${m.name} >/dev/null 2>&1 & echo on`);
+const serve = (m, port) => m.sh(`setsid nc -ll -p ${port} -e echo ${m.name} </dev/null >/dev/null 2>&1 & echo on`);
 const ask = async (m, ip, port) => (await m.sh(`nc -w 2 ${ip} ${port} </dev/null 2>/dev/null`)) || null;
 const soon = (m, ip, port, what) => until(async () => (await ask(m, ip, port)) === what, `${m.name} reaches ${what} at ${ip}:${port}`, 60);
 const ping = async (m, ip) => /1 packets received/.test(m.root(`ping -c 1 -W 2 ${ip}`));

@@ -74,6 +74,8 @@ deps-test: deps-run
 	$(call need,$(TEST_PKGS))
 # What checks our requests by others' rules (tests/lib/kit.js). It is not of this project; where it stands beside it, it is
 # set up, once. What cannot be is told by the tests that need it.
+# Its newer parts, which npm may take, need a newer Node than Debian's.
+PRISM_PINS := {"@stoplight/prism-http-server":"5.12.2","@stoplight/prism-http":"5.12.0"}
 KIT := $(wildcard ../shared/conformance/setup)
 .PHONY: deps-kit deps-npm
 deps-npm: ; $(call need,npm)
@@ -83,7 +85,8 @@ ifneq ($(KIT),)
 	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && \
 	  [ -d "$$home/prism/node_modules/@stoplight" ] && exit 0; \
 	command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm; \
-	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
+	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home/prism"; \
+	[ -e "$$home/prism/package.json" ] || echo '{"private":true,"overrides":$(PRISM_PINS)}' >"$$home/prism/package.json"; \
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
 deps-hetzner: deps-kit

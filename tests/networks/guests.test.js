@@ -115,8 +115,7 @@ test('two tenants and three machines: groups decide between one\'s own, and noth
   }
   assert.strictEqual(await ask(one, '10.0.0.3', 8080), null, 'and Ann reaches none of his: 10.0.0.3 is nobody\'s there');
   const taken = '10.0.1.2'; // Ann's second
-  bobs.root(`ip addr add ${taken}/24 dev eth0; ip neigh add ${one.ip} lladdr 52:54:0a:00:00:02 dev eth0`);
-  assert.strictEqual(await ping(bobs, '-I 10.0.1.2 10.0.0.2'), false);
+  bobs.root(`ip addr add ${taken}/24 dev eth0`);
   assert.strictEqual(await ask(bobs, second.ip, 8080), 'second', 'his own goes on');
   assert.strictEqual(/1 packets received/.test(bobs.root(`ping -c 1 -W 2 -I ${taken} ${second.ip}`)), false, 'with another address he is nobody');
   bobs.root('ip link set eth0 down; ip link set eth0 address 52:54:0a:00:01:02; ip link set eth0 up; ip addr add 10.0.0.9/24 dev eth0');

@@ -118,7 +118,7 @@ static int m_vpc_remove(void *self, struct cc_provider_ctx *x, const char *id)
 {
     struct mock *m = self;
     const char *dir = cc_arena_printf(x->arena, "%s/%s", m->dir, id);
-    struct cc_strs ports;
+    struct cc_strs ports = { NULL, 0 };
     int r = need(m, x, id);
 
     if (r == CC_E_NOT_FOUND)
@@ -164,7 +164,7 @@ static int m_port_add(void *self, struct cc_provider_ctx *x, const struct cc_net
 static int m_port_list(void *self, struct cc_provider_ctx *x, const char *vpc, struct cc_net_plug_list *out)
 {
     struct mock *m = self;
-    struct cc_strs vpcs, ports;
+    struct cc_strs vpcs = { NULL, 0 }, ports = { NULL, 0 };
     size_t i, k, most = 0;
     int r = names_in(x, m->dir, "", &vpcs);
 

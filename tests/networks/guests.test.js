@@ -48,7 +48,8 @@ async function machine(who, name, subnet, groups) {
   const m = await who.made('/instances', { name, type: 'tiny', subnet_id: subnet.id, security_groups: groups.map((g) => g.id) });
   await s.running(m.id, 120);
   const sh = async (line) => {
-    const r = await who.call('POST', `/instances/${m.id}/exec`, { cmd: ['sh', '-c', line], timeout: 30 });
+    let r; // an emulated guest on a busy host may be slow to let anybody in: 503
+    await until(async () => { r = await who.call('POST', `/instances/${m.id}/exec`, { cmd: ['sh', '-c', line], timeout: 30 }); return r.status !== 503; }, () => `${name} takes commands: ${r && r.text}`, 60);
     assert.strictEqual(r.status, 200, r.text);
     return r.body.stdout.trim();
   };

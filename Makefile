@@ -29,6 +29,8 @@ TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client o
 DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman runc
 # Hetzner's own command line, which its double is checked with.
 HETZNER_PKGS := hcloud-cli
+# Nix's evaluator, for the files of providers/image/nixos: no store, no daemon, nothing is built.
+NIX_PKGS   := nix-bin
 # What setup.sh would install: in the tests nothing can be downloaded.
 IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,procps,tmux,nodejs
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
@@ -90,7 +92,7 @@ ifneq ($(KIT),)
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
 deps-hetzner: deps-kit
-	$(call need,$(HETZNER_PKGS))
+	$(call need,$(HETZNER_PKGS) $(NIX_PKGS))
 deps-docker: deps-kit
 	$(call no_service,docker.io,docker.service docker.socket)
 	$(call no_service,podman,podman.service podman.socket)
@@ -224,7 +226,7 @@ asan: deps-kit
 .PHONY: docker hetzner
 hetzner: deps-hetzner
 	@$(MAKE) --no-print-directory all unit-build
-	@V=$(V) TEST_SECONDS=900 tests/run hetzner
+	@V=$(V) TEST_SECONDS=900 tests/run hetzner nixos
 docker: deps-docker
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=600 tests/run docker
@@ -309,6 +311,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/cchost/policies/tests $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0644 $(wildcard policies/tests/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/policies/tests
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
+	cd providers/image && find nixos -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(PREFIX)/share/cchost)/{} \;
 
 clean:
 	rm -rf build cchost ccc

@@ -50,10 +50,23 @@ struct cc_provider_wait {
 
 /* ---------------------------------------------------------------- the bare call */
 
+static bool of_images(enum cc_provider_op op)
+{
+    return op == CC_OP_IMAGE_BUILD || op == CC_OP_IMAGE_LIST || op == CC_OP_IMAGE_DELETE;
+}
+
+static bool image_ok(const struct cc_image_spec *s)
+{
+    size_t n = s && s->hash ? strlen(s->hash) : 0;
+
+    return n >= 12 && n <= 63 && strspn(s->hash, "0123456789abcdef") == n && s->name;
+}
+
 static int check(const struct cc_driver *d, const struct cc_provider_req *req, struct cc_err *err)
 {
     bool needs_machine = req->op != CC_OP_CREATE && req->op != CC_OP_LIST && req->op != CC_OP_VOLUME_LIST &&
-                         req->op != CC_OP_VOLUME_CREATE && req->op != CC_OP_CHECK;
+                         req->op != CC_OP_VOLUME_CREATE && req->op != CC_OP_CHECK && req->op != CC_OP_IMAGE_BUILD &&
+                         req->op != CC_OP_IMAGE_LIST;
 
     if (req->op == CC_OP_CREATE)
         return cc_machine_spec_check(req->machine, err);
@@ -69,7 +82,10 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
         (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)) ||
         (req->op == CC_OP_DETACH && !cc_volume_id_ok(req->mount ? req->mount->id : NULL)))
         return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
-    if ((req->op == CC_OP_LOGS && !d->logs) || (req->op == CC_OP_CHECK && !d->check))
+    if (req->op == CC_OP_IMAGE_BUILD && !image_ok(req->image))
+        return cc_err_set(err, CC_E_INVALID, "an image's name, and a hash of 12 to 63 hex digits expected");
+    if ((req->op == CC_OP_LOGS && !d->logs) || (req->op == CC_OP_CHECK && !d->check) ||
+        (of_images(req->op) && !(d->image_build && d->image_list && d->image_delete)))
         return cc_err_set(err, CC_E_UNSUPPORTED, "the provider %s has no such call", d->name);
     return 0;
 }
@@ -108,6 +124,12 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->logs(self, x, r->id, r->most, &s->log);
     case CC_OP_CHECK:
         return d->check(self, x, &s->checks);
+    case CC_OP_IMAGE_BUILD:
+        return d->image_build(self, x, r->image, &s->image);
+    case CC_OP_IMAGE_LIST:
+        return d->image_list(self, x, &s->images);
+    case CC_OP_IMAGE_DELETE:
+        return d->image_delete(self, x, r->id);
     case CC_OP_COUNT:
         break;
     }
@@ -218,6 +240,15 @@ static const struct cc_volume_spec *copy_volume(struct cc_arena *a, const struct
     return c;
 }
 
+static const struct cc_image_spec *copy_image(struct cc_arena *a, const struct cc_image_spec *s)
+{
+    struct cc_image_spec *c = cc_arena_alloc(a, sizeof(*c));
+
+    *c = (struct cc_image_spec){ cc_arena_strdup(a, s->name), cc_arena_strdup(a, s->hash), cc_arena_strdup(a, s->type),
+                                 cc_arena_strdup(a, s->location) };
+    return c;
+}
+
 static void copy_req(struct job *j, const struct cc_provider_req *r)
 {
     j->req = *r;
@@ -230,6 +261,8 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
         j->req.volume = copy_volume(&j->arena, r->volume);
     if (r->mount)
         j->req.mount = copy_mounts(&j->arena, r->mount, 1);
+    if (r->image)
+        j->req.image = copy_image(&j->arena, r->image);
 }
 
 /* ---------------------------------------------------------------- waiters and jobs */

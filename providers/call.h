@@ -29,17 +29,21 @@ enum cc_provider_op {
     CC_OP_VOLUME_CREATE,
     CC_OP_VOLUME_DELETE,
     CC_OP_VOLUME_LIST,
-    CC_OP_LOGS, /* "unsupported" where the driver has none, like check */
+    CC_OP_LOGS, /* "unsupported" where the driver has none, like those below */
     CC_OP_CHECK,
+    CC_OP_IMAGE_BUILD,
+    CC_OP_IMAGE_LIST,
+    CC_OP_IMAGE_DELETE,
     CC_OP_COUNT
 };
 
 struct cc_provider_req {
     enum cc_provider_op op;
-    const char *id;                        /* provider_id, or the volume's id */
+    const char *id;                        /* provider_id, or the volume's or image's id */
     const struct cc_machine_spec *machine; /* create; start: what has changed, or NULL */
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
+    const struct cc_image_spec *image;
     const struct cc_mount_spec *mount; /* attach; detach: its id alone */
     size_t most;                       /* logs: bytes */
     bool purge;                        /* destroy: the volumes that create made for it, too */
@@ -57,6 +61,8 @@ struct cc_provider_res {
     struct cc_volume_list volumes;
     struct cc_log_text log;
     struct cc_check_list checks;
+    struct cc_image_info image;
+    struct cc_image_list images;
 };
 
 struct cc_provider;

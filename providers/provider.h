@@ -182,6 +182,24 @@ struct cc_volume_list {
     size_t n;
 };
 
+/* What machines are made from, kept at the provider, where we have made it. */
+struct cc_image_spec {
+    const char *name;     /* which way: "nixos" */
+    const char *hash;     /* of what it is made of: 12 to 63 hex digits; one that is there is not made again */
+    const char *type;     /* of the machine that it is made on; NULL: the driver's default */
+    const char *location; /* likewise */
+};
+struct cc_image_info {
+    const char *id, *name, *hash, *created, *arch;
+    const char *state; /* "available", "creating", "building": the machine that it is made on is there */
+    double size_gib;
+    uint32_t disk_gib; /* the least that a machine made from it needs */
+};
+struct cc_image_list {
+    struct cc_image_info *v;
+    size_t n;
+};
+
 /* The newest output of a machine's command, at most what was asked for. */
 struct cc_log_text {
     const char *text;
@@ -280,6 +298,13 @@ struct cc_driver {
     /* Whether credentials, quota, images, network and permissions will do. What it finds are findings; it fails only when the
      * call does. */
     int (*check)(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
+
+    /* Optional, all three: images of our own making. What was cut off is gone on with by the same call; delete of one that is
+     * not there is a success. */
+    int (*image_build)(void *self, struct cc_provider_ctx *x, const struct cc_image_spec *spec,
+                       struct cc_image_info *out);
+    int (*image_list)(void *self, struct cc_provider_ctx *x, struct cc_image_list *out);
+    int (*image_delete)(void *self, struct cc_provider_ctx *x, const char *id);
 
     /* Never blocks [loop]: where the agent of that machine listens. It may not listen (yet). */
     int (*endpoint)(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err);

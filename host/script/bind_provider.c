@@ -14,6 +14,8 @@
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
  *   p:logs(id, {bytes=, deadline=}) -> bytes | nil, err      p:check(opts) -> {{what=, state="ok"|"warn"|"bad", sentence=}, ...}
+ *   p:image_build({name=, hash=, type=, location=}, opts) -> image | nil, err     image = {id=, name=, hash=, state=, created=,
+ *     arch=, size_gib=, disk_gib=}     p:image_list(opts) -> images     p:image_delete(id, opts) -> true | nil, err
  *   p:changes() -> {{id=, what=}, ...}, behind | nil, err: waits until something has changed there, whoever did it, for one
  *     task at a time; behind: more may have, look at everything. "unsupported" where the provider cannot tell
  */
@@ -170,6 +172,32 @@ static void push_volume(lua_State *L, const struct cc_volume_info *v)
     set_bool(L, "size_enforced", v->size_enforced);
 }
 
+static void push_image(lua_State *L, const struct cc_image_info *i)
+{
+    lua_createtable(L, 0, 8);
+    set_text(L, "id", i->id);
+    set_text(L, "name", i->name);
+    set_text(L, "hash", i->hash);
+    set_text(L, "state", i->state);
+    set_text(L, "created", i->created);
+    set_text(L, "arch", i->arch);
+    if (i->size_gib > 0)
+        set_number(L, "size_gib", i->size_gib);
+    if (i->disk_gib)
+        set_number(L, "disk_gib", i->disk_gib);
+}
+
+static void push_images(lua_State *L, const struct cc_image_list *l)
+{
+    size_t i;
+
+    new_list(L, l->n);
+    for (i = 0; i < l->n; i++) {
+        push_image(L, &l->v[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
 static void push_activity(lua_State *L, const struct cc_activity *a)
 {
     size_t i;
@@ -274,9 +302,16 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
     case CC_OP_CHECK:
         push_checks(L, &r->checks);
         break;
+    case CC_OP_IMAGE_BUILD:
+        push_image(L, &r->image);
+        break;
+    case CC_OP_IMAGE_LIST:
+        push_images(L, &r->images);
+        break;
     case CC_OP_ATTACH:
     case CC_OP_DETACH:
     case CC_OP_VOLUME_DELETE:
+    case CC_OP_IMAGE_DELETE:
     case CC_OP_COUNT:
         lua_pushboolean(L, 1);
         break;
@@ -488,6 +523,32 @@ static int l_check(lua_State *L)
     return begin(L, &req, 2);
 }
 
+static int l_image_build(lua_State *L)
+{
+    struct cc_image_spec spec = { 0 };
+    struct cc_provider_req req = { .op = CC_OP_IMAGE_BUILD, .image = &spec };
+    struct cc_arena *a;
+
+    self(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 3);
+    a = cc_read_arena(L);
+    spec.name = cc_read_text(L, a, 2, "name", NULL);
+    spec.hash = cc_read_text(L, a, 2, "hash", NULL);
+    spec.type = cc_read_text(L, a, 2, "type", NULL);
+    spec.location = cc_read_text(L, a, 2, "location", NULL);
+    return begin(L, &req, 3);
+}
+
+static int l_image_list(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_IMAGE_LIST };
+
+    return begin(L, &req, 2);
+}
+
+static int l_image_delete(lua_State *L) { return by_id(L, CC_OP_IMAGE_DELETE); }
+
 /* ---------------------------------------------------------------- what changes there */
 
 /* Takes what there is. */
@@ -610,6 +671,7 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "attach_live", c->attach_live);
     set_bool(L, "logs", cc_provider_driver(self(L)->p)->logs != NULL);
     set_bool(L, "check", cc_provider_driver(self(L)->p)->check != NULL);
+    set_bool(L, "images", cc_provider_driver(self(L)->p)->image_build != NULL);
     set_bool(L, "watch", cc_provider_driver(self(L)->p)->watch != NULL);
     set_bool(L, "user_data", c->user_data);
     set_bool(L, "addresses", c->addresses);
@@ -717,6 +779,9 @@ static const luaL_Reg methods[] = { { "create", l_create },
                                     { "volume_list", l_volume_list },
                                     { "logs", l_logs },
                                     { "check", l_check },
+                                    { "image_build", l_image_build },
+                                    { "image_list", l_image_list },
+                                    { "image_delete", l_image_delete },
                                     { "changes", l_changes },
                                     { "endpoint", l_endpoint },
                                     { "capabilities", l_capabilities },

@@ -18,6 +18,7 @@ local history = require "history"
 local ids = require "ids"
 local json = require "json"
 local kept = require "policy.kept"
+local machine_vpc = require "machines.vpc"
 local netbird = require "netbird"
 local policy = require "policy"
 local prepaid_hours = require "billing.prepaid"
@@ -35,6 +36,7 @@ local store = require "store"
 local time = require "time"
 local types = require "types"
 local users = require "accounts.users"
+local vpcs = require "networks.vpcs"
 local when = require "when"
 local workflow = require "workflow"
 local workflows = require "machines.workflows"
@@ -332,6 +334,8 @@ function M.create(actor, spec)
   if not owner then return nil, oerr end
   local place, placed = place_for(owner, spec)
   if not place then return nil, placed end
+  local misplaced = machine_vpc.fault(spec, place)
+  if misplaced then return nil, misplaced end
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
@@ -344,9 +348,10 @@ function M.create(actor, spec)
       or volume_quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
     if why then return nil, denials.mark(why, "create", rec, asked) end
     if spec.hours then prepaid_hours.buy(tx, rec, spec.hours, by(actor), "bought") end
-    local held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) })
+    local held, full = machine_vpc.join(tx, rec, spec)
+    if held then held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) }) end
     if not held then return nil, full end
-    workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
+    workflow.ask(tx, "instance", rec, "create", { fallbacks = machine_vpc.fallbacks(rec, place.fallbacks) }, by(actor))
     record.save(tx, nil, rec, "created", by(actor), { decision = placed, decisions = kept.list(asked) })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
@@ -431,18 +436,31 @@ function M.move(actor, key, verb, seconds)
   return requested.finished("instance", rec, op, seconds)
 end
 
--- Changes name, labels, env (env is read when the machine next starts).
+-- Other groups for a machine in a network of its owner's, which is asked to take it so. -> err or nil
+local function regroup(tx, actor, rec, groups)
+  if not machine_vpc.has(rec) then
+    return errors.new("conflict", "security_groups: the machine is in no network of its owner's", { field = "security_groups" })
+  end
+  local ok, err = machine_vpc.regroup(tx, rec, groups)
+  if not ok then return err end
+  return select(2, vpcs.change(tx, rec.vpc_id, by(actor), "machine_regrouped", { machine = rec.id }))
+end
+
+-- Changes name, labels, env (env is read when the machine next starts), security_groups.
 function M.patch(actor, key, change)
   local ok, err = schema.check(fields.patch, change)
   if not ok then return nil, err end
-  return edit(actor, key, function(tx, old, rec)
+  local rec, why = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "changed") end
     for k, v in pairs(change) do rec[k] = v end
     if not record.differs(old, rec) then return end
-    local taken = rec.name ~= old.name and name_taken(tx, rec)
-    if taken then return nil, taken end
+    local fault = rec.name ~= old.name and name_taken(tx, rec)
+      or change.security_groups and regroup(tx, actor, rec, change.security_groups)
+    if fault then return nil, fault end
     record.save(tx, old, rec, "changed", by(actor))
   end)
+  if rec and change.security_groups then runner.drive("vpc", rec.vpc_id) end
+  return rec, why
 end
 
 -- It was given hours, and runs by them. -> operation id | nil, err

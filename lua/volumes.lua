@@ -256,7 +256,7 @@ end
 
 function M.snapshot(actor, key, name, seconds)
   name = name or "s-" .. os.date("!%Y%m%d-%H%M%S", math.floor(time.now() / 1000))
-  return change(actor, key, "snapshot_create", seconds, function(tx, rec)
+  return change(actor, key, "volume_snapshot", seconds, function(tx, rec)
     if rec.status == "DELETED" then return not_found() end
     local ok, err = snapshots_at(rec)
     if not ok then return nil, err end
@@ -273,7 +273,7 @@ function M.snapshot(actor, key, name, seconds)
 end
 
 function M.drop_snapshot(actor, key, name, seconds)
-  return change(actor, key, "snapshot_delete", seconds, function(tx, rec)
+  return change(actor, key, "volume_snapshot_delete", seconds, function(tx, rec)
     return with_snapshot(tx, rec, name, "relieved of a snapshot")
   end)
 end

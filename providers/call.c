@@ -213,6 +213,8 @@ int cc_provider_perform(const struct cc_driver *d, void *self, struct cc_provide
     memset(res, 0, sizeof(*res));
     x->err = &res->err;
     res->code = check(d, req, &res->err);
+    if (res->code == 0 && req->machine && req->machine->network == CC_NET_VPC && !d->capabilities(self)->net_vpc)
+        res->code = cc_err_set(&res->err, CC_E_UNSUPPORTED, "the provider %s knows no networks of users", d->name);
     if (res->code == 0)
         res->code = perform(d, self, x, req, res);
     if (res->code != 0 && res->err.code == 0)
@@ -274,6 +276,10 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->type = cc_arena_strdup(a, s->type);
     c->location = cc_arena_strdup(a, s->location);
     c->address = cc_arena_strdup(a, s->address);
+    c->vpc.bridge = cc_arena_strdup(a, s->vpc.bridge);
+    c->vpc.mac = cc_arena_strdup(a, s->vpc.mac);
+    c->vpc.gateway = cc_arena_strdup(a, s->vpc.gateway);
+    c->vpc.cidr = cc_arena_strdup(a, s->vpc.cidr);
     c->user_data = cc_arena_strdup(a, s->user_data);
     c->shell = cc_arena_strdup(a, s->shell);
     c->env = copy_pairs(a, &s->env);

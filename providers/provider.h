@@ -42,7 +42,16 @@ struct cc_strs {
     size_t n;
 };
 
-enum cc_network { CC_NET_NAT, CC_NET_NONE, CC_NET_HOST };
+enum cc_network { CC_NET_NAT, CC_NET_NONE, CC_NET_HOST, CC_NET_VPC };
+
+/* Its place in a network of its owner's (providers/network), where the driver has the capability net_vpc: an interface with that
+ * MAC on that bridge, known there by the machine's id. The guest is told its address, for nothing there hands out any. */
+struct cc_vpc_spec {
+    const char *bridge, *mac;
+    const char *gateway; /* whom the guest asks for the other parts of `cidr`, the whole network */
+    const char *cidr;    /* NULL: its part is the whole */
+    bool plain;          /* the switch computes no checksums: the guest does */
+};
 
 struct cc_mount_spec {
     const char *id, *path;
@@ -67,6 +76,7 @@ struct cc_machine_spec {
     double vcpu;           /* 0: the driver's default, here and below */
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
+    struct cc_vpc_spec vpc; /* with CC_NET_VPC */
     struct cc_pairs env, labels;
     struct cc_strs cmd;      /* run once at each start, beside the agent */
     const char *shell;       /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
@@ -250,7 +260,7 @@ struct cc_capabilities {
     bool snapshots;                                /* of volumes: the five calls below that speak of them */
     bool user_data;                                /* boots a system that heeds spec->user_data */
     bool addresses;                                /* wants spec->address chosen by the host */
-    bool net_nat, net_none, net_host;
+    bool net_nat, net_none, net_host, net_vpc;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     unsigned mounts_max; /* volumes of a machine beside its own; 0: CC_MOUNTS_MAX */
     const char *default_image;

@@ -765,10 +765,11 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "grows_disk", c->grows_disk);
     set_bool(L, "user_data", c->user_data);
     set_bool(L, "addresses", c->addresses);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     set_bool(L, "nat", c->net_nat);
     set_bool(L, "none", c->net_none);
     set_bool(L, "host", c->net_host);
+    set_bool(L, "vpc", c->net_vpc);
     lua_setfield(L, -2, "network");
     lua_createtable(L, 0, 4);
     set_bool(L, "vcpu", c->limit_vcpu);

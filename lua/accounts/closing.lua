@@ -11,7 +11,9 @@ local history = require "history"
 local instances = require "instances"
 local json = require "json"
 local log = require "log"
+local networks = require "networks.ending"
 local record = require "machines.record"
+local runner = require "runner"
 local sessions = require "accounts.sessions"
 local settings = require "accounts.settings"
 local store = require "store"
@@ -24,6 +26,7 @@ local volumes = require "volumes"
 
 local M = {}
 
+local PATIENCE_MS = 5000 -- for machines to go, where networks wait for that
 local PAGE = 200 -- entries of a log between two turns of others
 
 -- Calls fn with the stored JSON text of each of his machines; of: instances, or volumes.
@@ -146,10 +149,19 @@ local function delete_volumes(id)
   return waits
 end
 
+-- ... and then of his networks, where machines may have a place until they are gone. -> true | false: later | nil, err
+local function delete_networks(id, operations)
+  local gone, err = networks.remove(id)
+  if gone ~= false then return gone, err end
+  local ends = time.mono() + PATIENCE_MS
+  for _, op in ipairs(operations) do runner.wait(op, math.max(0, ends - time.mono()) / 1000) end
+  return networks.remove(id)
+end
+
 -- Everything that follows the end of an account; may be done again. -> {operation id...} | nil, err
 local function finish(id, by)
   credentials.revoke(id .. "/", "the account was deleted")
-  local operations, waits
+  local operations, waits, gone
   for _, step in ipairs {
     function() return credentials.end_sessions(id, by) end,
     function() return tokens.revoke_all(id, by) end,
@@ -162,11 +174,16 @@ local function finish(id, by)
       waits = delete_volumes(id)
       return true
     end,
+    function()
+      local err
+      gone, err = delete_networks(id, operations)
+      return gone ~= nil or nil, err
+    end,
     function() return forget_personal_data(id) end,
     function()
       return store.update(function(tx)
         expiring.forget(tx, id)
-        if not waits then tx:unindex("user_closing", id) end -- serve goes on when the machines are gone
+        if gone and not waits then tx:unindex("user_closing", id) end -- else it is gone on with
         return true
       end)
     end,

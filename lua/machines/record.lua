@@ -11,6 +11,7 @@
 --   instance_name owner/name -> id     instance_short short -> id       instance_live id, instance_owner owner/id: not DELETED
 --   instance_running provider/short -> id: to be found running      instance_expires id: its hours end, and it is not DELETED
 --   instance_purged id -> when: its record is gone (retention.lua)
+--   instance_vpc, instance_subnet, instance_group: in a network of its owner's (machines/vpc.lua), not DELETED
 --   instance_undeleted likewise: its deletion has failed                instance_due deadline/id -> id: transient until then
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
 
@@ -21,6 +22,7 @@ local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
 local time = require "time"
+local vpc = require "machines.vpc"
 
 local M = {}
 
@@ -65,6 +67,7 @@ function M.entries(rec)
     out.instance_live = { [rec.id] = "" }
     out.instance_owner = { [rec.owner .. "/" .. rec.id] = "" }
     if rec.expires_at ~= json.null then out.instance_expires = { [rec.id] = "" } end
+    vpc.entries(rec, out)
   end
   if rec.status == "RUNNING" then out.instance_running = { [rec.provider .. "/" .. rec.short] = rec.id } end
   if rec.status == "ERROR" and rec.desired == "DELETED" then
@@ -167,6 +170,7 @@ function M.save(tx, old, rec, type, by, note, named)
   end
   M.reindex(tx, M.entries(old), M.entries(rec))
   count(tx, old, rec)
+  vpc.count(tx, old, rec)
   if rec.address and rec.status == "DELETED" and old.status ~= "DELETED" then addresses.release(tx, rec) end
   tx:put("instance", rec.id, rec, rec.owner)
   M.on_save(tx, old, rec, by)

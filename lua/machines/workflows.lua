@@ -16,6 +16,8 @@ local statuses = require "statuses"
 local time = require "time"
 local types = require "types"
 local volumes = require "machines.volumes"
+local vpc = require "machines.vpc"
+local vpcs = require "networks.vpcs"
 local workflow = require "workflow"
 
 workflow.subject("instance", record)
@@ -31,7 +33,7 @@ local function spec_of(rec)
     location = rec.location ~= json.null and rec.location or nil, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
     network = rec.network, volumes = volumes.mounts(rec), ports = rec.ports, labels = rec.labels, ssh_keys = rec.ssh_keys,
-    address = rec.address, user_data = provisioning.user_data(rec),
+    address = rec.address, vpc = vpc.place(rec), user_data = provisioning.user_data(rec),
   }
 end
 
@@ -66,13 +68,29 @@ local function make_volumes(x)
   end)
 end
 
+-- Of a machine that was plugged in: what its groups say is in force before it counts as done. -> info | nil, err
+local function in_network(x, info, err)
+  if not info or not vpc.has(x.rec) then return info, err end
+  local ok, why = vpcs.settle(x.rec.vpc_id, math.min(x.seconds, 30))
+  if not ok then return nil, why end
+  return info
+end
+
+-- ... and of one that is off, soon. -> value | nil, err
+local function out_of_network(x, value, err)
+  if value == nil or not vpc.has(x.rec) then return value, err end
+  local ok, why = vpcs.touch(x.rec.vpc_id)
+  if not ok then return nil, why end
+  return value
+end
+
 -- A create that was cut off may have made it, and it may be stopped by now.
 local function create(x)
-  return with(x, function(p, name, options)
+  return in_network(x, with(x, function(p, name, options)
     local info, err = p:create(spec_of(x.rec), options)
     if info and info.state == "stopped" then return p:start(name, options, spec_of(x.rec)) end
     return info, err
-  end)
+  end))
 end
 
 local effects
@@ -80,7 +98,7 @@ local effects
 -- What is not there any more is made anew.
 local function start(x)
   local info, err = with(x, function(p, name, options) return p:start(name, options, spec_of(x.rec)) end)
-  if info or err.code ~= "not_found" then return info, err end
+  if info or err.code ~= "not_found" then return in_network(x, info, err) end
   local ready, why = provisioning.prepare(x, effects)
   if not ready then return nil, why end
   info, err = create(x)
@@ -89,20 +107,20 @@ local function start(x)
 end
 
 local function stop(x)
-  return with(x, function(p, name, options)
+  return out_of_network(x, with(x, function(p, name, options)
     local ok, err = p:stop(name, options)
     if not ok and err.code ~= "not_found" then return nil, err end
     return true
-  end)
+  end))
 end
 
 -- With what was made for it alone: its own volume, at /claude-data where none was asked for. Volumes that somebody named, and
 -- that have records, stay.
 local function destroy(x)
-  return with(x, function(p, name, options)
+  return out_of_network(x, with(x, function(p, name, options)
     options.purge = true
     return p:destroy(name, options)
-  end)
+  end))
 end
 
 -- ---- what the record says

@@ -1,4 +1,4 @@
--- What is done to a volume, as workflows: volume_create, volume_clone, volume_delete, snapshot_create, snapshot_delete,
+-- What is done to a volume, as workflows: volume_create, volume_clone, volume_delete, volume_snapshot, volume_snapshot_delete,
 -- volume_restore. Attaching and detaching are a machine's (machines/workflows.lua).
 --
 -- Every call names the volume, and the snapshot, as the record does: what a cut-off try has made is found again.
@@ -119,7 +119,7 @@ local function delete_snapshot(x)
   return with(x, function(p, options) return p:snapshot_delete(x.rec.provider_id, x.op.input.snapshot, options) end)
 end
 
-workflow.define("snapshot_create", {
+workflow.define("volume_snapshot", {
   subject = "volume", begin = entering "SNAPSHOTTING", event = "snapshot_created", cancel = true,
   steps = { { name = "snapshot", undo = delete_snapshot, run = function(x)
     return with(x, function(p, options)
@@ -134,7 +134,7 @@ workflow.define("snapshot_create", {
   finish = available, fail = as_before,
 })
 
-workflow.define("snapshot_delete", {
+workflow.define("volume_snapshot_delete", {
   subject = "volume", begin = entering "SNAPSHOTTING", event = "snapshot_deleted",
   steps = { { name = "delete", run = delete_snapshot, done = function(rec, _, op)
     rec.snapshots = json.array(snapshots_without(rec, op.input.snapshot))

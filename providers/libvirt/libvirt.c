@@ -59,6 +59,7 @@ static void capabilities(struct cc_libvirt *v)
         .stop_keeps_disk = true,
         .net_nat = true,
         .net_none = true,
+        .net_vpc = true,
         .limit_vcpu = true,
         .limit_memory = true,
         .limit_disk = true,
@@ -340,7 +341,8 @@ static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold 
                           .owner = s->owner,
                           .image = s->image && *s->image ? s->image : v->image,
                           .disk_gib = s->disk_gib ? s->disk_gib : v->disk_gib,
-                          .network = s->network };
+                          .network = s->network,
+                          .vpc = s->vpc };
     describe(v, s, b);
     for (i = 0; i < s->n_volumes; i++)
         b->volumes[b->n_volumes++] = (struct cc_box_volume){ s->volumes[i].id, s->volumes[i].path };

@@ -48,10 +48,11 @@ struct cc_box {
     double vcpu;
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
-    bool own_volume; /* create made cc-SHORT */
-    bool keys;       /* it was given keys of ssh */
-    bool whole;      /* this libvirt has no control group to hold it to a part of a processor */
-    bool made;       /* its first start came to its end */
+    struct cc_vpc_spec vpc; /* its bridge, mac and plain */
+    bool own_volume;        /* create made cc-SHORT */
+    bool keys;              /* it was given keys of ssh */
+    bool whole;             /* this libvirt has no control group to hold it to a part of a processor */
+    bool made;              /* its first start came to its end */
     int64_t started_at;
     struct cc_box_volume volumes[CC_MOUNTS_MAX + 1];
     size_t n_volumes;

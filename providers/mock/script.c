@@ -230,6 +230,7 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
                    { "snapshots", offsetof(struct cc_capabilities, snapshots) },
                    { "user_data", offsetof(struct cc_capabilities, user_data) },
                    { "addresses", offsetof(struct cc_capabilities, addresses) },
+                   { "vpc", offsetof(struct cc_capabilities, net_vpc) },
                    { "stop_keeps_disk", offsetof(struct cc_capabilities, stop_keeps_disk) } };
     uint64_t n = 0;
     size_t i;

@@ -30,7 +30,7 @@ let who;
 
 test('set up', async () => {
   // Stripe is set up, so that its routes are there, and nowhere.
-  s = await start({ quota_instances: 0, policies_dir: path.join(__dirname, 'policies') }, undefined,
+  s = await start({ quota_instances: 0, quota_vpcs: 0, network_backend: 'mock', policies_dir: path.join(__dirname, 'policies') }, undefined,
     { env: { STRIPE_SECRET_KEY: 'sk_test_nowhere', STRIPE_API_URL: 'http://127.0.0.1:1', STRIPE_WEBHOOK_SECRET: 'whsec_nowhere' } });
   who = { owner: await person(s, 'owner@example.org'), other: await person(s, 'other@example.org'), root: await admin(s) };
   const gone = await person(s, 'owner@example.org');
@@ -65,6 +65,9 @@ const make = {
     return r.body.id;
   },
 };
+make.vpc = async () => (await who.owner.call('POST', '/vpcs?wait=30', { name: `net${++n}` })).body.id;
+make.subnet = async () => (await who.owner.call('POST', '/subnets', { vpc_id: await make.vpc(), name: 'a', cidr_block: '10.0.0.0/24' })).body.id;
+make.security_group = async () => (await who.owner.call('POST', '/security-groups', { vpc_id: await make.vpc(), name: 'g' })).body.id;
 make.history = make.instance;
 
 async function objects() {
@@ -80,6 +83,7 @@ const bodies = {
   '/auth/login': { email: 'new@example.org' }, '/auth/tokens': { name: 'x', scopes: ['billing'] }, '/users': { email: 'x@example.org' },
   '/instances/{id}/extend': { hours: 1 }, '/instances/{id}/resize': { type: 'small' }, '/instances/{id}/exec': { cmd: ['true'] },
   '/billing/checkout': { plan: 'gold' }, // refused before Stripe is asked
+  '/security-groups/{id}/rules': { direction: 'ingress' },
   '/instances/{id}/volumes': { id: 'extra', path: '/v2' }, '/volumes/{id}/restore': { snapshot: 's1' }, '/instances/{id}/lease': { reason: 'a test', ttl: 60 },
 };
 
@@ -108,7 +112,7 @@ const strangers = () => {
   };
 };
 
-const allowed = (r) => ![401, 403].includes(r.status) && !(r.status === 404 && /^no such (machine|volume|operation|session|token|SSH|user)/.test(r.body?.error));
+const allowed = (r) => ![401, 403].includes(r.status) && !(r.status === 404 && /^no such (machine|volume|operation|session|token|SSH|user|VPC|subnet|security group$)/.test(r.body?.error));
 
 test('whoever shows nothing good is turned away from every route', async () => {
   const of = await objects();

@@ -45,7 +45,7 @@ async function cases(t, text) {
   return n;
 }
 
-async function contract(t, driver, settings, facts, { seconds = 900 } = {}) {
+async function contract(t, driver, settings, facts, { seconds = 1500 } = {}) {
   const { code, signal, text } = await run(driver, settings, facts, seconds);
   const n = await cases(t, text);
   if (signal) throw new Error(`the suite was ended by ${signal}, after:\n${text.slice(-2000)}`);

@@ -324,7 +324,6 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
 {
     j->req = *r;
     j->req.id = cc_arena_strdup(&j->arena, r->id);
-    j->req.snapshot = cc_arena_strdup(&j->arena, r->snapshot);
     if (r->machine)
         j->req.machine = copy_machine(&j->arena, r->machine);
     if (r->exec)

@@ -1,4 +1,4 @@
--- What requests for a change of a machine or a volume have in common.
+-- What requests for a change of a machine, a volume or a network have in common.
 --
 --   requested.outdated(actor, rec) -> why a record is not the one that the request is about, or nil
 --   requested.finished(subject, rec, op_id, seconds) -> record, true | record, false, op_id while it goes on

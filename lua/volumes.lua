@@ -119,7 +119,7 @@ local function able(name, what, words)
   local p, err = providers.get(name)
   if not p then return nil, err end
   if p:capabilities()[what] then return true end
-  return errors.fail("unsupported", ("the provider %s has no %s"):format(name, words), { http_status = 422 })
+  return errors.fail("unsupported", ("the provider %s has no %s"):format(name, words))
 end
 
 local function snapshots_at(rec) return able(rec.provider, "snapshots", "snapshots, restore or clones of volumes") end

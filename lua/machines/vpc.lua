@@ -82,10 +82,10 @@ end
 local function subnet_of(tx, rec, spec)
   local subnet = tx:get("subnet", spec.subnet_id)
   if not subnet or subnet.owner ~= rec.owner then return nil, invalid("subnet_id", "no such subnet") end
-  if says(spec.vpc_id) and spec.vpc_id ~= subnet.vpc_id then
+  local vpc = tx:get("vpc", subnet.vpc_id)
+  if says(spec.vpc_id) and spec.vpc_id:lower() ~= vpc.id and spec.vpc_id ~= vpc.name then
     return nil, invalid("vpc_id", "the subnet is of another VPC: " .. subnet.vpc_id)
   end
-  local vpc = tx:get("vpc", subnet.vpc_id)
   if vpc.desired == "DELETED" or vpc.bridge == json.null then
     return errors.fail("state", ("the VPC '%s' is %s"):format(vpc.name, vpc.status), { status_now = vpc.status })
   end

@@ -17,6 +17,7 @@ local machine_record = require "machines.record"
 local networks = require "networks"
 local objects = require "networks.objects"
 local plain = require "plain"
+local requested = require "requested"
 local runner = require "runner"
 local schema = require "schema"
 local store = require "store"
@@ -150,8 +151,9 @@ local function edit(actor, id, type, fn)
   local vpc_id, err = store.update(function(tx)
     local old = tx:get("security_group", id)
     if not old then return M.objects:not_found() end
+    local why = requested.outdated(actor, old)
+    if why then return nil, why end
     local rec, by = machine_record.edit(old), users.by(actor)
-    local why
     value, why = fn(tx, rec)
     if value == nil then return nil, why end
     op, why = vpcs.change(tx, rec.vpc_id, by, type, { group = id }, function(vpc)

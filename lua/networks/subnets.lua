@@ -13,6 +13,7 @@ local ids = require "ids"
 local json = require "json"
 local networks = require "networks"
 local objects = require "networks.objects"
+local requested = require "requested"
 local runner = require "runner"
 local store = require "store"
 local time = require "time"
@@ -107,6 +108,8 @@ function M.delete(actor, id)
   local op, err = store.update(function(tx)
     local rec = tx:get("subnet", id)
     if not rec then return M.objects:not_found() end
+    local stale = requested.outdated(actor, rec)
+    if stale then return nil, stale end
     if not addresses.is_empty(tx, cidr.pool(id, rec.cidr_block)) then
       return errors.fail("conflict", ("%s have addresses in the subnet '%s'; delete them first"):format(machines_in(id),
         rec.name))

@@ -27,6 +27,7 @@ local machine_record = require "machines.record"
 local networks = require "networks"
 local objects = require "networks.objects"
 local plan = require "networks.plan"
+local requested = require "requested"
 local runner = require "runner"
 local store = require "store"
 local time = require "time"
@@ -276,9 +277,8 @@ function M.delete(actor, id, seconds)
   local op, err = store.update(function(tx)
     local old = tx:get("vpc", id)
     if not old then return M.objects:not_found() end
-    if actor.expects and actor.expects ~= old.version then
-      return errors.fail("precondition", ("it is at version %d, not %d"):format(old.version, actor.expects))
-    end
+    local stale = requested.outdated(actor, old)
+    if stale then return nil, stale end
     return ask_delete(tx, old, users.by(actor))
   end)
   if not op then return nil, err end

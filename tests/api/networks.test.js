@@ -80,6 +80,33 @@ test('requests that make no sense are refused by the field', () => withServer(as
   await remove(ann);
 }));
 
+test('a network, a subnet or a group that has changed meanwhile is left as it is', () => withServer(async (s, ann) => {
+  await ann.made('/vpcs?wait=30', { name: 'net' });
+  const subnet = await ann.made('/subnets', { vpc_id: 'net', name: 'a', cidr_block: '10.0.0.0/24' });
+  const group = await ann.made('/security-groups', { vpc_id: 'net', name: 'g', rules: [{ direction: 'ingress' }] });
+  const egress = await ann.made(`/security-groups/${group.id}/rules`, { direction: 'egress' });
+  const old = { 'If-Match': `"${group.version}"` };
+  for (const [verb, where, body] of [['POST', `/security-groups/${group.id}/rules`, { direction: 'ingress', protocol: 'icmp' }], ['DELETE', `/security-groups/${group.id}/rules/${egress.id}`], ['DELETE', `/security-groups/${group.id}`]]) {
+    refused(await ann.call(verb, where, body, old), 412, 'precondition', undefined, /^it is at version 2, not 1$/);
+  }
+  refused(await ann.call('DELETE', `/subnets/${subnet.id}`, undefined, { 'If-Match': `"${subnet.version + 1}"` }), 412, 'precondition', undefined, /^it is at version 1, not 2$/);
+  refused(await ann.call('DELETE', '/vpcs/net', undefined, { 'If-Match': '"99"' }), 412, 'precondition', undefined, /, not 99$/);
+  for (const where of [`/security-groups/${group.id}`, `/subnets/${subnet.id}`, '/vpcs/net']) {
+    const { etag } = (await ann.call('GET', where)).headers;
+    assert.strictEqual((await ann.call('DELETE', where, undefined, { 'If-Match': etag })).status, 200, where);
+  }
+}));
+
+test('a machine names the VPC of its subnet by id or by name, as all else does', () => withServer(async (s, ann) => {
+  const [net, other] = [await ann.made('/vpcs?wait=30', { name: 'net' }), await ann.made('/vpcs?wait=30', { name: 'other' })];
+  const subnet = await ann.made('/subnets', { vpc_id: 'net', name: 'a', cidr_block: '10.0.0.0/24' });
+  for (const vpc_id of ['net', net.id, net.id.toUpperCase()]) {
+    assert.strictEqual((await ann.made('/instances?wait=30', { subnet_id: subnet.id, vpc_id })).vpc_id, net.id);
+  }
+  for (const vpc_id of ['other', other.id]) refused(await ann.call('POST', '/instances', { subnet_id: subnet.id, vpc_id }), 400, 'invalid', 'vpc_id', /of another VPC/);
+  await remove(ann);
+}));
+
 test('lists have pages, and show nobody another\'s', () => withServer(async (s, ann, bob) => {
   const vpc = await ann.made('/vpcs?wait=30', { name: 'net' });
   await bob.made('/vpcs?wait=30', { name: 'net' });

@@ -30,6 +30,7 @@ local rights = require "rights"
 local runner = require "runner"
 local schema = require "schema"
 local slices = require "slices"
+local snapshots = require "snapshots"
 local standing = require "billing.standing"
 local statuses = require "statuses"
 local store = require "store"
@@ -600,18 +601,12 @@ end
 
 -- ---- snapshots of a machine; those of volumes are their own
 
-local function snapshot_of(rec, name)
-  for _, s in ipairs(rec.snapshots or {}) do
-    if s.name == name then return s end
-  end
-end
-
 -- Keeps the machine's disk, and the volume that was made for it, as they are. -> as move
 function M.snapshot(actor, key, name, seconds)
   return rebuild(actor, key, "snapshot", seconds, function(rec)
     local ok, err = able(rec, "machine_snapshots", "has no snapshots of machines")
     if not ok then return nil, err end
-    if snapshot_of(rec, name) then
+    if snapshots.find(rec.snapshots, name) then
       return errors.fail("exists", ("name: there is a snapshot called '%s' already"):format(name), { field = "name" })
     end
     if #(rec.snapshots or {}) >= fields.MAX_SNAPSHOTS then
@@ -624,7 +619,7 @@ end
 local function of_snapshot(verb)
   return function(actor, key, name, seconds)
     return rebuild(actor, key, verb, seconds, function(rec)
-      if not snapshot_of(rec, name) then return errors.fail("not_found", "the machine has no such snapshot") end
+      if not snapshots.find(rec.snapshots, name) then return errors.fail("not_found", "the machine has no such snapshot") end
       return { snapshot = name }
     end)
   end

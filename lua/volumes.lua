@@ -30,6 +30,7 @@ local requested = require "requested"
 local rights = require "rights"
 local runner = require "runner"
 local schema = require "schema"
+local snapshots = require "snapshots"
 local store = require "store"
 local time = require "time"
 local users = require "accounts.users"
@@ -237,18 +238,12 @@ function M.delete(actor, key, seconds)
   end)
 end
 
-local function snapshot_of(rec, name)
-  for _, s in ipairs(rec.snapshots) do
-    if s.name == name then return s end
-  end
-end
-
 -- The plan of what needs a snapshot that is there, and data that stand still.
 local function with_snapshot(tx, rec, name, verb)
   if rec.status == "DELETED" then return not_found() end
   local ok, err = snapshots_at(rec)
   if not ok then return nil, err end
-  if not snapshot_of(rec, name) then return errors.fail("not_found", "no such snapshot of the volume") end
+  if not snapshots.find(rec.snapshots, name) then return errors.fail("not_found", "no such snapshot of the volume") end
   local why = unready(tx, rec, verb, "still")
   if why then return nil, why end
   return { snapshot = name }
@@ -260,7 +255,7 @@ function M.snapshot(actor, key, name, seconds)
     if rec.status == "DELETED" then return not_found() end
     local ok, err = snapshots_at(rec)
     if not ok then return nil, err end
-    if snapshot_of(rec, name) then
+    if snapshots.find(rec.snapshots, name) then
       return errors.fail("exists", "name: the volume has a snapshot of that name already", { field = "name" })
     end
     if #rec.snapshots >= MOST_SNAPSHOTS then
@@ -291,7 +286,7 @@ function M.clone(actor, key, spec)
     if not old or not rights.owns(actor, old.owner) or old.status == "DELETED" then return not_found() end
     local ok, why = snapshots_at(old)
     if not ok then return nil, why end
-    if spec.snapshot and not snapshot_of(old, spec.snapshot) then
+    if spec.snapshot and not snapshots.find(old.snapshots, spec.snapshot) then
       return errors.fail("not_found", "no such snapshot of the volume")
     end
     why = requested.outdated(actor, old) or unready(tx, old, "cloned", "still") or unsound(old, "cloned")

@@ -12,6 +12,7 @@ local policy = require "policy"
 local providers = require "providers"
 local provisioning = require "policy.provisioning"
 local record = require "machines.record"
+local snapshots = require "snapshots"
 local statuses = require "statuses"
 local time = require "time"
 local types = require "types"
@@ -404,21 +405,13 @@ local function of_snapshot(method)
   end
 end
 
-local function without_snapshot(list, name)
-  local out = json.array {}
-  for _, s in ipairs(list or {}) do
-    if s.name ~= name then out[#out + 1] = s end
-  end
-  return out
-end
-
 local function with_snapshot(rec, _, op)
-  local list = without_snapshot(rec.snapshots, op.input.snapshot)
+  local list = snapshots.without(rec.snapshots, op.input.snapshot)
   list[#list + 1] = { name = op.input.snapshot, created_at = time.rfc3339(time.now()) }
   rec.snapshots = list
 end
 
-local function forget_snapshot(rec, op) rec.snapshots = without_snapshot(rec.snapshots, op.input.snapshot) end
+local function forget_snapshot(rec, op) rec.snapshots = snapshots.without(rec.snapshots, op.input.snapshot) end
 
 define("snapshot", {
   subject = "instance", cancel = true, undone_to_yield = true, event = "snapshot_taken",

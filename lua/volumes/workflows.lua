@@ -8,6 +8,7 @@ local json = require "json"
 local naming = require "machines.volumes"
 local providers = require "providers"
 local record = require "volumes.record"
+local snapshots = require "snapshots"
 local steady = require "steady"
 local store = require "store"
 local time = require "time"
@@ -52,14 +53,6 @@ end
 
 local function refused(code)
   return code == "conflict" or code == "state" or code == "unsupported" or code == "not_found" or code == "cancelled"
-end
-
-local function snapshots_without(rec, name)
-  local out = {}
-  for _, s in ipairs(rec.snapshots) do
-    if s.name ~= name then out[#out + 1] = s end
-  end
-  return out
 end
 
 -- ---- to begin
@@ -127,9 +120,9 @@ workflow.define("volume_snapshot", {
       return s and { size_gib = s.size_gib, created_at = s.created_at }, err
     end)
   end, done = function(rec, s, op)
-    local list = snapshots_without(rec, op.input.snapshot)
+    local list = snapshots.without(rec.snapshots, op.input.snapshot)
     list[#list + 1] = { name = op.input.snapshot, size_gib = s.size_gib, created_at = time.rfc3339(s.created_at) }
-    rec.snapshots = json.array(list)
+    rec.snapshots = list
   end } },
   finish = available, fail = as_before,
 })
@@ -137,7 +130,7 @@ workflow.define("volume_snapshot", {
 workflow.define("volume_snapshot_delete", {
   subject = "volume", begin = entering "SNAPSHOTTING", event = "snapshot_deleted",
   steps = { { name = "delete", run = delete_snapshot, done = function(rec, _, op)
-    rec.snapshots = json.array(snapshots_without(rec, op.input.snapshot))
+    rec.snapshots = snapshots.without(rec.snapshots, op.input.snapshot)
   end } },
   finish = available, fail = as_before,
 })

@@ -117,7 +117,8 @@ test('the commands of the page about ccc work, on a store and at a server', asyn
 });
 
 test('every file that the documents name is there', () => {
-  for (const page of ['README.md', 'docs/operations.md', 'docs/api.md', 'docs/ccc.md']) {
-    for (const [, file] of read(page).matchAll(/\]\(([^)]+)\)/g)) assert.ok(fs.existsSync(path.join(root, path.dirname(page), file)), file);
+  const pages = ['README.md', 'policies/README.md', 'providers/README.md', ...fs.readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`)];
+  for (const page of pages) {
+    for (const [, file] of read(page).matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)) assert.ok(fs.existsSync(path.join(root, path.dirname(page), file)), `${page}: ${file}`);
   }
 });

@@ -196,6 +196,7 @@ static void capabilities(struct cc_hz *h)
                                         .activity = true,
                                         .volumes = true,
                                         .user_data = true,
+                                        .addresses = true,
                                         .net_nat = true,
                                         .mounts_max = CC_HZ_MOUNTS - 1,
                                         .default_image = h->image,

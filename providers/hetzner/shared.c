@@ -149,6 +149,8 @@ int cc_hz_key(struct cc_hz *h, struct cc_provider_ctx *x, const char **name)
 
 /* ---------------------------------------------------------------- an owner's network */
 
+/* A network's addresses are in one zone, and no server of another zone can have one: an owner has a network in each zone, of the
+ * same range, in which no two of his machines have the same address. This name locks all of them. */
 static const char *network_name(struct cc_arena *a, const char *digest)
 {
     return cc_arena_printf(a, "cchost-%s", digest);
@@ -171,17 +173,12 @@ static const char *range_of(struct cc_arena *a, const char *address, const char 
 }
 
 static int make_network(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *name,
-                        const char *range, json_t **out)
+                        const char *range, const char *zone, json_t **out)
 {
     json_auto_t *answer = NULL;
-    const char *zone = cc_hz_zone(h, x, b->spec.location);
     json_t *labels = cc_hz_labels();
     int r;
 
-    if (!zone) {
-        json_decref(labels);
-        return cc_err_set(x->err, CC_E_INVALID, "Hetzner has no location %.40s", b->spec.location);
-    }
     json_object_set_new(labels, CC_HZ_OWNER, json_string(cc_hz_digest(x->arena, b->spec.owner)));
     r = cc_hz_ask(h, x, "POST", "/networks",
                   json_pack("{s:s, s:s, s:o, s:[{s:s, s:s, s:s}]}", "name", name, "ip_range", range, "labels", labels,
@@ -196,11 +193,15 @@ static int find_network(struct cc_hz *h, struct cc_provider_ctx *x, const struct
                         json_int_t *id)
 {
     json_auto_t *n = NULL;
-    const char *name = network_name(x->arena, cc_hz_digest(x->arena, b->spec.owner)), *has;
-    int r = cc_hz_named(h, x, "networks", name, &n);
+    const char *zone = cc_hz_zone(h, x, b->spec.location), *name, *has;
+    int r;
 
+    if (!zone)
+        return cc_err_set(x->err, CC_E_INVALID, "Hetzner has no location %.40s", b->spec.location);
+    name = cc_arena_printf(x->arena, "%s-%s", network_name(x->arena, cc_hz_digest(x->arena, b->spec.owner)), zone);
+    r = cc_hz_named(h, x, "networks", name, &n);
     if (r == 0 && !n)
-        r = make_network(h, x, b, name, range, &n);
+        r = make_network(h, x, b, name, range, zone, &n);
     if (r != 0)
         return r;
     has = cc_hz_text(n, "ip_range");
@@ -232,18 +233,25 @@ int cc_hz_network_join(struct cc_hz *h, struct cc_provider_ctx *x, const struct 
     return r;
 }
 
-/* The last machine of its owner takes the network with it. One that is stopped is in none. */
+/* The last machine of its owner in a zone takes the network there with it. One that is stopped is in none. */
 int cc_hz_network_leave(struct cc_hz *h, struct cc_provider_ctx *x, const char *owner_digest)
 {
-    json_auto_t *n = NULL;
-    const char *name = network_name(x->arena, owner_digest);
-    int fd = cc_name_lock(h->dir, name, x->call, x->err), r;
+    json_auto_t *all = NULL;
+    const char *lock = network_name(x->arena, owner_digest);
+    int fd = cc_name_lock(h->dir, lock, x->call, x->err), r;
+    const json_t *n;
+    size_t i;
 
     if (fd < 0)
         return fd;
-    r = cc_hz_named(h, x, "networks", name, &n);
-    if (r == 0 && n && cc_hz_label(n, CC_HZ_OWNER) && json_array_size(json_object_get(n, "servers")) == 0)
-        r = cc_hz_ask(h, x, "DELETE", cc_arena_printf(x->arena, "/networks/%lld", (long long)cc_hz_id(n)), NULL, NULL);
-    cc_name_unlock_gone(h->dir, name, fd);
-    return r == CC_E_NOT_FOUND ? 0 : r;
+    r = cc_hz_all(h, x, cc_arena_printf(x->arena, "/networks?label_selector=" CC_HZ_OWNER "%%3D%s", owner_digest),
+                  "networks", &all);
+    json_array_foreach (all, i, n) {
+        if (r == 0 && json_array_size(json_object_get(n, "servers")) == 0)
+            r = cc_hz_ask(h, x, "DELETE", cc_arena_printf(x->arena, "/networks/%lld", (long long)cc_hz_id(n)), NULL,
+                          NULL);
+        r = r == CC_E_NOT_FOUND ? 0 : r;
+    }
+    cc_name_unlock_gone(h->dir, lock, fd);
+    return r;
 }

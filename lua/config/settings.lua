@@ -115,7 +115,7 @@ return {
     doc = "the volume group of those" },
   { "LVM_POOL_NAME", "word", nil, like = "^[%w][%w._-]*$", wanted = "the name of a thin pool",
     doc = "a thin pool in it; without one each volume takes its whole size" },
-  { "DOCKER_HOST", "string", "unix:///var/run/docker.sock", doc = "where dockerd is: unix:///path or tcp://host:port" },
+  { "DOCKER_HOST", "string", "unix:///var/run/docker.sock", doc = "where dockerd is: unix:///path, or tcp://host:port, where its firewall stays as it is" },
   { "DOCKER_TLS_VERIFY", "string", nil, doc = "anything but 0: dockerd is spoken to by TLS (it is always verified)" },
   { "DOCKER_CERT_PATH", "string", nil, doc = "the folder of ca.pem, cert.pem and key.pem for that; ~/.docker when absent" },
   { "DOCKER_IMAGE", "string", "claude-instance", doc = "what machines on docker are made from when nobody says it" },

@@ -41,7 +41,8 @@ static void entry(struct cc_tar *t, char type, const char *name, unsigned mode, 
     memset(h + 148, ' ', 8);
     h[156] = type;
     snprintf(h + 157, 100, "%s", to);
-    memcpy(h + 257, "ustar\00000", 8);
+    memcpy(h + 257, "ustar", 6);
+    h[263] = h[264] = '0';
     for (i = 0; i < BLOCK; i++)
         sum += (unsigned char)h[i];
     snprintf(h + 148, 7, "%06o", sum);

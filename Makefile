@@ -21,7 +21,7 @@ MAKEFLAGS += --no-builtin-rules
 # BUILD_PKGS also holds what runs: bubblewrap-free sandboxing needs no package, `nat` needs pasta, schedules need
 # tzdata, ssh on local machines needs sshd: the program alone, its service is not to start for our sake.
 BUILD_PKGS := gcc libc6-dev make pkg-config libuv1-dev libluajit-5.1-dev liblmdb-dev libmbedtls-dev \
-              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check libvirt-dev libxml2-dev
+              libjansson-dev libcurl4-openssl-dev node-llhttp libseccomp-dev lua-check libvirt-dev libxml2-dev libpng-dev
 RUN_PKGS   := passt tzdata openssh-server
 TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client openssl testssl.sh python3 python3-aiosmtpd \
               busybox-static original-awk bsdutils
@@ -29,6 +29,8 @@ TEST_PKGS  := libcmocka-dev nodejs node-ws curl procps iproute2 openssh-client o
 DOCKER_PKGS := docker.io iptables uidmap iputils-ping debootstrap podman runc
 # Hetzner's own command line, which its double is checked with.
 HETZNER_PKGS := hcloud-cli
+# Nix's evaluator, for the files of providers/image/nixos: no store, no daemon, nothing is built.
+NIX_PKGS   := nix-bin
 # What setup.sh would install: in the tests nothing can be downloaded.
 IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,procps,tmux,nodejs
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
@@ -74,6 +76,8 @@ deps-test: deps-run
 	$(call need,$(TEST_PKGS))
 # What checks our requests by others' rules (tests/lib/kit.js). It is not of this project; where it stands beside it, it is
 # set up, once. What cannot be is told by the tests that need it.
+# Its newer parts, which npm may take, need a newer Node than Debian's.
+PRISM_PINS := {"@stoplight/prism-http-server":"5.12.2","@stoplight/prism-http":"5.12.0"}
 KIT := $(wildcard ../shared/conformance/setup)
 .PHONY: deps-kit deps-npm
 deps-npm: ; $(call need,npm)
@@ -83,11 +87,12 @@ ifneq ($(KIT),)
 	[ -d "$$home/eov/node_modules/express-openapi-validator" ] && [ -d "$$home/npm/node_modules/stripe" ] && \
 	  [ -d "$$home/prism/node_modules/@stoplight" ] && exit 0; \
 	command -v npm >/dev/null || $(MAKE) --no-print-directory deps-npm; \
-	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home"; \
+	echo "installing: the conformance kit, into $$home"; mkdir -p "$$home/prism"; \
+	[ -e "$$home/prism/package.json" ] || echo '{"private":true,"overrides":$(PRISM_PINS)}' >"$$home/prism/package.json"; \
 	npm_config_legacy_peer_deps=true flock "$$home" $(KIT) --light >build/kit.log 2>&1 </dev/null || tail -n 20 build/kit.log
 endif
 deps-hetzner: deps-kit
-	$(call need,$(HETZNER_PKGS))
+	$(call need,$(HETZNER_PKGS) $(NIX_PKGS))
 deps-docker: deps-kit
 	$(call no_service,docker.io,docker.service docker.socket)
 	$(call no_service,podman,podman.service podman.socket)
@@ -197,15 +202,15 @@ test: deps-kit
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(wildcard tests/unit/test_*.c))
 .PHONY: unit-build
 unit-build: all # not beside it: both write libcchost.a
-	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT) $(O)/badio.so $(O)/powercut $(O)/contract
+	@$(MAKE) --no-print-directory -j$$(nproc) $(UNIT) $(O)/badio.so $(O)/killat.so $(O)/powercut $(O)/contract
 POWERCUT_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/powercut/*.c))
 $(O)/powercut: $(POWERCUT_OBJ) $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 CONTRACT_OBJ := $(patsubst %.c,$(O)/%.o,$(wildcard tests/contract/*.c))
 $(O)/contract: $(CONTRACT_OBJ) $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
-# A bad disk for whoever loads it, never sanitized: it must not need what the program does not have.
-$(O)/badio.so: tests/lib/badio.c
+# A bad disk, or a sudden end, for whoever loads it, never sanitized: it must not need what the program does not have.
+$(O)/%.so: tests/lib/%.c
 	@mkdir -p $(@D)
 	@echo "  LINK $@"; $(CC) -std=c11 -O1 -g -fPIC -shared $(WARN) $(DEFS) -o $@ $< -ldl
 $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
@@ -221,7 +226,7 @@ asan: deps-kit
 .PHONY: docker hetzner
 hetzner: deps-hetzner
 	@$(MAKE) --no-print-directory all unit-build
-	@V=$(V) TEST_SECONDS=900 tests/run hetzner
+	@V=$(V) TEST_SECONDS=900 tests/run hetzner nixos
 docker: deps-docker
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=900 tests/run docker
@@ -306,6 +311,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/share/cchost/policies/tests $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
 	install -m 0644 $(wildcard policies/tests/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/policies/tests
 	install -m 0644 $(wildcard examples/policies/*.lua) $(DESTDIR)$(PREFIX)/share/cchost/examples/policies
+	cd providers/image && find nixos -type f -exec install -D -m 0644 {} $(abspath $(DESTDIR)$(PREFIX)/share/cchost)/{} \;
 
 clean:
 	rm -rf build cchost ccc

@@ -37,7 +37,7 @@ M.default_headers = {
 --   admin, user, session   an admin's alone; an account's (not the operator's key); not by an API token
 --   object          the kind of object that {id} names (rights.find)
 --   rate            its limit: "api" (the default), "auth", or false for none
---   upgrade         a WebSocket: Origin is looked at, and a ticket is taken as ?token=
+--   upgrade         a WebSocket: Origin is looked at (of an upgrade), and a ticket is taken as ?token=
 --   body (schema, true: any object, "raw": the handler reads it), body_max
 --   query           the names that its query may have; absent: any
 --   secret          the answer holds a secret: kept sealed for a repeat with the same Idempotency-Key
@@ -179,7 +179,7 @@ local function admit(http, options)
   if err then return false, err, headers end
   if not options then return actor, headers end
   local ok, why = true, nil
-  if options.upgrade then ok, why = origin.check_upgrade(http, actor) end
+  if options.upgrade and http:header("upgrade") then ok, why = origin.check_upgrade(http, actor) end
   if ok and actor and actor.by_cookie then ok, why = origin.check_change(http) end
   if ok and actor then ok, why = rights.allow(actor, options) end
   if not ok then return false, why, headers end

@@ -32,6 +32,7 @@ local commands = {
   { "plan", "USER [PLAN --reason=TEXT]", "an account's plan; give it another one" },
   { "invoice", "USER MONTH [--plan=NAME]", "what a month came to for an account" },
   { "provider", "ACTION [NAME]", "whether a provider will do (check), and what is there and whose it is (list)" },
+  { "image", "nixos ACTION", "images of our own making: build, list, prune" },
   { "netbird", "key|sweep", "how this host joins the mesh network; what is left there goes" },
   { "rekey", "", "secrets sealed anew under a new master key" },
   { "routes", "[--json]", "the API's routes and what each needs" },

@@ -174,7 +174,8 @@ end
 
 local function refuse(rec, verb)
   local words = { stop = "stopped", start = "started", delete = "deleted", resize = "resized",
-    attach = "given a volume", detach = "taken a volume from" }
+    attach = "given a volume", detach = "taken a volume from", suspend = "suspended", snapshot = "kept in a snapshot",
+    snapshot_delete = "relieved of a snapshot", restore = "restored" }
   return errors.fail("state", ("the machine is %s and cannot be %s now"):format(rec.status, words[verb] or verb),
     { status_now = rec.status })
 end
@@ -359,7 +360,17 @@ local wish = { stop = "STOPPED", start = "RUNNING", delete = "DELETED" }
 local wish_of = { STOPPED = "stop", RUNNING = "start", DELETED = "delete" }
 
 -- strict forms of seed 000/001: pause only what runs, wake only what is stopped
-local strict = { pause = { verb = "stop", from = "RUNNING" }, wake = { verb = "start", from = "STOPPED" } }
+local strict = { pause = { verb = "stop", from = "RUNNING" }, wake = { verb = "start", from = "STOPPED", suspended = true },
+  resume = { verb = "start", suspended = true } }
+
+-- Why the strict form does not fit what the machine is, or nil.
+local function strict_fault(rec, form)
+  if form.suspended and rec.suspended_at or form.from == rec.status then return end
+  if not form.from and not form.suspended then return end
+  local only = form.verb == "stop" and "only one that is RUNNING can be paused"
+    or form.from and "only one that is STOPPED, or suspended, can be woken" or "only one that is suspended can be resumed"
+  return errors.new("state", ("the machine is %s; %s"):format(rec.status, only), { status_now = rec.status })
+end
 
 -- The operation that will have the last word on a machine as things are, or nil.
 local function last_word(tx, rec)
@@ -375,12 +386,10 @@ end
 
 -- Asks for what `verb` wants, unless it is so or on its way. -> operation id or nil | nil, err
 local function ask(tx, actor, old, rec, form)
-  local verb, from = form.verb, form.from
+  local verb = form.verb
   local to = statuses.accepts(rec.status, verb)
-  if from and rec.status ~= from then
-    return errors.fail("state", ("the machine is %s; only one that is %s can be %s"):format(rec.status, from,
-      from == "RUNNING" and "paused" or "woken"), { status_now = rec.status })
-  end
+  local fault = strict_fault(rec, form)
+  if fault then return nil, fault end
   if not to then return refuse(rec, verb) end
   if rec.status == "DELETED" then return nil end
   if rec.provider == "foreign" and verb ~= "delete" then
@@ -424,7 +433,7 @@ local function finished(rec, op_id, seconds)
     { status_now = now.status })
 end
 
--- stop, start, delete, pause, wake. Waits at most `seconds` (30) for the end.
+-- stop, start, delete, pause, wake, resume. Waits at most `seconds` (30) for the end.
 -- -> record, true when done | record, false, operation id while it goes on | nil, err
 function M.move(actor, key, verb, seconds)
   local form = strict[verb] or { verb = verb }
@@ -507,8 +516,26 @@ local function rebuild(actor, key, verb, seconds, plan)
     return op
   end)
   if not rec then return nil, op end
-  if rec.status == "STOPPING" then M.on_leaving(rec.id, "stop") end
+  if rec.status == "STOPPING" or verb == "suspend" then M.on_leaving(rec.id, verb == "suspend" and verb or "stop") end
   return finished(rec, op, seconds)
+end
+
+-- What its provider can do, by its capabilities. -> true | nil, err
+local function able(rec, what, sentence)
+  local p, err = providers.get(rec.provider)
+  if not p then return nil, err end
+  if p:capabilities()[what] then return true end
+  return errors.fail("unsupported", ("the provider %s %s"):format(rec.provider, sentence))
+end
+
+-- It stands still and keeps its memory, until a start, wake or resume. What is suspended is so already.
+function M.suspend(actor, key, seconds)
+  return rebuild(actor, key, "suspend", seconds, function(rec)
+    if rec.suspended_at then return nil end
+    local ok, err = able(rec, "suspend", "cannot suspend machines: stop them")
+    if not ok then return nil, err end
+    return {}
+  end)
 end
 
 function M.resize(actor, key, type_name, seconds)
@@ -519,7 +546,8 @@ function M.resize(actor, key, type_name, seconds)
     if rec.type == type_name then return nil end
     local denied = not_resized(tx, rec, type_name, actor, asked)
     if denied then return nil, denials.mark(denied, "resize", rec, asked) end
-    return { type = type_name, from = rec.type }
+    local keeps = able(rec, "grows_disk", "")
+    return { type = type_name, from = rec.type, disk_gib = keeps and rec.resources.disk_gib or nil }
   end)
 end
 
@@ -556,6 +584,46 @@ function M.detach(actor, key, id, seconds)
     if not there then return errors.fail("not_found", "no such volume at the machine") end
     return { volume = there }
   end)
+end
+
+-- ---- snapshots of a machine; those of volumes are their own
+
+local function snapshot_of(rec, name)
+  for _, s in ipairs(rec.snapshots or {}) do
+    if s.name == name then return s end
+  end
+end
+
+-- Keeps the machine's disk, and the volume that was made for it, as they are. -> as move
+function M.snapshot(actor, key, name, seconds)
+  return rebuild(actor, key, "snapshot", seconds, function(rec)
+    local ok, err = able(rec, "machine_snapshots", "has no snapshots of machines")
+    if not ok then return nil, err end
+    if snapshot_of(rec, name) then
+      return errors.fail("exists", ("name: there is a snapshot called '%s' already"):format(name), { field = "name" })
+    end
+    if #(rec.snapshots or {}) >= fields.MAX_SNAPSHOTS then
+      return errors.fail("conflict", ("a machine has at most %d snapshots"):format(fields.MAX_SNAPSHOTS))
+    end
+    return { snapshot = name }
+  end)
+end
+
+local function of_snapshot(verb)
+  return function(actor, key, name, seconds)
+    return rebuild(actor, key, verb, seconds, function(rec)
+      if not snapshot_of(rec, name) then return errors.fail("not_found", "the machine has no such snapshot") end
+      return { snapshot = name }
+    end)
+  end
+end
+
+M.restore, M.delete_snapshot = of_snapshot "restore", of_snapshot "snapshot_delete"
+
+function M.snapshots(actor, key)
+  local rec, err = M.get(actor, key)
+  if not rec then return nil, err end
+  return json.array(rec.snapshots or {})
 end
 
 -- ---- owners

@@ -34,7 +34,8 @@ local function libvirt(settings)
   local out = {
     dir = settings.DATA_DIR .. "/libvirt", uri = settings.LIBVIRT_URI, virt = settings.LIBVIRT_TYPE,
     image = settings.LIBVIRT_IMAGE, images = settings.LIBVIRT_IMAGES, network = settings.LIBVIRT_NETWORK,
-    storage = settings.STORAGE_BACKEND, vg = settings.LVM_VG_NAME, pool = settings.LVM_POOL_NAME, stop_grace_ms = settings.STOP_GRACE_SECONDS * 1000,
+    storage = settings.STORAGE_BACKEND, vg = settings.LVM_VG_NAME, pool = settings.LVM_POOL_NAME,
+    stop_grace_ms = settings.STOP_GRACE_SECONDS * 1000,
     shell = settings.TERMINAL_COMMAND, threads = settings.PROVIDER_THREADS,
   }
   for name, value in pairs(settings.LIBVIRT_OPTIONS or {}) do out[name] = value end

@@ -105,9 +105,13 @@ local COMING_UP_SECONDS = 300
 -- after its status was entered. Pure. -> workflow kind or "adopt", event type, reason | nil
 function M.judge(rec, state, age)
   local up = state == "running" or state == "starting" and age < COMING_UP_SECONDS
+  if rec.status == "RUNNING" and rec.suspended_at and state == "suspended" then return end
+  if rec.status == "RUNNING" and rec.suspended_at and state == "running" then
+    return "adopt", "adopted", "it goes on at the provider"
+  end
   if rec.status == "RUNNING" and not up then
     return "recover", "found_down", "the provider says " .. state
-  elseif rec.status == "STOPPED" and (state == "running" or state == "starting") then
+  elseif rec.status == "STOPPED" and (state == "running" or state == "starting" or state == "suspended") then
     return "stop", "found_running", "it runs at the provider, though it was stopped"
   elseif rec.status == "DELETED" and state ~= "absent" then
     return "cleanup", "found_again", "it is at the provider, though it was deleted"
@@ -115,11 +119,11 @@ function M.judge(rec, state, age)
     return "delete", "delete_again", "it is still to be deleted"
   elseif rec.status == "ERROR" and rec.desired == "RUNNING" and state == "running" then
     return "adopt", "adopted", "it runs at the provider after all"
-  elseif rec.status == "ERROR" and rec.desired == "RUNNING" and state == "stopped" then
-    return "recover", "found_down", "it is stopped at the provider, though it is to run"
+  elseif rec.status == "ERROR" and rec.desired == "RUNNING" and (state == "stopped" or state == "suspended") then
+    return "recover", "found_down", ("it is %s at the provider, though it is to run"):format(state)
   elseif rec.status == "ERROR" and rec.desired == "STOPPED" and state == "stopped" then
     return "adopt", "adopted", "it is stopped at the provider after all"
-  elseif rec.status == "ERROR" and rec.desired == "STOPPED" and up then
+  elseif rec.status == "ERROR" and rec.desired == "STOPPED" and (up or state == "suspended") then
     return "stop", "found_running", "it runs at the provider, though it was to be stopped"
   end
 end

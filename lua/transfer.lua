@@ -8,9 +8,11 @@
 -- The log is not in it, and nothing of kind "meta", which speaks of this store alone: a machine that is imported begins a
 -- new chain with one entry that holds its whole record. An import is checked whole, against itself and against the store,
 -- before the first write; what is small enough is one commit. Books of accounts come with their balances and what was used; of
--- prices those that the store has already must be the same.
+-- prices those that the store has already must be the same. Whether money is asked for is the store's, not the file's: what
+-- follows from that for those who came is change_over.run's, which whoever imports calls.
 
 local book = require "billing.book"
+local change_over = require "billing.change_over"
 local errors = require "errors"
 local fields = require "machines.fields"
 local json = require "json"
@@ -242,6 +244,7 @@ local function commit(items, head)
       if there and not same_book(item) then return errors.fail("conflict", called(item) .. " came into the store meanwhile") end
       if not there then write(tx, item, head) end
     end
+    change_over.again(tx)
     return true
   end)
 end

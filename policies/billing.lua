@@ -17,7 +17,8 @@ local function subscription(a, now)
   if a.subscription == "past_due" then
     local ends = (a.subscription_since or now) + a.grace
     if now < ends then
-      return "warn", "the last payment failed; machines are stopped at " .. clock(ends) .. " unless it is made: see GET /billing/portal"
+      return "warn", ("the last payment failed; machines are stopped at %s %s unless it is made: see GET /billing/portal")
+        :format(day(ends), clock(ends)) -- which is days ahead
     end
     return "stop", "the last payment failed; make it at GET /billing/portal"
   end

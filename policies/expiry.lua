@@ -10,7 +10,7 @@ local HOUR = 3600
 local WARN = { 24 * HOUR, HOUR } -- before its end
 local GRACE = 24 * HOUR          -- after it: stopped, and its data kept
 
-local function left(seconds) return "its hours end at " .. clock(seconds) end
+local function left(seconds) return "its hours end at " .. clock(seconds) end -- within a day
 
 function P.decide(m, now)
   local over = now - m.expires_at
@@ -22,12 +22,13 @@ function P.decide(m, now)
   for i = #WARN, 1, -1 do
     if over >= -WARN[i] then return "warn", left(m.expires_at) .. ", in less than " .. duration(WARN[i]) end
   end
-  return "keep", left(m.expires_at)
+  return "keep", "its hours end at " .. day(m.expires_at) .. " " .. clock(m.expires_at)
 end
 
 function P.selftest(is)
   local m = { expires_at = 1000000, status = "RUNNING", labels = {} }
   is(P.decide(m, 1000000 - 24 * HOUR - 1), "keep")
+  is(select(2, P.decide(m, 0)), "its hours end at 1970-01-12 13:46 UTC")
   is(P.decide(m, 1000000 - 24 * HOUR), "warn")
   is(P.decide(m, 1000000 - 1), "warn")
   is(P.decide(m, 1000000), "stop")

@@ -50,10 +50,50 @@ struct cc_provider_wait {
 
 /* ---------------------------------------------------------------- the bare call */
 
+/* Whether the driver has a call that it need not have. */
+static bool has(const struct cc_driver *d, enum cc_provider_op op)
+{
+    switch (op) {
+    case CC_OP_SUSPEND:
+        return d->suspend != NULL;
+    case CC_OP_MACHINE_SNAPSHOT:
+    case CC_OP_MACHINE_SNAPSHOT_DELETE:
+    case CC_OP_MACHINE_RESTORE:
+        return d->machine_snapshot != NULL;
+    case CC_OP_LOGS:
+        return d->logs != NULL;
+    case CC_OP_CHECK:
+        return d->check != NULL;
+    case CC_OP_CONSOLE:
+        return d->console != NULL;
+    case CC_OP_SCREENSHOT:
+        return d->screenshot != NULL;
+    case CC_OP_IMAGE_BUILD:
+    case CC_OP_IMAGE_LIST:
+    case CC_OP_IMAGE_DELETE:
+        return d->image_build && d->image_list && d->image_delete;
+    default:
+        return true;
+    }
+}
+
+static bool of_snapshot(enum cc_provider_op op)
+{
+    return op == CC_OP_MACHINE_SNAPSHOT || op == CC_OP_MACHINE_SNAPSHOT_DELETE || op == CC_OP_MACHINE_RESTORE;
+}
+
+static bool image_ok(const struct cc_image_spec *s)
+{
+    size_t n = s && s->hash ? strlen(s->hash) : 0;
+
+    return n >= 12 && n <= 63 && strspn(s->hash, "0123456789abcdef") == n && s->name;
+}
+
 static int check(const struct cc_driver *d, const struct cc_provider_req *req, struct cc_err *err)
 {
     bool needs_machine = req->op != CC_OP_CREATE && req->op != CC_OP_LIST && req->op != CC_OP_VOLUME_LIST &&
-                         req->op != CC_OP_VOLUME_CREATE && req->op != CC_OP_CHECK;
+                         req->op != CC_OP_VOLUME_CREATE && req->op != CC_OP_CHECK && req->op != CC_OP_IMAGE_BUILD &&
+                         req->op != CC_OP_IMAGE_LIST;
 
     if (req->op == CC_OP_CREATE)
         return cc_machine_spec_check(req->machine, err);
@@ -69,7 +109,11 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
         (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)) ||
         (req->op == CC_OP_DETACH && !cc_volume_id_ok(req->mount ? req->mount->id : NULL)))
         return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
-    if ((req->op == CC_OP_LOGS && !d->logs) || (req->op == CC_OP_CHECK && !d->check))
+    if (of_snapshot(req->op) && !cc_snapshot_name_ok(req->snapshot))
+        return cc_err_set(err, CC_E_INVALID, "that is no name for a snapshot");
+    if (req->op == CC_OP_IMAGE_BUILD && !image_ok(req->image))
+        return cc_err_set(err, CC_E_INVALID, "an image's name, and a hash of 12 to 63 hex digits expected");
+    if (!has(d, req->op))
         return cc_err_set(err, CC_E_UNSUPPORTED, "the provider %s has no such call", d->name);
     return 0;
 }
@@ -108,6 +152,24 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->logs(self, x, r->id, r->most, &s->log);
     case CC_OP_CHECK:
         return d->check(self, x, &s->checks);
+    case CC_OP_SUSPEND:
+        return d->suspend(self, x, r->id);
+    case CC_OP_MACHINE_SNAPSHOT:
+        return d->machine_snapshot(self, x, r->id, r->snapshot);
+    case CC_OP_MACHINE_SNAPSHOT_DELETE:
+        return d->machine_snapshot_delete(self, x, r->id, r->snapshot);
+    case CC_OP_MACHINE_RESTORE:
+        return d->machine_restore(self, x, r->id, r->snapshot);
+    case CC_OP_CONSOLE:
+        return d->console(self, x, r->id, r->seconds ? r->seconds : 60, &s->console);
+    case CC_OP_SCREENSHOT:
+        return d->screenshot(self, x, r->id, &s->picture);
+    case CC_OP_IMAGE_BUILD:
+        return d->image_build(self, x, r->image, &s->image);
+    case CC_OP_IMAGE_LIST:
+        return d->image_list(self, x, &s->images);
+    case CC_OP_IMAGE_DELETE:
+        return d->image_delete(self, x, r->id);
     case CC_OP_COUNT:
         break;
     }
@@ -212,10 +274,20 @@ static const struct cc_volume_spec *copy_volume(struct cc_arena *a, const struct
     return c;
 }
 
+static const struct cc_image_spec *copy_image(struct cc_arena *a, const struct cc_image_spec *s)
+{
+    struct cc_image_spec *c = cc_arena_alloc(a, sizeof(*c));
+
+    *c = (struct cc_image_spec){ cc_arena_strdup(a, s->name), cc_arena_strdup(a, s->hash), cc_arena_strdup(a, s->type),
+                                 cc_arena_strdup(a, s->location) };
+    return c;
+}
+
 static void copy_req(struct job *j, const struct cc_provider_req *r)
 {
     j->req = *r;
     j->req.id = cc_arena_strdup(&j->arena, r->id);
+    j->req.snapshot = cc_arena_strdup(&j->arena, r->snapshot);
     if (r->machine)
         j->req.machine = copy_machine(&j->arena, r->machine);
     if (r->exec)
@@ -224,6 +296,8 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
         j->req.volume = copy_volume(&j->arena, r->volume);
     if (r->mount)
         j->req.mount = copy_mounts(&j->arena, r->mount, 1);
+    if (r->image)
+        j->req.image = copy_image(&j->arena, r->image);
 }
 
 /* ---------------------------------------------------------------- waiters and jobs */

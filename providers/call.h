@@ -29,18 +29,30 @@ enum cc_provider_op {
     CC_OP_VOLUME_CREATE,
     CC_OP_VOLUME_DELETE,
     CC_OP_VOLUME_LIST,
-    CC_OP_LOGS, /* "unsupported" where the driver has none, like check */
+    CC_OP_SUSPEND, /* "unsupported" where the driver has none, like those below */
+    CC_OP_MACHINE_SNAPSHOT,
+    CC_OP_MACHINE_SNAPSHOT_DELETE,
+    CC_OP_MACHINE_RESTORE,
+    CC_OP_LOGS,
     CC_OP_CHECK,
+    CC_OP_CONSOLE,
+    CC_OP_SCREENSHOT,
+    CC_OP_IMAGE_BUILD,
+    CC_OP_IMAGE_LIST,
+    CC_OP_IMAGE_DELETE,
     CC_OP_COUNT
 };
 
 struct cc_provider_req {
     enum cc_provider_op op;
-    const char *id;                        /* provider_id, or the volume's id */
+    const char *id;                        /* provider_id, or the volume's or image's id */
     const struct cc_machine_spec *machine; /* create; start: what has changed, or NULL */
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
+    const struct cc_image_spec *image;
     const struct cc_mount_spec *mount; /* attach; detach: its id alone */
+    const char *snapshot;              /* of a machine: its name */
+    uint32_t seconds;                  /* console: how long its password is good */
     size_t most;                       /* logs: bytes */
     bool purge;                        /* destroy: the volumes that create made for it, too */
     uint64_t timeout_ms;               /* 0: the driver's default */
@@ -57,6 +69,10 @@ struct cc_provider_res {
     struct cc_volume_list volumes;
     struct cc_log_text log;
     struct cc_check_list checks;
+    struct cc_console console;
+    struct cc_picture picture;
+    struct cc_image_info image;
+    struct cc_image_list images;
 };
 
 struct cc_provider;

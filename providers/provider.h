@@ -77,7 +77,8 @@ struct cc_machine_spec {
     size_t n_ports;
 };
 
-enum cc_machine_state { CC_M_STARTING, CC_M_RUNNING, CC_M_STOPPED, CC_M_ERROR, CC_M_GONE };
+/* CC_M_SUSPENDED: its memory is kept, it has no processor until a start. */
+enum cc_machine_state { CC_M_STARTING, CC_M_RUNNING, CC_M_STOPPED, CC_M_ERROR, CC_M_GONE, CC_M_SUSPENDED };
 
 /* Asked for, but this host or provider cannot hold anybody to it. Never silent. */
 struct cc_unenforced {
@@ -172,9 +173,41 @@ struct cc_volume_list {
     size_t n;
 };
 
+/* What machines are made from, kept at the provider, where we have made it. */
+struct cc_image_spec {
+    const char *name;     /* which way: "nixos" */
+    const char *hash;     /* of what it is made of: 12 to 63 hex digits; one that is there is not made again */
+    const char *type;     /* of the machine that it is made on; NULL: the driver's default */
+    const char *location; /* likewise */
+};
+struct cc_image_info {
+    const char *id, *name, *hash, *created, *arch;
+    const char *state; /* "available", "creating", "building": the machine that it is made on is there */
+    double size_gib;
+    uint32_t disk_gib; /* the least that a machine made from it needs */
+};
+struct cc_image_list {
+    struct cc_image_info *v;
+    size_t n;
+};
+
 /* The newest output of a machine's command, at most what was asked for. */
 struct cc_log_text {
     const char *text;
+    size_t n;
+};
+
+/* The screen of a machine: VNC (RFB) in a WebSocket of the subprotocol "binary", at "/" of that address of this host. Good for
+ * whoever knows the password, which runs out. */
+struct cc_console {
+    const char *host, *password; /* host: an address, not a name */
+    uint16_t port;
+    int64_t until_at; /* unix ms */
+};
+
+/* A picture, as a PNG file. */
+struct cc_picture {
+    const char *data;
     size_t n;
 };
 
@@ -202,6 +235,8 @@ struct cc_capabilities {
     const char *driver;
     bool exec, activity, volumes, stop_keeps_disk; /* stop_keeps_disk: else only what is on volumes outlives a stop */
     bool attach_live;                              /* attach and detach also while the machine runs */
+    bool machine_snapshots;                        /* the three calls below that speak of them */
+    bool grows_disk;                               /* a start with more disk_gib than it has gives it more */
     bool user_data;                                /* boots a system that heeds spec->user_data */
     bool addresses;                                /* wants spec->address chosen by the host */
     bool net_nat, net_none, net_host;
@@ -243,7 +278,8 @@ struct cc_driver {
                   struct cc_machine_info *out);
     int (*destroy)(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge);
     /* spec NULL: as it was. Else what it says of name, env, cmd, labels, shell, ssh_keys, vcpu and memory holds from now on;
-     * image, disk, volumes and network stay. A machine that runs is left as it is. */
+     * image, volumes and network stay, and so does the disk but for `grows_disk`: it never shrinks. A machine that runs is left
+     * as it is; one that is suspended goes on as it was. */
     int (*start)(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
                  struct cc_machine_info *out);
     int (*stop)(void *self, struct cc_provider_ctx *x, const char *provider_id);
@@ -271,6 +307,27 @@ struct cc_driver {
      * call does. */
     int (*check)(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
 
+    /* Optional: a machine that runs stands still, and keeps its memory; start goes on. Suspended: a success; off: "state". */
+    int (*suspend)(void *self, struct cc_provider_ctx *x, const char *provider_id);
+    /* With `machine_snapshots`; NULL without: the machine's own disk, and the volume that create made for it, as they are
+     * while it is stopped (else "state"). Volumes that it was given are not in it. A snapshot that is there stays as it
+     * is, removal of none is a success. destroy takes them along. */
+    int (*machine_snapshot)(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name);
+    int (*machine_snapshot_delete)(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name);
+    /* The machine is what it was; the snapshot stays. Cut off, it is done again from the start. */
+    int (*machine_restore)(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name);
+    /* Optional: of a machine that runs or is suspended. A second password for a console ends the first. */
+    int (*console)(void *self, struct cc_provider_ctx *x, const char *provider_id, uint32_t seconds,
+                   struct cc_console *out);
+    int (*screenshot)(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_picture *out);
+
+    /* Optional, all three: images of our own making. What was cut off is gone on with by the same call; delete of one that is
+     * not there is a success. */
+    int (*image_build)(void *self, struct cc_provider_ctx *x, const struct cc_image_spec *spec,
+                       struct cc_image_info *out);
+    int (*image_list)(void *self, struct cc_provider_ctx *x, struct cc_image_list *out);
+    int (*image_delete)(void *self, struct cc_provider_ctx *x, const char *id);
+
     /* Never blocks [loop]: where the agent of that machine listens. It may not listen (yet). */
     int (*endpoint)(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err);
 };
@@ -285,7 +342,8 @@ const char *cc_pairs_get(const struct cc_pairs *p, const char *key, const char *
 /* True for 12 lower-case hex digits, and for "cc-" and such. */
 bool cc_short_ok(const char *s);
 bool cc_provider_id_ok(const char *s);
-bool cc_volume_id_ok(const char *s); /* 1..64 of letters, digits, "-_.", not first a dot */
+bool cc_snapshot_name_ok(const char *s); /* of a machine: 1..40 of letters, digits, "-_" */
+bool cc_volume_id_ok(const char *s);     /* 1..64 of letters, digits, "-_.", not first a dot */
 
 /* What every driver checks of a spec before it acts: ids, paths, sizes. */
 int cc_machine_spec_check(const struct cc_machine_spec *spec, struct cc_err *err);

@@ -54,6 +54,12 @@ bool cc_volume_id_ok(const char *s)
            strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == strlen(s);
 }
 
+bool cc_snapshot_name_ok(const char *s)
+{
+    return s && *s && strlen(s) <= 40 &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == strlen(s);
+}
+
 static int check_env(const struct cc_pairs *env, struct cc_err *err)
 {
     size_t i;
@@ -137,7 +143,7 @@ int cc_mounts_check(const struct cc_mount_spec *v, size_t n, size_t most, const 
 
 const char *cc_machine_state_word(enum cc_machine_state s)
 {
-    static const char *const words[] = { "starting", "running", "stopped", "error", "gone" };
+    static const char *const words[] = { "starting", "running", "stopped", "error", "gone", "suspended" };
 
     return (unsigned)s < sizeof(words) / sizeof(*words) ? words[s] : "error";
 }

@@ -42,6 +42,7 @@ struct cc_dial {
     void (*on_open)(void *arg, int status, const struct cc_err *err);
     void *arg;
     char id[CC_SPLICE_ID], who[CC_SPLICE_WHO];
+    bool screen;
     char *request;
     size_t request_len;
     char key[24];
@@ -339,6 +340,7 @@ static struct splice *splice_new(struct cc_dial *d)
     cc_sock_read_stop(s->backend); /* uv would keep the old callback */
     memcpy(s->stats.id, d->id, sizeof(d->id));
     memcpy(s->who, d->who, sizeof(d->who));
+    s->in.screen = d->screen;
     s->stats.opened_ms = cc_wall_ms();
     cc_link_in(&all, &s->all);
     d->sock = NULL;
@@ -501,6 +503,7 @@ struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o,
     memcpy(d->key, key.p, sizeof(d->key));
     strncpy(d->id, o->id ? o->id : "", sizeof(d->id) - 1);
     strncpy(d->who, o->who ? o->who : "", sizeof(d->who) - 1);
+    d->screen = o->screen;
     d->on_open = o->on_open;
     d->arg = o->arg;
     d->scan.kind = CC_HEAD_RESPONSE;

@@ -39,6 +39,7 @@ struct cc_splice_opts {
     unsigned n_headers;
     const char *id;   /* for the list; cut at CC_SPLICE_ID - 1 */
     const char *who;  /* whose it is and by which credential, to end it by; cut at CC_SPLICE_WHO - 1 */
+    bool screen;      /* it carries VNC (RFB), not a terminal */
     uint32_t dial_ms; /* to connect and be answered; 0: 5 s */
     /* 0: the 101 was passed on and r is gone; else nothing was sent and r lives on. Not called
      * inside cc_splice_dial, nor after cc_splice_cancel. */

@@ -130,14 +130,18 @@ static void follow_frame(struct cc_ws_follow *f, const struct cc_ws_frame *frame
     }
 }
 
+enum { RFB_KEY = 4, RFB_POINTER = 5 };
+
 static uint64_t follow_payload(struct cc_ws_follow *f, const uint8_t *p, uint64_t n)
 {
     f->left -= n;
     if (f->control || n == 0)
         return 0;
     if (f->first) {
+        uint8_t kind = p[0] ^ f->key;
+
         f->first = false;
-        f->input = (p[0] ^ f->key) == '0';
+        f->input = f->screen ? kind == RFB_KEY || kind == RFB_POINTER : kind == '0';
         n--;
     }
     return f->input ? n : 0;

@@ -52,11 +52,12 @@ struct cc_ws_follow {
     bool input;    /* a message of the terminal's kind '0' is under way */
     bool control;  /* the frame under way is a control frame */
     bool closed;   /* a close frame has begun */
+    bool screen;   /* they carry VNC, not a terminal */
     uint8_t key;   /* first byte of the frame's mask */
 };
 
-/* Returns how many payload bytes in p belong to terminal input: messages whose first byte is '0',
- * that byte not counted. */
+/* Returns how many payload bytes in p belong to what somebody types: messages whose first byte is '0' (a terminal's input),
+ * or 4 or 5 (a key or the pointer of VNC), that byte not counted. */
 uint64_t cc_ws_follow_feed(struct cc_ws_follow *f, const void *p, size_t n);
 
 /* Nothing of a frame is under way, so a frame of our own may go here. */

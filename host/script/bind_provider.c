@@ -14,6 +14,11 @@
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
  *   p:logs(id, {bytes=, deadline=}) -> bytes | nil, err      p:check(opts) -> {{what=, state="ok"|"warn"|"bad", sentence=}, ...}
+ *   p:suspend(id, opts)  p:machine_snapshot(id, name, opts)  p:machine_snapshot_delete(id, name, opts)
+ *   p:machine_restore(id, name, opts) -> true    p:screenshot(id, opts) -> bytes of a PNG
+ *   p:console(id, {seconds=, deadline=}) -> {host=, port=, password=, until_at=unix ms}
+ *   p:image_build({name=, hash=, type=, location=}, opts) -> image | nil, err     image = {id=, name=, hash=, state=, created=,
+ *     arch=, size_gib=, disk_gib=}     p:image_list(opts) -> images     p:image_delete(id, opts) -> true | nil, err
  *   p:changes() -> {{id=, what=}, ...}, behind | nil, err: waits until something has changed there, whoever did it, for one
  *     task at a time; behind: more may have, look at everything. "unsupported" where the provider cannot tell
  */
@@ -170,6 +175,32 @@ static void push_volume(lua_State *L, const struct cc_volume_info *v)
     set_bool(L, "size_enforced", v->size_enforced);
 }
 
+static void push_image(lua_State *L, const struct cc_image_info *i)
+{
+    lua_createtable(L, 0, 8);
+    set_text(L, "id", i->id);
+    set_text(L, "name", i->name);
+    set_text(L, "hash", i->hash);
+    set_text(L, "state", i->state);
+    set_text(L, "created", i->created);
+    set_text(L, "arch", i->arch);
+    if (i->size_gib > 0)
+        set_number(L, "size_gib", i->size_gib);
+    if (i->disk_gib)
+        set_number(L, "disk_gib", i->disk_gib);
+}
+
+static void push_images(lua_State *L, const struct cc_image_list *l)
+{
+    size_t i;
+
+    new_list(L, l->n);
+    for (i = 0; i < l->n; i++) {
+        push_image(L, &l->v[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
 static void push_activity(lua_State *L, const struct cc_activity *a)
 {
     size_t i;
@@ -229,6 +260,15 @@ static void push_done(lua_State *L, const char *id, const char *state)
     set_text(L, "state", state);
 }
 
+static void push_console(lua_State *L, const struct cc_console *c)
+{
+    lua_createtable(L, 0, 4);
+    set_text(L, "host", c->host);
+    set_number(L, "port", c->port);
+    set_text(L, "password", c->password);
+    set_number(L, "until_at", (lua_Number)c->until_at);
+}
+
 static void push_result(lua_State *L, const struct op *op, const struct cc_provider_res *r)
 {
     size_t i;
@@ -274,9 +314,26 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
     case CC_OP_CHECK:
         push_checks(L, &r->checks);
         break;
+    case CC_OP_CONSOLE:
+        push_console(L, &r->console);
+        break;
+    case CC_OP_SCREENSHOT:
+        lua_pushlstring(L, r->picture.data, r->picture.n);
+        break;
+    case CC_OP_IMAGE_BUILD:
+        push_image(L, &r->image);
+        break;
+    case CC_OP_IMAGE_LIST:
+        push_images(L, &r->images);
+        break;
     case CC_OP_ATTACH:
     case CC_OP_DETACH:
     case CC_OP_VOLUME_DELETE:
+    case CC_OP_SUSPEND:
+    case CC_OP_MACHINE_SNAPSHOT:
+    case CC_OP_MACHINE_SNAPSHOT_DELETE:
+    case CC_OP_MACHINE_RESTORE:
+    case CC_OP_IMAGE_DELETE:
     case CC_OP_COUNT:
         lua_pushboolean(L, 1);
         break;
@@ -362,6 +419,8 @@ static int l_start(lua_State *L)
 static int l_stop(lua_State *L) { return by_id(L, CC_OP_STOP); }
 static int l_status(lua_State *L) { return by_id(L, CC_OP_STATUS); }
 static int l_activity(lua_State *L) { return by_id(L, CC_OP_ACTIVITY); }
+static int l_suspend(lua_State *L) { return by_id(L, CC_OP_SUSPEND); }
+static int l_screenshot(lua_State *L) { return by_id(L, CC_OP_SCREENSHOT); }
 static int l_volume_delete(lua_State *L) { return by_id(L, CC_OP_VOLUME_DELETE); }
 
 static int l_destroy(lua_State *L)
@@ -470,6 +529,31 @@ static int l_volume_create(lua_State *L)
     return begin(L, &req, 3);
 }
 
+static int of_snapshot(lua_State *L, enum cc_provider_op kind)
+{
+    struct cc_provider_req req = { .op = kind };
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    req.snapshot = luaL_checkstring(L, 3);
+    return begin(L, &req, 4);
+}
+
+static int l_machine_snapshot(lua_State *L) { return of_snapshot(L, CC_OP_MACHINE_SNAPSHOT); }
+static int l_machine_snapshot_delete(lua_State *L) { return of_snapshot(L, CC_OP_MACHINE_SNAPSHOT_DELETE); }
+static int l_machine_restore(lua_State *L) { return of_snapshot(L, CC_OP_MACHINE_RESTORE); }
+
+static int l_console(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_CONSOLE };
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    if (lua_istable(L, 3))
+        req.seconds = (uint32_t)cc_read_number(L, 3, "seconds", 3600);
+    return begin(L, &req, 3);
+}
+
 static int l_logs(lua_State *L)
 {
     struct cc_provider_req req = { .op = CC_OP_LOGS, .most = 65536 };
@@ -487,6 +571,32 @@ static int l_check(lua_State *L)
 
     return begin(L, &req, 2);
 }
+
+static int l_image_build(lua_State *L)
+{
+    struct cc_image_spec spec = { 0 };
+    struct cc_provider_req req = { .op = CC_OP_IMAGE_BUILD, .image = &spec };
+    struct cc_arena *a;
+
+    self(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 3);
+    a = cc_read_arena(L);
+    spec.name = cc_read_text(L, a, 2, "name", NULL);
+    spec.hash = cc_read_text(L, a, 2, "hash", NULL);
+    spec.type = cc_read_text(L, a, 2, "type", NULL);
+    spec.location = cc_read_text(L, a, 2, "location", NULL);
+    return begin(L, &req, 3);
+}
+
+static int l_image_list(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_IMAGE_LIST };
+
+    return begin(L, &req, 2);
+}
+
+static int l_image_delete(lua_State *L) { return by_id(L, CC_OP_IMAGE_DELETE); }
 
 /* ---------------------------------------------------------------- what changes there */
 
@@ -599,7 +709,7 @@ static int l_capabilities(lua_State *L)
 {
     const struct cc_capabilities *c = cc_provider_capabilities(self(L)->p);
 
-    lua_createtable(L, 0, 14);
+    lua_createtable(L, 0, 20);
     set_text(L, "driver", c->driver);
     set_text(L, "default_image", c->default_image);
     set_text(L, "log_file", c->log_file);
@@ -610,7 +720,13 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "attach_live", c->attach_live);
     set_bool(L, "logs", cc_provider_driver(self(L)->p)->logs != NULL);
     set_bool(L, "check", cc_provider_driver(self(L)->p)->check != NULL);
+    set_bool(L, "images", cc_provider_driver(self(L)->p)->image_build != NULL);
     set_bool(L, "watch", cc_provider_driver(self(L)->p)->watch != NULL);
+    set_bool(L, "suspend", cc_provider_driver(self(L)->p)->suspend != NULL);
+    set_bool(L, "console", cc_provider_driver(self(L)->p)->console != NULL);
+    set_bool(L, "screenshot", cc_provider_driver(self(L)->p)->screenshot != NULL);
+    set_bool(L, "machine_snapshots", c->machine_snapshots);
+    set_bool(L, "grows_disk", c->grows_disk);
     set_bool(L, "user_data", c->user_data);
     set_bool(L, "addresses", c->addresses);
     lua_createtable(L, 0, 3);
@@ -714,8 +830,17 @@ static const luaL_Reg methods[] = { { "create", l_create },
                                     { "volume_create", l_volume_create },
                                     { "volume_delete", l_volume_delete },
                                     { "volume_list", l_volume_list },
+                                    { "suspend", l_suspend },
+                                    { "machine_snapshot", l_machine_snapshot },
+                                    { "machine_snapshot_delete", l_machine_snapshot_delete },
+                                    { "machine_restore", l_machine_restore },
+                                    { "console", l_console },
+                                    { "screenshot", l_screenshot },
                                     { "logs", l_logs },
                                     { "check", l_check },
+                                    { "image_build", l_image_build },
+                                    { "image_list", l_image_list },
+                                    { "image_delete", l_image_delete },
                                     { "changes", l_changes },
                                     { "endpoint", l_endpoint },
                                     { "capabilities", l_capabilities },

@@ -1,6 +1,6 @@
 /* bind_proxy.c - module "http": passing an upgrade through to a machine.
  *
- *   true | nil, err = req:proxy{unix= | host=, port=, path=, headers=, id=, who=}   [yields]
+ *   true | nil, err = req:proxy{unix= | host=, port=, path=, headers=, id=, who=, screen=}   [yields]
  *       true: the 101 was passed on, the connection is C's and the request has ended
  *   n = http.close_streams(id, code, reason)
  *   n = http.close_streams_of(prefix, code, reason)    those whose `who` begins so
@@ -74,6 +74,8 @@ int cc_lua_req_proxy(lua_State *L)
     o.path = opt_string(L, "path");
     o.id = opt_string(L, "id");
     o.who = opt_string(L, "who");
+    lua_getfield(L, 2, "screen");
+    o.screen = lua_toboolean(L, -1);
     lua_getfield(L, 2, "port");
     o.port = (int)lua_tointeger(L, -1);
     lua_getfield(L, 2, "headers");

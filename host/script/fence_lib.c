@@ -131,7 +131,8 @@ static void make_json(lua_State *L, int list_meta)
     lua_setglobal(L, "json");
 }
 
-/* ---- words: times as people read them. UTC, and no date where the minute is meant. */
+/* ---- words: times as people read them. UTC; the date is a word of its own, for what is not about today.
+ * day() counts from 0000-03-01, so that the leap day is a year's last. */
 
 static const char words_source[] = "local floor, format, type, error = ...\n"
                                    "local function number(v, name)\n"
@@ -143,6 +144,18 @@ static const char words_source[] = "local floor, format, type, error = ...\n"
                                    "  t = number(t, 'clock')\n"
                                    "  return format('%02d:%02d UTC', floor(t / 3600) % 24, floor(t / 60) % 60)\n"
                                    "end\n"
+                                   "local function day(t)\n"
+                                   "  local n = floor(number(t, 'day') / 86400) + 719468\n"
+                                   "  local era = floor(n / 146097)\n"
+                                   "  n = n - era * 146097\n"
+                                   "  local leap = floor(n / 1460) - floor(n / 36524) + floor(n / 146096)\n"
+                                   "  local y = floor((n - leap) / 365)\n"
+                                   "  n = n - (365 * y + floor(y / 4) - floor(y / 100))\n"
+                                   "  local m = floor((5 * n + 2) / 153)\n"
+                                   "  local d = n - floor((153 * m + 2) / 5) + 1\n"
+                                   "  m = m < 10 and m + 3 or m - 9\n"
+                                   "  return format('%04d-%02d-%02d', y + era * 400 + (m < 3 and 1 or 0), m, d)\n"
+                                   "end\n"
                                    "local duration\n"
                                    "function duration(s)\n"
                                    "  s = number(s, 'duration')\n"
@@ -153,7 +166,7 @@ static const char words_source[] = "local floor, format, type, error = ...\n"
                                    "  if m > 0 then return format('%d h %d min', h, m) end\n"
                                    "  return format('%d h', h)\n"
                                    "end\n"
-                                   "return clock, duration\n";
+                                   "return clock, day, duration\n";
 
 static void make_words(lua_State *L)
 {
@@ -167,8 +180,9 @@ static void make_words(lua_State *L)
     lua_remove(L, -2);
     lua_getglobal(L, "type");
     lua_getglobal(L, "error");
-    lua_call(L, 4, 2);
+    lua_call(L, 4, 3);
     lua_setglobal(L, "duration");
+    lua_setglobal(L, "day");
     lua_setglobal(L, "clock");
 }
 
@@ -302,8 +316,8 @@ static void add_host(lua_State *L, const char *name)
 void cc_fence_push_env(lua_State *L, const char *const *host)
 {
     static const char *const functions[] = {
-        "assert",   "clock",    "duration", "error",  "ipairs", "pairs", "select",
-        "tonumber", "tostring", "type",     "unpack", "use",    NULL,
+        "assert", "clock",    "day",      "duration", "error",  "ipairs", "pairs",
+        "select", "tonumber", "tostring", "type",     "unpack", "use",    NULL,
     };
     static const char *const libraries[] = { "string", "table", "math", "bit", "json", NULL };
     int i;

@@ -219,11 +219,12 @@ end
 
 -- ---- tickets
 
--- A ticket for `machine` (uuid), in the name of the actor. -> {ticket =, expires_at =} | nil, err
-function M.make_ticket(actor, machine)
+-- A ticket for `machine` (uuid), in the name of the actor; `console`: for that console of it. -> {ticket =, expires_at =} |
+-- nil, err
+function M.make_ticket(actor, machine, console)
   local secret = crypto.token(24)
   local value = {
-    user = actor.user, admin = actor.admin or nil, who = actor.credential.who, machine = machine,
+    user = actor.user, admin = actor.admin or nil, who = actor.credential.who, machine = machine, console = console,
     expires_at = time.rfc3339(time.now() + ticket_seconds * 1000),
   }
   local ok, err = store.update(function(tx)
@@ -256,7 +257,7 @@ local function ticket(secret)
   local credential = { kind = "ticket", who = value.who }
   given[credential] = true
   local admin = value.admin == true and (value.user == nil or account(value.user).role == "admin")
-  return { admin = admin, user = value.user, machine = value.machine, credential = credential }
+  return { admin = admin, user = value.user, machine = value.machine, console = value.console, credential = credential }
 end
 
 -- ---- whether it is still so

@@ -6,6 +6,8 @@
 --   change_over.note(on)      [serve's] whether money is asked for, in meta/stripe {on =}, for whoever knows nothing of the
 --                             settings -> true | nil, err
 --   change_over.run() -> true | nil, err     [yields] what is left of it; done once, and after a crash gone on with
+--   change_over.again(tx)     in an update: accounts and machines have come from another store (transfer.lua), where it may have
+--                             been otherwise; for the next run
 
 local accounts = require "billing.accounts"
 local json = require "json"
@@ -33,6 +35,13 @@ function M.note(on)
     if (meta.on == true) == on then return false end
     meta.on, meta.changed_over = on, nil
   end)
+end
+
+function M.again(tx)
+  local meta = tx:get("meta", "stripe")
+  if not meta or not meta.changed_over then return end
+  meta.changed_over = nil
+  tx:put("meta", "stripe", meta)
 end
 
 -- fn(key) for each of an index, in an update of its own that fn gets. -> true | nil, err

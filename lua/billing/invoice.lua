@@ -2,7 +2,7 @@
 -- another plan, by running the meter over what was used again.
 --
 --   invoice.of(owner, from, to, now) -> invoice              a month that is over never changes; the running one is up to `now`
---   invoice.under(owner, from, to, now, plan) -> invoice     under the plan of that name
+--   invoice.under(owner, from, to, now, plan) -> invoice | nil, err     under the plan of that name [yields]
 --     invoice: {owner =, from =, to =, currency =, plan =, lines =, charged =, waived =, paid =, adjusted =, refunded =,
 --         opening =, closing =, granted = ms, used = {[how] = ms RUNNING}, running = whether the month goes on}
 --     line: {kind = "fee" | "subscription" | "usage" | "storage" | "block" | "payment" | "adjustment" | "refund" | "gift" | ...,
@@ -21,6 +21,7 @@ local history = require "history"
 local json = require "json"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
+local slices = require "slices"
 local store = require "store"
 local time = require "time"
 local usage = require "billing.usage"
@@ -260,7 +261,10 @@ function M.under(owner, from, to, now, plan)
     return a.n < b.n
   end)
   local y = meter_of(owner, plan, start, before)
+  local pause = slices.new()
   for _, what in ipairs(times) do
+    local ok, err = pause()
+    if not ok then return nil, err end
     meter.advance(y, what.at)
     if what.entry then repeat_entry(y, what.entry) else meter.set(y, what.machine, what.at, what.now) end
   end

@@ -123,23 +123,26 @@ function pays.free(_, list, m, to)
   if m.state == "RUNNING" then hours(list, "metered", "used", to - m.from) end
 end
 
--- Posts what is open of a machine up to `to`, and goes on from there.
-local function cut(x, id, m, to)
+-- Posts what is open of a machine up to `to`, and goes on from there. `mark`: in the id of what stands in the place of what was
+-- taken back.
+local function cut(x, id, m, to, mark)
   if to <= m.from then return end
   local list = {}
   pays[m.how](x, list, m, to, id)
   if #list > 0 then x.post {
-    id = ("usage/%s/%d-%d/%s"):format(id, m.from, to, m.price), type = "usage", at = to, postings = list, machine = id,
-    from = m.from, to = to, state = m.state, machine_type = m.type, gib = m.gib, rate = m.rate, how = m.how, plan = x.acct.plan,
+    id = ("usage/%s/%d-%d/%s%s"):format(id, m.from, to, m.price, mark or ""), type = "usage", at = to, postings = list,
+    machine = id, from = m.from, to = to, state = m.state, machine_type = m.type, gib = m.gib, rate = m.rate, how = m.how,
+    plan = x.acct.plan,
   } end
   m.from = to
 end
 
 -- ---- how it is paid
 
-local function how_of(x, m, t)
+-- How, at what rate and at what price; `b`: the book that was in force then, where that is not now
+local function how_of(x, m, t, b)
   if m.ends and t < m.ends then return "block", 0, "block" end
-  local b = book_of(x)
+  b = b or book_of(x)
   local rate, price = x.books.rate(b, m.state, m.type, m.gib, t)
   if m.ends then return "overrun", rate, price end
   if m.state == "RUNNING" then
@@ -384,7 +387,9 @@ local function take_back(x, id, t)
       hours(list, "elapsed", "block:" .. id, ms)
     elseif s.how == "charged" then
       local micro = amount.cost(s.rate, from, s.to)
-      give(x, list, micro)
+      local short = min(s.short or 0, micro) -- nobody has paid it
+      give(x, list, micro - short)
+      money(list, "waived", short)
       money(list, "revenue", -micro)
     elseif s.how == "overrun" then
       local micro = amount.cost(s.rate, from, s.to)
@@ -397,6 +402,27 @@ local function take_back(x, id, t)
   end
 end
 
+-- What is so since `m.from`, and was found just now: prices that changed and hours that ended meanwhile change what it costs, as
+-- they would have. A month that is over stays as it is: what was in it costs what it does at the beginning of this one.
+local function found_late(x, id, m)
+  local now, n = x.acct.at, x.books.at(m.from)
+  local at = max(m.from, min(months.from(now), now))
+  while n < x.acct.book and x.books.get(n + 1).from <= at do n = n + 1 end
+  m.how, m.rate, m.price = how_of(x, m, at, x.books.get(n))
+  while true do
+    local b, later = x.books.get(n), n < x.acct.book and x.books.get(n + 1).from or now
+    local next_at = min(later, x.books.next_date(b, at) or now, m.ends and m.ends > at and m.ends or now)
+    if next_at >= now then return end
+    at = next_at
+    if at == later then n = n + 1 end
+    local how, rate, of_price = how_of(x, m, at, x.books.get(n))
+    if how ~= m.how or rate ~= m.rate or of_price ~= m.price then
+      cut(x, id, m, at, "/late")
+      m.how, m.rate, m.price = how, rate, of_price
+    end
+  end
+end
+
 function M.set(x, id, t, now)
   local m = x.acct.open[id]
   if m then
@@ -405,9 +431,8 @@ function M.set(x, id, t, now)
     x.acct.open[id] = nil
   end
   if now then
-    local from = max(t, x.acct.at)
     m = { state = now.state, from = t, since = t, type = now.type, gib = now.gib, ends = now.ends }
-    m.how, m.rate, m.price = how_of(x, m, from)
+    if t < x.acct.at then found_late(x, id, m) else m.how, m.rate, m.price = how_of(x, m, t) end
     x.acct.open[id] = m
   end
   M.retune(x, x.acct.at)

@@ -12,6 +12,7 @@
 --   prepaid.shortened(tx, rec, id, by)   [in an update] in the books, when the record is saved: as many as it says
 --   prepaid.begin(rec, t)                in the record
 --   prepaid.give_back(rec) -> fn(x)      in the record, and what is to be done to its account's books (metering.lua)
+--   prepaid.back_prefix(machine) -> with what the id of the entry begins that has given them back
 --   prepaid.has_account(rec), prepaid.is_set(v)               whether anybody pays for it; whether a field has a value
 --   prepaid.begun(rec), prepaid.pending(rec), prepaid.has_hours(rec) (one of them, also when they are over)
 --   prepaid.notice(rec) -> sentence or nil
@@ -162,13 +163,15 @@ function M.begin(rec, t)
   rec.expires_at = time.rfc3339(t + ms_of(rec.prepaid.hours))
 end
 
+function M.back_prefix(machine) return ("block/%s/back/"):format(machine) end
+
 -- It never ran: the hours are taken back, and what was paid for them is the user's again.
 function M.give_back(rec)
   local p = rec.prepaid
   rec.prepaid, rec.expires_at = json.null, json.null
   if rec.desired == "RUNNING" then rec.desired = "STOPPED" end -- nobody pays for its recovery
   return function(x)
-    post(rec, x, "credited_back", ("block/%s/back/%d"):format(rec.id, rec.version), -p.hours, -p.paid)
+    post(rec, x, "credited_back", M.back_prefix(rec.id) .. ("%d"):format(rec.version), -p.hours, -p.paid)
   end
 end
 

@@ -1,12 +1,14 @@
 -- The record "usage" (id MACHINE/YYYY-MM, the owner the account): what was posted of a machine in a month, in the order of
 -- time. A reading of the ledger that is kept for speed. Pure.
 --
---   {kinds = {{state, type, rate, how, plan}, ...}, list = {{from, to, which of the kinds}, ...}}
--- since a year of a machine is read at once, and what makes that slow is the number of values.
+--   {kinds = {{state, type, rate, how, plan}, ...}, list = {{from, to, which of the kinds [, short]}, ...}}
+-- since a year of a machine is read at once, and what makes that slow is the number of values. short: of what it cost the
+-- micro-units that nobody paid, as the credit ended within its last millisecond.
 --
 --   segments.add(rec or nil, e) -> rec       with the entry `e` (meter.lua, "usage")
 --   segments.cut(rec, t) -> rec or nil       without what is behind `t`; nil: nothing of it is
---   segments.each(rec or nil, from, to, fn)  fn{from =, to =, state =, type =, rate =, how =, plan =}, cut to [from, to)
+--   segments.each(rec or nil, from, to, fn)  fn{from =, to =, state =, type =, rate =, how =, plan =, short = or nil}, cut to
+--                                            [from, to)
 
 local json = require "json"
 
@@ -35,9 +37,16 @@ local function copy(list)
   return out
 end
 
+local function short_of(e)
+  if e.how ~= "charged" then return nil end
+  for _, p in ipairs(e.postings or {}) do
+    if p[1] == "waived" then return -p[2] end
+  end
+end
+
 function M.add(rec, e)
   local kinds, list = copy(rec and rec.kinds), copy(rec and rec.list)
-  list[#list + 1] = json.array { e.from, e.to, kind_of(kinds, e) }
+  list[#list + 1] = json.array { e.from, e.to, kind_of(kinds, e), short_of(e) }
   return { kinds = kinds, list = list }
 end
 
@@ -59,8 +68,9 @@ function M.each(rec, from, to, fn)
     local a, b = s[1], s[2]
     if a < to and b > from then
       local k = rec.kinds[s[3]]
+      local short = b <= to and s[4] or nil
       a, b = a > from and a or from, b < to and b or to
-      fn { from = a, to = b, state = k[1], type = k[2], rate = k[3], how = k[4], plan = k[5] }
+      fn { from = a, to = b, short = short, state = k[1], type = k[2], rate = k[3], how = k[4], plan = k[5] }
     end
   end
 end

@@ -140,18 +140,22 @@ function M.of(id, from, to)
 end
 
 function M.each(owner, from, to, fn)
-  local ids, seen = {}, {}
+  local ids, used_in = {}, {} -- only the months in which a machine was used are read: a life is long
   for month in each_month(from, to) do
     local prefix = owner .. "/" .. month .. "/"
     for _, row in ipairs(assert(store.scan("usage_month", { prefix = prefix }))) do
       local id = row.key:sub(#prefix + 1)
-      if not seen[id] then ids[#ids + 1] = id end
-      seen[id] = true
+      if not used_in[id] then
+        ids[#ids + 1], used_in[id] = id, {}
+      end
+      table.insert(used_in[id], month)
     end
   end
   table.sort(ids)
   for _, id in ipairs(ids) do
-    for _, s in ipairs(M.kept(id, from, to)) do fn(id, s) end
+    for _, month in ipairs(used_in[id]) do
+      segments.each(store.get("usage", id .. "/" .. month), from, to, function(s) fn(id, s) end)
+    end
   end
   each_open(owner, from, to, fn)
 end

@@ -54,6 +54,7 @@ end
 -- A key as it stands, or a file of them: a line each, empty ones and those with # left out.
 local function add_keys(keys, text)
   local there = #text < 4096 and not text:find("[%c ]") and fs.stat(text)
+  if not there and text:find("^[./~][^ ]*$") then bad_key { message = "there is no file " .. text } end
   if not there then return add_key(keys, text) end
   local content, err = fs.read(text, KEY_FILE_MAX)
   if not content then say.fail(("%s: %s"):format(say.plain(text), err.message)) end

@@ -1,8 +1,10 @@
 -- cchost import: what an export wrote, or instances.json.
 
+local change_over = require "billing.change_over"
 local command = require "command"
 local fs = require "fs"
 local migrations = require "migrations"
+local setup = require "setup"
 local transfer = require "transfer"
 local transfer_state = require "transfer_state"
 
@@ -45,6 +47,8 @@ local function import_lines(path)
   local done, err = transfer.import(function() return lines_of(path) end)
   if not done then command.fail("%s: %s", path, err.message) end
   command.must(migrations.run())
+  setup.adopt_clock()
+  command.must(change_over.run())
   command.out("lines imported: %d", done.lines)
 end
 

@@ -45,13 +45,14 @@ function M.run(argv)
   if not from then command.usage("MONTH: one like 2026-11 expected") end
   command.open(settings)
   setup.adopt_clock()
+  if from > steady.now() then command.usage("MONTH: one that has begun expected") end
   local user = command.must(users.find(words[1]))
   local inv
   if options.plan then
     command.must(policy.open(settings, { serve = false }))
     local fault = accounts.plan_fault(options.plan)
     if fault then command.fail("%s", fault) end
-    inv = invoice.under(user.id, from, to, steady.now(), options.plan)
+    inv = command.must(invoice.under(user.id, from, to, steady.now(), options.plan))
   else
     inv = invoice.of(user.id, from, to, steady.now())
   end

@@ -162,7 +162,10 @@ local actions = {
   hours = {
     read = function(text)
       local n = text:match("^%d+%.?%d*$") and tonumber(text)
-      if not n or n <= 0 or n > 1e6 then command.usage("HOURS: a number above 0 expected") end
+      if not n or n <= 0 then command.usage("HOURS: a number above 0 expected") end
+      if n * amount.HOUR < 1 or n > 1e6 then
+        command.usage("HOURS: a number from a millisecond (0.0000003) to 1000000 expected")
+      end
       return { hours = n }
     end,
     done = accounts.give_hours,

@@ -89,7 +89,16 @@ local function needs_price(name)
   end }
 end
 
+-- Two plans by one price: whoever pays would have one of them by chance.
+local function own_price(name, other)
+  return { names = { name, other }, check = function(s)
+    if s[name] and s[name] == s[other] then return ("it is the same as %s; a price is of one thing"):format(other) end
+  end }
+end
+
 M.list = {
+  own_price("STRIPE_PRICE_PRO", "STRIPE_PRICE_STARTER"), own_price("STRIPE_PRICE_USAGE", "STRIPE_PRICE_STARTER"),
+  own_price("STRIPE_PRICE_USAGE", "STRIPE_PRICE_PRO"),
   needs_price "STRIPE_PRICE_STARTER", needs_price "STRIPE_PRICE_PRO", needs_for("HCLOUD_TOKEN", "hetzner"),
   needs("API_KEY"), needs("JWT_SECRET"), needs("BASE_URL"), needs("SMTP_HOST", "who signs in is sent a link by mail"),
   poor_secret "API_KEY", poor_secret "JWT_SECRET", poor_secret "MASTER_KEY", poor_secret "JWT_SECRET_PREVIOUS",

@@ -11,8 +11,9 @@ local store = require "store"
 
 local M = {}
 
--- A machine that runs (one that is starting is waited for), with its provider. -> record, provider | nil, err
-function M.running(actor, key, seconds)
+-- A machine that runs (one that is starting is waited for), with its provider; `still`: or is suspended. -> record, provider |
+-- nil, err
+function M.running(actor, key, seconds, still)
   local rec, err = instances.get(actor, key)
   if not rec then return nil, err end
   if rec.status == "STARTING" then
@@ -24,6 +25,9 @@ function M.running(actor, key, seconds)
   end
   if rec.status ~= "RUNNING" then
     return errors.fail("state", "the machine is " .. rec.status .. ", not RUNNING", { status_now = rec.status })
+  end
+  if rec.suspended_at and not still then
+    return errors.fail("state", "the machine is suspended: resume it", { status_now = rec.status })
   end
   local p, perr = providers.get(rec.provider)
   if not p then return nil, perr end
@@ -99,6 +103,28 @@ function M.activity(actor, key)
   local rec, p = M.running(actor, key)
   if not rec then return nil, p end
   return p:activity(rec.provider_id)
+end
+
+local function lacks(rec, what)
+  return errors.fail("unsupported", ("machines of the provider %s have no %s"):format(rec.provider, what))
+end
+
+M.CONSOLE_SECONDS = 60
+
+-- A password for its screen. -> {host =, port =, password =, until_at = ms} | nil, err
+function M.console(actor, key)
+  local rec, p = M.running(actor, key, nil, true)
+  if not rec then return nil, p end
+  if not p:capabilities().console then return lacks(rec, "console") end
+  return p:console(rec.provider_id, { seconds = M.CONSOLE_SECONDS, deadline = 20 })
+end
+
+-- A picture of its screen. -> bytes of a PNG | nil, err
+function M.screenshot(actor, key)
+  local rec, p = M.running(actor, key, nil, true)
+  if not rec then return nil, p end
+  if not p:capabilities().screenshot then return lacks(rec, "screen of which a picture could be taken") end
+  return p:screenshot(rec.provider_id, { deadline = 20 })
 end
 
 return M

@@ -81,6 +81,9 @@ M.create = {
   user_id = { "any", check = user_fault },
 }
 
+M.MAX_SNAPSHOTS = 16
+M.snapshot = { name = { "string", min = 1, max = 40, pattern = "^[%w_-]+$", hint = "letters, digits, '-' and '_'" } }
+
 M.patch = { name = M.create.name, labels = text_map, env = M.create.env }
 
 -- ---- a whole record, as an import brings it

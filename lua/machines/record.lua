@@ -143,10 +143,11 @@ end
 -- meter counts it as what it is now (RFC 3339, on the clock of deadlines), or nil: as before
 function M.before_save(tx, old, rec, by) end -- luacheck: ignore 212
 
--- Puts the record into a status, whose whole time begins now.
+-- Puts the record into a status, whose whole time begins now. `suspended_at` (of what is RUNNING and stands still) ends with it.
 function M.enter(rec, status)
   local seconds = statuses.get(status).seconds
   rec.status, rec.status_at = status, time.rfc3339(time.now())
+  rec.suspended_at = nil
   if status == "RUNNING" then rec.ran_until = nil end
   rec.deadline_at = seconds and steady.after(seconds) or json.null
 end

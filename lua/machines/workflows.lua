@@ -1,4 +1,5 @@
--- What is done to a machine, as workflows: create, start, recover, stop, delete, cleanup, resize, attach, detach.
+-- What is done to a machine, as workflows: create, start, recover, stop, suspend, delete, cleanup, resize, attach, detach,
+-- snapshot, snapshot_delete, restore.
 --
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
@@ -243,6 +244,18 @@ workflow.define("stop", {
   finish = done, fail = failed,
 })
 
+-- It keeps its memory, and its place: it stays RUNNING. A start goes on.
+workflow.define("suspend", {
+  subject = "instance", cancel = true, event = "suspended",
+  steps = { { name = "suspend", undo = brief(start), run = function(x)
+    return with(x, function(p, name, options) return p:suspend(name, options) end)
+  end } },
+  finish = function(rec) rec.suspended_at = time.rfc3339(time.now()) end,
+  fail = function(rec, op, err, undone)
+    if not undone then return failed(rec, op, err) end
+  end,
+})
+
 -- ---- to end
 
 define("delete", {
@@ -286,12 +299,21 @@ local function back_or_failed(rec, op, err, undone)
   if not undone then return failed(rec, op, err) end
 end
 
+local function nothing() return true end
+
+-- The start applies it. What has a disk that grows keeps one that is larger than its new type's: no disk ever shrinks.
 define("resize", {
   subject = "instance", cancel = true, undone_to_yield = true, event = "resized",
   steps = off_and_on {
-    name = "change", run = function() return true end, undo = function() return true end,
-    done = function(rec, _, op) set_type(rec, op.input.type) end,
-    undone = function(rec, op) set_type(rec, op.input.from) end,
+    name = "change", run = nothing, undo = nothing,
+    done = function(rec, _, op)
+      set_type(rec, op.input.type)
+      rec.resources.disk_gib = math.max(rec.resources.disk_gib, op.input.disk_gib or 0)
+    end,
+    undone = function(rec, op)
+      set_type(rec, op.input.from)
+      rec.resources.disk_gib = op.input.disk_gib or rec.resources.disk_gib
+    end,
   },
   finish = on_again, fail = back_or_failed,
 })
@@ -347,7 +369,57 @@ define("detach", {
   finish = on_again, fail = back_or_failed,
 })
 
-local leads = { create = "RUNNING", start = "RUNNING", recover = "RUNNING", stop = "STOPPED", delete = "DELETED" }
+-- ---- snapshots of all of it: its disk and the volume that was made for it
+
+local function of_snapshot(method)
+  return function(x)
+    return with(x, function(p, name, options) return p[method](p, name, x.op.input.snapshot, options) end)
+  end
+end
+
+local function without_snapshot(list, name)
+  local out = json.array {}
+  for _, s in ipairs(list or {}) do
+    if s.name ~= name then out[#out + 1] = s end
+  end
+  return out
+end
+
+local function with_snapshot(rec, _, op)
+  local list = without_snapshot(rec.snapshots, op.input.snapshot)
+  list[#list + 1] = { name = op.input.snapshot, created_at = time.rfc3339(time.now()) }
+  rec.snapshots = list
+end
+
+local function forget_snapshot(rec, op) rec.snapshots = without_snapshot(rec.snapshots, op.input.snapshot) end
+
+define("snapshot", {
+  subject = "instance", cancel = true, undone_to_yield = true, event = "snapshot_taken",
+  steps = off_and_on {
+    name = "snapshot", run = of_snapshot "machine_snapshot", undo = of_snapshot "machine_snapshot_delete",
+    done = with_snapshot, undone = forget_snapshot,
+  },
+  finish = on_again, fail = back_or_failed,
+})
+
+-- What was taken away or overwritten cannot be had again: an undo only starts what ran.
+define("snapshot_delete", {
+  subject = "instance", event = "snapshot_deleted",
+  steps = off_and_on {
+    name = "snapshot_delete", run = of_snapshot "machine_snapshot_delete", undo = nothing,
+    done = function(rec, _, op) forget_snapshot(rec, op) end,
+  },
+  finish = on_again, fail = back_or_failed,
+})
+
+define("restore", {
+  subject = "instance", event = "restored",
+  steps = off_and_on { name = "restore", run = of_snapshot "machine_restore", undo = nothing },
+  finish = on_again, fail = back_or_failed,
+})
+
+local leads = { create = "RUNNING", start = "RUNNING", recover = "RUNNING", stop = "STOPPED", delete = "DELETED",
+  suspend = "SUSPENDED" } -- which is no status, and nobody's wish
 
 -- The settled status that an operation leads to, or nil for one that leaves a machine as it is.
 function M.leads(op) return leads[op.kind] or op.input.ran and "RUNNING" or nil end

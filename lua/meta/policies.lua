@@ -6,6 +6,11 @@
 ---@return string
 function clock(seconds) end
 
+---The day in UTC, as in "2026-11-28": for a time that need not be today's.
+---@param seconds number unix time
+---@return string
+function day(seconds) end
+
 ---A length of time in words, as in "2 h 5 min".
 ---@param seconds number
 ---@return string

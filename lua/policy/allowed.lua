@@ -4,7 +4,7 @@
 
 local M = {}
 
-local functions = "assert clock duration error ipairs pairs select tonumber tostring type unpack use"
+local functions = "assert clock day duration error ipairs pairs select tonumber tostring type unpack use"
 local members = {
   bit = "arshift band bnot bor bswap bxor lshift rol ror rshift tobit tohex",
   json = "list null",

@@ -139,7 +139,10 @@ app.get("/billing/invoices/preview", asked("month", "plan"), function(req)
   if not plan then return 200, reading.invoice(invoice.of(user.id, from, to, steady.now())) end
   local fault = accounts.plan_fault(plan)
   if fault then return bad("plan", fault) end
-  return 200, reading.invoice(invoice.under(user.id, from, to, steady.now(), plan))
+  local inv
+  inv, err = invoice.under(user.id, from, to, steady.now(), plan)
+  if not inv then return nil, err end
+  return 200, reading.invoice(inv)
 end)
 
 -- ---- receipts

@@ -43,8 +43,9 @@ local function connect(options)
 end
 
 -- Open terminals end with a reason, not with a cut.
+local leaving = { delete = "the machine is being deleted", suspend = "the machine is being suspended" }
 function instances.on_leaving(id, verb)
-  host_http.close_streams(id, 1001, verb == "delete" and "the machine is being deleted" or "the machine is being stopped")
+  host_http.close_streams(id, 1001, leaving[verb] or "the machine is being stopped")
 end
 
 app.get("/types", { scope = "instances:read" }, function()
@@ -99,11 +100,15 @@ app.delete("/instances/{id}", write(), moving(function(req, seconds)
   return instances.move(req.actor, req.id, "delete", seconds)
 end))
 
-for _, verb in ipairs { "stop", "start", "pause", "wake" } do
+for _, verb in ipairs { "stop", "start", "pause", "wake", "resume" } do
   app.post("/instances/{id}/" .. verb, write {}, moving(function(req, seconds)
     return instances.move(req.actor, req.id, verb, seconds)
   end))
 end
+
+app.post("/instances/{id}/suspend", write {}, moving(function(req, seconds)
+  return instances.suspend(req.actor, req.id, seconds)
+end))
 
 app.post("/instances/{id}/extend", write { hours = { "integer", required = true, min = 1, max = 87600 } }, function(req)
   local rec, err = instances.extend(req.actor, req.id, req.body.hours)
@@ -122,6 +127,34 @@ end))
 
 app.delete("/instances/{id}/volumes/{volume}", write(), moving(function(req, seconds)
   return instances.detach(req.actor, req.id, req.second, seconds)
+end))
+
+-- ---- snapshots of the machine
+
+app.get("/instances/{id}/snapshots", read, function(req)
+  local list, err = instances.snapshots(req.actor, req.id)
+  if not list then return nil, err end
+  return 200, list
+end)
+
+app.post("/instances/{id}/snapshots", write(fields.snapshot), function(req)
+  local seconds, werr = app.wait(req.http)
+  if seconds == false then return nil, werr end
+  local name = req.body.name or time.rfc3339(time.now()):gsub("%D", ""):sub(1, 14)
+  local rec, done, op = instances.snapshot(req.actor, req.id, name, seconds)
+  if not rec or not done then return moved(rec, done, op) end
+  for _, s in ipairs(rec.snapshots or {}) do
+    if s.name == name then return 201, s end
+  end
+  return errors.fail("conflict", "the snapshot is gone already")
+end)
+
+app.delete("/instances/{id}/snapshots/{snapshot}", write(), moving(function(req, seconds)
+  return instances.delete_snapshot(req.actor, req.id, req.second, seconds)
+end))
+
+app.post("/instances/{id}/snapshots/{snapshot}/restore", write {}, moving(function(req, seconds)
+  return instances.restore(req.actor, req.id, req.second, seconds)
 end))
 
 -- Runs fn in a task of its own, which is cancelled when the client goes.
@@ -233,13 +266,10 @@ app.post("/instances/{id}/ticket", connect { body = {}, secret = true }, functio
   return 201, ticket, { ["Cache-Control"] = "no-store" }
 end)
 
--- The terminal: ttyd's protocol, spoken by the agent on the machine; here only who may, and the way there.
-app.get("/instances/{id}/terminal", connect { upgrade = true }, function(req)
-  local rec, p = access.running(req.actor, req.id)
-  if not rec then return nil, p end
-  local at, err = p:endpoint(rec.provider_id)
-  if not at then return nil, err end
-  local ok, perr = req.http:proxy { unix = at.unix, path = "/ws", id = rec.id, who = req.actor.credential.who }
+-- Passes a WebSocket through: `to` as req:proxy has it. -> true | nil, err
+local function relay(req, rec, to)
+  to.id, to.who = rec.id, req.actor.credential.who
+  local ok, perr = req.http:proxy(to)
   if ok then
     if req.actor.credential.revoked then host_http.close_streams_of(req.actor.credential.who, 1008, "signed out") end
     return true
@@ -251,4 +281,55 @@ app.get("/instances/{id}/terminal", connect { upgrade = true }, function(req)
   end
   access.doubt(rec, perr)
   return errors.fail(perr.code, perr.message, { http_status = 502 })
+end
+
+-- The terminal: ttyd's protocol, spoken by the agent on the machine; here only who may, and the way there.
+app.get("/instances/{id}/terminal", connect { upgrade = true }, function(req)
+  local rec, p = access.running(req.actor, req.id)
+  if not rec then return nil, p end
+  local at, err = p:endpoint(rec.provider_id)
+  if not at then return nil, err end
+  return relay(req, rec, { unix = at.unix, path = "/ws" })
+end)
+
+-- ---- the screen
+
+-- Where this server is reached by who asks, for WebSockets.
+local function ws_url(http)
+  local url = app.base_url or ("%s://%s"):format(http:secure() and "https" or "http", http:header("host") or "localhost")
+  return (url:gsub("/+$", ""):gsub("^http", "ws"))
+end
+
+-- A password for the machine's screen, and the ticket of the one connection that it is for.
+local function open_console(req)
+  if req.actor.credential.kind == "ticket" then
+    return errors.fail("unauthorized", "a ticket opens a WebSocket, and gives no other ticket")
+  end
+  local c, err = access.console(req.actor, req.id)
+  if not c then return nil, err end
+  local t, terr = credentials.make_ticket(req.actor, req.id, { host = c.host, port = c.port })
+  if not t then return nil, terr end
+  return 200, {
+    url = ("%s/instances/%s/console?token=%s"):format(ws_url(req.http), req.id, t.ticket), ticket = t.ticket,
+    password = c.password, protocol = "binary", expires_at = time.rfc3339(math.min(time.parse(t.expires_at), c.until_at)),
+  }, { ["Cache-Control"] = "no-store" }
+end
+
+-- VNC (RFB) in a WebSocket, as noVNC speaks it. Without an upgrade: what it takes to open one.
+app.get("/instances/{id}/console", connect { upgrade = true }, function(req)
+  if not req.http:header("upgrade") then return open_console(req) end
+  local to = req.actor.console
+  if not to then return errors.fail("invalid", "token: the ticket of a GET of this address, without an upgrade, is expected") end
+  if not (req.http:header("sec-websocket-protocol") or ""):find("binary", 1, true) then
+    return errors.fail("invalid", "the subprotocol \"binary\" is expected")
+  end
+  local rec, err = access.running(req.actor, req.id, nil, true)
+  if not rec then return nil, err end
+  return relay(req, rec, { host = to.host, port = to.port, path = "/", screen = true })
+end)
+
+app.get("/instances/{id}/screenshot", connect {}, function(req)
+  local png, err = access.screenshot(req.actor, req.id)
+  if not png then return nil, err end
+  return 200, png, { ["Content-Type"] = "image/png", ["Cache-Control"] = "no-store" }
 end)

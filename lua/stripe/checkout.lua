@@ -153,7 +153,9 @@ end
 -- The type whose hours are bought. -> type, id of the machine or nil | nil, err
 local function type_of(user, o)
   if not o.machine then
-    local name = o.type or (o.spec or {}).type or types.default
+    local in_spec = (o.spec or {}).type
+    if o.type and in_spec and in_spec ~= o.type then return invalid("type", "spec has another; one of them is enough") end
+    local name = o.type or in_spec or types.default
     if not types.get(name) then return invalid("type", fields.type_fault(name)) end
     return name
   end

@@ -71,12 +71,16 @@ function M.is_booked(tx, metadata)
   return not id or session ~= nil and tx:lookup("ledger_entry", "stripe/session/" .. session) ~= nil
 end
 
--- The machine whose hours an order is.
+-- The id of the machine whose hours an order is.
 local function machine_of(tx, metadata)
   local id = offer_id(metadata)
   local session = id and tx:lookup("order_paid", id)
-  local machine = session and tx:lookup("order_machine", session)
-  return machine and record.get(tx, machine)
+  return session and tx:lookup("order_machine", session)
+end
+
+-- Whether hours of a machine whose record is gone (retention.lua) were credit again, as they never began: the books say it.
+local function were_given_back(machine)
+  return #store.scan("ledger_entry", { prefix = prepaid.back_prefix(machine), limit = 1 }) > 0
 end
 
 -- Why a machine's hours end is told: in its log, in the verdict that stops it (policies/expiry.lua), and by mail.
@@ -97,8 +101,10 @@ end
 local function part(total, of, to) return of > 0 and amount.share(total, 0, of, 0, math.min(to, of)) or 0 end
 
 function M.refunded(tx, metadata, back)
-  local old = machine_of(tx, metadata)
+  local machine = machine_of(tx, metadata)
+  local old = machine and record.get(tx, machine)
   local bought = from_metadata(objects.table(metadata)).hours
+  if machine and bought and not old then return were_given_back(machine) and 0 or back.micro, 0 end
   if not old or not prepaid.has_hours(old) or not bought then return 0, 0 end
   if old.status == "DELETED" then return back.micro, 0 end -- with what was left of them
   local ms = part(bought * amount.HOUR, back.of, back.to) - part(bought * amount.HOUR, back.of, back.from)

@@ -135,6 +135,28 @@ static int choose_location(struct cc_hz *h, struct cc_provider_ctx *x, struct cc
     return 0;
 }
 
+/* What the server is made from: for images of our own making another than what is asked for. */
+static int choose_image(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const char *arch)
+{
+    int r;
+
+    if (!b->spec.image)
+        b->spec.image = h->image;
+    b->boot = b->spec.image;
+    b->installs = strcmp(b->spec.image, "nixos-anywhere") == 0;
+    if (b->installs && !h->nixos.flake)
+        return cc_err_set(x->err, CC_E_UNSUPPORTED, "no flake is set to install (HCLOUD_OPTIONS: nixos.flake)");
+    if (b->installs)
+        b->boot = h->nixos.base;
+    if (strcmp(b->spec.image, "nixos") != 0)
+        return check_image(h, x, b->boot, arch);
+    r = cc_hz_image_newest(h, x, b->spec.image, arch, &b->boot);
+    if (r == 0 && !b->boot)
+        r = cc_err_set(x->err, CC_E_NOT_FOUND, "there is no image nixos for %s: \"cchost image nixos build\" makes it",
+                       arch ? arch : "x86");
+    return r;
+}
+
 int cc_hz_plan(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     json_auto_t *types = NULL;
@@ -142,11 +164,9 @@ int cc_hz_plan(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
     int r = choose_location(h, x, b);
 
     b->spec.type = cc_pairs_get(&h->types, type, type);
-    if (!b->spec.image)
-        b->spec.image = h->image;
     if (r == 0)
         r = cc_hz_catalogue(h, x, &types);
     if (r == 0)
         r = check_type(x, types, b->spec.type, b->spec.location, &arch);
-    return r == 0 ? check_image(h, x, b->spec.image, arch) : r;
+    return r == 0 ? choose_image(h, x, b, arch) : r;
 }

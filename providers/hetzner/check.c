@@ -85,5 +85,6 @@ int cc_hz_check(void *self, struct cc_provider_ctx *x, struct cc_check_list *out
     for (i = 0; i < h->types.n; i++)
         check_place(h, x, out, h->types.v[i].key);
     check_budget(h, x, out);
+    cc_hz_nixos_check(h, x, out);
     return cc_call_check(x->call, x->err);
 }

@@ -44,8 +44,10 @@ static const struct number numbers[] = {
     { "volume_gib", N(volume_gib), 20, 10, 10240 },
 };
 
-static const char *const words[] = { "dir",  "token", "endpoint", "location",         "image",
-                                     "type", "ssh",   "shell",    "requests_per_hour" };
+static const char *const words[] = {
+    "dir",   "token",       "endpoint",      "location",          "image",      "type",        "ssh",
+    "shell", "nixos.flake", "nixos.program", "requests_per_hour", "nixos.base", "nixos.kexec", "nixos.build_on"
+};
 
 static bool known(const char *key)
 {
@@ -87,6 +89,30 @@ static void type_settings(struct cc_hz *h, const struct cc_pairs *s)
 /* In front of what OpenSSH reads of it as more than a path. */
 static bool plain_dir(const char *dir) { return dir[0] && strlen(dir) <= DIR_MAX && !strpbrk(dir, " \t\"'%$~:\n"); }
 
+static char *copy_of(const struct cc_pairs *s, const char *key, const char *other)
+{
+    const char *text = cc_pairs_get(s, key, other);
+
+    return text ? cc_xstrdup(text) : NULL;
+}
+
+/* Words of a command line: none may look like an option of it. */
+static int nixos_settings(struct cc_hz_nixos *n, const struct cc_pairs *s, struct cc_err *err)
+{
+    const char *flake = cc_pairs_get(s, "nixos.flake", NULL), *on = cc_pairs_get(s, "nixos.build_on", "auto");
+
+    *n = (struct cc_hz_nixos){ .flake = copy_of(s, "nixos.flake", NULL),
+                               .program = copy_of(s, "nixos.program", "nixos-anywhere"),
+                               .base = copy_of(s, "nixos.base", "ubuntu-24.04"),
+                               .kexec = copy_of(s, "nixos.kexec", NULL),
+                               .build_on = copy_of(s, "nixos.build_on", "auto") };
+    if (flake && (flake[0] == '-' || !strchr(flake, '#')))
+        return cc_err_set(err, CC_E_INVALID, "nixos.flake: a flake and the name of a system in it, DIR#NAME, expected");
+    if (strcmp(on, "auto") != 0 && strcmp(on, "local") != 0 && strcmp(on, "remote") != 0)
+        return cc_err_set(err, CC_E_INVALID, "nixos.build_on: auto, local or remote expected");
+    return 0;
+}
+
 static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err)
 {
     size_t i;
@@ -107,10 +133,9 @@ static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour
     h->image = cc_xstrdup(cc_pairs_get(s, "image", "ubuntu-24.04"));
     h->type = cc_xstrdup(cc_pairs_get(s, "type", "cpx11"));
     h->ssh = cc_xstrdup(cc_pairs_get(s, "ssh", "ssh"));
-    if (cc_pairs_get(s, "shell", NULL))
-        h->shell = cc_xstrdup(cc_pairs_get(s, "shell", NULL));
+    h->shell = copy_of(s, "shell", NULL);
     type_settings(h, s);
-    return r;
+    return r == 0 ? nixos_settings(&h->nixos, s, err) : r;
 }
 
 static int make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err)
@@ -151,6 +176,7 @@ static void h_close(void *self)
     cc_hz_actions_fini(&h->actions);
     cc_hz_budget_fini(&h->budget);
     pthread_mutex_destroy(&h->lock);
+    free(h->nixos.flake), free(h->nixos.program), free(h->nixos.base), free(h->nixos.kexec), free(h->nixos.build_on);
     free(h->dir), free(h->location), free(h->image), free(h->type), free(h->ssh), free(h->shell), free(h->public_key),
         free(h->key_name);
     free(h);
@@ -307,8 +333,13 @@ static void let_go(const struct cc_hz *h, struct hold *hold, bool gone)
         close(hold->lock);
 }
 
-/* Server and volumes, as Hetzner has them now, and what is kept here. */
-static int look(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool volumes)
+/* What is kept here is of this server: it has not said yet that it is usable, and the numbers agree. */
+static bool begun_here(const struct cc_hz_box *b)
+{
+    return b->server && b->kept == cc_hz_id(b->server) && !cc_hz_label(b->server, CC_HZ_PINNED);
+}
+
+int cc_hz_look(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool volumes)
 {
     int r;
 
@@ -316,8 +347,10 @@ static int look(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
     r = cc_hz_server_find(h, x, b);
     if (r == 0 && (volumes || !b->server))
         r = cc_hz_mounts(h, x, b);
-    if (r == 0 && b->server && b->host_key && !cc_hz_server_shows(x->arena, b->server, b->host_key))
+    if (r == 0 && b->server && b->host_key && !cc_hz_server_shows(x->arena, b->server, b->host_key) && !begun_here(b))
         b->host_key = NULL; /* of an earlier server, or this host is not the one that made it */
+    if (b->server && b->kept != cc_hz_id(b->server))
+        b->phase = NULL;
     return r;
 }
 
@@ -328,12 +361,11 @@ static int there(struct cc_provider_ctx *x, const struct cc_hz_box *b)
 
 /* ---------------------------------------------------------------- to run */
 
-/* A server that was begun can be gone on with by whom knows its first key, or has pinned the second. */
-static bool resumable(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
+bool cc_hz_resumable(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
 {
     const char *pub;
 
-    return cc_hz_first_key(h, x->arena, b->short_id, false, &pub) != NULL;
+    return (b->host_key && begun_here(b)) || cc_hz_first_key(h, x->arena, b->short_id, false, &pub) != NULL;
 }
 
 /* From volumes to a machine that is usable. */
@@ -341,10 +373,10 @@ static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
 {
     int r = cc_hz_save(h, x->arena, b, x->err);
 
-    if (r == 0 && b->server && !resumable(h, x, b))
+    if (r == 0 && b->server && !cc_hz_resumable(h, x, b))
         r = cc_hz_server_end(h, x, b);
     if (r == 0 && !b->server) {
-        b->host_key = NULL;
+        b->host_key = b->phase = NULL;
         cc_hz_first_key_gone(h, x->arena, b->short_id);
         cc_hz_tunnel_end(h, b->short_id);
         r = cc_hz_server_make(h, x, b);
@@ -353,6 +385,12 @@ static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
         r = cc_hz_server_up(h, x, b);
     if (r == 0)
         r = cc_hz_network_join(h, x, b);
+    if (r == 0)
+        r = cc_hz_pin(h, x, b);
+    if (r == 0 && b->installs)
+        r = cc_hz_nixos(h, x, b, CC_HZ_REBOOTED);
+    if (r == 0)
+        r = cc_hz_server_attach(h, x, b);
     if (r == 0)
         r = cc_hz_setup(h, x, b);
     if (r == 0)
@@ -468,7 +506,7 @@ static int create_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_
                        const struct cc_machine_spec *spec)
 {
     enum cc_machine_state state;
-    int r = look(h, x, b, true);
+    int r = cc_hz_look(h, x, b, true);
 
     if (r != 0)
         return r;
@@ -505,7 +543,7 @@ static int h_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
 
 static int destroy_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool purge)
 {
-    int r = look(h, x, b, true);
+    int r = cc_hz_look(h, x, b, true);
 
     if (r == CC_E_EXISTS) /* a server of that name that is not ours */
         r = cc_hz_mounts(h, x, b);
@@ -570,7 +608,7 @@ static int check_free(struct cc_provider_ctx *x, const struct cc_hz_box *b)
 static int start_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b,
                       const struct cc_machine_spec *spec)
 {
-    int r = look(h, x, b, true);
+    int r = cc_hz_look(h, x, b, true);
     enum cc_machine_state state;
 
     if (r != 0 || (r = there(x, b)) != 0)
@@ -626,7 +664,7 @@ static int h_start(void *self, struct cc_provider_ctx *x, const char *provider_i
 
 static int stop_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
-    int r = look(h, x, b, true);
+    int r = cc_hz_look(h, x, b, true);
 
     if (r != 0 || (r = there(x, b)) != 0 || !b->server)
         return r;
@@ -661,7 +699,7 @@ static int h_status(void *self, struct cc_provider_ctx *x, const char *provider_
     if (r != 0)
         return r;
     b.short_id = b.name + 3;
-    r = look(h, x, &b, false);
+    r = cc_hz_look(h, x, &b, false);
     if (r == 0)
         r = there(x, &b);
     if (r == 0)
@@ -838,7 +876,7 @@ static size_t mount_specs(const struct cc_hz_box *b, struct cc_mount_spec v[CC_H
 static int attach_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const struct cc_mount_spec *m)
 {
     struct cc_mount_spec has[CC_HZ_MOUNTS];
-    int r = look(h, x, b, true);
+    int r = cc_hz_look(h, x, b, true);
 
     if (r != 0 || (r = there(x, b)) != 0)
         return r;
@@ -867,7 +905,7 @@ static int h_attach(void *self, struct cc_provider_ctx *x, const char *provider_
 /* A machine's own volume takes the place of the last one: something must say that there is a machine. */
 static int detach_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const char *volume)
 {
-    int r = look(h, x, b, true);
+    int r = cc_hz_look(h, x, b, true);
     size_t i;
 
     if (r != 0 || (r = there(x, b)) != 0)
@@ -938,5 +976,8 @@ const struct cc_driver cc_driver_hetzner = {
     .volume_delete = h_volume_delete,
     .volume_list = h_volume_list,
     .check = cc_hz_check,
+    .image_build = cc_hz_image_build,
+    .image_list = cc_hz_image_list,
+    .image_delete = cc_hz_image_delete,
     .endpoint = h_endpoint,
 };

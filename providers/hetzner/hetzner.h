@@ -27,6 +27,8 @@ enum { CC_HZ_PAGE = 50 };
 #define CC_HZ_OWNER "cchost-owner"     /* a digest */
 #define CC_HZ_PINNED "cchost-host-key" /* of a server that is usable: SHA-256 of its host key, base64url */
 #define CC_HZ_OWN "cchost-own"         /* of a volume that create made for the machine SHORT */
+#define CC_HZ_IMAGE "cchost-image"     /* of an image, and of the server that it is made on: which way */
+#define CC_HZ_HASH "cchost-hash"       /* likewise: of what it is made of */
 #define CC_HZ_AT "cchost-at-"          /* SHORT: the volume is its, where */
 #define CC_HZ_AT_ID "cchost-id-"       /* SHORT: and the record's id */
 
@@ -68,12 +70,22 @@ struct cc_hz_tunnels {
     bool running;
 };
 
+/* ---- nixos.c: NixOS put onto a server by nixos-anywhere */
+struct cc_hz_nixos {
+    char *flake;    /* of what, "DIR#NAME" */
+    char *program;  /* nixos-anywhere */
+    char *base;     /* the image that it takes the place of */
+    char *kexec;    /* another installer, or NULL */
+    char *build_on; /* auto, local, remote */
+};
+
 struct cc_hz {
     struct cc_rest *rest;
     char *dir, *location, *image, *type, *ssh;
     char *shell;           /* of terminals where a machine does not say; NULL: the agent's choice */
     char *public_key;      /* the host's own, its line */
     struct cc_pairs types; /* names of ours -> theirs */
+    struct cc_hz_nixos nixos;
     uint32_t ssh_port, ssh_tries, ssh_every_ms, poll_ms, retry_ms, grace_ms, keep_ms, volume_gib;
     struct cc_hz_budget budget;
     struct cc_hz_actions actions;
@@ -106,6 +118,11 @@ struct cc_hz_box {
     const char *id;       /* as the labels have it, or NULL */
     const char *host_key; /* pinned, or NULL */
     const char *host;     /* as it was kept: its address, or NULL */
+    json_int_t kept;      /* which server was kept: host_key and phase are of that one */
+    const char *phase;    /* of nixos-anywhere, the last that has ended, or NULL */
+    const char *boot;     /* what Hetzner makes the server from; image, but for those of our own making */
+    bool installs;        /* NixOS takes its place */
+    const char *image_name, *image_hash; /* it is there to become that image; else NULL */
 };
 
 /* ---- api.c */
@@ -160,8 +177,8 @@ int cc_hz_volume_list(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_volu
 /* ---- server.c */
 int cc_hz_server_find(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
 int cc_hz_server_make(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
-int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x,
-                    struct cc_hz_box *b); /* until it runs, volumes attached */
+int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);     /* until it runs */
+int cc_hz_server_attach(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* its volumes */
 int cc_hz_server_off(struct cc_hz *h, struct cc_provider_ctx *x,
                      struct cc_hz_box *b); /* shut down, in the end by force */
 int cc_hz_server_end(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* deleted; b->server is NULL */
@@ -170,6 +187,12 @@ bool cc_hz_server_shows(struct cc_arena *a, const json_t *server, const char *ho
 int cc_hz_server_pinned(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
 const char *cc_hz_server_host(const json_t *server); /* its public address, or NULL */
 enum cc_machine_state cc_hz_state(const struct cc_hz_box *b);
+
+/* ---- hetzner.c */
+/* Server and volumes, as Hetzner has them now, and what is kept here. */
+int cc_hz_look(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, bool volumes);
+/* Whether a server that was begun can be gone on with: its first key is known, or the second. */
+bool cc_hz_resumable(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b);
 
 /* ---- keep.c: DIR/machines/SHORT */
 const char *cc_hz_path(const struct cc_hz *h, struct cc_arena *a, const char *short_id, const char *leaf);
@@ -186,6 +209,8 @@ int cc_hz_identity(struct cc_hz *h, struct cc_err *err); /* the host's own key, 
 
 /* ---- user_data.c: NULL and err: it is too long */
 const char *cc_hz_user_data(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b);
+/* The same for the system that takes the first one's place: what was to be run once, and no key. */
+const char *cc_hz_user_data_inside(struct cc_provider_ctx *x, const struct cc_hz_box *b);
 
 /* ---- ssh.c */
 /* Runs a shell's line as root; "unavailable" when it cannot be logged in. Output in the arena; NULL: not wanted. */
@@ -195,7 +220,27 @@ int cc_hz_ssh(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box
 char **cc_hz_ssh_argv(const struct cc_hz *h, struct cc_arena *a, const char *short_id, const char *host,
                       const char *const *extra, const char *line);
 const char *cc_hz_quote(struct cc_arena *a, const char *s);
-int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* waits, pins, installs */
+/* The same, again and again until somebody lets us in. */
+int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
+                      const char *in, size_t in_len, const char **out);
+int cc_hz_pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b); /* waits until it shows its own key */
+int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x,
+                struct cc_hz_box *b); /* what a machine needs; pinned before */
+
+/* ---- nixos.c */
+enum { CC_HZ_INSTALLED = 3, CC_HZ_REBOOTED = 4 };
+/* Goes on from the phase that it was in to `upto`; the phases that have ended are kept. */
+int cc_hz_nixos(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, size_t upto);
+size_t cc_hz_nixos_done(const char *phase); /* how many have ended with this one */
+void cc_hz_nixos_check(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_check_list *l);
+
+/* ---- image.c: servers that become images, and those */
+int cc_hz_image_build(void *self, struct cc_provider_ctx *x, const struct cc_image_spec *spec,
+                      struct cc_image_info *out);
+int cc_hz_image_list(void *self, struct cc_provider_ctx *x, struct cc_image_list *out);
+int cc_hz_image_delete(void *self, struct cc_provider_ctx *x, const char *id);
+/* The number of the newest that is available, or NULL. */
+int cc_hz_image_newest(struct cc_hz *h, struct cc_provider_ctx *x, const char *name, const char *arch, const char **id);
 
 /* ---- tunnel.c */
 void cc_hz_tunnels_init(struct cc_hz *h);

@@ -1,6 +1,6 @@
 /* keep.c - what this host keeps of a machine, because Hetzner must not: DIR/machines/SHORT.
  *
- *   machine.json   its description, with environment and keys, and the host key that is pinned
+ *   machine.json   its description, with environment and keys, the host key that is pinned, and how far nixos-anywhere came
  *   first.key      the key of the first contact, until it is over
  *   known_hosts    for OpenSSH
  * The directory is the host's own (0700).  Lost, it is made again from what start is given.
@@ -34,8 +34,9 @@ static int make_dir(const struct cc_hz *h, struct cc_arena *a, const char *short
 
 int cc_hz_save(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_err *err)
 {
-    json_auto_t *doc = json_pack("{s:i, s:o, s:s*, s:s*}", "version", 1, "spec", cc_spec_json(&b->spec), "host_key",
-                                 b->host_key, "host", b->server ? cc_hz_server_host(b->server) : NULL);
+    json_auto_t *doc = json_pack("{s:i, s:o, s:s*, s:s*, s:s*, s:I}", "version", 1, "spec", cc_spec_json(&b->spec),
+                                 "host_key", b->host_key, "host", b->server ? cc_hz_server_host(b->server) : NULL,
+                                 "phase", b->phase, "server", b->server ? cc_hz_id(b->server) : (json_int_t)0);
     char *text = doc ? json_dumps(doc, JSON_COMPACT) : NULL;
     int r = text ? make_dir(h, a, b->short_id, err)
                  : cc_err_set(err, CC_E_INVALID, "the machine's description is not valid UTF-8");
@@ -55,6 +56,8 @@ bool cc_hz_load(const struct cc_hz *h, struct cc_arena *a, struct cc_hz_box *b)
     cc_spec_read(a, json_object_get(doc, "spec"), &b->spec);
     b->host_key = cc_doc_text(a, doc, "host_key");
     b->host = cc_doc_text(a, doc, "host");
+    b->phase = cc_doc_text(a, doc, "phase");
+    b->kept = json_integer_value(json_object_get(doc, "server"));
     if (!b->spec.id || !b->spec.short_id || strcmp(b->spec.short_id, b->short_id) != 0)
         return false;
     return true;
@@ -124,9 +127,9 @@ int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_bo
     const char *text = "";
 
     if (first)
-        text = cc_arena_printf(a, "%s %s\n", b->name, first);
+        text = cc_arena_printf(a, "cc-%s %s\n", b->short_id, first);
     if (b->host_key)
-        text = cc_arena_printf(a, "%s%s %s\n", text, b->name, b->host_key);
+        text = cc_arena_printf(a, "%scc-%s %s\n", text, b->short_id, b->host_key);
     return cc_write_whole(cc_hz_path(h, a, b->short_id, "known_hosts"), text, strlen(text), err);
 }
 

@@ -1,13 +1,32 @@
 #!/bin/sh
 # What a fresh server gets over ssh, as root, each time that it was made: volumes, the agent, the machine's environment and
-# command. Before it stand: set -- DEVICE PATH ..., ENV_TEXT, CMD_TEXT, SHELL_TEXT (providers/hetzner/ssh.c). Safe to run again.
+# command. Before it stand: set -- DEVICE PATH ..., ENV_TEXT, CMD_TEXT, SHELL_TEXT, ID_TEXT, KEYS_TEXT (providers/hetzner/ssh.c). Safe
+# to run again. A NixOS has the units and the user in its configuration (providers/image/nixos), and is told the rest.
 set -eu
 lib=/usr/local/lib/cchost
 conf=/etc/cchost
-: "${ENV_TEXT=}" "${CMD_TEXT=}" "${SHELL_TEXT=}"
+: "${ENV_TEXT=}" "${CMD_TEXT=}" "${SHELL_TEXT=}" "${ID_TEXT=}" "${KEYS_TEXT=}"
+nixos=
+[ ! -e /etc/NIXOS ] || nixos=y
 
 id claude >/dev/null 2>&1 || useradd -m -s /bin/bash claude
 home=$(getent passwd claude | cut -d: -f6)
+login=$(getent passwd claude | cut -d: -f7)
+
+# NixOS: who it is, who gets in, what is mounted at its own boots.
+if [ -n "$nixos" ]; then
+  facts=/etc/cloud-instance
+  mkdir -p $facts/authorized_keys.d
+  printf '%s\n' "$ID_TEXT" >$facts/id
+  printf '%s' "$KEYS_TEXT" >$facts/authorized_keys.d/claude
+  : >$facts/volumes
+  i=0
+  for word; do
+    i=$((i + 1))
+    if [ $((i % 2)) = 1 ]; then printf '%s ' "$word"; else printf '%s\n' "$word"; fi
+  done >>$facts/volumes
+  hostname "cc-$ID_TEXT"
+fi
 
 # Volumes. Hetzner has formatted them; here they are only mounted.
 while [ $# -gt 1 ]; do
@@ -28,7 +47,7 @@ umask 027
 printf '%s' "$ENV_TEXT" >"$conf/env"
 printf '. %s/env\nexec %s\n' "$conf" "${CMD_TEXT:-true}" >"$conf/cmd"
 {
-  printf '%s\n' "cd '$home'; export HOME='$home' USER=claude LOGNAME=claude SHELL=/bin/bash" ". $conf/env"
+  printf '%s\n' "cd '$home'; export HOME='$home' USER=claude LOGNAME=claude SHELL=$login" ". $conf/env"
   printf 'exec %s/cchost-agent --listen /run/cchost/agent/agent.sock --busy /run/cchost/busy.sock' "$lib"
   [ -z "$SHELL_TEXT" ] || printf ' --shell "$SHELL_TEXT"'
   echo
@@ -38,11 +57,14 @@ printf '. %s/env\nexec %s\n' "$conf" "${CMD_TEXT:-true}" >"$conf/cmd"
 chgrp -R claude "$conf"
 chmod 750 "$conf"
 umask 022
-printf '[ ! -r %s/env ] || . %s/env\n' "$conf" "$conf" >/etc/profile.d/cchost.sh
+[ -n "$nixos" ] || printf '[ ! -r %s/env ] || . %s/env\n' "$conf" "$conf" >/etc/profile.d/cchost.sh
+mkdir -p /usr/local/bin
 ln -sf "$lib/cchost-agent" /usr/local/bin/cchost-busy
 
 # The agent, kept running.
-if [ -d /run/systemd/system ]; then
+if [ -n "$nixos" ]; then
+  systemctl restart cchost-agent
+elif [ -d /run/systemd/system ]; then
   cat >/etc/systemd/system/cchost-agent.service <<UNIT
 [Unit]
 Description=cchost's agent

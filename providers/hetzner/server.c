@@ -74,8 +74,8 @@ enum cc_machine_state cc_hz_state(const struct cc_hz_box *b)
 
 static json_t *labels_of(struct cc_provider_ctx *x, const struct cc_hz_box *b)
 {
-    return json_pack("{s:s, s:s, s:s}", CC_HZ_LABEL, "1", CC_HZ_ID, b->spec.id, CC_HZ_OWNER,
-                     cc_hz_digest(x->arena, b->spec.owner));
+    return json_pack("{s:s, s:s, s:s, s:s*, s:s*}", CC_HZ_LABEL, "1", CC_HZ_ID, b->spec.id, CC_HZ_OWNER,
+                     cc_hz_digest(x->arena, b->spec.owner), CC_HZ_IMAGE, b->image_name, CC_HZ_HASH, b->image_hash);
 }
 
 static json_t *order(struct cc_provider_ctx *x, const struct cc_hz_box *b, json_int_t firewall, const char *key,
@@ -84,10 +84,10 @@ static json_t *order(struct cc_provider_ctx *x, const struct cc_hz_box *b, json_
     json_t *volumes = json_array();
     size_t i;
 
-    for (i = 0; i < b->n_mounts; i++)
+    for (i = 0; i < b->n_mounts && !b->installs; i++) /* nothing that formats disks is to see one that it must not */
         json_array_append_new(volumes, json_integer(b->mounts[i].id));
     return json_pack("{s:s, s:s, s:s, s:s, s:[s], s:[{s:I}], s:o, s:b, s:o, s:s, s:{s:b, s:b}}", "name", b->name,
-                     "server_type", b->spec.type, "image", b->spec.image, "location", b->spec.location, "ssh_keys", key,
+                     "server_type", b->spec.type, "image", b->boot, "location", b->spec.location, "ssh_keys", key,
                      "firewalls", "firewall", firewall, "volumes", volumes, "automount", 0, "labels", labels_of(x, b),
                      "user_data", user_data, "public_net", "enable_ipv4", 1, "enable_ipv6", 1);
 }
@@ -134,7 +134,7 @@ static bool has_volume(const json_t *server, json_int_t id)
     return false;
 }
 
-static int attach_all(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+int cc_hz_server_attach(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     size_t i;
     int r = 0;
@@ -162,7 +162,7 @@ int cc_hz_server_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
     }
     if (r == 0 && !cc_hz_server_host(b->server))
         r = cc_err_set(x->err, CC_E_UNAVAILABLE, "Hetzner gave the server no public address");
-    return r == 0 ? attach_all(h, x, b) : r;
+    return r;
 }
 
 /* SHA-256 of the host key in base64url, between letters, as a label's value must be. NULL: that is no key. */

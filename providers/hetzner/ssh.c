@@ -110,13 +110,14 @@ static const char make_key[] =
     ": >cchost_fresh; }; cat ssh_host_ed25519_key.pub";
 
 static const char drop_first[] = "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key* ssh_host_rsa_key* ssh_host_dsa_key*; "
-                                 "if [ -d /run/systemd/system ]; then systemctl reload ssh || systemctl reload sshd; "
+                                 "if [ -d /run/systemd/system ]; then systemctl reload ssh || systemctl reload sshd || "
+                                 "systemctl restart sshd; "
                                  "else kill -HUP \"$(cat /run/sshd.pid)\"; fi";
 
 /* Tries until somebody lets us in and does it; sshd, too, is away for a moment when it takes another key. What cannot change by
  * waiting ends it at once. */
-static int persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
-                   const char *in, size_t in_len, const char **out)
+int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
+                      const char *in, size_t in_len, const char **out)
 {
     uint32_t i;
     int r = CC_E_UNAVAILABLE;
@@ -138,7 +139,7 @@ static bool is_key(const char *text)
     return strncmp(text, "ssh-ed25519 ", 12) == 0 && end && end[1] == 0 && strlen(text) < 200;
 }
 
-static int pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+int cc_hz_pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     const char *first, *key;
     int r;
@@ -146,7 +147,8 @@ static int pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
     cc_hz_first_key(h, x->arena, b->short_id, false, &first);
     if (!first) /* it is over: the pinned key is known */
         return 0;
-    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 || (r = persist(h, x, b, make_key, NULL, 0, &key)) != 0)
+    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 ||
+        (r = cc_hz_ssh_persist(h, x, b, make_key, NULL, 0, &key)) != 0)
         return r;
     if (!is_key(key))
         return cc_err_set(x->err, CC_E_UNAVAILABLE, "%s made no ssh host key", b->name);
@@ -171,10 +173,10 @@ static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struc
 
     if (!agent)
         return cc_err_set(x->err, CC_E_INTERNAL, "this binary carries no agent");
-    return persist(h, x, b,
-                   "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
-                   "chmod 755 agent.new; mv agent.new cchost-agent",
-                   agent->data, agent->len, NULL);
+    return cc_hz_ssh_persist(h, x, b,
+                             "set -e; mkdir -p /usr/local/lib/cchost; cd /usr/local/lib/cchost; cat >agent.new; "
+                             "chmod 755 agent.new; mv agent.new cchost-agent",
+                             agent->data, agent->len, NULL);
 }
 
 static const char *words_of(struct cc_arena *a, const struct cc_strs *cmd)
@@ -197,6 +199,16 @@ static const char *exports_of(struct cc_arena *a, const struct cc_pairs *env)
     return text;
 }
 
+static const char *lines_of(struct cc_arena *a, const struct cc_strs *list)
+{
+    const char *text = "";
+    size_t i;
+
+    for (i = 0; i < list->n; i++)
+        text = cc_arena_printf(a, "%s%s\n", text, list->v[i]);
+    return text;
+}
+
 /* server-setup.sh, behind what it is to know. */
 static const char *script_of(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b)
 {
@@ -207,18 +219,17 @@ static const char *script_of(const struct cc_hz *h, struct cc_arena *a, const st
     for (i = 0; i < b->n_mounts; i++)
         mounts = cc_arena_printf(a, "%s /dev/disk/by-id/scsi-0HC_Volume_%lld %s", mounts, (long long)b->mounts[i].id,
                                  cc_hz_quote(a, b->mounts[i].path));
-    return cc_arena_printf(a, "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\n%s", mounts,
+    return cc_arena_printf(a, "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\nID_TEXT=%s\nKEYS_TEXT=%s\n%s", mounts,
                            cc_hz_quote(a, exports_of(a, &b->spec.env)), cc_hz_quote(a, words_of(a, &b->spec.cmd)),
-                           cc_hz_quote(a, shell ? shell : ""), script ? script->data : "exit 1");
+                           cc_hz_quote(a, shell ? shell : ""), b->short_id,
+                           cc_hz_quote(a, lines_of(a, &b->spec.ssh_keys)), script ? script->data : "exit 1");
 }
 
 int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     const char *script;
-    int r = pin(h, x, b);
+    int r = install_agent(h, x, b);
 
-    if (r == 0)
-        r = install_agent(h, x, b);
     if (r != 0)
         return r;
     script = script_of(h, x->arena, b);

@@ -33,7 +33,7 @@ static json_t *the_mounts(struct cc_arena *a, const struct cc_hz_box *b)
     json_t *list = json_array();
     size_t i;
 
-    for (i = 0; i < b->n_mounts; i++)
+    for (i = 0; i < b->n_mounts && !b->installs; i++)
         json_array_append_new(list, json_pack("[s, s, s, s, s, s]", device(a, &b->mounts[i]), b->mounts[i].path, "ext4",
                                               "discard,nofail,defaults", "0", "0"));
     return list;
@@ -61,9 +61,9 @@ static const char *cloud_config(struct cc_hz *h, struct cc_provider_ctx *x, cons
         cc_err_set(x->err, CC_E_IO, "cannot keep a host key in %s", cc_hz_path(h, x->arena, b->short_id, ""));
         return NULL;
     }
-    doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", CC_USER_DATA_MERGE, "hostname",
-                    hostname(b), "disable_root", 0, "ssh_pwauth", 0, "ssh_deletekeys", 1, "ssh_genkeytypes", "ssh_keys",
-                    "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts",
+    doc = json_pack("{s:s, s:s, s:b, s:b, s:b, s:[], s:{s:s, s:s}, s:[o], s:o}", "merge_how", CC_USER_DATA_MERGE,
+                    "hostname", hostname(b), "disable_root", 0, "ssh_pwauth", 0, "ssh_deletekeys", 1, "ssh_genkeytypes",
+                    "ssh_keys", "ecdsa_private", key, "ecdsa_public", pub, "users", the_user(h, b), "mounts",
                     the_mounts(x->arena, b));
     text = json_dumps(doc, JSON_COMPACT);
     out = cc_arena_printf(x->arena, "#cloud-config\n%s\n", text ? text : "{}");
@@ -75,11 +75,20 @@ const char *cc_hz_user_data(struct cc_hz *h, struct cc_provider_ctx *x, const st
 {
     const char *text = cloud_config(h, x, b);
 
-    if (text && b->spec.user_data && *b->spec.user_data)
+    if (text && b->spec.user_data && *b->spec.user_data && !b->installs) /* else it is for the system that comes */
         text = cc_user_data_join(x->arena, text, b->spec.user_data, x->err);
     if (text && strlen(text) > CC_USER_DATA_MAX) {
         cc_err_set(x->err, CC_E_INVALID, "user data of %zu bytes: Hetzner takes %d", strlen(text), CC_USER_DATA_MAX);
         return NULL;
     }
     return text;
+}
+
+const char *cc_hz_user_data_inside(struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    static const char nothing[] = "#cloud-config\n{}\n";
+
+    if (!b->spec.user_data || !*b->spec.user_data)
+        return nothing;
+    return cc_user_data_join(x->arena, nothing, b->spec.user_data, x->err);
 }

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define NAMESPACE "urn:cchost:machine:1"
 #define X(s) ((const xmlChar *)(s))
@@ -125,7 +126,7 @@ static void devices(const struct cc_libvirt *v, xmlNodePtr domain, struct cc_are
     add(n, "source", "path", cc_arena_printf(a, "%s/machines/%s/console.log", v->dir, b->short_id), "append", "off",
         NULL);
     add(n, "target", "port", "0", NULL);
-    n = add(d, "graphics", "type", "vnc", "autoport", "yes", "listen", "127.0.0.1", "passwdValidTo",
+    n = add(d, "graphics", "type", "vnc", "autoport", "yes", "websocket", "-1", "listen", "127.0.0.1", "passwdValidTo",
             "1970-01-01T00:00:01", "passwd", "", NULL);
     add(n, "listen", "type", "address", "address", "127.0.0.1", NULL);
     add(add(d, "video", NULL), "model", "type", "virtio", NULL);
@@ -228,9 +229,14 @@ static void read_volumes(struct cc_arena *a, xmlNodePtr m, struct cc_box *out)
             out->volumes[out->n_volumes++] = (struct cc_box_volume){ get(a, n, "id"), get(a, n, "path") };
 }
 
+static xmlDocPtr parse(const char *xml)
+{
+    return cc_xml.read(xml, (int)strlen(xml), "domain.xml", NULL, XML_PARSE_NONET | XML_PARSE_NOERROR);
+}
+
 bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out)
 {
-    xmlDocPtr doc = cc_xml.read(xml, (int)strlen(xml), "domain.xml", NULL, XML_PARSE_NONET | XML_PARSE_NOERROR);
+    xmlDocPtr doc = parse(xml);
     xmlNodePtr m = doc ? child(child(cc_xml.root(doc), "metadata"), "machine") : NULL;
     const char *network;
 
@@ -258,4 +264,46 @@ bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out)
     if (doc)
         cc_xml.free_doc(doc);
     return out->id && cc_short_ok(out->short_id);
+}
+
+/* ---------------------------------------------------------------- its screen */
+
+static xmlNodePtr graphics_of(xmlDocPtr doc) { return child(child(cc_xml.root(doc), "devices"), "graphics"); }
+
+uint16_t cc_box_console_port(const char *xml)
+{
+    xmlDocPtr doc = parse(xml);
+    xmlNodePtr n = doc ? graphics_of(doc) : NULL;
+    xmlChar *port = n ? cc_xml.prop(n, X("websocket")) : NULL;
+    long number = port ? strtol((const char *)port, NULL, 10) : 0;
+
+    if (port)
+        (*cc_xml.free)(port);
+    if (doc)
+        cc_xml.free_doc(doc);
+    return number > 0 && number < 65536 ? (uint16_t)number : 0;
+}
+
+const char *cc_box_graphics(struct cc_arena *a, const char *xml, const char *password, int64_t until)
+{
+    xmlDocPtr doc = parse(xml);
+    xmlNodePtr n = doc ? graphics_of(doc) : NULL;
+    const char *s = NULL;
+    time_t t = (time_t)until;
+    struct tm tm;
+    char text[32];
+    xmlChar *out;
+    int size;
+
+    if (n && gmtime_r(&t, &tm) && strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm) > 0) {
+        cc_xml.set_prop(n, X("passwd"), X(password));
+        cc_xml.set_prop(n, X("passwdValidTo"), X(text));
+        cc_xml.free_node(cc_xml.set_root(doc, n)); /* of the same document: its names are shared with it */
+        cc_xml.dump(doc, &out, &size);
+        s = cc_arena_strndup(a, (const char *)out, (size_t)size);
+        (*cc_xml.free)(out);
+    }
+    if (doc)
+        cc_xml.free_doc(doc);
+    return s;
 }

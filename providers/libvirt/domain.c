@@ -69,7 +69,23 @@ virDomainPtr cc_domain_find(virConnectPtr c, struct cc_provider_ctx *x, const ch
     return d;
 }
 
-static enum cc_machine_state state_of(int state)
+/* Paused by somebody; on its way up or back from there; or by qemu, because of its disk or worse. */
+static enum cc_machine_state paused(int why)
+{
+    switch (why) {
+    case VIR_DOMAIN_PAUSED_USER:
+        return CC_M_SUSPENDED;
+    case VIR_DOMAIN_PAUSED_STARTING_UP:
+    case VIR_DOMAIN_PAUSED_SNAPSHOT:
+    case VIR_DOMAIN_PAUSED_SAVE:
+    case VIR_DOMAIN_PAUSED_DUMP:
+        return CC_M_STARTING;
+    default:
+        return CC_M_ERROR;
+    }
+}
+
+static enum cc_machine_state state_of(int state, int why)
 {
     switch (state) {
     case VIR_DOMAIN_RUNNING:
@@ -77,6 +93,7 @@ static enum cc_machine_state state_of(int state)
     case VIR_DOMAIN_SHUTDOWN: /* it is told to, and may not */
         return CC_M_RUNNING;
     case VIR_DOMAIN_PAUSED:
+        return paused(why);
     case VIR_DOMAIN_PMSUSPENDED:
     case VIR_DOMAIN_CRASHED:
         return CC_M_ERROR;
@@ -99,8 +116,29 @@ int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out
         return cc_err_set(x->err, CC_E_EXISTS, "the domain %s is not of our making", cc_vir.domain_name(d));
     if (cc_vir.domain_state(d, &now, &why, 0) != 0)
         return cc_libvirt_error(x->err, "reading the machine's state");
-    *state = state_of(now);
+    *state = state_of(now, why);
     return 0;
+}
+
+virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const char *provider_id)
+{
+    virDomainPtr d = NULL;
+    enum cc_machine_state state;
+    struct cc_box box;
+
+    if (!cc_provider_id_ok(provider_id)) {
+        cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
+        return NULL;
+    }
+    if (!(d = cc_domain_find(c, x, provider_id + 3)))
+        return NULL;
+    if (cc_domain_read(x, d, &box, &state) == 0) {
+        if (state == CC_M_RUNNING || state == CC_M_SUSPENDED)
+            return d;
+        cc_err_set(x->err, CC_E_STATE, "%s does not run", provider_id);
+    }
+    cc_vir.domain_free(d);
+    return NULL;
 }
 
 bool cc_domain_is_off(virDomainPtr d)

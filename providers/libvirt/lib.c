@@ -10,6 +10,7 @@
 
 struct cc_libvirt_lib cc_vir;
 struct cc_xml_lib cc_xml;
+struct cc_png_lib cc_png;
 
 #define VIR(name, field)                                                                                               \
     {                                                                                                                  \
@@ -42,6 +43,8 @@ static const struct cc_symbol vir[] = {
     VIR("virDomainGetName", domain_name),
     VIR("virDomainGetXMLDesc", domain_xml),
     VIR("virDomainUpdateDeviceFlags", domain_update_device),
+    VIR("virDomainSuspend", domain_suspend),
+    VIR("virDomainResume", domain_resume),
     VIR("virDomainFree", domain_free),
     VIR("virDomainScreenshot", domain_screenshot),
     VIR("virStreamNew", stream_new),
@@ -55,23 +58,26 @@ static const struct cc_symbol vir[] = {
 };
 
 static const struct cc_symbol xml[] = {
-    XML("xmlInitParser", init),
-    XML("xmlNewDoc", new_doc),
-    XML("xmlNewNode", new_node),
-    XML("xmlNewNs", new_ns),
-    XML("xmlSetNs", set_ns),
-    XML("xmlNewProp", new_prop),
-    XML("xmlNewTextChild", new_text_child),
-    XML("xmlNewChild", new_child),
-    XML("xmlDocSetRootElement", set_root),
-    XML("xmlDocDumpMemory", dump),
-    XML("xmlReadMemory", read),
-    XML("xmlDocGetRootElement", root),
-    XML("xmlGetNoNsProp", prop),
-    XML("xmlNodeGetContent", content),
-    XML("xmlFreeDoc", free_doc),
-    XML("xmlFree", free),
+    XML("xmlInitParser", init),        XML("xmlNewDoc", new_doc),
+    XML("xmlNewNode", new_node),       XML("xmlNewNs", new_ns),
+    XML("xmlSetNs", set_ns),           XML("xmlNewProp", new_prop),
+    XML("xmlSetProp", set_prop),       XML("xmlNewTextChild", new_text_child),
+    XML("xmlNewChild", new_child),     XML("xmlDocSetRootElement", set_root),
+    XML("xmlDocDumpMemory", dump),     XML("xmlReadMemory", read),
+    XML("xmlDocGetRootElement", root), XML("xmlGetNoNsProp", prop),
+    XML("xmlNodeGetContent", content), XML("xmlFreeNode", free_node),
+    XML("xmlFreeDoc", free_doc),       XML("xmlFree", free),
 };
+
+static const struct cc_symbol png[] = {
+    { "png_image_write_to_memory", offsetof(struct cc_png_lib, write) },
+    { "png_image_free", offsetof(struct cc_png_lib, free) },
+};
+
+int cc_png_load(struct cc_err *err)
+{
+    return cc_png.write ? 0 : cc_library_load("libpng16.so.16", png, sizeof(png) / sizeof(*png), &cc_png, err);
+}
 
 /* Every failure is told by who called; libvirt would print it, too. */
 static void quiet(void *arg, virErrorPtr e) { (void)arg, (void)e; }

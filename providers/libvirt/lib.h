@@ -1,5 +1,5 @@
-/* lib.h - libvirt and libxml2, loaded when the provider is opened: they bring 59 libraries along. Their functions under
- * their own names without "vir" and "xml". */
+/* lib.h - libvirt, libxml2 and libpng, loaded when the provider is opened: they bring 59 libraries along. Their functions
+ * under their own names without "vir", "xml" and "png_image". */
 #ifndef CC_LIBVIRT_LIB_H
 #define CC_LIBVIRT_LIB_H
 
@@ -7,6 +7,8 @@
 #include <libvirt/virterror.h>
 #include <libxml/parser.h>
 #include <libxml/tree.h>
+#include <png.h>
+#include <stdbool.h>
 
 struct cc_err;
 
@@ -32,6 +34,8 @@ struct cc_libvirt_lib {
     __typeof__(virDomainGetName) *domain_name;
     __typeof__(virDomainGetXMLDesc) *domain_xml;
     __typeof__(virDomainUpdateDeviceFlags) *domain_update_device;
+    __typeof__(virDomainSuspend) *domain_suspend;
+    __typeof__(virDomainResume) *domain_resume;
     __typeof__(virDomainFree) *domain_free;
     __typeof__(virDomainScreenshot) *domain_screenshot;
     __typeof__(virStreamNew) *stream_new;
@@ -52,6 +56,7 @@ struct cc_xml_lib {
     __typeof__(xmlNewNs) *new_ns;
     __typeof__(xmlSetNs) *set_ns;
     __typeof__(xmlNewProp) *new_prop;
+    __typeof__(xmlSetProp) *set_prop;
     __typeof__(xmlNewTextChild) *new_text_child;
     __typeof__(xmlNewChild) *new_child;
     __typeof__(xmlDocSetRootElement) *set_root;
@@ -60,12 +65,22 @@ struct cc_xml_lib {
     __typeof__(xmlDocGetRootElement) *root;
     __typeof__(xmlGetNoNsProp) *prop;
     __typeof__(xmlNodeGetContent) *content;
+    __typeof__(xmlFreeNode) *free_node;
     __typeof__(xmlFreeDoc) *free_doc;
     xmlFreeFunc *free; /* a variable of libxml2's */
 };
 extern struct cc_xml_lib cc_xml;
 
+struct cc_png_lib {
+    __typeof__(png_image_write_to_memory) *write;
+    __typeof__(png_image_free) *free;
+};
+extern struct cc_png_lib cc_png;
+
 /* 0, also when they are loaded already. [loop] */
 int cc_libvirt_load(struct cc_err *err);
+
+/* The same for libpng alone: without it there are no screenshots. [loop] */
+int cc_png_load(struct cc_err *err);
 
 #endif

@@ -24,113 +24,7 @@
 
 #define GIB (1024ull * 1024 * 1024)
 
-/* ---------------------------------------------------------------- settings */
-
-static int number(const struct cc_pairs *p, const char *name, uint32_t other, uint32_t most, uint32_t *out,
-                  struct cc_err *err)
-{
-    const char *s = cc_pairs_get(p, name, NULL);
-    char *end = NULL;
-    unsigned long n = s ? strtoul(s, &end, 10) : other;
-
-    if (s && (!*s || *end || n > most))
-        return cc_err_set(err, CC_E_INVALID, "libvirt: %s: a number up to %u expected", name, most);
-    *out = (uint32_t)n;
-    return 0;
-}
-
-static int known(const struct cc_pairs *p, struct cc_err *err)
-{
-    static const char *const names[] = { "uri",      "dir",     "images",     "virt",         "arch",
-                                         "machine",  "network", "image",      "storage",      "vg",
-                                         "pool",     "volumes", "lvm_config", "vcpu",         "memory_mib",
-                                         "disk_gib", "shell",   "data_gib",   "stop_grace_ms" };
-    size_t i, j;
-
-    for (i = 0; i < p->n; i++) {
-        for (j = 0; j < sizeof(names) / sizeof(*names) && strcmp(names[j], p->v[i].key) != 0; j++) {
-        }
-        if (j == sizeof(names) / sizeof(*names))
-            return cc_err_set(err, CC_E_INVALID, "libvirt has no setting \"%.60s\"", p->v[i].key);
-    }
-    return 0;
-}
-
-static char *copy(const struct cc_pairs *p, const char *name, const char *other)
-{
-    const char *s = cc_pairs_get(p, name, other);
-
-    return s ? cc_xstrdup(s) : NULL;
-}
-
-static int make_dirs(const struct cc_libvirt *v, struct cc_err *err)
-{
-    static const char *const leaves[] = { "", "/machines", "/locks", "/bin" };
-    char path[512];
-    size_t i;
-
-    for (i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
-        snprintf(path, sizeof(path), "%s%s", v->dir, leaves[i]);
-        if (mkdir(path, 0711) != 0 && errno != EEXIST)
-            return cc_err_sys(err, errno, "making %s", path);
-    }
-    return 0;
-}
-
-static int open_storage(struct cc_libvirt *v, const struct cc_pairs *p, struct cc_err *err)
-{
-    const char *name = cc_pairs_get(p, "storage", "dir");
-    char *dir = cc_xasprintf("%s/volumes", v->dir);
-    struct cc_pair list[] = { { "dir", cc_pairs_get(p, "volumes", dir) },
-                              { "vg", cc_pairs_get(p, "vg", NULL) },
-                              { "pool", cc_pairs_get(p, "pool", NULL) },
-                              { "lvm_config", cc_pairs_get(p, "lvm_config", NULL) } };
-    struct cc_pairs settings = { list, 4 };
-    int r;
-
-    v->storage = cc_storage_find(name);
-    r = v->storage ? v->storage->open(&settings, &v->store, err)
-                   : cc_err_set(err, CC_E_INVALID, "libvirt: storage: dir or lvm expected, not %.60s", name);
-    free(dir);
-    return r;
-}
-
-static int settle(struct cc_libvirt *v, const struct cc_pairs *p, struct cc_err *err)
-{
-    const char *dir = cc_pairs_get(p, "dir", NULL);
-    uint32_t milli;
-    int r = known(p, err);
-
-    if (r == 0 && (!dir || dir[0] != '/'))
-        r = cc_err_set(err, CC_E_INVALID, "libvirt: dir must be an absolute path");
-    if (r != 0)
-        return r;
-    v->dir = cc_xstrdup(dir);
-    v->uri = copy(p, "uri", "qemu:///system");
-    v->images = cc_pairs_get(p, "images", NULL) ? copy(p, "images", NULL) : cc_xasprintf("%s/images", dir);
-    v->virt = copy(p, "virt", "kvm");
-    v->arch = copy(p, "arch", "x86_64");
-    v->machine = copy(p, "machine", "q35");
-    v->network = copy(p, "network", "default");
-    v->image = copy(p, "image", "claude-instance");
-    v->shell = copy(p, "shell", NULL);
-    if ((r = number(p, "memory_mib", 2048, 64u * 1024 * 1024, &v->memory_mib, err)) != 0 ||
-        (r = number(p, "disk_gib", 20, 1000000, &v->disk_gib, err)) != 0 ||
-        (r = number(p, "data_gib", 20, 1000000, &v->data_gib, err)) != 0 ||
-        (r = number(p, "stop_grace_ms", 30000, 3600000, &v->stop_grace_ms, err)) != 0 ||
-        (r = number(p, "vcpu", 1, 1024, &milli, err)) != 0)
-        return r;
-    v->vcpu = milli;
-    if (strcmp(v->virt, "kvm") != 0 && strcmp(v->virt, "qemu") != 0)
-        return cc_err_set(err, CC_E_INVALID, "libvirt: virt: kvm, or qemu (emulated, slow) expected");
-    if ((r = make_dirs(v, err)) == 0 && (r = cc_way_keys(v, err)) == 0) {
-        char *bin = cc_xasprintf("%s/bin", v->dir);
-
-        r = cc_carried_install(bin, "cchost-agent", &v->agent, err);
-        free(bin);
-    }
-    return r;
-}
+/* ---------------------------------------------------------------- opened and closed */
 
 static void v_close(void *self)
 {
@@ -148,12 +42,18 @@ static void v_close(void *self)
 
 static void capabilities(struct cc_libvirt *v)
 {
+    struct cc_err err;
+
     v->missing[0] = (struct cc_unenforced){ "process limits", "a guest's processes are its own kernel's" };
+    if (cc_png_load(&err) != 0)
+        v->missing[1] = (struct cc_unenforced){ "screenshots", "libpng16 is not on this host" };
     v->caps = (struct cc_capabilities){
         .driver = "libvirt",
         .exec = true,
         .activity = true,
         .volumes = true,
+        .machine_snapshots = true,
+        .grows_disk = true,
         .user_data = true,
         .stop_keeps_disk = true,
         .net_nat = true,
@@ -163,7 +63,7 @@ static void capabilities(struct cc_libvirt *v)
         .limit_disk = true,
         .default_image = v->image,
         .missing = v->missing,
-        .n_missing = 1,
+        .n_missing = v->missing[1].what ? 2 : 1,
     };
 }
 
@@ -173,8 +73,8 @@ static int v_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     int r;
 
     pthread_mutex_init(&v->lock, NULL);
-    if ((r = settle(v, settings, err)) != 0 || (r = cc_libvirt_load(err)) != 0 ||
-        (r = open_storage(v, settings, err)) != 0) {
+    if ((r = cc_libvirt_settle(v, settings, err)) != 0 || (r = cc_libvirt_load(err)) != 0 ||
+        (r = cc_libvirt_open_storage(v, settings, err)) != 0) {
         v_close(v);
         return r;
     }
@@ -187,16 +87,7 @@ static const struct cc_capabilities *v_capabilities(void *self) { return &((stru
 
 /* ---------------------------------------------------------------- one operation at a time */
 
-/* What a call works with: the lock, the connection, the domain (NULL where there is none). */
-struct hold {
-    int fd;
-    virConnectPtr c;
-    virDomainPtr d;
-    struct cc_box box;
-    enum cc_machine_state state;
-};
-
-static void let_go(struct hold *h)
+void cc_libvirt_let_go(struct cc_hold *h)
 {
     if (h->d)
         cc_vir.domain_free(h->d);
@@ -207,11 +98,11 @@ static void let_go(struct hold *h)
 }
 
 /* 0 with the domain read, CC_E_NOT_FOUND with the lock held and none there; otherwise nothing is held. */
-static int take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id, struct hold *h)
+static int take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id, struct cc_hold *h)
 {
     int r;
 
-    *h = (struct hold){ .fd = cc_name_lock(v->dir, short_id, x->call, x->err) };
+    *h = (struct cc_hold){ .fd = cc_name_lock(v->dir, short_id, x->call, x->err) };
     if (h->fd < 0)
         return h->fd;
     if (!(h->c = cc_libvirt_connect(v, x)))
@@ -221,12 +112,11 @@ static int take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *sho
     else
         r = cc_domain_read(x, h->d, &h->box, &h->state);
     if (r != 0 && r != CC_E_NOT_FOUND)
-        let_go(h);
+        cc_libvirt_let_go(h);
     return r;
 }
 
-/* The same by the provider's name of it; nothing is held unless it is there. */
-static int take_id(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, struct hold *h)
+int cc_libvirt_take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, struct cc_hold *h)
 {
     int r;
 
@@ -234,13 +124,13 @@ static int take_id(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *
         return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
     r = take(v, x, provider_id + 3, h);
     if (r == CC_E_NOT_FOUND)
-        let_go(h);
+        cc_libvirt_let_go(h);
     return r;
 }
 
 /* ---------------------------------------------------------------- what a machine is made of */
 
-static const char *root_of(struct cc_arena *a, const char *short_id)
+const char *cc_libvirt_root(struct cc_arena *a, const char *short_id)
 {
     return cc_arena_printf(a, "cc-%s..root", short_id);
 }
@@ -259,9 +149,8 @@ static const char *image_file(const struct cc_libvirt *v, struct cc_arena *a, co
     return access(path, R_OK) == 0 ? path : NULL;
 }
 
-/* IMAGE.qcow2 or .raw in the directory of images; with IMAGE.kernel it boots that, with .initrd and .cmdline. */
-static int image_of(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
-                    struct cc_box_boot *boot)
+int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
+                     struct cc_box_boot *boot)
 {
     const char *cmdline;
     size_t n;
@@ -324,16 +213,16 @@ static int volumes_of(struct cc_libvirt *v, struct cc_provider_ctx *x, virConnec
     return 0;
 }
 
-static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h)
+static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h)
 {
     struct cc_disk root, disks[CC_MOUNTS_MAX + 1];
     struct cc_box_boot boot;
     const char *image;
     virDomainPtr d;
-    int r = image_of(v, x, h->box.image, &image, &boot);
+    int r = cc_libvirt_image(v, x, h->box.image, &image, &boot);
 
     if (r == 0)
-        r = v->storage->find(v->store, x, root_of(x->arena, h->box.short_id), &root);
+        r = v->storage->find(v->store, x, cc_libvirt_root(x->arena, h->box.short_id), &root);
     if (r == 0)
         r = volumes_of(v, x, h->c, &h->box, disks);
     if (r != 0)
@@ -349,11 +238,11 @@ static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *
 
 static void unheld(const struct cc_libvirt *v, struct cc_arena *a, const struct cc_box *b, struct cc_machine_info *out)
 {
-    struct cc_unenforced *list = cc_arena_alloc(a, (v->caps.n_missing + 1) * sizeof(*list));
+    struct cc_unenforced *list = cc_arena_alloc(a, 2 * sizeof(*list));
 
-    memcpy(list, v->missing, v->caps.n_missing * sizeof(*list));
+    list[0] = v->missing[0];
     out->unenforced = list;
-    out->n_unenforced = v->caps.n_missing;
+    out->n_unenforced = 1;
     if (!b->whole)
         return;
     list[out->n_unenforced++] =
@@ -370,8 +259,8 @@ static void tell(const struct cc_libvirt *v, struct cc_arena *a, const struct cc
         .name = b->name,
         .image = b->image,
         .state = state,
-        .reason = state == CC_M_ERROR ? "its guest is suspended or has crashed" : NULL,
-        .started_at = state == CC_M_RUNNING ? b->started_at : 0,
+        .reason = state == CC_M_ERROR ? "its guest sleeps, has crashed, or its disk failed" : NULL,
+        .started_at = state == CC_M_RUNNING || state == CC_M_SUSPENDED ? b->started_at : 0,
         .vcpu = b->vcpu,
         .memory_mib = b->memory_mib,
         .disk_gib = b->disk_gib,
@@ -384,7 +273,7 @@ static void tell(const struct cc_libvirt *v, struct cc_arena *a, const struct cc
 }
 
 /* A part of a processor needs a control group of libvirt's; without one it gets a whole one, and that is told. */
-static int power_on(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h)
+static int power_on(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h)
 {
     int r;
 
@@ -400,7 +289,7 @@ static int power_on(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold
 }
 
 /* From a description to a running machine. */
-static int begin(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h, const struct cc_machine_spec *spec,
+static int begin(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h, const struct cc_machine_spec *spec,
                  struct cc_machine_info *out)
 {
     int r = spec ? cc_seed_write(v, x, &h->box, spec) : 0;
@@ -426,7 +315,7 @@ static int remove_disk(struct cc_libvirt *v, struct cc_provider_ctx *x, const ch
 }
 
 /* Everything of it but volumes. */
-static int remove_machine(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h, const char *short_id)
+static int remove_machine(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h, const char *short_id)
 {
     int r;
 
@@ -436,7 +325,8 @@ static int remove_machine(struct cc_libvirt *v, struct cc_provider_ctx *x, struc
     if (h->d && cc_vir.domain_undefine(h->d, VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA |
                                                  VIR_DOMAIN_UNDEFINE_NVRAM) != 0)
         return cc_libvirt_error(x->err, "removing the machine");
-    if ((r = remove_disk(v, x, root_of(x->arena, short_id))) != 0)
+    if ((r = cc_libvirt_forget_snapshots(v, x, cc_arena_printf(x->arena, "cc-%s", short_id))) != 0 ||
+        (r = remove_disk(v, x, cc_libvirt_root(x->arena, short_id))) != 0)
         return r;
     r = cc_remove_tree(cc_arena_printf(x->arena, "%s/machines/%s", v->dir, short_id));
     return r && r != ENOENT ? cc_err_sys(x->err, r, "removing the files of cc-%s", short_id) : 0;
@@ -464,7 +354,7 @@ static void describe(const struct cc_libvirt *v, const struct cc_machine_spec *s
     b->memory_mib = s->memory_mib ? s->memory_mib : v->memory_mib;
 }
 
-static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h, const struct cc_machine_spec *s,
+static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h, const struct cc_machine_spec *s,
                 struct cc_machine_info *out)
 {
     struct cc_box *b = &h->box;
@@ -485,13 +375,13 @@ static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct hold *h,
         b->volumes[b->n_volumes++] = (struct cc_box_volume){ s->volumes[i].id, s->volumes[i].path };
     if (s->network == CC_NET_HOST)
         return cc_err_set(x->err, CC_E_UNSUPPORTED, "a virtual machine cannot have the host's own network");
-    if ((r = image_of(v, x, b->image, &image, &boot)) != 0 || (r = volumes_of(v, x, h->c, b, all)) != 0)
+    if ((r = cc_libvirt_image(v, x, b->image, &image, &boot)) != 0 || (r = volumes_of(v, x, h->c, b, all)) != 0)
         return r;
     if (mkdir(cc_arena_printf(x->arena, "%s/machines/%s", v->dir, b->short_id), 0711) != 0 && errno != EEXIST)
         return cc_err_sys(x->err, errno, "making the machine's directory");
     r = own_volume(v, x, b);
     if (r == 0)
-        r = v->storage->create(v->store, x, root_of(x->arena, b->short_id), b->disk_gib * GIB, image, &disk);
+        r = v->storage->create(v->store, x, cc_libvirt_root(x->arena, b->short_id), b->disk_gib * GIB, image, &disk);
     return r ? r : begin(v, x, h, s, out);
 }
 
@@ -502,7 +392,7 @@ static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     struct cc_provider_ctx quiet = *x;
     struct cc_err dropped;
     struct cc_call free_call = { .wake_fd = -1, .deadline_ms = cc_mono_ms() + 10000 };
-    struct hold h;
+    struct cc_hold h;
     int r = take(v, x, spec->short_id, &h);
 
     if (r != 0 && r != CC_E_NOT_FOUND)
@@ -520,14 +410,14 @@ static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
         if (r != 0 && remove_machine(v, &quiet, &h, spec->short_id) == 0 && h.box.own_volume)
             remove_disk(v, &quiet, cc_arena_printf(x->arena, "cc-%s", spec->short_id));
     }
-    let_go(&h);
+    cc_libvirt_let_go(&h);
     return r;
 }
 
 static int v_destroy(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge)
 {
     struct cc_libvirt *v = self;
-    struct hold h;
+    struct cc_hold h;
     int r;
 
     if (!cc_provider_id_ok(provider_id))
@@ -543,52 +433,96 @@ static int v_destroy(void *self, struct cc_provider_ctx *x, const char *provider
         cc_name_unlock_gone(v->dir, provider_id + 3, h.fd);
         h.fd = -1;
     }
-    let_go(&h);
+    cc_libvirt_let_go(&h);
     return r;
 }
 
 /* ---------------------------------------------------------------- the other calls */
 
+int cc_libvirt_grow(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, uint32_t disk_gib)
+{
+    struct cc_disk now;
+    int r = v->storage->find(v->store, x, cc_libvirt_root(x->arena, b->short_id), &now);
+
+    if (r == 0 && now.size < disk_gib * GIB) /* an image may have been larger than what was asked for */
+        r = v->storage->resize(v->store, x, now.id, disk_gib * GIB);
+    if (r == 0 && b->disk_gib < disk_gib)
+        b->disk_gib = disk_gib;
+    return r;
+}
+
+static int go_on(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h, struct cc_machine_info *out)
+{
+    int r = cc_vir.domain_resume(h->d) == 0 ? 0 : cc_libvirt_error(x->err, "waking the machine");
+
+    if (r == 0)
+        r = cc_way_await(v, x, h->d, h->box.short_id);
+    if (r == 0)
+        tell(v, x->arena, &h->box, CC_M_RUNNING, out);
+    return r;
+}
+
 static int v_start(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
                    struct cc_machine_info *out)
 {
     struct cc_libvirt *v = self;
-    struct hold h;
-    int r = take_id(v, x, provider_id, &h);
+    struct cc_hold h;
+    int r = cc_libvirt_take(v, x, provider_id, &h);
 
     if (r != 0)
         return r;
     if (h.state == CC_M_RUNNING) {
         tell(v, x->arena, &h.box, h.state, out);
+    } else if (h.state == CC_M_SUSPENDED) {
+        r = go_on(v, x, &h, out);
     } else {
         if (spec)
             describe(v, spec, &h.box);
         r = h.state == CC_M_ERROR ? cc_domain_end(v, x, h.d, 0) : 0;
+        if (r == 0 && spec)
+            r = cc_libvirt_grow(v, x, &h.box, spec->disk_gib);
         if (r == 0)
             r = begin(v, x, &h, spec, out);
     }
-    let_go(&h);
+    cc_libvirt_let_go(&h);
     return r;
 }
 
 static int v_stop(void *self, struct cc_provider_ctx *x, const char *provider_id)
 {
     struct cc_libvirt *v = self;
-    struct hold h;
-    int r = take_id(v, x, provider_id, &h);
+    struct cc_hold h;
+    int r = cc_libvirt_take(v, x, provider_id, &h);
 
     if (r != 0)
         return r;
+    if (h.state == CC_M_SUSPENDED) /* it hears no power button */
+        cc_vir.domain_resume(h.d);
     r = cc_domain_end(v, x, h.d, v->stop_grace_ms);
     cc_way_close(v, x, h.box.short_id);
-    let_go(&h);
+    cc_libvirt_let_go(&h);
+    return r;
+}
+
+static int v_suspend(void *self, struct cc_provider_ctx *x, const char *provider_id)
+{
+    struct cc_hold h;
+    int r = cc_libvirt_take(self, x, provider_id, &h);
+
+    if (r != 0)
+        return r;
+    if (h.state == CC_M_RUNNING && cc_vir.domain_suspend(h.d) != 0)
+        r = cc_libvirt_error(x->err, "suspending the machine");
+    else if (h.state != CC_M_RUNNING && h.state != CC_M_SUSPENDED)
+        r = cc_err_set(x->err, CC_E_STATE, "%s does not run", provider_id);
+    cc_libvirt_let_go(&h);
     return r;
 }
 
 static int v_status(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
 {
     struct cc_libvirt *v = self;
-    struct hold h = { .fd = -1 };
+    struct cc_hold h = { .fd = -1 };
     int r;
 
     if (!cc_provider_id_ok(provider_id))
@@ -599,7 +533,7 @@ static int v_status(void *self, struct cc_provider_ctx *x, const char *provider_
     r = h.d ? cc_domain_read(x, h.d, &h.box, &h.state) : x->err->code;
     if (r == 0)
         tell(v, x->arena, &h.box, h.state, out);
-    let_go(&h);
+    cc_libvirt_let_go(&h);
     return r;
 }
 
@@ -680,10 +614,10 @@ static int v_attach(void *self, struct cc_provider_ctx *x, const char *provider_
     struct cc_libvirt *v = self;
     struct cc_mount_spec now[CC_MOUNTS_MAX + 1];
     struct cc_disk disk;
-    struct hold h;
+    struct cc_hold h;
     const char *who;
     size_t i;
-    int r = take_id(v, x, provider_id, &h);
+    int r = cc_libvirt_take(v, x, provider_id, &h);
 
     if (r != 0)
         return r;
@@ -700,16 +634,16 @@ static int v_attach(void *self, struct cc_provider_ctx *x, const char *provider_
         h.box.volumes[h.box.n_volumes++] = (struct cc_box_volume){ volume->id, volume->path };
         r = define(v, x, &h);
     }
-    let_go(&h);
+    cc_libvirt_let_go(&h);
     return r == 1 ? 0 : r;
 }
 
 static int v_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id)
 {
     struct cc_libvirt *v = self;
-    struct hold h;
+    struct cc_hold h;
     size_t i;
-    int r = take_id(v, x, provider_id, &h);
+    int r = cc_libvirt_take(v, x, provider_id, &h);
 
     if (r != 0)
         return r;
@@ -722,7 +656,7 @@ static int v_detach(void *self, struct cc_provider_ctx *x, const char *provider_
         h.box.n_volumes--;
         r = define(v, x, &h);
     }
-    let_go(&h);
+    cc_libvirt_let_go(&h);
     return r;
 }
 
@@ -798,5 +732,12 @@ const struct cc_driver cc_driver_libvirt = {
     .volume_create = v_volume_create,
     .volume_delete = v_volume_delete,
     .volume_list = v_volume_list,
+    .check = cc_libvirt_check,
+    .suspend = v_suspend,
+    .machine_snapshot = cc_libvirt_machine_snapshot,
+    .machine_snapshot_delete = cc_libvirt_machine_snapshot_delete,
+    .machine_restore = cc_libvirt_machine_restore,
+    .console = cc_libvirt_console,
+    .screenshot = cc_libvirt_screenshot,
     .endpoint = v_endpoint,
 };

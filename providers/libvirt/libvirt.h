@@ -71,6 +71,18 @@ bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out);
 /* Serial number of a volume's disk, by which the guest finds it: /dev/disk/by-id/virtio-SERIAL. */
 const char *cc_box_serial(struct cc_arena *a, const char *volume);
 
+/* From the XML of a domain that runs: the port on which its VNC speaks WebSocket; 0: none. */
+uint16_t cc_box_console_port(const char *xml);
+/* The domain's graphics alone, with that password, good until then (unix s); NULL: it has none. In the arena. */
+const char *cc_box_graphics(struct cc_arena *a, const char *xml, const char *password, int64_t until);
+
+/* ---- screen.c: what a machine shows */
+int cc_libvirt_console(void *self, struct cc_provider_ctx *x, const char *provider_id, uint32_t seconds,
+                       struct cc_console *out);
+int cc_libvirt_screenshot(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_picture *out);
+/* A picture in PPM (P6, as qemu takes it) as PNG. In the arena. */
+int cc_png_of_ppm(struct cc_provider_ctx *x, const char *ppm, size_t n, struct cc_picture *out);
+
 /* ---- seed.c: writes DIR/machines/SHORT/seed.iso. */
 int cc_seed_write(const struct cc_libvirt *v, struct cc_provider_ctx *x, const struct cc_box *b,
                   const struct cc_machine_spec *spec);
@@ -82,12 +94,49 @@ int cc_way_await(const struct cc_libvirt *v, struct cc_provider_ctx *x, virDomai
 int cc_way_open(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id, const char **socket);
 void cc_way_close(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *short_id);
 
+/* What a call works with: the lock of a machine, the connection, the domain (NULL where there is none). */
+struct cc_hold {
+    int fd;
+    virConnectPtr c;
+    virDomainPtr d;
+    struct cc_box box;
+    enum cc_machine_state state;
+};
+
+/* ---- conf.c */
+int cc_libvirt_settle(struct cc_libvirt *v, const struct cc_pairs *settings, struct cc_err *err);
+int cc_libvirt_open_storage(struct cc_libvirt *v, const struct cc_pairs *settings, struct cc_err *err);
+
+/* ---- snapshots.c */
+int cc_libvirt_machine_snapshot(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name);
+int cc_libvirt_machine_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *provider_id,
+                                       const char *name);
+int cc_libvirt_machine_restore(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name);
+/* The machine's own snapshots of its volume, which outlives it. */
+int cc_libvirt_forget_snapshots(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *volume);
+
+/* ---- libvirt.c */
+/* By the provider's name of it; nothing is held unless it is there. */
+int cc_libvirt_take(struct cc_libvirt *v, struct cc_provider_ctx *x, const char *provider_id, struct cc_hold *h);
+void cc_libvirt_let_go(struct cc_hold *h);
+/* A disk only grows; the guest sees it when it boots. */
+int cc_libvirt_grow(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, uint32_t disk_gib);
+const char *cc_libvirt_root(struct cc_arena *a, const char *short_id); /* the name of a machine's disk */
+/* IMAGE.qcow2 or .raw in the directory of images; with IMAGE.kernel it boots that, with .initrd and .cmdline. */
+int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, const char *image, const char **disk,
+                     struct cc_box_boot *boot);
+
+/* ---- check.c */
+int cc_libvirt_check(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
+
 /* ---- domain.c: libvirt's calls, with its errors as ours */
 /* A connection, opened again when the last one is broken; NULL: x->err. Given back with cc_vir.connect_close. */
 virConnectPtr cc_libvirt_connect(struct cc_libvirt *v, struct cc_provider_ctx *x);
 int cc_libvirt_error(struct cc_err *err, const char *what); /* from libvirt's last error */
 virDomainPtr cc_domain_find(virConnectPtr c, struct cc_provider_ctx *x, const char *short_id); /* NULL: x->err */
 int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out, enum cc_machine_state *state);
+/* The domain of a machine that runs or is suspended; else NULL. */
+virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const char *provider_id);
 int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms);
 bool cc_domain_is_off(virDomainPtr d);
 

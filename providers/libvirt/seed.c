@@ -107,16 +107,15 @@ static void put_file(struct seed *s, const char *name, const char *path)
 
 static void put_cloud_init(struct seed *s, const struct cc_box *b, const struct cc_machine_spec *spec)
 {
-    static const char ours[] =
-        "#cloud-config\n"
-        "merge_how: " CC_USER_DATA_MERGE "\n"
-        "ssh_pwauth: false\n"
-        "bootcmd:\n"
-        "- mkdir -p -m 755 /run/cchost\n"
-        "- mkdir -p -m 700 /run/cchost/private\n"
-        "- mkdir -p /run/cchost/private/seed\n"
-        "- mount -o ro -L cidata /run/cchost/private/seed\n"
-        "- sh /run/cchost/private/seed/boot.sh\n";
+    static const char ours[] = "#cloud-config\n"
+                               "merge_how: " CC_USER_DATA_MERGE "\n"
+                               "ssh_pwauth: false\n"
+                               "bootcmd:\n"
+                               "- mkdir -p -m 755 /run/cchost\n"
+                               "- mkdir -p -m 700 /run/cchost/private\n"
+                               "- mkdir -p /run/cchost/private/seed\n"
+                               "- mount -o ro -L cidata /run/cchost/private/seed\n"
+                               "- sh /run/cchost/private/seed/boot.sh\n";
     const char *text = ours;
 
     if (spec->user_data && *spec->user_data)

@@ -104,7 +104,7 @@ void cc_mock_late_forget(struct cc_mock *m)
 /* The machine as it is once it runs, or NULL: it does already, or the world has changed so that it cannot. */
 static struct cc_mock_machine *run(struct cc_mock *m, struct cc_mock_machine *v)
 {
-    if (v->running || cc_mock_all_usable(m, v, NULL) != 0)
+    if ((v->running && !v->suspended) || cc_mock_all_usable(m, v, NULL) != 0)
         return NULL;
     cc_mock_run(m, v);
     return v;
@@ -125,7 +125,7 @@ static struct cc_mock_machine *stop(struct cc_mock_machine *v)
 {
     if (!v->running)
         return NULL;
-    v->running = false;
+    v->running = v->suspended = false;
     return v;
 }
 

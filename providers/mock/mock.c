@@ -54,6 +54,8 @@ static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *e
         .limit_memory = true,
         .limit_disk = true,
         .limit_pids = true,
+        .machine_snapshots = true,
+        .grows_disk = true,
         .default_image = "host",
     };
     r = cc_mock_script(m, settings, err);
@@ -185,6 +187,7 @@ static void tell(const struct cc_mock *m, struct cc_arena *a, const struct cc_mo
         .image = cc_arena_strdup(a, v->image),
         .state = booting || v->half == CC_HALF_STARTING ? CC_M_STARTING
                  : v->half                              ? CC_M_ERROR
+                 : v->suspended                         ? CC_M_SUSPENDED
                  : v->running                           ? CC_M_RUNNING
                                                         : CC_M_STOPPED,
         .reason = v->half == CC_HALF_ERROR ? "it was never completely made" : NULL,
@@ -315,7 +318,12 @@ static int start(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_ma
 
     if (r != 0)
         return r;
+    if (v->suspended) {
+        v->suspended = false; /* as it was */
+        return 0;
+    }
     if (spec) {
+        v->disk_gib = spec->disk_gib > v->disk_gib ? spec->disk_gib : v->disk_gib;
         v->vcpu = spec->vcpu;
         v->memory_mib = spec->memory_mib;
         v->ssh = spec->ssh_keys.n > 0;
@@ -335,7 +343,7 @@ static int m_start(void *self, struct cc_provider_ctx *x, const char *provider_i
         return r;
     t.spec = spec;
     r = find(self, x, &t, &v);
-    if (r == 0 && !v->running && now(&t) && (r = start(self, x, v, spec)) == 0)
+    if (r == 0 && (!v->running || v->suspended) && now(&t) && (r = start(self, x, v, spec)) == 0)
         changed(&t, v);
     if (r == 0)
         tell(self, x->arena, v, out);
@@ -351,9 +359,87 @@ static int m_stop(void *self, struct cc_provider_ctx *x, const char *provider_id
     if (r != 0)
         return r;
     if ((r = find(self, x, &t, &v)) == 0 && v->running && now(&t)) {
-        v->running = false;
+        v->running = v->suspended = false;
         changed(&t, v);
     }
+    return leave(self, x, &t, r);
+}
+
+static int m_suspend(void *self, struct cc_provider_ctx *x, const char *provider_id)
+{
+    struct cc_mock_machine *v;
+    struct turn t;
+    int r = enter_machine(self, x, CC_OP_SUSPEND, provider_id, &t);
+
+    if (r != 0)
+        return r;
+    if ((r = find(self, x, &t, &v)) == 0 && !v->running)
+        r = cc_err_set(x->err, CC_E_STATE, "cc-%s is not running", t.key);
+    if (r == 0 && !v->suspended) {
+        v->suspended = true;
+        changed(&t, v);
+    }
+    return leave(self, x, &t, r);
+}
+
+/* ---------------------------------------------------------------- snapshots of a machine: their names */
+
+/* Into a call that speaks of a snapshot: the machine is there and stopped. */
+static int enter_snapshot(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *provider_id,
+                          struct turn *t, struct cc_mock_machine **v)
+{
+    int r = enter_machine(m, x, op, provider_id, t);
+
+    if (r != 0)
+        return r;
+    r = find(m, x, t, v);
+    if (r == 0 && (*v)->running)
+        r = cc_err_set(x->err, CC_E_STATE, "cc-%s runs: stop it first", t->key);
+    return r ? leave(m, x, t, r) : 0;
+}
+
+static int m_machine_snapshot(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name)
+{
+    struct cc_mock_machine *v;
+    struct turn t;
+    int r = enter_snapshot(self, x, CC_OP_MACHINE_SNAPSHOT, provider_id, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (!v->snapshots)
+        v->snapshots = json_object();
+    if (!json_object_get(v->snapshots, name)) {
+        json_object_set_new(v->snapshots, name, json_true());
+        changed(&t, v);
+    }
+    return leave(self, x, &t, 0);
+}
+
+static int m_machine_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name)
+{
+    struct cc_mock_machine *v;
+    struct turn t;
+    int r = enter_snapshot(self, x, CC_OP_MACHINE_SNAPSHOT_DELETE, provider_id, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (v->snapshots && json_object_del(v->snapshots, name) == 0)
+        changed(&t, v);
+    return leave(self, x, &t, 0);
+}
+
+static int m_machine_restore(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *name)
+{
+    struct cc_mock_machine *v;
+    struct turn t;
+    int r = enter_snapshot(self, x, CC_OP_MACHINE_RESTORE, provider_id, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (!v->snapshots || !json_object_get(v->snapshots, name))
+        r = cc_err_set(x->err, CC_E_NOT_FOUND, "cc-%s has no snapshot %s", t.key, name);
+    else
+        changed(&t, v);
     return leave(self, x, &t, r);
 }
 
@@ -406,7 +492,7 @@ static int find_running(struct cc_mock *m, struct cc_provider_ctx *x, struct tur
 {
     int r = find(m, x, t, v);
 
-    if (r == 0 && !(*v)->running)
+    if (r == 0 && (!(*v)->running || (*v)->suspended))
         r = cc_err_set(x->err, CC_E_STATE, "cc-%s is not running", t->key);
     return r;
 }
@@ -620,5 +706,9 @@ const struct cc_driver cc_driver_mock = {
     .volume_create = m_volume_create,
     .volume_delete = m_volume_delete,
     .volume_list = m_volume_list,
+    .suspend = m_suspend,
+    .machine_snapshot = m_machine_snapshot,
+    .machine_snapshot_delete = m_machine_snapshot_delete,
+    .machine_restore = m_machine_restore,
     .endpoint = m_endpoint,
 };

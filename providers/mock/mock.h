@@ -40,8 +40,10 @@ struct cc_mock_machine {
     uint32_t memory_mib, disk_gib;
     struct cc_mount_spec mounts[CC_MOUNTS_MAX]; /* owned strings */
     size_t n_mounts;
+    json_t *snapshots; /* {name: true}, or NULL */
     enum cc_half half;
     bool ssh;                /* was given keys */
+    bool suspended;          /* beside running */
     bool running, destroyed; /* destroyed ones stay in memory while a late list shows them */
     int64_t created_at, started_at, ready_at, destroyed_at;
 };

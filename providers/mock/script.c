@@ -32,7 +32,8 @@
  *                         {activity = {load = 0.7, leases = '[{"id": "build", "reason": "make", "until_ms": N}]'}}
  *   The command `mock-activity JSON` (exec, also by another process on the same state) says it of one machine, in place
  *   of what it said before: members that it has win over the settings; it holds until the machine starts again.
- * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list
+ * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list suspend
+ *     machine_snapshot machine_snapshot_delete machine_restore
  */
 #include "providers/mock/mock.h"
 
@@ -43,9 +44,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const cc_mock_ops[CC_MOCK_OPS] = { "create",        "destroy",       "start",      "stop",   "status",
-                                               "activity",      "list",          "exec",       "attach", "detach",
-                                               "volume_create", "volume_delete", "volume_list" };
+const char *const cc_mock_ops[CC_MOCK_OPS] = { "create",
+                                               "destroy",
+                                               "start",
+                                               "stop",
+                                               "status",
+                                               "activity",
+                                               "list",
+                                               "exec",
+                                               "attach",
+                                               "detach",
+                                               "volume_create",
+                                               "volume_delete",
+                                               "volume_list",
+                                               "suspend",
+                                               "machine_snapshot",
+                                               "machine_snapshot_delete",
+                                               "machine_restore" };
 
 const char *const cc_mock_mishaps[CC_MISHAP_COUNT] = { "fail", "after", "lose", "half", "late" };
 

@@ -86,6 +86,7 @@ static void clear(struct cc_mock_machine *v)
     free(v->name);
     free(v->image);
     json_decref(v->report);
+    json_decref(v->snapshots);
 }
 
 struct cc_mock_machine *cc_mock_add(struct cc_mock *m, const char *short_id)
@@ -180,6 +181,8 @@ struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o)
     v->started_at = json_integer_value(json_object_get(o, "started_at"));
     v->ready_at = json_integer_value(json_object_get(o, "ready_at"));
     v->report = json_incref(json_object_get(o, "report"));
+    v->snapshots = json_incref(json_object_get(o, "snapshots"));
+    v->suspended = json_is_true(json_object_get(o, "suspended"));
     return v;
 }
 
@@ -195,11 +198,12 @@ static json_t *mounts_json(const struct cc_mock_machine *v)
 
 json_t *cc_mock_machine_json(const struct cc_mock_machine *v)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:O*}", "short",
+    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:O*, s:O*, s:b}", "short",
                      v->short_id, "id", v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
                      (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib, "volumes", mounts_json(v), "half",
                      halves[v->half], "ssh", v->ssh, "running", v->running, "created_at", (json_int_t)v->created_at,
-                     "started_at", (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at, "report", v->report);
+                     "started_at", (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at, "report", v->report,
+                     "snapshots", v->snapshots, "suspended", v->suspended);
 }
 
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)
@@ -208,6 +212,7 @@ void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)
     json_decref(v->report); /* of an earlier run */
     v->report = NULL;
     v->running = true;
+    v->suspended = false;
     v->started_at = cc_wall_ms();
     v->ready_at = v->started_at + (int64_t)m->boot_ms;
 }
@@ -242,7 +247,7 @@ void cc_mock_bury(struct cc_mock *m)
 
 void cc_mock_destroy(struct cc_mock *m, struct cc_mock_machine *v, int64_t at)
 {
-    v->running = false;
+    v->running = v->suspended = false;
     v->destroyed = true;
     v->destroyed_at = at;
     m->objects--;

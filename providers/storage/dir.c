@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct dir {
@@ -276,6 +277,17 @@ static int d_clone(void *self, struct cc_provider_ctx *x, const char *id, const 
     return finish(x, r, made, path);
 }
 
+static int d_room(void *self, struct cc_provider_ctx *x, struct cc_room *out)
+{
+    struct dir *d = self;
+    struct statvfs fs;
+
+    if (statvfs(d->path, &fs) != 0)
+        return cc_err_sys(x->err, errno, "looking at %s", d->path);
+    *out = (struct cc_room){ .left = (uint64_t)fs.f_bavail * fs.f_frsize };
+    return 0;
+}
+
 const struct cc_storage cc_storage_dir = {
     .name = "dir",
     .open = d_open,
@@ -290,4 +302,5 @@ const struct cc_storage cc_storage_dir = {
     .snapshot_list = d_snapshot_list,
     .restore = d_restore,
     .clone = d_clone,
+    .room = d_room,
 };

@@ -364,6 +364,33 @@ static int l_clone(void *self, struct cc_provider_ctx *x, const char *id, const 
                      snapshot ? device(self, x->arena, snapshot_lv(x->arena, id, snapshot)) : from.path, "raw");
 }
 
+/* Of the pool where there is one, else of the volume group. */
+static int l_room(void *self, struct cc_provider_ctx *x, struct cc_room *out)
+{
+    struct lvm *l = self;
+    struct cc_tool_result t;
+    double percent = 0;
+    char *rest;
+    int r;
+
+    if (l->pool)
+        r = LVM(l, x, &t, "lvs", "--noheadings", "--units", "b", "--nosuffix", "-o", "lv_size,data_percent",
+                full(l, x->arena, l->pool));
+    else
+        r = LVM(l, x, &t, "vgs", "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_free", l->vg);
+    if (r != 0)
+        return r;
+    if (t.exit != 0)
+        return cc_err_set(x->err, CC_E_IO, "%.*s", (int)strcspn(t.err + strspn(t.err, " "), "\n"),
+                          t.err + strspn(t.err, " "));
+    out->left = strtoull(t.out, &rest, 10);
+    if (l->pool)
+        percent = strtod(rest, NULL);
+    out->left -= (uint64_t)((double)out->left * percent / 100);
+    out->whole = !l->pool;
+    return 0;
+}
+
 const struct cc_storage cc_storage_lvm = {
     .name = "lvm",
     .open = l_open,
@@ -378,4 +405,5 @@ const struct cc_storage cc_storage_lvm = {
     .snapshot_list = l_snapshot_list,
     .restore = l_restore,
     .clone = l_clone,
+    .room = l_room,
 };

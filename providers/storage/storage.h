@@ -38,6 +38,12 @@ struct cc_snapshot_list {
     size_t n;
 };
 
+/* What is left for volumes. */
+struct cc_room {
+    uint64_t left; /* bytes */
+    bool whole;    /* a volume takes all its size when it is made; else what is written to it */
+};
+
 struct cc_storage {
     const char *name;
 
@@ -60,6 +66,7 @@ struct cc_storage {
                    const char *snapshot); /* the snapshot stays */
     /* `snapshot` NULL: as the volume is now. The clone is a volume of its own: what it came from may go. */
     int (*clone)(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot, const char *clone);
+    int (*room)(void *self, struct cc_provider_ctx *x, struct cc_room *out);
 };
 
 extern const struct cc_storage cc_storage_dir, cc_storage_lvm;

@@ -58,6 +58,8 @@ const rules = [
   [{ STRIPE_WEBHOOK_SECRET_PREVIOUS: production.STRIPE_WEBHOOK_SECRET }, /^STRIPE_WEBHOOK_SECRET \(environment\): it is the same as STRIPE_WEBHOOK_SECRET_PREVIOUS/],
   [{ STRIPE_WEBHOOK_SECRET: undefined, STRIPE_WEBHOOK_SECRET_PREVIOUS: 'whsec_9876543210' }, /^STRIPE_WEBHOOK_SECRET_PREVIOUS.*it is set, and STRIPE_WEBHOOK_SECRET is not/],
   [{ STRIPE_PRICE_PRO: 'sk_live_9876543210 x' }, /^STRIPE_PRICE_PRO \(environment\): a price's id, like price_1Nxyz expected$/], // and is not quoted
+  [{ STRIPE_PRICE_PRO: 'price_1Nstarter' }, /^STRIPE_PRICE_PRO \(environment\): it is the same as STRIPE_PRICE_STARTER/],
+  [{ STRIPE_PRICE_USAGE: 'price_1Npro' }, /^STRIPE_PRICE_USAGE \(environment\): it is the same as STRIPE_PRICE_PRO/],
   [{ STRIPE_API_URL: 'http://stripe.example.org' }, /^STRIPE_API_URL.*production needs https/],
   [{ STRIPE_USAGE: 'records' }, /^STRIPE_USAGE.*has no usage records; meter, or one before 2025-03-31/], [{ STRIPE_API_VERSION: 'latest' }, /^STRIPE_API_VERSION.*like 2026/],
   [{ DEV_LOGIN: 'on' }, /^DEV_LOGIN.*'off' expected/], [{ PROVIDER: 'mock' }, /^PROVIDER.*only plays/],

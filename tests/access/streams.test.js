@@ -34,6 +34,9 @@ test('Origin is looked at whenever there is one, and a cookie needs one', async 
     { 'X-API-Key': s.key, Origin: 'null' }]) {
     await assert.rejects(Terminal.open(where, headers), { status: 403 }, JSON.stringify(headers));
   }
+  // without an upgrade it is a page's own fetch, which says no Origin: here it learns that these machines have no console
+  const plain = await as(s, cookie, 'GET', new URL(where).pathname.replace('terminal', 'console'));
+  assert.deepStrictEqual([plain.status, plain.body.code], [400, 'unsupported'], plain.text);
 });
 
 test('a ticket opens one terminal of one machine, once; nothing else in a URL does', async (t) => {

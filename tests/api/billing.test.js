@@ -250,6 +250,18 @@ test('an outage is given back once, however often that is run', async () => {
   assert.strictEqual(sum(rows.slice(1, -1), (r) => micro(r[5])), micro(rows.at(-1)[5]));
 });
 
+// Bugs: a month to come had an invoice "up to now"; hours of less than a millisecond were posted, as nothing.
+test('the commands refuse a month that has not begun, and hours that are none', async () => {
+  for (const [said, ...args] of [
+    [/^cchost: MONTH: one that has begun expected\n$/, 'invoice', 'ann@example.org', '2999-01'],
+    [/^cchost: HOURS: a number from a millisecond .* expected\n$/, 'ledger', 'hours', 'ann@example.org', '0.0000001', '--reason=a test'],
+    [/^cchost: HOURS: a number from a millisecond .* expected\n$/, 'ledger', 'hours', 'ann@example.org', '1000001', '--reason=a test'],
+  ]) {
+    const r = cchost(s, ...args);
+    assert.deepStrictEqual([r.status, said.test(r.stderr)], [2, true], r.stderr);
+  }
+});
+
 test('a receipt is verified offline, and one that was changed is refused', async () => {
   const dir = temp();
   const file = (name, text) => { fs.writeFileSync(path.join(dir, name), text); return path.join(dir, name); };

@@ -140,7 +140,7 @@ withShop(test, 'credit is credit; what a checkout cannot be is refused, the fiel
   await shop.worked(['order']);
   assert.strictEqual(shop.books().accounts[ann.id].balances.credit, 12500000);
   for (const [body, field] of [[{ plan: 'gold' }, 'plan'], [{ plan: 'free' }, 'plan'], [{ plan: 'pro', hours: 3 }, 'hours'], [{ hours: 1 }, 'hours'], [{ hours: 0 }, 'hours'],
-    [{ hours: 24, type: 'huge' }, 'type'], [{ type: 'small' }, 'type'], [{ credit: 0.1 }, 'credit'], [{ credit: '1.234' }, 'credit'], [{ credit: 'x' }, 'credit'],
+    [{ hours: 24, type: 'huge' }, 'type'], [{ hours: 24, type: 'large', spec: { type: 'small' } }, 'type'], [{ type: 'small' }, 'type'], [{ credit: 0.1 }, 'credit'], [{ credit: '1.234' }, 'credit'], [{ credit: 'x' }, 'credit'],
     [{ credit: 1e9 }, 'credit'], [{ hours: 24, spec: { user_id: 'x' } }, 'spec'], [{ hours: 24, spec: { nonsense: 1 } }, 'spec'], [{ hours: 24, spec: 3 }, 'spec'], [{ colour: 'red' }, 'colour']]) {
     const r = await ann.call('POST', '/billing/checkout', body);
     assert.deepStrictEqual([r.status, r.body.field], [400, field], `${JSON.stringify(body)} ${r.text}`);

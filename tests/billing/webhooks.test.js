@@ -11,6 +11,13 @@ const { withShop } = require('./shop.js');
 const runs = async (shop, who) => { await shop.until(async () => (await shop.machines(who))[0]?.status === 'RUNNING', 'his machine runs'); return (await shop.machines(who))[0]; };
 const about = (shop, who) => shop.user(who).then((u) => [u.plan, u.subscription_status]);
 const balances = (shop, who) => { const b = shop.books(); assert.deepStrictEqual(b.faults, []); return b.accounts[who.id].balances; };
+// Machines that are deleted are forgotten, as after 30 days.
+const purge = (shop) => {
+  const file = path.join(shop.dir, 'purge.lua');
+  fs.writeFileSync(file, `require("script").open()
+    assert(require("retention").run(require("time").now() + 40 * 86400000).purged == 1)`);
+  shop.script(file);
+};
 
 withShop(test, 'a webhook is taken when its signature is right, and answered 400 when it is wrong, old or missing', {}, async (shop, w) => {
   w.createCustomer({ email: 'x@example.org' });
@@ -246,6 +253,41 @@ withShop(test, 'hours whose payment is disputed end; won, what had not been used
   const b = balances(shop, ann);
   assert.ok(b.credit < 4e6 && b.credit > 4e6 - 2000, `${b.credit}: the seconds that it ran are his`);
   assert.strictEqual(b.payments, -4e6);
+});
+
+// Bug: the record of the machine was gone, and its hours' refund took credit that was bought besides.
+withShop(test, 'a refund of hours whose machine is long gone takes no other credit', {}, async (shop, w) => {
+  const ann = await shop.person();
+  const { charge } = w.pay(await shop.checkout(ann, { hours: 100, type: 'small' }));
+  await shop.tell();
+  const m = await runs(shop, ann);
+  await ann.call('DELETE', `/instances/${m.id}`);
+  await shop.until(async () => (await shop.machines(ann)).length === 0, 'it is deleted');
+  w.pay(await shop.checkout(ann, { credit: 6 }));
+  await shop.tell();
+  await shop.worked(['order']);
+  purge(shop);
+  assert.strictEqual((await ann.call('GET', `/instances/${m.id}`)).status, 404);
+  w.refund(charge);
+  await shop.tell({ twice: true });
+  const b = balances(shop, ann);
+  assert.deepStrictEqual([b.credit, b.payments, b.refunds], [6e6, -6e6, -4e6]);
+});
+
+withShop(test, 'a refund of hours that were given back, of a machine that is long gone, takes their credit', { env: { MOCK: '{create={latency_ms=20000}}' } }, async (shop, w) => {
+  const ann = await shop.person();
+  const { charge } = w.pay(await shop.checkout(ann, { hours: 100, type: 'small' }));
+  await shop.tell();
+  await shop.until(async () => (await shop.machines(ann)).length === 1, 'it is being made');
+  const [m] = await shop.machines(ann);
+  await ann.call('DELETE', `/instances/${m.id}`);
+  await shop.until(async () => (await shop.machines(ann)).length === 0, 'it is deleted');
+  assert.strictEqual(balances(shop, ann).credit, 4e6);
+  purge(shop);
+  w.refund(charge);
+  await shop.tell({ twice: true });
+  const b = balances(shop, ann);
+  assert.deepStrictEqual([b.credit, b.payments, b.refunds], [undefined, undefined, undefined]);
 });
 
 // Bug: credit was bought, spent on hours, and paid back by Stripe; the machine was deleted before it ran, and it was credit again.

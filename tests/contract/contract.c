@@ -38,8 +38,8 @@ static const struct {
     const char *name;
     const char **to;
 } facts[] = {
-    { "@image", &told.image },   { "@left", &told.left }, { "@halt", &told.halt },
-    { "@remove", &told.remove }, { "@down", &told.down }, { "@memory", &told.memory },
+    { "@image", &told.image }, { "@left", &told.left },     { "@halt", &told.halt }, { "@remove", &told.remove },
+    { "@down", &told.down },   { "@memory", &told.memory }, { "@only", &told.only },
 };
 
 /* NAME=VALUE; false when it is not one. */
@@ -84,13 +84,16 @@ int main(int argc, char **argv)
     for (i = 2; i < argc; i++)
         if (!take(argv[i]))
             return fprintf(stderr,
-                           "contract: %s: NAME=VALUE expected; @image @left @halt @remove @down, or a setting\n",
+                           "contract: %s: NAME=VALUE expected; @image @left @halt @remove @down @only, or a setting\n",
                            argv[i]),
                    2;
+    if (told.only)
+        cmocka_set_test_filter(told.only);
     RUN(cases_life);
     RUN(cases_volumes);
     RUN(cases_inside);
     RUN(cases_calls);
+    RUN(cases_screen);
     if (root && strcmp(argv[1], "local") == 0)
         failed += again_as_user(argv[0]);
     return failed;

@@ -6,6 +6,7 @@
  *   @halt=COMMAND    ends the machine $SHORT behind the back of the driver, whose "dir" is $DIR; @remove=COMMAND takes it away
  *   @memory=MIB      as little as a machine can have and still do something; default 64
  *   @down=NAME=VALUE a setting with which the provider cannot be reached
+ *   @only=PATTERN    those cases alone, as "*snapshot*"
  * `contract local`, as root, runs them a second time as an ordinary user.
  * What a driver cannot do (capabilities) is skipped by name, and so is what the test was given no way to do.
  */
@@ -23,7 +24,7 @@ struct told {
     const char *driver;
     struct cc_pair settings[16];
     size_t n;
-    const char *image, *left, *halt, *remove, *down, *memory;
+    const char *image, *left, *halt, *remove, *down, *memory, *only;
 };
 extern struct told told;
 
@@ -75,7 +76,7 @@ static inline void behind(struct fix *f, const char *command, const struct cc_ma
 int contract_storage(const char *driver); /* storage.c */
 int contract_network(const char *driver); /* network.c */
 
-extern const struct CMUnitTest cases_life[], cases_volumes[], cases_inside[], cases_calls[];
-extern const size_t n_cases_life, n_cases_volumes, n_cases_inside, n_cases_calls;
+extern const struct CMUnitTest cases_life[], cases_volumes[], cases_inside[], cases_calls[], cases_screen[];
+extern const size_t n_cases_life, n_cases_volumes, n_cases_inside, n_cases_calls, n_cases_screen;
 
 #endif

@@ -21,7 +21,7 @@ modules_into root kernel virtio_ring virtio virtio_pci_legacy_dev virtio_pci_mod
 lvm=$(readlink -f "$lvm")
 programs_into root "$lvm" "$(readlink -f "$(command -v qemu-img)")" "$contract"
 mv "root$contract" root/contract
-for c in lvs lvcreate lvremove lvextend lvchange vgcreate pvcreate; do ln -sf "$lvm" "root/sbin/$c"; done
+for c in lvs vgs lvcreate lvremove lvextend lvchange vgcreate pvcreate; do ln -sf "$lvm" "root/sbin/$c"; done
 lib=$(find /usr/lib/x86_64-linux-gnu -name 'libgcc_s.so.1' | head -n 1)
 [ -z "$lib" ] || { mkdir -p "root${lib%/*}" && cp -L "$lib" "root$lib"; }
 printf 'root:x:0:0::/:/bin/sh\n' >root/etc/passwd

@@ -254,6 +254,22 @@ static void test_a_call_that_is_over_ends(void **state)
     drop(s, "one");
 }
 
+/* What is left is what can be made: one volume less, where they take all their size at once. */
+static void test_room_is_told(void **state)
+{
+    struct store *s = *state;
+    struct cc_room before, after;
+
+    DOES(driver->room(s->self, &s->x, &before));
+    assert_true(before.left >= 16 * MIB);
+    make(s, "v", 16 * MIB);
+    DOES(driver->room(s->self, &s->x, &after));
+    assert_int_equal(after.whole, before.whole);
+    if (before.whole)
+        assert_true(before.left - after.left >= 16 * MIB);
+    drop(s, "v");
+}
+
 #define STORE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int contract_storage(const char *name)
@@ -266,6 +282,7 @@ int contract_storage(const char *name)
         STORE(test_a_snapshot_has_room_for_all),
         STORE(test_a_clone_is_its_own),
         STORE(test_a_call_that_is_over_ends),
+        STORE(test_room_is_told),
     };
 
     if (!(driver = cc_storage_find(name)))

@@ -373,6 +373,16 @@ t.test("clock and duration", function()
   t.eq(v.c .. "|" .. v.d .. "|" .. v.e .. "|" .. v.g .. "|" .. v.h, "22:13 UTC|2 h 5 min|59 s|2 h|-2 min")
 end)
 
+-- Bug: "machines are stopped at 10:17 UTC" was three days ahead.
+t.test("day tells the date of a time, leap days and centuries too", function()
+  local f = fence.new {}
+  assert(f:load("p", "return { day(1709164800), day(951782400), day(0), day(4107542399), day(-1), day(1795861157.9) }"))
+  t.eq(table.concat(f:value("p", ""), " "), "2024-02-29 2000-02-29 1970-01-01 2100-02-28 1969-12-31 2026-11-28")
+  local each_day = { "local out = {}", "for n = 0, 50000, 97 do out[#out + 1] = day(n * 86400) end", "return out" }
+  assert(f:load("q", table.concat(each_day, "\n")))
+  for i, text in ipairs(f:value("q", "")) do t.eq(text, require("time").rfc3339((i - 1) * 97 * 86400000):sub(1, 10)) end
+end)
+
 t.test("garbage of many calls does not fill the fence", function()
   local f, decide = fenced(
     "local P = {}\nfunction P.decide() local t = {}\nfor i = 1, 2000 do t[i] = 'text ' .. i end\n"

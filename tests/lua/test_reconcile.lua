@@ -53,6 +53,14 @@ t.test("judge: what follows from a record and a state", function()
   for _, c in ipairs(cases) do
     t.eq(reconcile.judge({ status = c[1], desired = c[2] }, c[3], c[5] or 1), c[4], table.concat(c, " ", 1, 3))
   end
+  for state, follows in pairs { running = "adopt", stopped = "recover", absent = "recover", suspended = false } do
+    local kind = reconcile.judge({ status = "RUNNING", desired = "RUNNING", suspended_at = "then" }, state, 1)
+    t.eq(kind or false, follows, "suspended, " .. state)
+  end
+  for _, c in ipairs { { "RUNNING", "RUNNING", "recover" }, { "STOPPED", "STOPPED", "stop" }, { "ERROR", "RUNNING", "recover" },
+    { "ERROR", "STOPPED", "stop" }, { "DELETED", "DELETED", "cleanup" } } do
+    t.eq(reconcile.judge({ status = c[1], desired = c[2] }, "suspended", 1), c[3], c[1] .. ", which somebody suspended")
+  end
 end)
 
 t.test("a sweep of what agrees does nothing", function()

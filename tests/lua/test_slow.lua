@@ -103,9 +103,12 @@ t.test("others run while a slow set is tried", function()
   t.ok(others >= 100, others)
 end)
 
+-- Bug: it wanted a turn of the others for each test, which a fast host has done before its turn is over.
 t.test("others run while a slow set's tests do", function()
+  longest = 0
   local n, _, others = beside(function() return force { ["tests/slow.lua"] = slow["tests/slow.lua"] } end)
-  t.ok(n > 0 and others >= 40, others)
+  t.ok(n > 0 and others >= 10, others)
+  t.ok(longest < 20, longest .. " ms of CPU time at once")
 end)
 
 -- Bug: a large file was linted in one go: 0.1 to 0.4 s.

@@ -7,6 +7,7 @@ moved.begin(START)
 local t = require "t"
 local accounts = require "billing.accounts"
 local amount = require "billing.amount"
+local change_over = require "billing.change_over"
 local closing = require "accounts.closing"
 local instances = require "instances"
 local json = require "json"
@@ -362,6 +363,47 @@ t.test("an export has the books whole, and an import goes on with them", functio
   t.eq(assert(store.update(function(tx)
     return { accounts.give_hours(tx, ann, { id = "gift/1", hours = 1, reason = "a test", by = "test" }) }
   end))[1], false)
+end)
+
+-- Bug: usage since 1970 of a thousand machines read 680 months of each, and the server stood still for seconds.
+t.test("usage since ever reads of each machine the months in which it was used", function()
+  local get, n = store.get, 0
+  store.get = function(kind, ...)
+    if kind == "usage" then n = n + 1 end
+    return get(kind, ...)
+  end
+  local all = usage.totals(ann, 0, now())
+  store.get = get
+  local there = 0
+  for _, row in ipairs(store.scan("usage_month", { prefix = ann .. "/" })) do there = there + (row and 1 or 0) end
+  t.ok(there > 0 and n == there, ("%d of %d"):format(n, there))
+  t.ok(all.running_ms > 0)
+end)
+
+-- Bug: who came in an import went on as he had been billed where he came from, until his plan changed.
+t.test("who is imported into a store where money is asked for is billed as those who were there", function()
+  local eve = moved.account("eve", "free").id
+  local id = moved.made({ user = eve }, { type = "small", hours = 100 }).id
+  assert(users.patch(instances.operator, eve, { plan = "pro", reason = "a test" }))
+  t.ok(ledger.get(eve).period.fee > 0, "nobody is asked for money, and it is in the books")
+  local lines = export()
+  store.close()
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  assert(change_over.note(true))
+  assert(change_over.run())
+  t.eq(store.get("meta", "stripe").changed_over, true)
+  assert(import(lines))
+  assert(change_over.run())
+  local acct = ledger.get(eve)
+  t.eq(acct.unbilled, true)
+  t.eq(acct.period.fee, 0)
+  t.eq(store.get("instance", id).prepaid, json.null)
+  t.eq(acct.balances["block:" .. id], nil)
+  t.eq(store.get("meta", "stripe").changed_over, true)
+  same()
+  assert(change_over.note(false))
+  assert(change_over.run())
+  move(id, "delete")
 end)
 
 t.test("a backup has the books, and they verify", function()

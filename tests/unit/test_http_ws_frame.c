@@ -147,6 +147,22 @@ static void test_following_tells_typing(void **state)
     assert_false(cc_ws_follow_between(&f));
 }
 
+/* A key and the pointer are use; what a viewer sends by itself (3: it wants the picture) is not, nor a terminal's '0'. */
+static void test_following_a_screen_tells_typing(void **state)
+{
+    struct cc_ws_follow f = { .screen = true };
+    uint8_t p[256];
+    size_t n = 0;
+
+    (void)state;
+    n += put(p + n, CC_WS_BINARY, true, "\x03.........");
+    n += put(p + n, CC_WS_BINARY, true, "0typed");
+    assert_int_equal(cc_ws_follow_feed(&f, p, n), 0);
+    n = put(p, CC_WS_BINARY, true, "\x04.......");
+    n += put(p + n, CC_WS_BINARY, true, "\x05.....");
+    assert_int_equal(cc_ws_follow_feed(&f, p, n), 12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_close_payloads),
         cmocka_unit_test(test_accept_key),
         cmocka_unit_test(test_following_tells_typing),
+        cmocka_unit_test(test_following_a_screen_tells_typing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,9 +2,11 @@
 //
 //   const machines = new Machines(dir)    await machines.start(server, volumes)    .stop(id)    .attach(server, volume)    .forget(volume)
 //   machines.refuse = true     no sshd comes up: a server that cannot be logged in to
+// A server's disk is a directory, which nixos-anywhere's double (nixos-anywhere, beside this) may install a NixOS on: from its next boot
+// on the machine is that. Snapshots are copies of it.
 // What cloud-init would do is done from user_data: the host key, the user's keys, the volumes. A volume is a directory.
 'use strict';
-const { spawn } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
@@ -32,6 +34,23 @@ class Machines {
 
   forget(v) { fs.rmSync(path.join(this.dir, `volume-${v.id}`), { recursive: true, force: true }); }
 
+  diskDir(s) {
+    const d = path.join(this.dir, `disk-${s.id}`);
+    if (!fs.existsSync(d)) {
+      fs.mkdirSync(d, { recursive: true });
+      if (s.image.type === 'snapshot') fs.cpSync(path.join(this.dir, `image-${s.image.id}`), d, { recursive: true });
+    }
+    return d;
+  }
+
+  copyDisk(s, img) { fs.cpSync(this.diskDir(s), path.join(this.dir, `image-${img.id}`), { recursive: true }); }
+  forgetImage(img) { fs.rmSync(path.join(this.dir, `image-${img.id}`), { recursive: true, force: true }); }
+
+  async remove(id) {
+    await this.stop(id);
+    fs.rmSync(path.join(this.dir, `disk-${id}`), { recursive: true, force: true });
+  }
+
   prepare(s) {
     const dir = path.join(this.dir, `server-${s.id}`);
     const conf = cloudConfig(s.userData);
@@ -48,10 +67,10 @@ class Machines {
     const { dir, conf } = this.prepare(s);
     const address = s.public_net.ipv4.ip;
     const mounts = volumes.flatMap((v) => {
-      const m = conf.mounts.find(([device]) => device === v.linux_device);
-      return m ? [this.volumeDir(v), m[1]] : [];
+      const m = (conf.mounts || []).find(([device]) => device === v.linux_device);
+      return [this.volumeDir(v), m ? m[1] : '-'];
     });
-    const child = spawn('unshare', ['--mount', '--pid', '--fork', '--kill-child=KILL', path.join(__dirname, 'machine.sh'), dir, address, ...mounts],
+    const child = spawn('unshare', ['--mount', '--uts', '--pid', '--fork', '--kill-child=KILL', path.join(__dirname, 'machine.sh'), dir, this.diskDir(s), address, ...mounts],
       { stdio: ['ignore', 'ignore', 'pipe'] });
     child.log = '';
     child.stderr.on('data', (d) => { child.log = (child.log + d).slice(-4000); });
@@ -61,7 +80,13 @@ class Machines {
     if (child.exitCode !== null) throw new Error(`machine ${s.name}: ${child.log}`);
   }
 
-  async attach() { /* of a server that is running: what is attached late is in its user_data, too, and mounted at its next start */ }
+  // Of a server that runs: what is in its user_data is mounted there at its next start; a NixOS is told where over ssh.
+  async attach(s, v) {
+    const child = this.running.get(s.id);
+    if (!child) return;
+    const at = path.join(this.dir, `server-${s.id}`, 'root/r/volumes', path.basename(this.volumeDir(v)));
+    execFileSync('nsenter', [`--mount=/proc/${child.pid}/ns/mnt`, 'sh', '-c', 'mkdir -p "$2" && mount --bind "$1" "$2"', 'sh', this.volumeDir(v), at]);
+  }
 
   async stop(id) {
     const child = this.running.get(id);

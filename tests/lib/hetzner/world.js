@@ -2,6 +2,7 @@
 //
 //   const world = new World({ machines, latency })   machines: what runs when a server does (machines.js), or null
 //   world.call(method, path, query, body) -> { status, body }     throws Refusal
+//   world.images                       system images, and snapshots that were taken     
 //   world.servers, .volumes, .networks, .firewalls, .keys, .actions   Maps by id
 //   world.soldOut.add('cpx11@fsn1')    create_server there is refused       world.failActions.push({ command, code })   its action ends so
 //   world.seed(n)                      n servers of ours with a volume each, that nothing runs in
@@ -49,6 +50,7 @@ class World {
   constructor({ machines = null, latency = 20 } = {}) {
     Object.assign(this, { machines, latency, next: 1000, soldOut: new Set(), failActions: [], limits: { servers: Infinity } });
     for (const kind of ['servers', 'volumes', 'networks', 'firewalls', 'keys', 'actions']) this[kind] = new Map();
+    this.images = new Map(IMAGES.map((i) => [i.id, i]));
     this.timers = new Set();
     this.addresses = 0;
   }
@@ -68,7 +70,7 @@ class World {
 
   left() {
     return [...[...this.servers.values()].map((s) => `server ${s.name}`), ...[...this.volumes.values()].map((v) => `volume ${v.name}`),
-      ...[...this.networks.values()].map((n) => `network ${n.name}`)];
+      ...[...this.networks.values()].map((n) => `network ${n.name}`), ...[...this.images.values()].filter((i) => i.type === 'snapshot').map((i) => `snapshot ${i.description}`)];
   }
 
   // ---- actions
@@ -92,6 +94,12 @@ class World {
     return a;
   }
 
+  unlockedServer(id) {
+    const s = this.get('servers', id);
+    this.unlocked(s);
+    return s;
+  }
+
   unlocked(s) { if (s.locks.size) refuse(423, 'locked', 'server is locked'); }
 
   // ---- what is told
@@ -107,6 +115,7 @@ class World {
     if (query.name) all = all.filter((o) => o.name === query.name);
     if (query.fingerprint) all = all.filter((o) => o.fingerprint === query.fingerprint);
     if (query.architecture) all = all.filter((o) => o.architecture === query.architecture);
+    if (query.type) all = all.filter((o) => o.type === query.type);
     if (query.status) all = all.filter((o) => o.status === query.status);
     if (query.label_selector) all = all.filter((o) => selects(query.label_selector, o.labels));
     const size = Math.min(Number(query.per_page || 25), 50);
@@ -128,7 +137,8 @@ class World {
     if (!/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?$/.test(b.name)) refuse(422, 'invalid_input', "invalid input in field 'name'");
     this.unique('servers', b.name);
     const t = TYPES.find((x) => x.name === b.server_type || String(x.id) === b.server_type) || refuse(422, 'invalid_input', "invalid input in field 'server_type'");
-    const img = IMAGES.find((x) => (x.name === b.image || String(x.id) === b.image) && x.architecture === t.architecture) || refuse(422, 'invalid_input', "invalid input in field 'image'");
+    const img = [...this.images.values()].find((x) => (x.name === b.image || String(x.id) === b.image) && x.architecture === t.architecture && x.status === 'available') || refuse(422, 'invalid_input', "invalid input in field 'image'");
+    if (img.disk_size > t.disk) refuse(422, 'invalid_input', 'image disk is bigger than server type disk');
     const location = LOCATIONS.find((x) => x.name === (b.location || 'fsn1')) || refuse(422, 'invalid_input', "invalid input in field 'location'");
     if (!t.locations.some((l) => l.name === location.name && !l.deprecation)) refuse(422, 'unsupported_location_for_server_type', 'unsupported location for server type');
     if (this.soldOut.has(`${t.name}@${location.name}`)) refuse(412, 'resource_unavailable', 'error during placement');
@@ -162,6 +172,28 @@ class World {
     return `127.${80 + (n >> 16)}.${(n >> 8) & 255}.${n & 255}`;
   }
 
+  // A snapshot of its disk, which is whole when the action has ended.
+  createImage(s, b) {
+    if (b.type !== 'snapshot') refuse(422, 'invalid_input', 'backups are not enabled');
+    const id = this.id();
+    const img = { ...IMAGES[0], id, name: null, type: 'snapshot', status: 'creating', description: b.description, labels: b.labels || {}, architecture: s.server_type.architecture,
+      disk_size: s.primary_disk_size, image_size: null, created: new Date().toISOString().replace(/Z/, '+00:00'), created_from: { id: s.id, name: s.name }, rapid_deploy: false };
+    this.images.set(id, img);
+    const action = this.begin('create_image', [['server', s.id], ['image', id]], () => {
+      if (s.status !== 'off') throw new Error('the double takes no snapshot of what runs');
+      this.machines?.copyDisk(s, img);
+      Object.assign(img, { status: 'available', image_size: 1.5 });
+    }, this.latency * 3);
+    return { status: 201, body: { image: img, action } };
+  }
+
+  deleteImage(img) {
+    if (img.type !== 'snapshot') refuse(403, 'forbidden', 'not yours');
+    this.images.delete(img.id);
+    this.machines?.forgetImage(img);
+    return { status: 204 };
+  }
+
   async run(s) {
     if (!this.servers.has(s.id)) return;
     await this.machines?.start(s, s.volumes.map((v) => this.volumes.get(v)));
@@ -176,7 +208,7 @@ class World {
 
   deleteServer(s) {
     this.unlocked(s);
-    const a = this.begin('delete_server', [['server', s.id]], () => this.machines?.stop(s.id));
+    const a = this.begin('delete_server', [['server', s.id]], () => this.machines?.remove(s.id));
     this.servers.delete(s.id); // as at Hetzner: gone at once, the action says when all of it is
     for (const v of this.volumes.values()) if (v.server === s.id) v.server = null;
     for (const n of this.networks.values()) n.servers = n.servers.filter((i) => i !== s.id);
@@ -296,7 +328,7 @@ class World {
       case 'GET servers/id': return { status: 200, body: { server: this.shown('servers', this.get('servers', id)) } };
       case 'PUT servers/id': return this.edit('servers', 'server', this.get('servers', id), body);
       case 'DELETE servers/id': return this.deleteServer(this.get('servers', id));
-      case 'POST servers/id/actions': return acted(this.serverAction(this.get('servers', id), what, body));
+      case 'POST servers/id/actions': if (what === 'create_image') return this.createImage(this.unlockedServer(id), body); return acted(this.serverAction(this.get('servers', id), what, body));
       case 'GET volumes': return this.list('volumes', 'volumes', query);
       case 'POST volumes': return this.createVolume(body);
       case 'GET volumes/id': return { status: 200, body: { volume: this.get('volumes', id) } };
@@ -322,8 +354,9 @@ class World {
       case 'DELETE networks/id': return this.drop('networks', this.get('networks', id));
       case 'GET server_types': return this.list(TYPES, 'server_types', query);
       case 'GET locations': return this.list(LOCATIONS, 'locations', query);
-      case 'GET images': return this.list(IMAGES, 'images', query);
-      case 'GET images/id': return { status: 200, body: { image: IMAGES.find((i) => String(i.id) === id) || refuse(404, 'not_found', 'image not found') } };
+      case 'GET images': return this.list('images', 'images', query);
+      case 'GET images/id': return { status: 200, body: { image: this.get('images', id) } };
+      case 'DELETE images/id': return this.deleteImage(this.get('images', id));
       case 'GET actions': return this.actionsOf(query);
       case 'GET actions/id': return { status: 200, body: { action: this.get('actions', id) } };
       default: return refuse(404, 'not_found', `no route ${method} ${path}`);

@@ -228,13 +228,20 @@ test('over TCP: root of a container that put links where our files go leads them
 });
 
 // Differs: an import forgets its tag, no health checks without systemd, other words for the same errors.
-test('the contract, on podman\'s service', { skip: skip || missing('podman', 'runc') }, async (t) => {
-  const p = await Dockerd.start({ podman: true });
-  t.after(() => p.end());
-  await p.image('docker.io/cc/base:1');
-  await tap(t, contract, ['docker', `host=${p.host}`, 'stop_grace_ms=2000', '@image=docker.io/cc/base:latest', '@down=host=unix:///nowhere/s']);
-  assert.deepStrictEqual(await p.left(), []);
-});
+for (const far of [false, true]) {
+  test(`the contract, on podman's service${far ? ' over TCP' : ''}`, { skip: skip || missing('podman', 'runc') }, async (t) => {
+    const p = await Dockerd.start({ podman: true });
+    const way = await CrashProxy.start({ to: { socketPath: p.socket } });
+    t.after(async () => {
+      await way.stop();
+      await p.end();
+    });
+    await p.image('docker.io/cc/base:1');
+    await tap(t, contract, ['docker', `host=${far ? `tcp://127.0.0.1:${way.port}` : p.host}`, 'stop_grace_ms=2000', '@image=docker.io/cc/base:latest',
+      '@down=host=unix:///nowhere/s']);
+    assert.deepStrictEqual(await p.left(), []);
+  });
+}
 
 // ---- by the whole host
 

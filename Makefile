@@ -248,9 +248,9 @@ libvirt: deps-libvirt
 	@$(MAKE) --no-print-directory all unit-build
 	@V=$(V) TEST_SECONDS=1800 tests/run libvirt storage
 .PHONY: network
-network: deps-ovs
+network: deps-ovs deps-libvirt
 	@$(MAKE) --no-print-directory all unit-build
-	@V=$(V) TEST_SECONDS=900 tests/run network
+	@V=$(V) TEST_SECONDS=1800 tests/run network networks
 
 # All that testssl.sh can look for, over a minute; the suite tls looks for a part of it.
 .PHONY: testssl

@@ -7,6 +7,8 @@
 --       pool: {name =, network = "10.64.0.0/10", size = 24 [, first = 0, last =]}: parts of that network of so many bits, the
 --       nth of which are given out; size 32: single hosts, which are written with the network's own bits: "10.64.0.2/24"
 --   addresses.network("10.1.2.3/24") -> "10.1.2.0/24"
+--   addresses.parse("10.1.2.3/24") -> its 32 bits as a number, 24     nil: it is none
+--   addresses.dotted(n) -> "10.1.2.3"
 --   addresses.overlap(a, b) -> whether two networks have an address in common
 --
 -- Records: "address" (id: pool/key) {n, address}; "address_pool" (id: its name) {taken = a digit for every four parts, hex,
@@ -22,7 +24,6 @@ local MOST = 65536
 
 -- ---- networks
 
--- "10.1.2.0/24" -> 32 bits as a number, 24
 local function parse(text)
   local a, b, c, d, bits = text:match("^(%d+)%.(%d+)%.(%d+)%.(%d+)/(%d+)$")
   a, b, c, d, bits = tonumber(a), tonumber(b), tonumber(c), tonumber(d), tonumber(bits)
@@ -30,9 +31,11 @@ local function parse(text)
   return ((a * 256 + b) * 256 + c) * 256 + d, bits
 end
 
-local function format(n, bits)
-  return ("%d.%d.%d.%d/%d"):format(n / 16777216 % 256, n / 65536 % 256, n / 256 % 256, n % 256, bits)
-end
+M.parse = parse
+
+function M.dotted(n) return ("%d.%d.%d.%d"):format(n / 16777216 % 256, n / 65536 % 256, n / 256 % 256, n % 256) end
+
+local function format(n, bits) return ("%s/%d"):format(M.dotted(n), bits) end
 
 local function base_of(n, bits) return n - n % 2 ^ (32 - bits) end
 

@@ -8,6 +8,7 @@
 -- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
 
 local addresses = require "machines.addresses"
+local attached = require "volumes.machines"
 local book = require "billing.book"
 local denials = require "policy.denials"
 local errors = require "errors"
@@ -17,11 +18,14 @@ local history = require "history"
 local ids = require "ids"
 local json = require "json"
 local kept = require "policy.kept"
+local machine_vpc = require "machines.vpc"
 local netbird = require "netbird"
 local policy = require "policy"
 local prepaid_hours = require "billing.prepaid"
 local providers = require "providers"
+local volume_quota = require "volumes.quota"
 local record = require "machines.record"
+local requested = require "requested"
 local rights = require "rights"
 local runner = require "runner"
 local schema = require "schema"
@@ -32,6 +36,7 @@ local store = require "store"
 local time = require "time"
 local types = require "types"
 local users = require "accounts.users"
+local vpcs = require "networks.vpcs"
 local when = require "when"
 local workflow = require "workflow"
 local workflows = require "machines.workflows"
@@ -138,12 +143,6 @@ end
 
 -- ---- changing
 
--- Why a record is not the one that the request is about, or nil.
-local function outdated(actor, rec)
-  if not actor.expects or actor.expects == rec.version then return end
-  return errors.new("precondition", ("it is at version %d, not %d"):format(rec.version, actor.expects))
-end
-
 -- Runs change(tx, old, rec) -> operation id or nil | nil, err on a machine of the actor's and saves nothing itself.
 -- -> record, operation id (nil: nothing is under way for it) | nil, err
 local function edit(actor, key, change)
@@ -156,7 +155,7 @@ local function edit(actor, key, change)
   local rec, op = store.update(function(tx)
     local old = record.get(tx, id)
     if not old or not rights.owns(actor, old.owner) then return not_found() end
-    local stale = outdated(actor, old)
+    local stale = requested.outdated(actor, old)
     if stale then return nil, stale end
     local rec = record.edit(old)
     local op, err = change(tx, old, rec)
@@ -279,9 +278,6 @@ local function not_woken(tx, rec, actor, asked)
 end
 
 local function check_create(actor, spec)
-  if spec.user_id ~= nil and not actor.admin then
-    return errors.fail("denied", "only the operator may name a user_id")
-  end
   local ok, err = schema.check(fields.create, spec)
   if not ok then return nil, err end
   if not actor.admin and (spec.network == "host" or (spec.image or ""):sub(1, 1) == "/") then
@@ -293,14 +289,20 @@ end
 -- Where the policy wants a new machine; what it names must be there. -> place, the decision as it is kept | nil, err
 local function place_for(owner, spec)
   local account = owner ~= "operator" and users.find(owner)
+  local home = not spec.provider and attached.provider_of(owner, spec.volumes or {})
+  local wanted = spec.provider or home or nil
   local input = {
-    owner = owner, plan = account and account.plan or policy.data("plans", owner).default, provider = spec.provider,
+    owner = owner, plan = account and account.plan or policy.data("plans", owner).default, provider = wanted,
     type = spec.type or types.default, location = spec.location, default = M.settings.provider, labels = spec.labels or {},
-    image = spec.image or providers.default_image(spec.provider or M.settings.provider),
+    image = spec.image or providers.default_image(wanted or M.settings.provider),
   }
   local gen, place, reason = policy.ask_for(owner, "placement.place", input)
   local p, err = providers.get(place.provider)
   if not p then return nil, err end
+  if home and place.provider ~= home then
+    return errors.fail("conflict", ("its volumes are at the provider %s, and the policy places it at %s"):format(home,
+      place.provider), { field = "volumes" })
+  end
   if not types.get(place.type) then
     return errors.fail("invalid", ("the policy places it on the type '%s', which there is not"):format(place.type),
       { field = "type" })
@@ -308,9 +310,10 @@ local function place_for(owner, spec)
   return place, kept.decision("placement.place", gen, input, nil, reason)
 end
 
--- Whose a new machine is: the actor's, or that of an account which an admin names. -> owner | nil, err
-local function owner_for(actor, user_id)
+-- Whose a new machine or volume is: the actor's, or that of an account which an admin names. -> owner | nil, err
+function M.owner_for(actor, user_id)
   if user_id == nil then return owner_of(actor) end
+  if not actor.admin then return errors.fail("denied", "only the operator may name a user_id") end
   local user = users.find(user_id)
   if user and user.status ~= "deleted" then return user.id end
   return errors.fail("invalid", "user_id: no such user", { field = "user_id" })
@@ -327,23 +330,28 @@ end
 function M.create(actor, spec)
   local ok, err = check_create(actor, spec)
   if not ok then return nil, err end
-  local owner, oerr = owner_for(actor, spec.user_id)
+  local owner, oerr = M.owner_for(actor, spec.user_id)
   if not owner then return nil, oerr end
   local place, placed = place_for(owner, spec)
   if not place then return nil, placed end
+  local misplaced = machine_vpc.fault(spec, place)
+  if misplaced then return nil, misplaced end
   local rec, werr = store.update(function(tx)
     local account = tx:get("user", owner)
     if account and account.status ~= "active" then return errors.fail("denied", "the account is " .. account.status) end
     if actor.before then actor.before(tx) end
     local rec = fields.new_record(spec, owner, place)
     if not spec.ssh_keys and account then rec.ssh_keys = keys_of(account) end
-    local asked = {}
-    local why = name_taken(tx, rec) or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor, asked)
+    local asked, new = {}, {}
+    local why = name_taken(tx, rec) or attached.refusal(tx, rec, rec.volumes, new)
+      or prepaid_hours.ask(tx, rec, spec.hours, actor) or over_quota(tx, rec, actor, asked)
+      or volume_quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
     if why then return nil, denials.mark(why, "create", rec, asked) end
     if spec.hours then prepaid_hours.buy(tx, rec, spec.hours, by(actor), "bought") end
-    local held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) })
+    local held, full = machine_vpc.join(tx, rec, spec)
+    if held then held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) }) end
     if not held then return nil, full end
-    workflow.ask(tx, "instance", rec, "create", { fallbacks = place.fallbacks }, by(actor))
+    workflow.ask(tx, "instance", rec, "create", { fallbacks = machine_vpc.fallbacks(rec, place.fallbacks) }, by(actor))
     record.save(tx, nil, rec, "created", by(actor), { decision = placed, decisions = kept.list(asked) })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
@@ -400,6 +408,8 @@ local function ask(tx, actor, old, rec, form)
   if verb == "stop" and rec.status == "DELETING" then return rec.operation end -- its end is a stop, too
   if to == rec.status and statuses.settled(to) and not workflow.current(tx, rec) then return nil end
   if verb ~= "delete" and #rec.queue >= MAX_QUEUE then return nil, queue_full(rec) end
+  local held = verb == "start" and attached.not_started(tx, rec)
+  if held then return nil, held end
   local asked = {}
   local again = rec.desired == "DELETED" and verb ~= "delete" and over_quota(tx, rec, actor, asked) -- it counts again
   local denied = again or verb == "start" and not_woken(tx, rec, actor, asked)
@@ -415,24 +425,6 @@ local function ask(tx, actor, old, rec, form)
   return op
 end
 
--- Waits until an operation on a machine is over, `seconds` at most.
--- -> record, true | record, false, operation id while it goes on | nil, err when it failed or was overtaken
-local function finished(rec, op_id, seconds)
-  if not op_id then return rec, true end
-  runner.drive("instance", rec.id)
-  local op = runner.wait(op_id, seconds or WAIT_SECONDS)
-  local now = store.get("instance", rec.id) or rec
-  if not op or not workflow.over(op) then return now, false, op_id end
-  if op.state == "done" then return now, true end
-  if op.state == "failed" and op.error.code == "state" then
-    return errors.fail("state", op.error.message, { status_now = now.status })
-  elseif op.state == "failed" then
-    return errors.fail("failed", "the provider could not do it: " .. op.error.message, { status_now = now.status })
-  end
-  return errors.fail("conflict", ("the %s was %s; the machine is %s"):format(op.kind, op.state, now.status),
-    { status_now = now.status })
-end
-
 -- stop, start, delete, pause, wake, resume. Waits at most `seconds` (30) for the end.
 -- -> record, true when done | record, false, operation id while it goes on | nil, err
 function M.move(actor, key, verb, seconds)
@@ -441,26 +433,41 @@ function M.move(actor, key, verb, seconds)
   if not rec then return nil, op end
   if form.verb == "delete" then runner.interrupt("instance", rec.id) end
   if form.verb ~= "start" then M.on_leaving(rec.id, form.verb) end
-  return finished(rec, op, seconds)
+  return requested.finished("instance", rec, op, seconds)
 end
 
--- Changes name, labels, env (env is read when the machine next starts).
+-- Other groups for a machine in a network of its owner's, which is asked to take it so. -> err or nil
+local function regroup(tx, actor, rec, groups)
+  if not machine_vpc.has(rec) then
+    return errors.new("conflict", "security_groups: the machine is in no network of its owner's", { field = "security_groups" })
+  end
+  local ok, err = machine_vpc.regroup(tx, rec, groups)
+  if not ok then return err end
+  return select(2, vpcs.change(tx, rec.vpc_id, by(actor), "machine_regrouped", { machine = rec.id }))
+end
+
+-- Changes name, labels, env (env is read when the machine next starts), security_groups.
 function M.patch(actor, key, change)
   local ok, err = schema.check(fields.patch, change)
   if not ok then return nil, err end
-  return edit(actor, key, function(tx, old, rec)
+  local rec, why = edit(actor, key, function(tx, old, rec)
     if rec.status == "DELETED" then return refuse(rec, "changed") end
     for k, v in pairs(change) do rec[k] = v end
     if not record.differs(old, rec) then return end
-    local taken = rec.name ~= old.name and name_taken(tx, rec)
-    if taken then return nil, taken end
+    local fault = rec.name ~= old.name and name_taken(tx, rec)
+      or change.security_groups and regroup(tx, actor, rec, change.security_groups)
+    if fault then return nil, fault end
     record.save(tx, old, rec, "changed", by(actor))
   end)
+  if rec and change.security_groups then runner.drive("vpc", rec.vpc_id) end
+  return rec, why
 end
 
 -- It was given hours, and runs by them. -> operation id | nil, err
 local function start_again(tx, actor, old, rec, asked)
   if not statuses.accepts(rec.status, "start") then return refuse(rec, "start") end
+  local held = attached.not_started(tx, rec)
+  if held then return nil, held end
   local denied = #rec.queue >= MAX_QUEUE and queue_full(rec) or not_woken(tx, rec, actor, asked)
   if denied then return nil, denials.mark(denied, "extend", rec, asked) end
   rec.desired, rec.reason = "RUNNING", json.null
@@ -512,12 +519,13 @@ local function rebuild(actor, key, verb, seconds, plan)
     if not input then return nil, err end
     input.ran = rec.status == "RUNNING"
     local op = workflow.ask(tx, "instance", rec, verb, input, by(actor))
+    if verb == "attach" then attached.reserve(tx, rec, input.volume.id, op, by(actor)) end
     record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb, decisions = kept.list(asked) })
     return op
   end)
   if not rec then return nil, op end
   if rec.status == "STOPPING" or verb == "suspend" then M.on_leaving(rec.id, verb == "suspend" and verb or "stop") end
-  return finished(rec, op, seconds)
+  return requested.finished("instance", rec, op, seconds)
 end
 
 -- What its provider can do, by its capabilities. -> true | nil, err
@@ -559,7 +567,7 @@ end
 
 -- Gives a machine a volume {id, path}; one that is not there yet is made.
 function M.attach(actor, key, volume, seconds)
-  return rebuild(actor, key, "attach", seconds, function(rec)
+  return rebuild(actor, key, "attach", seconds, function(rec, tx, asked)
     local there = volume_of(rec, volume.id)
     if there and there.path == volume.path then return nil end
     if there then
@@ -573,6 +581,10 @@ function M.attach(actor, key, volume, seconds)
     if #rec.volumes >= fields.MAX_VOLUMES then
       return errors.fail("invalid", ("a machine has at most %d volumes"):format(fields.MAX_VOLUMES))
     end
+    local new = {}
+    local why = attached.refusal(tx, rec, { volume }, new)
+      or volume_quota.refusal(tx, rec.owner, rec.provider, #new, #new * rec.resources.disk_gib, asked)
+    if why then return nil, denials.mark(why, "attach", rec, asked) end
     return { volume = volume }
   end)
 end
@@ -683,7 +695,7 @@ function M.cancel(actor, id, seconds)
   if actor.idempotent and actor.idempotent.claimed then return runner.wait(op.id, seconds or WAIT_SECONDS) end
   local ok, cerr = store.update(function(tx)
     local now = tx:get("operation", op.id)
-    local stale = outdated(actor, now)
+    local stale = requested.outdated(actor, now)
     if stale then return nil, stale end
     if workflow.over(now) then return errors.fail("state", "the operation is " .. now.state .. " and cannot be cancelled") end
     local adapter = workflow.adapter(now.subject)

@@ -8,6 +8,7 @@ local json = require "json"
 local log = require "log"
 local record = require "machines.record"
 local store = require "store"
+local volumes = require "volumes.machines"
 local workflow = require "workflow"
 
 local M = {}
@@ -61,11 +62,10 @@ local function to_3(tx)
     end
   end)
   for name, rec in pairs(first) do
-    if rec.owner ~= "operator" then tx:put("volume", rec.owner .. "/" .. name, { at = name }, rec.owner) end
+    if rec.owner ~= "operator" then tx:put("volume_alias", rec.owner .. "/" .. name, { at = name }, rec.owner) end
   end
 end
 
--- M.steps[n] brings version n to n + 1, in an update.
 -- ---- 3 -> 4: machines whose hours end are in an index (expiry.lua)
 
 local function to_4(tx)
@@ -74,7 +74,36 @@ local function to_4(tx)
   end)
 end
 
-M.steps = { to_2, to_3, to_4 }
+-- ---- 4 -> 5: volumes have records; what kind "volume" held until then is in "volume_alias"
+
+-- The machine that was made first with a volume has it, if it is said of more than one.
+local function volumes_to_5(tx)
+  local machines = {}
+  each("instance", function(_, rec)
+    if rec.status ~= "DELETED" and rec.provider ~= "foreign" and #rec.volumes > 0 then machines[#machines + 1] = rec end
+  end)
+  table.sort(machines, function(a, b) return a.created_at < b.created_at end)
+  local seen = {}
+  for _, rec in ipairs(machines) do
+    for _, v in ipairs(rec.volumes) do
+      local key = ("%s/%s/%s"):format(rec.owner, v.id, rec.provider)
+      if not seen[key] then volumes.adopt(tx, rec, v) end
+      seen[key] = true
+    end
+  end
+end
+
+local function to_5(tx)
+  each("volume", function(id, value)
+    if not value.at then return end -- a step before has made it
+    tx:put("volume_alias", id, value, id:match("^[^/]+"))
+    tx:del("volume", id)
+  end)
+  volumes_to_5(tx)
+end
+
+-- M.steps[n] brings version n to n + 1, in an update.
+M.steps = { to_2, to_3, to_4, to_5 }
 
 -- ----
 

@@ -73,7 +73,7 @@ end
 
 -- Which machines the network is for: those of the providers that the policy names, once they are made.
 local function applies(data, rec)
-  if not M.configured() or rec.network == "none" then return false end
+  if not M.configured() or rec.network == "none" or rec.network == "vpc" then return false end -- no way out of those
   for _, name in ipairs(data.providers) do
     if name == rec.provider then return true end
   end

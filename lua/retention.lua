@@ -184,6 +184,10 @@ local function remove_old(kind, is_over)
   return n
 end
 
+local function old_tombstone(horizon)
+  return function(vol) return vol.status == "DELETED" and time.parse(vol.deleted_at) <= horizon end
+end
+
 -- ---- the log
 
 -- What lies beneath entry `e` in its chain, newest first, down to the whole record before it, that included.
@@ -246,13 +250,16 @@ end
 
 local function older(text, horizon) return text ~= nil and text ~= json.null and time.parse(text) <= horizon end
 
--- `now`: unix ms. -> {purged = machines, operations =, answers =, trimmed = log entries} | nil, err: the next run goes on
+-- `now`: unix ms.
+-- -> {purged = machines, volumes =, operations =, answers =, trimmed = log entries} | nil, err: the next run goes on
 function M.run(now)
   local s = M.settings
   local counts, err = { purged = 0, trimmed = 0 }
   local ok
   ok, err = purge_machines(now, now - s.tombstone_days * DAY, counts)
   if not ok then return nil, err end
+  counts.volumes, err = remove_old("volume", old_tombstone(now - s.tombstone_days * DAY))
+  if not counts.volumes then return nil, err end
   counts.operations, err = remove_old("operation", function(op) return older(op.finished_at, now - s.operation_days * DAY) end)
   if not counts.operations then return nil, err end
   counts.answers, err = remove_old("idempotency", function(a) return older(a.at, now - idempotency.HOURS * HOUR) end)
@@ -269,7 +276,7 @@ function M.tidy(now)
   local counts, err = M.run(now)
   if not counts then
     if err.code ~= "cancelled" then log.error("retention", "what is old could not be removed", { error = tostring(err) }) end
-  elseif counts.purged + counts.operations + counts.answers + counts.trimmed > 0 then
+  elseif counts.purged + counts.volumes + counts.operations + counts.answers + counts.trimmed > 0 then
     log.info("retention", "what is old was removed", counts)
   end
 end

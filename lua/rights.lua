@@ -15,8 +15,10 @@ M.scopes = {
   ["account:write"] = "your name, SSH keys and settings",
   ["billing"] = "plans, usage and payment",
   ["instances:connect"] = "terminals, commands and connect scripts of machines",
-  ["instances:read"] = "machines, their operations, events, statistics and logs",
-  ["instances:write"] = "make, change, start, stop and delete machines",
+  ["instances:read"] = "machines, volumes, their operations, events, statistics and logs",
+  ["instances:write"] = "make, change, start, stop and delete machines and volumes",
+  ["networks:read"] = "private networks, their subnets and security groups",
+  ["networks:write"] = "make, change and delete those",
   ["operator"] = "what only an admin may do (an admin's tokens alone)",
 }
 

@@ -16,6 +16,7 @@ local log = require "log"
 require "billing.metering"
 local migrations = require "migrations"
 local netbird = require "netbird"
+local networks = require "networks"
 local policy = require "policy"
 local providers = require "providers"
 local reconcile = require "reconcile"
@@ -31,8 +32,22 @@ local stripe_serve = require "stripe.serve"
 local task = require "task"
 local users = require "accounts.users"
 local vault = require "vault"
+require "volumes"
 
 local M = {}
+
+local function network_of(settings)
+  local backend = settings.NETWORK_BACKEND
+  local driver = { dir = settings.DATA_DIR .. "/network" }
+  if backend == "ovs" then
+    driver = { rundir = settings.OVS_RUNDIR, datapath = settings.OVS_DATAPATH }
+    for name, value in pairs(settings.OVS_OPTIONS or {}) do driver[name] = value end
+  end
+  return {
+    backend = backend, settings = driver, plain = settings.OVS_DATAPATH == "netdev", quota = settings.QUOTA_VPCS,
+    cidr = settings.DEFAULT_VPC_CIDR,
+  }
+end
 
 function M.use(settings)
   local changes = {}
@@ -49,6 +64,7 @@ function M.use(settings)
     prefix = settings.NETBIRD_PREFIX, agent_port = settings.NETBIRD_AGENT_PORT,
     a_minute = settings.NETBIRD_REQUESTS_PER_MINUTE,
   }
+  networks.setup(network_of(settings))
   stripe.setup {
     key = settings.STRIPE_SECRET_KEY, url = settings.STRIPE_API_URL, version = settings.STRIPE_API_VERSION,
     usage = settings.STRIPE_USAGE, meter = settings.STRIPE_METER,

@@ -224,8 +224,8 @@ local function write(tx, item, head)
   tx:put(item.kind, item.id, item.value, item.owner)
   if item.kind == "ledger" then ledger.carry(tx, item.id, item.value, head.at) end
   if item.kind == "price_book" then book.take(tx, item.value.n) end
-  if item.kind == "instance" then
-    tx:log("instance", item.id, "imported", {
+  if item.kind == "instance" or item.kind == "volume" and item.value.id then
+    tx:log(item.kind, item.id, "imported", {
       full = true, changes = item.value, status = item.value.status, reason = "imported from an export of " .. head.at,
     }, "operator")
   end

@@ -3,6 +3,7 @@
 -- signup(r) -> "allow" | "deny", reason       may an address that is not known make an account?
 -- create(r) -> "allow" | "deny", reason       may this account have one more machine?
 -- wake(r)   -> "allow" | "deny", reason       may this machine be started?
+-- volume(r) -> "allow" | "deny", reason       may this account have so much more of volumes?
 -- limit(r)  -> requests a minute, burst, reason     per account, else per client address
 -- mails(r)  -> links to sign in that one address is sent in an hour (0: no limit), reason
 -- The reason of a refusal is what the client reads.
@@ -50,6 +51,14 @@ function P.wake(r)
   return "allow", "its account is in order"
 end
 
+function P.volume(r)
+  if r.most_gib > 0 and r.gib + r.size_gib > r.most_gib then
+    return "deny", ("%d GiB of volumes are all that you may have in the plan %s, and you have %d; delete one first"):format(
+      r.most_gib, r.plan, r.gib)
+  end
+  return "allow", "within the plan"
+end
+
 function P.limit(r)
   return r.base, r.base, "the setting"
 end
@@ -66,6 +75,9 @@ function P.selftest(is)
   is(P.wake { running = 1, most = 1, machines = 3, owner = "u", plan = "free", type = "small" }, "deny")
   is(P.wake { running = 0, most = 1, machines = 3, owner = "u", plan = "free", type = "small" }, "allow")
   is(P.create { machines = 1, most = 1, owner = "u", plan = "free", type = "small", provider = "local" }, "deny")
+  is(P.volume { gib = 40, size_gib = 20, most_gib = 50, volumes = 2, owner = "u", plan = "free", provider = "local" }, "deny")
+  is(P.volume { gib = 30, size_gib = 20, most_gib = 50, volumes = 2, owner = "u", plan = "free", provider = "local" }, "allow")
+  is(P.volume { gib = 30, size_gib = 20, most_gib = 0, volumes = 2, owner = "u", plan = "free", provider = "local" }, "allow")
   is(P.create { machines = 5, most = 0, owner = "u", plan = "pro", type = "small", provider = "local" }, "allow")
 end
 

@@ -3,6 +3,7 @@
 -- plans[name] = {
 --   machines   how many the account may have; 0: any number (and no more than the setting QUOTA_INSTANCES). Machines of
 --              prepaid hours do not count
+--   volumes_gib   how many GiB of volumes in all; absent, or 0: any number. A machine's own volume does not count
 --   types      the machine types that it may have; absent: all        providers   likewise
 --   idle       seconds unused after which a machine is stopped; absent: the setting IDLE_THRESHOLD
 --   warn_mail  whether a warning before a stop is mailed, too
@@ -31,9 +32,9 @@ return {
   default = "free", -- of a new account
   currency = "USD",
   plans = {
-    free = { machines = 1, idle = 2 * HOUR, trial = 5 },
+    free = { machines = 1, volumes_gib = 50, idle = 2 * HOUR, trial = 5 },
     starter = {
-      machines = 1, idle = 2 * HOUR, included = 20, overage = true, grace = 3 * DAY,
+      machines = 1, volumes_gib = 100, idle = 2 * HOUR, included = 20, overage = true, grace = 3 * DAY,
       fee = { { from = "2026-01-01", month = 19000000 } },
     },
     pro = {

@@ -50,6 +50,25 @@ struct cc_provider_wait {
 
 /* ---------------------------------------------------------------- the bare call */
 
+static bool of_snapshots(enum cc_provider_op op)
+{
+    return op == CC_OP_SNAPSHOT_CREATE || op == CC_OP_SNAPSHOT_DELETE || op == CC_OP_SNAPSHOT_LIST ||
+           op == CC_OP_VOLUME_RESTORE || op == CC_OP_VOLUME_CLONE;
+}
+
+static int check_snapshots(const struct cc_driver *d, const struct cc_provider_req *r, struct cc_err *err)
+{
+    bool unnamed = r->op == CC_OP_SNAPSHOT_LIST || (r->op == CC_OP_VOLUME_CLONE && !r->snapshot);
+
+    if (!d->snapshot_create)
+        return cc_err_set(err, CC_E_UNSUPPORTED, "the provider %s has no snapshots of volumes", d->name);
+    if (!cc_volume_id_ok(r->id) || (r->op == CC_OP_VOLUME_CLONE && !cc_volume_id_ok(r->clone)))
+        return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
+    if (!unnamed && !cc_volume_id_ok(r->snapshot))
+        return cc_err_set(err, CC_E_INVALID, "that is no id for a snapshot");
+    return 0;
+}
+
 /* Whether the driver has a call that it need not have. */
 static bool has(const struct cc_driver *d, enum cc_provider_op op)
 {
@@ -77,7 +96,7 @@ static bool has(const struct cc_driver *d, enum cc_provider_op op)
     }
 }
 
-static bool of_snapshot(enum cc_provider_op op)
+static bool of_machine_snapshot(enum cc_provider_op op)
 {
     return op == CC_OP_MACHINE_SNAPSHOT || op == CC_OP_MACHINE_SNAPSHOT_DELETE || op == CC_OP_MACHINE_RESTORE;
 }
@@ -109,8 +128,10 @@ static int check(const struct cc_driver *d, const struct cc_provider_req *req, s
         (req->op == CC_OP_VOLUME_DELETE && !cc_volume_id_ok(req->id)) ||
         (req->op == CC_OP_DETACH && !cc_volume_id_ok(req->mount ? req->mount->id : NULL)))
         return cc_err_set(err, CC_E_INVALID, "that is no id for a volume");
-    if (of_snapshot(req->op) && !cc_snapshot_name_ok(req->snapshot))
+    if (of_machine_snapshot(req->op) && !cc_snapshot_name_ok(req->snapshot))
         return cc_err_set(err, CC_E_INVALID, "that is no name for a snapshot");
+    if (of_snapshots(req->op))
+        return check_snapshots(d, req, err);
     if (req->op == CC_OP_IMAGE_BUILD && !image_ok(req->image))
         return cc_err_set(err, CC_E_INVALID, "an image's name, and a hash of 12 to 63 hex digits expected");
     if (!has(d, req->op))
@@ -148,6 +169,16 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->volume_delete(self, x, r->id);
     case CC_OP_VOLUME_LIST:
         return d->volume_list(self, x, &s->volumes);
+    case CC_OP_SNAPSHOT_CREATE:
+        return d->snapshot_create(self, x, r->id, r->snapshot, &s->snapshot);
+    case CC_OP_SNAPSHOT_DELETE:
+        return d->snapshot_delete(self, x, r->id, r->snapshot);
+    case CC_OP_SNAPSHOT_LIST:
+        return d->snapshot_list(self, x, r->id, &s->snapshots);
+    case CC_OP_VOLUME_RESTORE:
+        return d->volume_restore(self, x, r->id, r->snapshot);
+    case CC_OP_VOLUME_CLONE:
+        return d->volume_clone(self, x, r->id, r->snapshot, r->clone, &s->volume);
     case CC_OP_LOGS:
         return d->logs(self, x, r->id, r->most, &s->log);
     case CC_OP_CHECK:
@@ -182,6 +213,8 @@ int cc_provider_perform(const struct cc_driver *d, void *self, struct cc_provide
     memset(res, 0, sizeof(*res));
     x->err = &res->err;
     res->code = check(d, req, &res->err);
+    if (res->code == 0 && req->machine && req->machine->network == CC_NET_VPC && !d->capabilities(self)->net_vpc)
+        res->code = cc_err_set(&res->err, CC_E_UNSUPPORTED, "the provider %s knows no networks of users", d->name);
     if (res->code == 0)
         res->code = perform(d, self, x, req, res);
     if (res->code != 0 && res->err.code == 0)
@@ -243,6 +276,10 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->type = cc_arena_strdup(a, s->type);
     c->location = cc_arena_strdup(a, s->location);
     c->address = cc_arena_strdup(a, s->address);
+    c->vpc.bridge = cc_arena_strdup(a, s->vpc.bridge);
+    c->vpc.mac = cc_arena_strdup(a, s->vpc.mac);
+    c->vpc.gateway = cc_arena_strdup(a, s->vpc.gateway);
+    c->vpc.cidr = cc_arena_strdup(a, s->vpc.cidr);
     c->user_data = cc_arena_strdup(a, s->user_data);
     c->shell = cc_arena_strdup(a, s->shell);
     c->env = copy_pairs(a, &s->env);
@@ -294,6 +331,8 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
         j->req.exec = copy_exec(&j->arena, r->exec);
     if (r->volume)
         j->req.volume = copy_volume(&j->arena, r->volume);
+    j->req.snapshot = cc_arena_strdup(&j->arena, r->snapshot);
+    j->req.clone = cc_arena_strdup(&j->arena, r->clone);
     if (r->mount)
         j->req.mount = copy_mounts(&j->arena, r->mount, 1);
     if (r->image)

@@ -33,6 +33,11 @@ enum cc_provider_op {
     CC_OP_MACHINE_SNAPSHOT,
     CC_OP_MACHINE_SNAPSHOT_DELETE,
     CC_OP_MACHINE_RESTORE,
+    CC_OP_SNAPSHOT_CREATE,
+    CC_OP_SNAPSHOT_DELETE,
+    CC_OP_SNAPSHOT_LIST,
+    CC_OP_VOLUME_RESTORE,
+    CC_OP_VOLUME_CLONE,
     CC_OP_LOGS,
     CC_OP_CHECK,
     CC_OP_CONSOLE,
@@ -51,7 +56,8 @@ struct cc_provider_req {
     const struct cc_volume_spec *volume;
     const struct cc_image_spec *image;
     const struct cc_mount_spec *mount; /* attach; detach: its id alone */
-    const char *snapshot;              /* of a machine: its name */
+    const char *snapshot;              /* of the machine, or the volume, `id`; clone: or NULL */
+    const char *clone;                 /* the new volume's id */
     uint32_t seconds;                  /* console: how long its password is good */
     size_t most;                       /* logs: bytes */
     bool purge;                        /* destroy: the volumes that create made for it, too */
@@ -67,6 +73,8 @@ struct cc_provider_res {
     struct cc_exec_result exec;
     struct cc_volume_info volume;
     struct cc_volume_list volumes;
+    struct cc_snapshot snapshot;
+    struct cc_snapshot_list snapshots;
     struct cc_log_text log;
     struct cc_check_list checks;
     struct cc_console console;

@@ -42,7 +42,16 @@ struct cc_strs {
     size_t n;
 };
 
-enum cc_network { CC_NET_NAT, CC_NET_NONE, CC_NET_HOST };
+enum cc_network { CC_NET_NAT, CC_NET_NONE, CC_NET_HOST, CC_NET_VPC };
+
+/* Its place in a network of its owner's (providers/network), where the driver has the capability net_vpc: an interface with that
+ * MAC on that bridge, known there by the machine's id. The guest is told its address, for nothing there hands out any. */
+struct cc_vpc_spec {
+    const char *bridge, *mac;
+    const char *gateway; /* whom the guest asks for the other parts of `cidr`, the whole network */
+    const char *cidr;    /* NULL: its part is the whole */
+    bool plain;          /* the switch computes no checksums: the guest does */
+};
 
 struct cc_mount_spec {
     const char *id, *path;
@@ -67,6 +76,7 @@ struct cc_machine_spec {
     double vcpu;           /* 0: the driver's default, here and below */
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
+    struct cc_vpc_spec vpc; /* with CC_NET_VPC */
     struct cc_pairs env, labels;
     struct cc_strs cmd;      /* run once at each start, beside the agent */
     const char *shell;       /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
@@ -173,6 +183,16 @@ struct cc_volume_list {
     size_t n;
 };
 
+struct cc_snapshot {
+    const char *id, *volume;
+    uint64_t size;      /* bytes of the volume when it was taken */
+    int64_t created_at; /* unix ms */
+};
+struct cc_snapshot_list {
+    struct cc_snapshot *v;
+    size_t n;
+};
+
 /* What machines are made from, kept at the provider, where we have made it. */
 struct cc_image_spec {
     const char *name;     /* which way: "nixos" */
@@ -237,9 +257,10 @@ struct cc_capabilities {
     bool attach_live;                              /* attach and detach also while the machine runs */
     bool machine_snapshots;                        /* the three calls below that speak of them */
     bool grows_disk;                               /* a start with more disk_gib than it has gives it more */
+    bool snapshots;                                /* of volumes: the five calls below that speak of them */
     bool user_data;                                /* boots a system that heeds spec->user_data */
     bool addresses;                                /* wants spec->address chosen by the host */
-    bool net_nat, net_none, net_host;
+    bool net_nat, net_none, net_host, net_vpc;
     bool limit_vcpu, limit_memory, limit_disk, limit_pids;
     unsigned mounts_max; /* volumes of a machine beside its own; 0: CC_MOUNTS_MAX */
     const char *default_image;
@@ -297,6 +318,18 @@ struct cc_driver {
                          struct cc_volume_info *out);
     int (*volume_delete)(void *self, struct cc_provider_ctx *x, const char *id); /* in use: "conflict" */
     int (*volume_list)(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out);
+
+    /* With `snapshots`; NULL without. Of a volume that no machine that runs has: else "conflict". One that is there is found
+     * again by its name; volume_delete takes them along. */
+    int (*snapshot_create)(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                           struct cc_snapshot *out);
+    int (*snapshot_delete)(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+    int (*snapshot_list)(void *self, struct cc_provider_ctx *x, const char *volume, struct cc_snapshot_list *out);
+    /* The volume is what it was, the snapshot stays. Cut off, it is done again from the start. */
+    int (*volume_restore)(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+    /* `snapshot` NULL: as the volume is now. The clone is a volume of its own: what it came from may go. */
+    int (*volume_clone)(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                        const char *clone, struct cc_volume_info *out);
 
     /* Optional, like the two below. Also of a machine that is stopped, where that is kept. */
     int (*logs)(void *self, struct cc_provider_ctx *x, const char *provider_id, size_t most, struct cc_log_text *out);

@@ -105,6 +105,8 @@ int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
     if (s->n_ports > CC_PORTS_MAX || (s->user_data && strlen(s->user_data) > CC_USER_DATA_MAX))
         return cc_err_set(err, CC_E_INVALID, "at most %d ports and %d bytes of user data", CC_PORTS_MAX,
                           CC_USER_DATA_MAX);
+    if (s->network == CC_NET_VPC && (!s->address || !s->vpc.bridge || !s->vpc.mac || !s->vpc.gateway))
+        return cc_err_set(err, CC_E_INVALID, "its place in its owner's network is missing");
     for (i = 0; i < s->n_ports; i++)
         if (s->ports[i].port == 0)
             return cc_err_set(err, CC_E_INVALID, "port %zu is 0", i + 1);
@@ -148,15 +150,15 @@ const char *cc_machine_state_word(enum cc_machine_state s)
     return (unsigned)s < sizeof(words) / sizeof(*words) ? words[s] : "error";
 }
 
-static const char *const networks[] = { "nat", "none", "host" };
+static const char *const networks[] = { "nat", "none", "host", "vpc" };
 
-const char *cc_network_word(enum cc_network n) { return (unsigned)n < 3 ? networks[n] : "none"; }
+const char *cc_network_word(enum cc_network n) { return (unsigned)n < 4 ? networks[n] : "none"; }
 
 int cc_network_parse(const char *s)
 {
     int i;
 
-    for (i = 0; i < 3; i++)
+    for (i = 0; i < 4; i++)
         if (strcmp(networks[i], s) == 0)
             return i;
     return -1;

@@ -13,6 +13,9 @@
  *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=}) -> {exit=, stdout=, stderr=, truncated=}
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
+ *   p:snapshot_create(volume id, name, opts) -> {id=, volume=, size_gib=, created_at=ms}   where capabilities().snapshots:
+ *   p:snapshot_list(volume id, opts) -> snapshots     p:snapshot_delete(volume id, name, opts) -> true
+ *   p:volume_restore(volume id, name, opts) -> true   p:volume_clone(volume id, name or nil, new id, opts) -> volume
  *   p:logs(id, {bytes=, deadline=}) -> bytes | nil, err      p:check(opts) -> {{what=, state="ok"|"warn"|"bad", sentence=}, ...}
  *   p:suspend(id, opts)  p:machine_snapshot(id, name, opts)  p:machine_snapshot_delete(id, name, opts)
  *   p:machine_restore(id, name, opts) -> true    p:screenshot(id, opts) -> bytes of a PNG
@@ -175,6 +178,26 @@ static void push_volume(lua_State *L, const struct cc_volume_info *v)
     set_bool(L, "size_enforced", v->size_enforced);
 }
 
+static void push_snapshot(lua_State *L, const struct cc_snapshot *s)
+{
+    lua_createtable(L, 0, 4);
+    set_text(L, "id", s->id);
+    set_text(L, "volume", s->volume);
+    set_number(L, "size_gib", (lua_Number)((s->size + (1u << 30) - 1) >> 30));
+    set_number(L, "created_at", (lua_Number)s->created_at);
+}
+
+static void push_snapshots(lua_State *L, const struct cc_snapshot_list *l)
+{
+    size_t i;
+
+    new_list(L, l->n);
+    for (i = 0; i < l->n; i++) {
+        push_snapshot(L, &l->v[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
 static void push_image(lua_State *L, const struct cc_image_info *i)
 {
     lua_createtable(L, 0, 8);
@@ -299,6 +322,7 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
         }
         break;
     case CC_OP_VOLUME_CREATE:
+    case CC_OP_VOLUME_CLONE:
         push_volume(L, &r->volume);
         break;
     case CC_OP_VOLUME_LIST:
@@ -307,6 +331,12 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
             push_volume(L, &r->volumes.v[i]);
             lua_rawseti(L, -2, (int)i + 1);
         }
+        break;
+    case CC_OP_SNAPSHOT_CREATE:
+        push_snapshot(L, &r->snapshot);
+        break;
+    case CC_OP_SNAPSHOT_LIST:
+        push_snapshots(L, &r->snapshots);
         break;
     case CC_OP_LOGS:
         lua_pushlstring(L, r->log.text ? r->log.text : "", r->log.n);
@@ -333,6 +363,8 @@ static void push_result(lua_State *L, const struct op *op, const struct cc_provi
     case CC_OP_MACHINE_SNAPSHOT:
     case CC_OP_MACHINE_SNAPSHOT_DELETE:
     case CC_OP_MACHINE_RESTORE:
+    case CC_OP_SNAPSHOT_DELETE:
+    case CC_OP_VOLUME_RESTORE:
     case CC_OP_IMAGE_DELETE:
     case CC_OP_COUNT:
         lua_pushboolean(L, 1);
@@ -498,19 +530,16 @@ static int l_detach(lua_State *L)
     return begin(L, &req, 4);
 }
 
-static int l_list(lua_State *L)
+/* About all of it. */
+static int at_large(lua_State *L, enum cc_provider_op kind)
 {
-    struct cc_provider_req req = { .op = CC_OP_LIST };
+    struct cc_provider_req req = { .op = kind };
 
     return begin(L, &req, 2);
 }
 
-static int l_volume_list(lua_State *L)
-{
-    struct cc_provider_req req = { .op = CC_OP_VOLUME_LIST };
-
-    return begin(L, &req, 2);
-}
+static int l_list(lua_State *L) { return at_large(L, CC_OP_LIST); }
+static int l_volume_list(lua_State *L) { return at_large(L, CC_OP_VOLUME_LIST); }
 
 static int l_volume_create(lua_State *L)
 {
@@ -529,6 +558,7 @@ static int l_volume_create(lua_State *L)
     return begin(L, &req, 3);
 }
 
+/* Of the machine or the volume that the second argument names, and a snapshot: the third. */
 static int of_snapshot(lua_State *L, enum cc_provider_op kind)
 {
     struct cc_provider_req req = { .op = kind };
@@ -554,6 +584,22 @@ static int l_console(lua_State *L)
     return begin(L, &req, 3);
 }
 
+static int l_snapshot_create(lua_State *L) { return of_snapshot(L, CC_OP_SNAPSHOT_CREATE); }
+static int l_snapshot_delete(lua_State *L) { return of_snapshot(L, CC_OP_SNAPSHOT_DELETE); }
+static int l_snapshot_list(lua_State *L) { return by_id(L, CC_OP_SNAPSHOT_LIST); }
+static int l_volume_restore(lua_State *L) { return of_snapshot(L, CC_OP_VOLUME_RESTORE); }
+
+static int l_volume_clone(lua_State *L)
+{
+    struct cc_provider_req req = { .op = CC_OP_VOLUME_CLONE };
+
+    self(L);
+    req.id = luaL_checkstring(L, 2);
+    req.snapshot = luaL_optstring(L, 3, NULL);
+    req.clone = luaL_checkstring(L, 4);
+    return begin(L, &req, 5);
+}
+
 static int l_logs(lua_State *L)
 {
     struct cc_provider_req req = { .op = CC_OP_LOGS, .most = 65536 };
@@ -565,12 +611,7 @@ static int l_logs(lua_State *L)
     return begin(L, &req, 3);
 }
 
-static int l_check(lua_State *L)
-{
-    struct cc_provider_req req = { .op = CC_OP_CHECK };
-
-    return begin(L, &req, 2);
-}
+static int l_check(lua_State *L) { return at_large(L, CC_OP_CHECK); }
 
 static int l_image_build(lua_State *L)
 {
@@ -589,13 +630,7 @@ static int l_image_build(lua_State *L)
     return begin(L, &req, 3);
 }
 
-static int l_image_list(lua_State *L)
-{
-    struct cc_provider_req req = { .op = CC_OP_IMAGE_LIST };
-
-    return begin(L, &req, 2);
-}
-
+static int l_image_list(lua_State *L) { return at_large(L, CC_OP_IMAGE_LIST); }
 static int l_image_delete(lua_State *L) { return by_id(L, CC_OP_IMAGE_DELETE); }
 
 /* ---------------------------------------------------------------- what changes there */
@@ -716,6 +751,7 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "exec", c->exec);
     set_bool(L, "activity", c->activity);
     set_bool(L, "volumes", c->volumes);
+    set_bool(L, "snapshots", c->snapshots);
     set_bool(L, "stop_keeps_disk", c->stop_keeps_disk);
     set_bool(L, "attach_live", c->attach_live);
     set_bool(L, "logs", cc_provider_driver(self(L)->p)->logs != NULL);
@@ -729,10 +765,11 @@ static int l_capabilities(lua_State *L)
     set_bool(L, "grows_disk", c->grows_disk);
     set_bool(L, "user_data", c->user_data);
     set_bool(L, "addresses", c->addresses);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     set_bool(L, "nat", c->net_nat);
     set_bool(L, "none", c->net_none);
     set_bool(L, "host", c->net_host);
+    set_bool(L, "vpc", c->net_vpc);
     lua_setfield(L, -2, "network");
     lua_createtable(L, 0, 4);
     set_bool(L, "vcpu", c->limit_vcpu);
@@ -836,6 +873,11 @@ static const luaL_Reg methods[] = { { "create", l_create },
                                     { "machine_restore", l_machine_restore },
                                     { "console", l_console },
                                     { "screenshot", l_screenshot },
+                                    { "snapshot_create", l_snapshot_create },
+                                    { "snapshot_delete", l_snapshot_delete },
+                                    { "snapshot_list", l_snapshot_list },
+                                    { "volume_restore", l_volume_restore },
+                                    { "volume_clone", l_volume_clone },
                                     { "logs", l_logs },
                                     { "check", l_check },
                                     { "image_build", l_image_build },

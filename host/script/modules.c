@@ -18,6 +18,7 @@ const luaL_Reg cc_modules[] = {
     { "store", luaopen_cc_store },
     { "http", luaopen_cc_http },
     { "provider", luaopen_cc_provider },
+    { "network", luaopen_cc_network },
     { "fence", luaopen_cc_fence },
     { "watch", luaopen_cc_watch },
     { NULL, NULL },

@@ -19,6 +19,7 @@ int luaopen_cc_smtp(lua_State *L);
 int luaopen_cc_store(lua_State *L);
 int luaopen_cc_http(lua_State *L);
 int luaopen_cc_provider(lua_State *L);
+int luaopen_cc_network(lua_State *L);
 int luaopen_cc_fence(lua_State *L);
 int luaopen_cc_watch(lua_State *L);
 

@@ -186,6 +186,23 @@ static void ports(lua_State *L, struct cc_arena *a, int t, struct cc_machine_spe
     s->n_ports = n;
 }
 
+/* {bridge =, mac =, cidr =, gateway =, plain =} */
+static void vpc(lua_State *L, struct cc_arena *a, int t, struct cc_vpc_spec *v)
+{
+    int at;
+
+    if (!table(L, t, "vpc"))
+        return;
+    at = lua_gettop(L);
+    v->bridge = cc_read_text(L, a, at, "bridge", NULL);
+    v->mac = cc_read_text(L, a, at, "mac", NULL);
+    v->cidr = cc_read_text(L, a, at, "cidr", NULL);
+    v->gateway = cc_read_text(L, a, at, "gateway", NULL);
+    lua_getfield(L, at, "plain");
+    v->plain = lua_toboolean(L, -1);
+    lua_pop(L, 2);
+}
+
 struct cc_machine_spec *cc_read_machine(lua_State *L, struct cc_arena *a, int t)
 {
     struct cc_machine_spec *s = cc_arena_alloc(a, sizeof(*s));
@@ -215,8 +232,9 @@ struct cc_machine_spec *cc_read_machine(lua_State *L, struct cc_arena *a, int t)
     network = cc_read_text(L, a, t, "network", NULL);
     net = network ? cc_network_parse(network) : CC_NET_NAT;
     if (net < 0)
-        luaL_argerror(L, t, "network: nat, none or host expected");
+        luaL_argerror(L, t, "network: nat, none, host or vpc expected");
     s->network = (enum cc_network)net;
+    vpc(L, a, t, &s->vpc);
     return s;
 }
 

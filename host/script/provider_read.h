@@ -1,6 +1,6 @@
 /* provider_read.h - what a driver is told, out of Lua's tables: plain data, copied into an arena.
  *
- * For bind_provider.c alone.  All of them raise what is wrong, by the field's
+ * For bind_provider.c and network_read.c.  All of them raise what is wrong, by the field's
  * name; `t` is where on the stack the table is, from the bottom.  [raises]
  */
 #ifndef CC_SCRIPT_PROVIDER_READ_H

@@ -11,7 +11,9 @@ local history = require "history"
 local instances = require "instances"
 local json = require "json"
 local log = require "log"
+local networks = require "networks.ending"
 local record = require "machines.record"
+local runner = require "runner"
 local sessions = require "accounts.sessions"
 local settings = require "accounts.settings"
 local store = require "store"
@@ -19,16 +21,19 @@ local task = require "task"
 local time = require "time"
 local tokens = require "accounts.tokens"
 local users = require "accounts.users"
+local volume_record = require "volumes.record"
+local volumes = require "volumes"
 
 local M = {}
 
+local PATIENCE_MS = 5000 -- for machines to go, where networks wait for that
 local PAGE = 200 -- entries of a log between two turns of others
 
--- Calls fn with the stored JSON text of each of his machines.
-local function each_machine(user, fn)
+-- Calls fn with the stored JSON text of each of his machines; of: instances, or volumes.
+local function each_of(of, user, fn)
   local after
   repeat
-    local page = instances.list({ user = user }, after, 1000)
+    local page = of.list({ user = user }, after, 1000)
     for _, text in ipairs(page.texts) do fn(text) end
     after = page.after
   until not after
@@ -51,9 +56,9 @@ end
 
 local function json_list(texts) return "[" .. table.concat(texts, ",") .. "]" end
 
-local function machines_text(user)
+local function texts_of(of, user)
   local texts = {}
-  each_machine(user, function(text) texts[#texts + 1] = text end)
+  each_of(of, user, function(text) texts[#texts + 1] = text end)
   return json_list(texts)
 end
 
@@ -69,15 +74,15 @@ end
 
 local function encoded(list, err) return list and json.encode(list), err end
 
--- All that is a user's, secrets left out: the JSON text of {user, machines, sessions, tokens, ledger (its entries), events,
--- exported_at}. What the
--- store has as text stays text: to decode and encode a long log would hold up everybody. -> text | nil, err
+-- All that is a user's, secrets left out: the JSON text of {user, machines, volumes, sessions, tokens, ledger (its entries),
+-- events, exported_at}. What the store has as text stays text: to decode and encode a long log would hold up everybody.
+-- -> text | nil, err
 function M.export(user)
   local parts = { '"exported_at":' .. json.encode(time.rfc3339(time.now())), '"user":' .. json.encode(user) }
   for _, part in ipairs {
-    { "machines", machines_text(user.id) }, { "sessions", encoded(sessions.list(user.id)) },
-    { "tokens", encoded(tokens.list(user.id)) }, { "ledger", events_text(user.id, "ledger") },
-    { "events", events_text(user.id) },
+    { "machines", texts_of(instances, user.id) }, { "volumes", texts_of(volumes, user.id) },
+    { "sessions", encoded(sessions.list(user.id)) }, { "tokens", encoded(tokens.list(user.id)) },
+    { "ledger", events_text(user.id, "ledger") }, { "events", events_text(user.id) },
   } do
     local name, text, err = part[1], part[2], part[3]
     if not text then return nil, err end
@@ -103,9 +108,10 @@ local function mark_deleted(actor, id, with_machines)
     if not stands then return nil, why end
     local old = tx:get("user", id)
     if not old or old.status == "deleted" then return errors.fail("not_found", "no such user") end
-    local n = record.counted(tx, id)
-    if n > 0 and not with_machines then
-      return errors.fail("state", ("the account has %d machines: delete them first, or say ?machines=delete"):format(n))
+    local n, kept = record.counted(tx, id), volume_record.counted(tx, id)
+    if n + kept > 0 and not with_machines then
+      return errors.fail("state", ("the account has %d machines%s: delete them first, or say ?machines=delete"):format(n,
+        kept > 0 and (" and %d volumes"):format(kept) or ""))
     end
     settings.forget(tx, id)
     cancels.ask(tx, old)
@@ -123,7 +129,7 @@ end
 local function delete_machines(id)
   local operations = json.array {}
   local machines = {}
-  each_machine(id, function(text) machines[#machines + 1] = json.decode(text).id end)
+  each_of(instances, id, function(text) machines[#machines + 1] = json.decode(text).id end)
   for _, machine in ipairs(machines) do
     local rec, done, op = instances.move(instances.operator, machine, "delete", 0)
     if not rec then return nil, done end
@@ -132,10 +138,30 @@ local function delete_machines(id)
   return operations
 end
 
+-- ... and of his volumes that no machine has any more. -> whether there are others still
+local function delete_volumes(id)
+  local all, waits = {}, false
+  each_of(volumes, id, function(text) all[#all + 1] = json.decode(text) end)
+  for _, vol in ipairs(all) do
+    local rec = volumes.delete(instances.operator, vol.id, 0)
+    waits = waits or not rec or rec.status ~= "DELETED"
+  end
+  return waits
+end
+
+-- ... and then of his networks, where machines may have a place until they are gone. -> true | false: later | nil, err
+local function delete_networks(id, operations)
+  local gone, err = networks.remove(id)
+  if gone ~= false then return gone, err end
+  local ends = time.mono() + PATIENCE_MS
+  for _, op in ipairs(operations) do runner.wait(op, math.max(0, ends - time.mono()) / 1000) end
+  return networks.remove(id)
+end
+
 -- Everything that follows the end of an account; may be done again. -> {operation id...} | nil, err
 local function finish(id, by)
   credentials.revoke(id .. "/", "the account was deleted")
-  local operations
+  local operations, waits, gone
   for _, step in ipairs {
     function() return credentials.end_sessions(id, by) end,
     function() return tokens.revoke_all(id, by) end,
@@ -144,11 +170,20 @@ local function finish(id, by)
       operations, err = delete_machines(id)
       return operations, err
     end,
+    function()
+      waits = delete_volumes(id)
+      return true
+    end,
+    function()
+      local err
+      gone, err = delete_networks(id, operations)
+      return gone ~= nil or nil, err
+    end,
     function() return forget_personal_data(id) end,
     function()
       return store.update(function(tx)
         expiring.forget(tx, id)
-        tx:unindex("user_closing", id)
+        if gone and not waits then tx:unindex("user_closing", id) end -- else it is gone on with
         return true
       end)
     end,
@@ -167,8 +202,8 @@ function M.resume()
   end
 end
 
--- Deletes an account. with_machines: his machines, too; without it one who has any is not deleted. Once it is marked, the rest
--- goes on by itself whatever happens; the export is in this answer alone, so whoever needs it asks for it first.
+-- Deletes an account. with_machines: his machines and volumes, too; without it one who has any is not deleted. Once it is
+-- marked, the rest goes on by itself whatever happens; the export is in this answer alone, so whoever needs it asks for it first.
 -- -> {export = text, operations = {id...}} | nil, err
 function M.delete(actor, key, with_machines)
   local user, err = users.find(key)

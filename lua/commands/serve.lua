@@ -14,6 +14,7 @@ local idle = require "idle"
 local jobs = require "schedule.jobs"
 local log = require "log"
 local metering = require "billing.metering"
+local networks = require "networks.sweep"
 local outbox = require "outbox"
 local own_jobs = require "policy.own_jobs"
 local reconcile = require "reconcile"
@@ -162,6 +163,10 @@ local function look_after(settings)
     local names = reconcile.in_use(settings.PROVIDER)
     for _, name in ipairs(names) do task.spawn(reconcile.sweep, name) end
     reconcile.follow_all(names)
+  end)
+  every(settings.SWEEP_SECONDS, function()
+    local done, err = networks.run()
+    if not done then log.warn("networks", "the sweep goes on later", { error = tostring(err) }) end
   end)
   every(WATCH_SECONDS, function()
     watch.expire()

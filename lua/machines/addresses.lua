@@ -7,6 +7,7 @@
 
 local addresses = require "addresses"
 local providers = require "providers"
+local vpc = require "machines.vpc"
 
 local M = {}
 
@@ -26,7 +27,7 @@ local function wanted(places)
 end
 
 function M.take(tx, rec, places)
-  if not wanted(places) then return true end
+  if rec.address or not wanted(places) then return true end
   local network, err = addresses.take(tx, networks(), rec.owner)
   if not network then return nil, err end
   rec.address, err = addresses.take(tx, hosts(rec.owner, network), rec.id)
@@ -34,6 +35,7 @@ function M.take(tx, rec, places)
 end
 
 function M.release(tx, rec)
+  if vpc.has(rec) then return vpc.leave(tx, rec) end
   local network = addresses.of(tx, networks(), rec.owner)
   if not network then return end
   local pool = hosts(rec.owner, network)

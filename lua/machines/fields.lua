@@ -7,6 +7,7 @@ local providers = require "providers"
 local ssh_keys = require "ssh_keys"
 local time = require "time"
 local types = require "types"
+local vpc = require "machines.vpc"
 
 local record = require "machines.record"
 local statuses = require "statuses"
@@ -62,6 +63,9 @@ M.volume = {
 
 M.MAX_VOLUMES = 16
 
+local group_id = { "string", pattern = "^%x[%x-]+$", max = 36, hint = "the id of a security group" }
+local groups = { "list", max = vpc.MAX_GROUPS, of = group_id }
+
 M.create = {
   name = { "string", check = ids.name_fault },
   image = { "string", min = 1, max = 255, pattern = "^[%w/_.:@+-]+$", hint = "the name of an image" },
@@ -72,7 +76,7 @@ M.create = {
   env = { "map", key = "^[%a_][%w_]*$", of = { "string", max = 32768 }, check = too_large(131072) },
   cmd = { "list", of = { "string", max = 32768 } },
   volumes = { "list", max = M.MAX_VOLUMES, of = { "object", fields = M.volume }, check = volumes_fault },
-  vpc_id = id_text, subnet_id = id_text,
+  vpc_id = id_text, subnet_id = id_text, security_groups = groups,
   ssh_keys = { "list", max = 64, of = { "string", max = 16384, check = key_fault } },
   labels = text_map,
   plan = { "string", min = 1, max = 64, pattern = "^[%w_-]+$", hint = "the name of a plan" },
@@ -84,7 +88,7 @@ M.create = {
 M.MAX_SNAPSHOTS = 16
 M.snapshot = { name = { "string", min = 1, max = 40, pattern = "^[%w_-]+$", hint = "letters, digits, '-' and '_'" } }
 
-M.patch = { name = M.create.name, labels = text_map, env = M.create.env }
+M.patch = { name = M.create.name, labels = text_map, env = M.create.env, security_groups = groups }
 
 -- ---- a whole record, as an import brings it
 

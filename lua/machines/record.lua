@@ -11,6 +11,7 @@
 --   instance_name owner/name -> id     instance_short short -> id       instance_live id, instance_owner owner/id: not DELETED
 --   instance_running provider/short -> id: to be found running      instance_expires id: its hours end, and it is not DELETED
 --   instance_purged id -> when: its record is gone (retention.lua)
+--   instance_vpc, instance_subnet, instance_group: in a network of its owner's (machines/vpc.lua), not DELETED
 --   instance_undeleted likewise: its deletion has failed                instance_due deadline/id -> id: transient until then
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
 
@@ -21,6 +22,7 @@ local statuses = require "statuses"
 local steady = require "steady"
 local store = require "store"
 local time = require "time"
+local vpc = require "machines.vpc"
 
 local M = {}
 
@@ -65,6 +67,7 @@ function M.entries(rec)
     out.instance_live = { [rec.id] = "" }
     out.instance_owner = { [rec.owner .. "/" .. rec.id] = "" }
     if rec.expires_at ~= json.null then out.instance_expires = { [rec.id] = "" } end
+    vpc.entries(rec, out)
   end
   if rec.status == "RUNNING" then out.instance_running = { [rec.provider .. "/" .. rec.short] = rec.id } end
   if rec.status == "ERROR" and rec.desired == "DELETED" then
@@ -76,8 +79,8 @@ function M.entries(rec)
   return out
 end
 
-local function reindex(tx, old, rec)
-  local was, is = M.entries(old), M.entries(rec)
+-- In an update: from the index entries that a record had to those that it has.
+function M.reindex(tx, was, is)
   for index, list in pairs(was) do
     for key in pairs(list) do
       if not (is[index] and is[index][key]) then tx:unindex(index, key) end
@@ -121,7 +124,8 @@ end
 
 -- ---- writing
 
-local function event(old, rec, note)
+-- What the log says of a change: what became of which field, every so often the whole record.
+function M.event(old, rec, note)
   local data = { operation = rec.operation ~= json.null and rec.operation or nil }
   for k, v in pairs(note or {}) do data[k] = v end
   if not old or rec.version % FULL_EVERY == 0 then
@@ -143,6 +147,9 @@ end
 -- meter counts it as what it is now (RFC 3339, on the clock of deadlines), or nil: as before
 function M.before_save(tx, old, rec, by) end -- luacheck: ignore 212
 
+-- Called when it is written, in the same update: what else its change changes (volumes.lua).
+function M.on_save(tx, old, rec, by) end -- luacheck: ignore 212
+
 -- Puts the record into a status, whose whole time begins now. `suspended_at` (of what is RUNNING and stands still) ends with it.
 function M.enter(rec, status)
   local seconds = statuses.get(status).seconds
@@ -161,11 +168,13 @@ function M.save(tx, old, rec, type, by, note, named)
   if old and old.status ~= rec.status and not named then
     type = rec.status == "ERROR" and "failed" or rec.status:lower()
   end
-  reindex(tx, old, rec)
+  M.reindex(tx, M.entries(old), M.entries(rec))
   count(tx, old, rec)
+  vpc.count(tx, old, rec)
   if rec.address and rec.status == "DELETED" and old.status ~= "DELETED" then addresses.release(tx, rec) end
   tx:put("instance", rec.id, rec, rec.owner)
-  local data = event(old, rec, note)
+  M.on_save(tx, old, rec, by)
+  local data = M.event(old, rec, note)
   data.metered_at = metered_at
   tx:log("instance", rec.id, type, data, by)
 end
@@ -175,7 +184,7 @@ end
 function M.remove(tx, rec, by)
   for _, day in ipairs(store.list("activity", { prefix = rec.id .. "/" })) do tx:del("activity", day.id) end
   tx:del("lease_hold", rec.id)
-  reindex(tx, rec, nil)
+  M.reindex(tx, M.entries(rec), {})
   tx:index("instance_purged", rec.id, time.rfc3339(time.now()))
   tx:del("instance", rec.id)
   tx:log("instance", rec.id, "purged", nil, by)
@@ -183,7 +192,7 @@ end
 
 -- A record that an older cchost has written: its indexes and its count are made anew, its log begins again from the whole.
 function M.save_migrated(tx, rec)
-  reindex(tx, nil, rec)
+  M.reindex(tx, {}, M.entries(rec))
   count(tx, nil, rec)
   tx:put("instance", rec.id, rec, rec.owner)
   tx:log("instance", rec.id, "migrated", { full = true, changes = rec }, "system")

@@ -4,6 +4,7 @@
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
 
+local attached = require "volumes.machines"
 local errors = require "errors"
 local host_http = require "http"
 local json = require "json"
@@ -15,6 +16,8 @@ local statuses = require "statuses"
 local time = require "time"
 local types = require "types"
 local volumes = require "machines.volumes"
+local vpc = require "machines.vpc"
+local vpcs = require "networks.vpcs"
 local workflow = require "workflow"
 
 workflow.subject("instance", record)
@@ -30,7 +33,7 @@ local function spec_of(rec)
     location = rec.location ~= json.null and rec.location or nil, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
     network = rec.network, volumes = volumes.mounts(rec), ports = rec.ports, labels = rec.labels, ssh_keys = rec.ssh_keys,
-    address = rec.address, user_data = provisioning.user_data(rec),
+    address = rec.address, vpc = vpc.place(rec), user_data = provisioning.user_data(rec),
   }
 end
 
@@ -44,8 +47,10 @@ local function with(x, fn)
   return value, err
 end
 
--- A volume that is not there is made. -> true | nil, err
+-- A volume that is not there is made: by its own workflow, or here where it has no record. -> true | nil, err
 local function make_volume(p, x, v, options)
+  local ready, why = attached.ready(x.rec, v.id, x.seconds)
+  if ready ~= false then return ready, why end
   local made, err = p:volume_create({ id = volumes.there(x.rec.owner, v.id), size_gib = x.rec.resources.disk_gib }, options)
   if not made and err.code ~= "exists" then return nil, err end
   return true
@@ -63,13 +68,29 @@ local function make_volumes(x)
   end)
 end
 
+-- Of a machine that was plugged in: what its groups say is in force before it counts as done. -> info | nil, err
+local function in_network(x, info, err)
+  if not info or not vpc.has(x.rec) then return info, err end
+  local ok, why = vpcs.settle(x.rec.vpc_id, math.min(x.seconds, 30))
+  if not ok then return nil, why end
+  return info
+end
+
+-- ... and of one that is off, soon. -> value | nil, err
+local function out_of_network(x, value, err)
+  if value == nil or not vpc.has(x.rec) then return value, err end
+  local ok, why = vpcs.touch(x.rec.vpc_id)
+  if not ok then return nil, why end
+  return value
+end
+
 -- A create that was cut off may have made it, and it may be stopped by now.
 local function create(x)
-  return with(x, function(p, name, options)
+  return in_network(x, with(x, function(p, name, options)
     local info, err = p:create(spec_of(x.rec), options)
     if info and info.state == "stopped" then return p:start(name, options, spec_of(x.rec)) end
     return info, err
-  end)
+  end))
 end
 
 local effects
@@ -77,7 +98,7 @@ local effects
 -- What is not there any more is made anew.
 local function start(x)
   local info, err = with(x, function(p, name, options) return p:start(name, options, spec_of(x.rec)) end)
-  if info or err.code ~= "not_found" then return info, err end
+  if info or err.code ~= "not_found" then return in_network(x, info, err) end
   local ready, why = provisioning.prepare(x, effects)
   if not ready then return nil, why end
   info, err = create(x)
@@ -86,15 +107,20 @@ local function start(x)
 end
 
 local function stop(x)
-  return with(x, function(p, name, options)
+  return out_of_network(x, with(x, function(p, name, options)
     local ok, err = p:stop(name, options)
     if not ok and err.code ~= "not_found" then return nil, err end
     return true
-  end)
+  end))
 end
 
+-- With what was made for it alone: its own volume, at /claude-data where none was asked for. Volumes that somebody named, and
+-- that have records, stay.
 local function destroy(x)
-  return with(x, function(p, name, options) return p:destroy(name, options) end)
+  return out_of_network(x, with(x, function(p, name, options)
+    options.purge = true
+    return p:destroy(name, options)
+  end))
 end
 
 -- ---- what the record says
@@ -164,6 +190,7 @@ local function in_another_place(rec, op)
   local list = op.input.fallbacks
   local place = list and list[1]
   if not place or not elsewhere[op.error.code] or not types.get(place.type) or #rec.queue > 0 then return nil end
+  if place.provider ~= rec.provider and attached.bound(rec) then return nil end -- the data of its volumes are here
   if rec.image == providers.default_image(rec.provider) then rec.image = providers.default_image(place.provider) end
   rec.provider, rec.location, rec.provider_id = place.provider, place.location or json.null, json.null
   set_type(rec, place.type)
@@ -337,13 +364,13 @@ local function attach_volume(x)
   return with(x, function(p, name, options)
     local ok, err = make_volume(p, x, v, options)
     if not ok then return nil, err end
-    return p:attach(name, { id = volumes.there(x.rec.owner, v.id), path = v.path }, options)
+    return p:attach(name, { id = volumes.at(x.rec, v.id), path = v.path }, options)
   end)
 end
 
 local function detach_volume(x)
   return with(x, function(p, name, options)
-    local ok, err = p:detach(name, volumes.there(x.rec.owner, x.op.input.volume.id), options)
+    local ok, err = p:detach(name, volumes.at(x.rec, x.op.input.volume.id), options)
     if not ok and err.code ~= "not_found" then return nil, err end
     return true
   end)

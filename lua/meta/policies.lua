@@ -45,6 +45,15 @@ function use(name) end
 ---@field email string the address
 ---@field setting "open"|"closed" the setting SIGNUP
 
+---@class policies.access.volume
+---@field gib integer their size in all, GiB
+---@field most_gib integer how many GiB its plan allows; 0: any number
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field provider string where they would be made
+---@field size_gib integer of those that it would have beside them
+---@field volumes integer volumes that the account has
+
 ---@class policies.access.wake
 ---@field machines integer machines that the account has
 ---@field most integer how many its plan allows; 0: any number

@@ -34,7 +34,7 @@ local M = {}
 
 M.watched = { -- real decisions that have a verdict
   ["idle.decide"] = true, ["expiry.decide"] = true, ["orphans.decide"] = true, ["placement.place"] = true,
-  ["access.create"] = true, ["access.wake"] = true, ["access.signup"] = true,
+  ["access.create"] = true, ["access.wake"] = true, ["access.volume"] = true, ["access.signup"] = true,
 }
 
 local MOST_MS = 20         -- CPU time that may be saved up for looking on

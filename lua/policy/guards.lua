@@ -107,7 +107,7 @@ function Trial:pair(name, input, staged, live)
   if name == "idle.decide" or name == "expiry.decide" then
     if ends[staged] then once(self, self.stopped, "stops", input.id) end
     if ends[live] then once(self, self.live_stopped, "live_stops", input.id) end
-  elseif name == "access.create" or name == "access.wake" then
+  elseif name == "access.create" or name == "access.wake" or name == "access.volume" then
     if staged == "deny" then self.n.denials = self.n.denials + 1 end
     if live == "deny" then self.n.live_denials = self.n.live_denials + 1 end
   end

@@ -200,6 +200,10 @@ local function plan_fault(name, plan)
   if type(plan.machines) ~= "number" or plan.machines < 0 or plan.machines % 1 ~= 0 then
     return ("plans.%s.machines: a whole number expected (0: any number)"):format(name)
   end
+  local gib = plan.volumes_gib
+  if gib ~= nil and (type(gib) ~= "number" or gib < 0 or gib % 1 ~= 0) then
+    return ("plans.%s.volumes_gib: a whole number expected (0: any number)"):format(name)
+  end
   if plan.idle ~= nil and not positive(plan.idle) then return ("plans.%s.idle: seconds expected"):format(name) end
   for _, field in ipairs { "included", "trial" } do
     local v = plan[field]
@@ -216,7 +220,8 @@ local function plan_fault(name, plan)
   if plan.warn_mail ~= nil and type(plan.warn_mail) ~= "boolean" then
     return ("plans.%s.warn_mail: true or false expected"):format(name)
   end
-  local why = misspelt(plan, "machines types providers idle warn_mail fee included trial overage grace", "plans." .. name .. ": ")
+  local known = "machines volumes_gib types providers idle warn_mail fee included trial overage grace"
+  local why = misspelt(plan, known, "plans." .. name .. ": ")
   if why then return why end
   return dated_fault(plan.fee, ("plans.%s.fee"):format(name), function(f, at)
     if not is_micro(f.month, 1e12) then return at .. ".month: whole micro-units expected" end
@@ -332,7 +337,7 @@ local asking = {
 }
 
 M.access = {
-  file = "access.lua", doc = "who may sign up, make a machine, wake one; how often somebody may ask",
+  file = "access.lua", doc = "who may sign up, make a machine or a volume, wake one; how often somebody may ask",
   functions = {
     limit = {
       fault = limit_fault, safe = function(r, why) return r.base, r.base, why end,
@@ -368,6 +373,14 @@ M.access = {
       input = with {
         machines = asking.machines, most = asking.most, type = text "the machine type", provider = text "where it would be made",
         prepaid = { "flag", doc = "for hours that were bought, or given by the operator: its plan does not limit it" },
+      },
+    },
+    volume = {
+      verdicts = { "allow", "deny" }, safe = deny, would = { allow = "been allowed", deny = "been refused" },
+      input = with {
+        volumes = count("volumes that the account has", 100000), gib = count("their size in all, GiB", 1e9),
+        size_gib = count("of those that it would have beside them", 1e9), provider = text "where they would be made",
+        most_gib = count("how many GiB its plan allows; 0: any number", 1e9),
       },
     },
     wake = {

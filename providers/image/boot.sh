@@ -7,6 +7,16 @@ run=/run/cchost
 mkdir -p $run/bin $run/agent $run/conf $run/ssh /run/sshd
 cp "$seed/cchost-agent" $run/bin/cchost-agent && chmod 755 $run/bin/cchost-agent && ln -sf cchost-agent $run/bin/cchost-busy
 
+# Its address in its owner's network, where nothing hands out any.
+if [ -e "$seed/network" ] && read -r mac address gateway whole <"$seed/network"; then
+  for d in /sys/class/net/*; do
+    [ "$(cat "$d/address" 2>/dev/null)" = "$mac" ] || continue
+    ip link set "${d##*/}" up
+    ip address show dev "${d##*/}" | grep -qF " $address " || ip address add "$address" dev "${d##*/}"
+    [ -z "$whole" ] || ip route replace "$whole" via "$gateway"
+  done
+fi
+
 # Formatted once, when nothing is on it; never again.
 while read -r serial path; do
   dev=/dev/disk/by-id/virtio-$serial

@@ -6,6 +6,8 @@
  */
 #include "providers/libvirt/libvirt.h"
 
+#include "providers/network/network.h"
+
 #include <inttypes.h>
 #include <mbedtls/sha256.h>
 #include <stdarg.h>
@@ -69,6 +71,8 @@ static void metadata(xmlNodePtr domain, struct cc_arena *a, const struct cc_box 
         cc_xml.new_prop(m, X("owner"), X(b->owner));
     if (b->name)
         cc_xml.new_prop(m, X("name"), X(b->name));
+    if (b->network == CC_NET_VPC)
+        add(m, "vpc", "bridge", b->vpc.bridge, "mac", b->vpc.mac, "plain", b->vpc.plain ? "yes" : "no", NULL);
     for (i = 0; i < b->n_volumes; i++)
         add(m, "volume", "id", b->volumes[i].id, "path", b->volumes[i].path, NULL);
 }
@@ -99,13 +103,34 @@ static void disks(const struct cc_libvirt *v, xmlNodePtr devices, struct cc_aren
     add(n, "readonly", NULL);
 }
 
+/* On the bridge of its owner's network, where its id is known. A switch that computes no checksums wants whole ones. */
+static void vpc_interface(xmlNodePtr devices, struct cc_arena *a, const struct cc_box *b)
+{
+    xmlNodePtr n = add(devices, "interface", "type", "bridge", NULL), driver;
+
+    add(n, "mac", "address", b->vpc.mac, NULL);
+    add(n, "source", "bridge", b->vpc.bridge, NULL);
+    add(n, "target", "dev", cc_arena_printf(a, CC_NET_GUEST_PREFIX "%s", b->short_id), NULL);
+    add(add(n, "virtualport", "type", "openvswitch", NULL), "parameters", "interfaceid", b->id, NULL);
+    add(n, "model", "type", "virtio", NULL);
+    if (!b->vpc.plain)
+        return;
+    driver = add(n, "driver", "name", "qemu", NULL);
+    add(driver, "host", "csum", "off", "gso", "off", "tso4", "off", "tso6", "off", "ecn", "off", "ufo", "off", NULL);
+    add(driver, "guest", "csum", "off", "tso4", "off", "tso6", "off", "ecn", "off", "ufo", "off", NULL);
+}
+
 /* Guests on libvirt's network do not see each other: each port of its bridge is isolated. */
-static void interface(const struct cc_libvirt *v, xmlNodePtr devices, const struct cc_box *b)
+static void interface(const struct cc_libvirt *v, xmlNodePtr devices, struct cc_arena *a, const struct cc_box *b)
 {
     xmlNodePtr n;
 
     if (b->network == CC_NET_NONE)
         return;
+    if (b->network == CC_NET_VPC) {
+        vpc_interface(devices, a, b);
+        return;
+    }
     n = add(devices, "interface", "type", "network", NULL);
     add(n, "source", "network", v->network, NULL);
     add(n, "port", "isolated", "yes", NULL);
@@ -118,7 +143,7 @@ static void devices(const struct cc_libvirt *v, xmlNodePtr domain, struct cc_are
     xmlNodePtr d = add(domain, "devices", NULL), n;
 
     disks(v, d, a, b, root, list);
-    interface(v, d, b);
+    interface(v, d, a, b);
     n = add(d, "channel", "type", "unix", NULL);
     add(n, "source", "mode", "bind", "path", cc_arena_printf(a, "%s/machines/%s/port.sock", v->dir, b->short_id), NULL);
     add(n, "target", "type", "virtio", "name", "cchost.0", NULL);
@@ -234,15 +259,26 @@ static xmlDocPtr parse(const char *xml)
     return cc_xml.read(xml, (int)strlen(xml), "domain.xml", NULL, XML_PARSE_NONET | XML_PARSE_NOERROR);
 }
 
+static void read_network(struct cc_arena *a, xmlNodePtr m, struct cc_box *out)
+{
+    const char *word = get(a, m, "network");
+    int network = word ? cc_network_parse(word) : -1;
+    xmlNodePtr n = child(m, "vpc");
+
+    out->network = network < 0 ? CC_NET_NAT : (enum cc_network)network;
+    if (n)
+        out->vpc = (struct cc_vpc_spec){ .bridge = get(a, n, "bridge"),
+                                         .mac = get(a, n, "mac"),
+                                         .plain = yes(get(a, n, "plain")) };
+}
+
 bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out)
 {
     xmlDocPtr doc = parse(xml);
     xmlNodePtr m = doc ? child(child(cc_xml.root(doc), "metadata"), "machine") : NULL;
-    const char *network;
 
     *out = (struct cc_box){ 0 };
     if (m && m->ns && strcmp((const char *)m->ns->href, NAMESPACE) == 0) {
-        network = get(a, m, "network");
         *out = (struct cc_box){
             .short_id = get(a, m, "short"),
             .id = get(a, m, "id"),
@@ -252,13 +288,13 @@ bool cc_box_read(struct cc_arena *a, const char *xml, struct cc_box *out)
             .vcpu = strtod(get(a, m, "vcpu") ? get(a, m, "vcpu") : "0", NULL),
             .memory_mib = (uint32_t)count(get(a, m, "memory_mib")),
             .disk_gib = (uint32_t)count(get(a, m, "disk_gib")),
-            .network = network && strcmp(network, "none") == 0 ? CC_NET_NONE : CC_NET_NAT,
             .own_volume = yes(get(a, m, "own_volume")),
             .keys = yes(get(a, m, "keys")),
             .whole = yes(get(a, m, "whole")),
             .made = yes(get(a, m, "made")),
             .started_at = (int64_t)count(get(a, m, "started_at")),
         };
+        read_network(a, m, out);
         read_volumes(a, m, out);
     }
     if (doc)

@@ -54,10 +54,12 @@ static void capabilities(struct cc_libvirt *v)
         .volumes = true,
         .machine_snapshots = true,
         .grows_disk = true,
+        .snapshots = true,
         .user_data = true,
         .stop_keeps_disk = true,
         .net_nat = true,
         .net_none = true,
+        .net_vpc = true,
         .limit_vcpu = true,
         .limit_memory = true,
         .limit_disk = true,
@@ -135,13 +137,6 @@ const char *cc_libvirt_root(struct cc_arena *a, const char *short_id)
     return cc_arena_printf(a, "cc-%s..root", short_id);
 }
 
-static bool is_root(const char *volume)
-{
-    size_t n = strlen(volume);
-
-    return n > 6 && strcmp(volume + n - 6, "..root") == 0;
-}
-
 static const char *image_file(const struct cc_libvirt *v, struct cc_arena *a, const char *image, const char *end)
 {
     const char *path = cc_arena_printf(a, "%s/%s%s", v->images, image, end);
@@ -171,31 +166,6 @@ int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, cons
     return 0;
 }
 
-/* Whether a machine other than `me` that runs has this volume; its name, or NULL. */
-static const char *user_of(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
-                           bool running_only)
-{
-    virDomainPtr *all;
-    const char *who = NULL;
-    int i, n = cc_vir.list_all_domains(c, &all, 0);
-
-    for (i = 0; i < n; i++) {
-        enum cc_machine_state state;
-        struct cc_box b;
-        size_t k;
-
-        if (!who && cc_domain_read(x, all[i], &b, &state) == 0 && strcmp(b.short_id, me) != 0 &&
-            (!running_only || state != CC_M_STOPPED))
-            for (k = 0; k < b.n_volumes; k++)
-                if (strcmp(b.volumes[k].id, volume) == 0)
-                    who = cc_arena_printf(x->arena, "cc-%s", b.short_id);
-        cc_vir.domain_free(all[i]);
-    }
-    if (n >= 0)
-        free(all);
-    return who;
-}
-
 /* All its volumes as disks, each free to be used. */
 static int volumes_of(struct cc_libvirt *v, struct cc_provider_ctx *x, virConnectPtr c, const struct cc_box *b,
                       struct cc_disk *disks)
@@ -207,7 +177,7 @@ static int volumes_of(struct cc_libvirt *v, struct cc_provider_ctx *x, virConnec
     for (i = 0; i < b->n_volumes; i++) {
         if ((r = v->storage->find(v->store, x, b->volumes[i].id, &disks[i])) != 0)
             return r;
-        if ((who = user_of(x, c, b->volumes[i].id, b->short_id, true)))
+        if ((who = cc_libvirt_user_of(x, c, b->volumes[i].id, b->short_id, true)))
             return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", b->volumes[i].id, who);
     }
     return 0;
@@ -332,7 +302,8 @@ static int remove_machine(struct cc_libvirt *v, struct cc_provider_ctx *x, struc
     return r && r != ENOENT ? cc_err_sys(x->err, r, "removing the files of cc-%s", short_id) : 0;
 }
 
-static int own_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b)
+/* `*made`: now, so that it holds nothing yet. */
+static int own_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, bool *made)
 {
     const char *id = cc_arena_printf(x->arena, "cc-%s", b->short_id);
     struct cc_disk disk;
@@ -343,6 +314,7 @@ static int own_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc
             return 0;
     b->volumes[b->n_volumes++] = (struct cc_box_volume){ id, CC_OWN_VOLUME_AT };
     b->own_volume = true;
+    *made = v->storage->find(v->store, x, id, &disk) == CC_E_NOT_FOUND;
     return v->storage->create(v->store, x, id, v->data_gib * GIB, NULL, &disk);
 }
 
@@ -355,7 +327,7 @@ static void describe(const struct cc_libvirt *v, const struct cc_machine_spec *s
 }
 
 static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h, const struct cc_machine_spec *s,
-                struct cc_machine_info *out)
+                bool *made, struct cc_machine_info *out)
 {
     struct cc_box *b = &h->box;
     struct cc_box_boot boot;
@@ -369,7 +341,8 @@ static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold 
                           .owner = s->owner,
                           .image = s->image && *s->image ? s->image : v->image,
                           .disk_gib = s->disk_gib ? s->disk_gib : v->disk_gib,
-                          .network = s->network };
+                          .network = s->network,
+                          .vpc = s->vpc };
     describe(v, s, b);
     for (i = 0; i < s->n_volumes; i++)
         b->volumes[b->n_volumes++] = (struct cc_box_volume){ s->volumes[i].id, s->volumes[i].path };
@@ -379,7 +352,7 @@ static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold 
         return r;
     if (mkdir(cc_arena_printf(x->arena, "%s/machines/%s", v->dir, b->short_id), 0711) != 0 && errno != EEXIST)
         return cc_err_sys(x->err, errno, "making the machine's directory");
-    r = own_volume(v, x, b);
+    r = own_volume(v, x, b, made);
     if (r == 0)
         r = v->storage->create(v->store, x, cc_libvirt_root(x->arena, b->short_id), b->disk_gib * GIB, image, &disk);
     return r ? r : begin(v, x, h, s, out);
@@ -393,6 +366,7 @@ static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     struct cc_err dropped;
     struct cc_call free_call = { .wake_fd = -1, .deadline_ms = cc_mono_ms() + 10000 };
     struct cc_hold h;
+    bool made = false; /* an own volume that was there may be all that is left of the machine that is made anew */
     int r = take(v, x, spec->short_id, &h);
 
     if (r != 0 && r != CC_E_NOT_FOUND)
@@ -404,10 +378,10 @@ static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
         tell(v, x->arena, &h.box, h.state, out);
     } else {
         x->err->code = 0;
-        r = make(v, x, &h, spec, out);
+        r = make(v, x, &h, spec, &made, out);
         quiet.err = &dropped;
         quiet.call = &free_call;
-        if (r != 0 && remove_machine(v, &quiet, &h, spec->short_id) == 0 && h.box.own_volume)
+        if (r != 0 && remove_machine(v, &quiet, &h, spec->short_id) == 0 && made)
             remove_disk(v, &quiet, cc_arena_printf(x->arena, "cc-%s", spec->short_id));
     }
     cc_libvirt_let_go(&h);
@@ -628,7 +602,7 @@ static int v_attach(void *self, struct cc_provider_ctx *x, const char *provider_
         r = v->storage->find(v->store, x, volume->id, &disk);
     if (r == 0 && h.state != CC_M_STOPPED)
         r = cc_err_set(x->err, CC_E_STATE, "%s runs: a volume is attached while it is stopped", provider_id);
-    if (r == 0 && (who = user_of(x, h.c, volume->id, h.box.short_id, true)))
+    if (r == 0 && (who = cc_libvirt_user_of(x, h.c, volume->id, h.box.short_id, true)))
         r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", volume->id, who);
     if (r == 0) {
         h.box.volumes[h.box.n_volumes++] = (struct cc_box_volume){ volume->id, volume->path };
@@ -660,58 +634,6 @@ static int v_detach(void *self, struct cc_provider_ctx *x, const char *provider_
     return r;
 }
 
-static void tell_volume(const struct cc_disk *d, const char *user, struct cc_volume_info *out)
-{
-    *out = (struct cc_volume_info){
-        .id = d->id, .size_gib = (uint32_t)((d->size + GIB - 1) / GIB), .used_by = user, .size_enforced = true
-    };
-}
-
-static int v_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
-                           struct cc_volume_info *out)
-{
-    struct cc_libvirt *v = self;
-    struct cc_disk disk;
-    int r =
-        v->storage->create(v->store, x, spec->id, (spec->size_gib ? spec->size_gib : v->data_gib) * GIB, NULL, &disk);
-
-    if (r == 0)
-        tell_volume(&disk, NULL, out);
-    return r;
-}
-
-static int v_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)
-{
-    struct cc_libvirt *v = self;
-    virConnectPtr c = cc_libvirt_connect(v, x);
-    const char *who;
-
-    if (!c)
-        return x->err->code;
-    who = user_of(x, c, id, "", false);
-    cc_vir.connect_close(c);
-    if (who)
-        return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", id, who);
-    return v->storage->remove(v->store, x, id);
-}
-
-static int v_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out)
-{
-    struct cc_libvirt *v = self;
-    struct cc_disk_list disks;
-    size_t i;
-    int r = v->storage->list(v->store, x, &disks);
-
-    *out = (struct cc_volume_list){ NULL, 0 };
-    if (r != 0)
-        return r;
-    out->v = cc_arena_alloc(x->arena, (disks.n + 1) * sizeof(*out->v));
-    for (i = 0; i < disks.n; i++)
-        if (!is_root(disks.v[i].id))
-            tell_volume(&disks.v[i], NULL, &out->v[out->n++]);
-    return 0;
-}
-
 const struct cc_driver cc_driver_libvirt = {
     .name = "libvirt",
     .threads = 8,
@@ -729,9 +651,14 @@ const struct cc_driver cc_driver_libvirt = {
     .exec = v_exec,
     .attach = v_attach,
     .detach = v_detach,
-    .volume_create = v_volume_create,
-    .volume_delete = v_volume_delete,
-    .volume_list = v_volume_list,
+    .volume_create = cc_libvirt_volume_create,
+    .volume_delete = cc_libvirt_volume_delete,
+    .volume_list = cc_libvirt_volume_list,
+    .snapshot_create = cc_libvirt_snapshot_create,
+    .snapshot_delete = cc_libvirt_snapshot_delete,
+    .snapshot_list = cc_libvirt_snapshot_list,
+    .volume_restore = cc_libvirt_volume_restore,
+    .volume_clone = cc_libvirt_volume_clone,
     .check = cc_libvirt_check,
     .suspend = v_suspend,
     .machine_snapshot = cc_libvirt_machine_snapshot,

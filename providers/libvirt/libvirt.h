@@ -48,10 +48,11 @@ struct cc_box {
     double vcpu;
     uint32_t memory_mib, disk_gib;
     enum cc_network network;
-    bool own_volume; /* create made cc-SHORT */
-    bool keys;       /* it was given keys of ssh */
-    bool whole;      /* this libvirt has no control group to hold it to a part of a processor */
-    bool made;       /* its first start came to its end */
+    struct cc_vpc_spec vpc; /* its bridge, mac and plain */
+    bool own_volume;        /* create made cc-SHORT */
+    bool keys;              /* it was given keys of ssh */
+    bool whole;             /* this libvirt has no control group to hold it to a part of a processor */
+    bool made;              /* its first start came to its end */
     int64_t started_at;
     struct cc_box_volume volumes[CC_MOUNTS_MAX + 1];
     size_t n_volumes;
@@ -139,5 +140,21 @@ int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out
 virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const char *provider_id);
 int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms);
 bool cc_domain_is_off(virDomainPtr d);
+
+/* ---- volume.c: the calls of provider.h */
+/* The name of a machine other than `me` that has this volume (running_only: and does not stand still), or NULL. */
+const char *cc_libvirt_user_of(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
+                               bool running_only);
+int cc_libvirt_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                             struct cc_volume_info *out);
+int cc_libvirt_volume_delete(void *self, struct cc_provider_ctx *x, const char *id);
+int cc_libvirt_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out);
+int cc_libvirt_snapshot_create(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                               struct cc_snapshot *out);
+int cc_libvirt_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+int cc_libvirt_snapshot_list(void *self, struct cc_provider_ctx *x, const char *volume, struct cc_snapshot_list *out);
+int cc_libvirt_volume_restore(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+int cc_libvirt_volume_clone(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                            const char *clone, struct cc_volume_info *out);
 
 #endif

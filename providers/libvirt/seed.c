@@ -3,6 +3,7 @@
  *   meta-data, user-data                cloud-init's own; it runs boot.sh at every boot, whatever else it is told
  *   boot.sh                             providers/image/boot.sh
  *   volumes                             "SERIAL PATH" of each disk to be mounted
+ *   network, network-config             its address in its owner's network, for boot.sh and for cloud-init; only there
  *   keys                                who may log in as claude
  *   machine.json                        cmd, env, shell: host/agent/conf.h
  *   host_key, host                      of the sshd behind the virtio port, and the key that may use it
@@ -129,6 +130,22 @@ static void put_cloud_init(struct seed *s, const struct cc_box *b, const struct 
              json_pack("{s:s,s:s}", "instance-id", b->id, "local-hostname", b->name ? b->name : b->short_id));
 }
 
+/* Nothing in a network of its owner's hands out addresses: each guest is told its own. */
+static void put_network(struct seed *s, const struct cc_machine_spec *spec)
+{
+    const struct cc_vpc_spec *n = &spec->vpc;
+    json_t *routes = json_array();
+    const char *text =
+        cc_arena_printf(s->x->arena, "%s %s %s %s\n", n->mac, spec->address, n->gateway, n->cidr ? n->cidr : "");
+
+    put(s, "network", text, strlen(text));
+    if (n->cidr)
+        json_array_append_new(routes, json_pack("{s:s,s:s}", "to", n->cidr, "via", n->gateway));
+    put_json(s, "network-config", "",
+             json_pack("{s:i,s:{s:{s:{s:s},s:b,s:b,s:[s],s:o}}}", "version", 2, "ethernets", "vpc", "match",
+                       "macaddress", n->mac, "dhcp4", 0, "dhcp6", 0, "addresses", spec->address, "routes", routes));
+}
+
 static void put_carried(struct seed *s, const char *name)
 {
     const struct cc_carried *c = cc_carried_find(name);
@@ -151,6 +168,8 @@ int cc_seed_write(const struct cc_libvirt *v, struct cc_provider_ctx *x, const s
     if (mkdir(s.dir, 0700) != 0)
         return cc_err_sys(x->err, errno, "making %s", s.dir);
     put_cloud_init(&s, b, spec);
+    if (spec->network == CC_NET_VPC)
+        put_network(&s, spec);
     put_spec(v, &s, spec);
     if (s.r == 0)
         s.r = cc_way_host_key(v, x, b->short_id);

@@ -63,6 +63,7 @@ static void capabilities(struct cc_local *l)
         .exec = true,
         .activity = true,
         .volumes = true,
+        .snapshots = true,
         .stop_keeps_disk = true,
         .net_nat = machines && !l->no_nat[0],
         .net_none = machines,
@@ -175,14 +176,17 @@ static bool has_own_place(const struct cc_machine_spec *s)
     return false;
 }
 
-/* Every machine has a volume at /claude-data: the one that was asked for, or one made here. */
-static int own_volume(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m)
+/* Every machine has a volume at /claude-data: the one that was asked for, or one made here; `*made`: now, so that it holds
+ * nothing yet. */
+static int own_volume(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m, bool *made)
 {
     struct cc_machine_spec *s = &m->spec;
     struct cc_mount_spec *list;
     struct cc_volume_spec volume = { 0 };
     struct cc_volume_info info;
+    struct cc_volume there;
 
+    *made = false;
     if (has_own_place(s))
         return 0;
     list = cc_arena_alloc(x->arena, (s->n_volumes + 1) * sizeof(*list));
@@ -193,6 +197,7 @@ static int own_volume(const struct cc_local *l, struct cc_provider_ctx *x, struc
     list[s->n_volumes++] = (struct cc_mount_spec){ volume.id, OWN_VOLUME_AT };
     s->volumes = list;
     m->own_volume = true;
+    *made = cc_volume_load(l, x->arena, volume.id, &there, NULL) == CC_E_NOT_FOUND;
     return cc_volume_make(l, x, &volume, &info);
 }
 
@@ -302,6 +307,7 @@ static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struc
 {
     struct cc_machine m = { .short_id = spec->short_id, .spec = *spec };
     struct cc_provider_ctx quiet = *x;
+    bool made = false;
     int r;
 
     if (!m.spec.image || !*m.spec.image)
@@ -319,7 +325,7 @@ static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struc
     if (l->root)
         r = cc_local_slot(l, m.short_id, &m.uid_base, x->err);
     if (r == 0)
-        r = own_volume(l, x, &m);
+        r = own_volume(l, x, &m, &made);
     if (r == 0)
         r = make_home(l, x, &m);
     if (r == 0)
@@ -329,7 +335,7 @@ static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struc
     quiet.err = NULL;
     cc_ssh_forget(l, &m);
     remove_machine(l, &quiet, m.short_id);
-    if (m.own_volume)
+    if (made) /* one that was there may be all that is left of the machine that is made anew */
         cc_volume_drop(l, &quiet, cc_arena_printf(x->arena, "cc-%s", m.short_id));
     return r;
 }
@@ -401,6 +407,7 @@ static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_i
     const char *short_id;
     struct cc_machine m;
     struct cc_alive alive;
+    bool made;
     int fd, r = find(l, x, provider_id, &short_id);
 
     if (r != 0)
@@ -419,7 +426,7 @@ static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_i
         if (r == 0)
             r = allowed(l, &m.spec, x->err);
         if (r == 0)
-            r = own_volume(l, x, &m); /* its place may be empty since a detach */
+            r = own_volume(l, x, &m, &made); /* its place may be empty since a detach */
         if (r == 0)
             r = begin(l, x, &m, out);
     }
@@ -642,6 +649,33 @@ static int l_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume
     return cc_volume_all(self, x, out);
 }
 
+static int l_snapshot_create(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                             struct cc_snapshot *out)
+{
+    return cc_snapshot_take(self, x, volume, snapshot, out);
+}
+
+static int l_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot)
+{
+    return cc_snapshot_drop(self, x, volume, snapshot);
+}
+
+static int l_snapshot_list(void *self, struct cc_provider_ctx *x, const char *volume, struct cc_snapshot_list *out)
+{
+    return cc_snapshot_all(self, x, volume, out);
+}
+
+static int l_volume_restore(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot)
+{
+    return cc_snapshot_restore(self, x, volume, snapshot);
+}
+
+static int l_volume_clone(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                          const char *clone, struct cc_volume_info *out)
+{
+    return cc_snapshot_clone(self, x, volume, snapshot, clone, out);
+}
+
 static int l_endpoint(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err)
 {
     struct cc_local *l = self;
@@ -672,5 +706,10 @@ const struct cc_driver cc_driver_local = {
     .volume_create = l_volume_create,
     .volume_delete = l_volume_delete,
     .volume_list = l_volume_list,
+    .snapshot_create = l_snapshot_create,
+    .snapshot_delete = l_snapshot_delete,
+    .snapshot_list = l_snapshot_list,
+    .volume_restore = l_volume_restore,
+    .volume_clone = l_volume_clone,
     .endpoint = l_endpoint,
 };

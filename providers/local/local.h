@@ -126,6 +126,15 @@ int cc_image_check(const char *image, struct cc_err *err);
 int cc_image_root(const struct cc_local *l, struct cc_provider_ctx *x, const char *image, const char **root);
 
 /* ---- volume.c */
+struct cc_volume {
+    uint32_t size_gib;
+    unsigned long uid_base; /* whose its files are */
+};
+int cc_volume_load(const struct cc_local *l, struct cc_arena *a, const char *id, struct cc_volume *out,
+                   struct cc_err *err);
+int cc_volume_describe(const char *path, const struct cc_volume *v, struct cc_err *err); /* what load reads */
+/* One operation on it at a time: a descriptor whose close ends it, or an error. */
+int cc_volume_lock(const struct cc_local *l, struct cc_provider_ctx *x, const char *id);
 int cc_volume_make(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                    struct cc_volume_info *out);
 int cc_volume_drop(const struct cc_local *l, struct cc_provider_ctx *x, const char *id);
@@ -134,5 +143,15 @@ int cc_volume_free(const struct cc_local *l, struct cc_provider_ctx *x, const ch
 /* Before a start: gives the data to the machine's uids. */
 int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const char *id, unsigned long uid_base);
 const char *cc_volume_path(const struct cc_local *l, struct cc_arena *a, const char *id, const char *leaf);
+
+/* ---- snapshot.c, as the calls of provider.h */
+int cc_snapshot_take(const struct cc_local *l, struct cc_provider_ctx *x, const char *volume, const char *name,
+                     struct cc_snapshot *out);
+int cc_snapshot_drop(const struct cc_local *l, struct cc_provider_ctx *x, const char *volume, const char *name);
+int cc_snapshot_all(const struct cc_local *l, struct cc_provider_ctx *x, const char *volume,
+                    struct cc_snapshot_list *out);
+int cc_snapshot_restore(const struct cc_local *l, struct cc_provider_ctx *x, const char *volume, const char *name);
+int cc_snapshot_clone(const struct cc_local *l, struct cc_provider_ctx *x, const char *volume, const char *name,
+                      const char *clone, struct cc_volume_info *out);
 
 #endif

@@ -10,23 +10,22 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-struct volume {
-    uint32_t size_gib;
-    unsigned long uid_base;
-};
+enum { PATIENCE_MS = 200 };
 
 const char *cc_volume_path(const struct cc_local *l, struct cc_arena *a, const char *id, const char *leaf)
 {
     return cc_arena_printf(a, "%s/volumes/%s%s%s", l->dir, id, *leaf ? "/" : "", leaf);
 }
 
-static int load(const struct cc_local *l, struct cc_arena *a, const char *id, struct volume *v, struct cc_err *err)
+int cc_volume_load(const struct cc_local *l, struct cc_arena *a, const char *id, struct cc_volume *v,
+                   struct cc_err *err)
 {
     size_t n;
     char *text = cc_read_whole(a, cc_volume_path(l, a, id, "volume.json"), 65536, &n);
@@ -43,13 +42,18 @@ static int load(const struct cc_local *l, struct cc_arena *a, const char *id, st
     return 0;
 }
 
-static int save(const struct cc_local *l, struct cc_arena *a, const char *id, const struct volume *v,
-                struct cc_err *err)
+int cc_volume_describe(const char *path, const struct cc_volume *v, struct cc_err *err)
 {
     char text[128];
     int n = snprintf(text, sizeof(text), "{\"version\":1,\"size_gib\":%u,\"uid_base\":%lu}", v->size_gib, v->uid_base);
 
-    return cc_write_whole(cc_volume_path(l, a, id, "volume.json"), text, (size_t)n, err);
+    return cc_write_whole(path, text, (size_t)n, err);
+}
+
+static int save(const struct cc_local *l, struct cc_arena *a, const char *id, const struct cc_volume *v,
+                struct cc_err *err)
+{
+    return cc_volume_describe(cc_volume_path(l, a, id, "volume.json"), v, err);
 }
 
 static bool in_use(const char *lock_path)
@@ -65,7 +69,17 @@ static bool in_use(const char *lock_path)
     return used;
 }
 
-static void tell(const struct cc_local *l, struct cc_arena *a, const char *id, const struct volume *v,
+/* What a killed host left behind is on its way out and may still hold it for a moment: that is no use. */
+static bool stays_in_use(const char *lock_path)
+{
+    int looks;
+
+    for (looks = 0; looks < PATIENCE_MS && in_use(lock_path); looks++)
+        poll(NULL, 0, 1);
+    return looks == PATIENCE_MS;
+}
+
+static void tell(const struct cc_local *l, struct cc_arena *a, const char *id, const struct cc_volume *v,
                  struct cc_volume_info *out)
 {
     *out = (struct cc_volume_info){ .id = cc_arena_strdup(a, id), .size_gib = v->size_gib };
@@ -73,17 +87,17 @@ static void tell(const struct cc_local *l, struct cc_arena *a, const char *id, c
         out->used_by = "a machine";
 }
 
-static int lock_volume(const struct cc_local *l, struct cc_provider_ctx *x, const char *id)
+int cc_volume_lock(const struct cc_local *l, struct cc_provider_ctx *x, const char *id)
 {
     return cc_name_lock(l->dir, cc_arena_printf(x->arena, "volume-%s", id), x->call, x->err);
 }
 
 static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
-                struct volume *v)
+                struct cc_volume *v)
 {
     const char *data = cc_volume_path(l, x->arena, spec->id, "data");
 
-    *v = (struct volume){ .size_gib = spec->size_gib, .uid_base = l->root ? l->uid_base : 0 };
+    *v = (struct cc_volume){ .size_gib = spec->size_gib, .uid_base = l->root ? l->uid_base : 0 };
     if ((mkdir(cc_volume_path(l, x->arena, spec->id, ""), 0700) != 0 && errno != EEXIST) ||
         (mkdir(data, 0755) != 0 && errno != EEXIST) ||
         (l->root && chown(data, (uid_t)v->uid_base + 1000, (gid_t)v->uid_base + 1000) != 0))
@@ -94,12 +108,12 @@ static int make(const struct cc_local *l, struct cc_provider_ctx *x, const struc
 int cc_volume_make(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                    struct cc_volume_info *out)
 {
-    struct volume v;
-    int fd = lock_volume(l, x, spec->id), r;
+    struct cc_volume v;
+    int fd = cc_volume_lock(l, x, spec->id), r;
 
     if (fd < 0)
         return fd;
-    r = load(l, x->arena, spec->id, &v, x->err);
+    r = cc_volume_load(l, x->arena, spec->id, &v, x->err);
     if (r == CC_E_NOT_FOUND)
         r = make(l, x, spec, &v);
     if (r == 0)
@@ -111,11 +125,11 @@ int cc_volume_make(const struct cc_local *l, struct cc_provider_ctx *x, const st
 int cc_volume_drop(const struct cc_local *l, struct cc_provider_ctx *x, const char *id)
 {
     const char *trash = cc_arena_printf(x->arena, "%s/trash/volume-%s.%d", l->dir, id, (int)getpid());
-    int fd = lock_volume(l, x, id), r = 0;
+    int fd = cc_volume_lock(l, x, id), r = 0;
 
     if (fd < 0)
         return fd;
-    if (in_use(cc_volume_path(l, x->arena, id, "lock"))) {
+    if (stays_in_use(cc_volume_path(l, x->arena, id, "lock"))) {
         close(fd);
         return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
     }
@@ -132,13 +146,13 @@ int cc_volume_all(const struct cc_local *l, struct cc_provider_ctx *x, struct cc
     DIR *d = opendir(cc_arena_printf(x->arena, "%s/volumes", l->dir));
     size_t room = 0;
     struct dirent *e;
-    struct volume v;
+    struct cc_volume v;
 
     if (!d)
         return cc_err_sys(x->err, errno, "listing volumes");
     *out = (struct cc_volume_list){ NULL, 0 };
     while ((e = readdir(d))) {
-        if (e->d_name[0] == '.' || load(l, x->arena, e->d_name, &v, NULL) != 0)
+        if (e->d_name[0] == '.' || cc_volume_load(l, x->arena, e->d_name, &v, NULL) != 0)
             continue;
         if (out->n == room) {
             struct cc_volume_info *more = cc_arena_alloc(x->arena, (room = room * 2 + 16) * sizeof(*more));
@@ -155,24 +169,24 @@ int cc_volume_all(const struct cc_local *l, struct cc_provider_ctx *x, struct cc
 
 int cc_volume_free(const struct cc_local *l, struct cc_provider_ctx *x, const char *id)
 {
-    struct volume v;
-    int r = load(l, x->arena, id, &v, x->err);
+    struct cc_volume v;
+    int r = cc_volume_load(l, x->arena, id, &v, x->err);
 
-    if (r == 0 && in_use(cc_volume_path(l, x->arena, id, "lock")))
+    if (r == 0 && stays_in_use(cc_volume_path(l, x->arena, id, "lock")))
         r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by another machine", id);
     return r;
 }
 
 int cc_volume_attach(const struct cc_local *l, struct cc_provider_ctx *x, const char *id, unsigned long uid_base)
 {
-    struct volume v;
-    int fd = lock_volume(l, x, id), r;
+    struct cc_volume v;
+    int fd = cc_volume_lock(l, x, id), r;
 
     if (fd < 0)
         return fd;
-    r = load(l, x->arena, id, &v, x->err);
+    r = cc_volume_load(l, x->arena, id, &v, x->err);
     if (r == 0 && v.uid_base != uid_base) {
-        if (in_use(cc_volume_path(l, x->arena, id, "lock")))
+        if (stays_in_use(cc_volume_path(l, x->arena, id, "lock")))
             r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by another machine", id);
         else if ((r = cc_shift_owners(cc_volume_path(l, x->arena, id, "data"), v.uid_base, uid_base)) != 0)
             r = cc_err_sys(x->err, r, "giving volume %s to the machine", id);

@@ -54,11 +54,6 @@ static int append(int fd, json_t *o, off_t *size, struct cc_err *err)
     return r;
 }
 
-static json_t *volume_json(const struct cc_mock_volume *w)
-{
-    return json_pack("{s:s, s:I}", "id", w->id, "size_gib", (json_int_t)w->size_gib);
-}
-
 static json_t *head_json(const struct cc_mock *m)
 {
     return json_pack("{s:I, s:I, s:I}", "life", (json_int_t)m->lives, "orphans", (json_int_t)m->orphans_made, "n",
@@ -66,14 +61,6 @@ static json_t *head_json(const struct cc_mock *m)
 }
 
 /* ---------------------------------------------------------------- lines in */
-
-static void apply_volume(struct cc_mock *m, const json_t *o)
-{
-    const char *id = json_string_value(json_object_get(o, "id"));
-
-    if (id)
-        cc_mock_volume(m, id, true)->size_gib = (uint32_t)json_integer_value(json_object_get(o, "size_gib"));
-}
 
 static void apply(struct cc_mock *m, const json_t *o)
 {
@@ -96,7 +83,7 @@ static void apply(struct cc_mock *m, const json_t *o)
     if ((gone = json_string_value(json_object_get(o, "gone"))) && (v = cc_mock_find(m, gone, false)))
         cc_mock_destroy(m, v, json_integer_value(json_object_get(o, "at")));
     if ((member = json_object_get(o, "volume")))
-        apply_volume(m, member);
+        cc_mock_volume_load(m, member);
     if ((gone = json_string_value(json_object_get(o, "no_volume"))))
         cc_mock_drop_volume(m, gone);
 }
@@ -236,7 +223,7 @@ static int put_world(const struct cc_mock *m, FILE *out)
     int b, r = put(out, head_json(m));
 
     for (w = m->volumes; w && r == 0; w = w->next)
-        r = put(out, json_pack("{s:o}", "volume", volume_json(w)));
+        r = put(out, json_pack("{s:o}", "volume", cc_mock_volume_json(w)));
     for (b = 0; b < CC_MOCK_BUCKETS; b++)
         for (v = m->machines[b]; v && r == 0; v = v->next)
             if (!v->destroyed)
@@ -299,10 +286,10 @@ static json_t *ledger_json(const struct cc_mock *m, const struct cc_mock_effect 
 {
     const char *mishap = e->mishap == CC_MISHAP_NONE ? NULL : cc_mock_mishaps[e->mishap];
 
-    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*, s:s*, s:s*}", "at", (json_int_t)cc_wall_ms(), "op", e->op,
-                     "short", e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects, "mishap",
-                     mishap, "address", e->spec ? e->spec->address : NULL, "user_data",
-                     e->spec ? e->spec->user_data : NULL);
+    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:s*, s:s*, s:s*, s:o*}", "at", (json_int_t)cc_wall_ms(), "op",
+                     e->op, "short", e->short_id, "id", e->id, "changed", e->changed, "n", (json_int_t)m->effects,
+                     "mishap", mishap, "address", e->spec ? e->spec->address : NULL, "user_data",
+                     e->spec ? e->spec->user_data : NULL, "purge", e->purge ? json_true() : NULL);
 }
 
 int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err)

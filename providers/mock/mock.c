@@ -46,6 +46,7 @@ static int m_open(const struct cc_pairs *settings, void **self, struct cc_err *e
         .exec = true,
         .activity = true,
         .volumes = true,
+        .snapshots = true,
         .stop_keeps_disk = true,
         .net_nat = true,
         .net_none = true,
@@ -83,6 +84,7 @@ struct turn {
     const char *did; /* for the ledger: what was done, when that is not the operation's name */
     json_t *what;    /* the change, as the journal has it; NULL: none */
     const struct cc_machine_spec *spec;
+    bool purge;
 };
 
 static int scripted(const struct cc_mock_whim *w, struct cc_provider_ctx *x)
@@ -97,12 +99,12 @@ static int scripted(const struct cc_mock_whim *w, struct cc_provider_ctx *x)
 static bool may_change_something(enum cc_provider_op op)
 {
     return op != CC_OP_STATUS && op != CC_OP_ACTIVITY && op != CC_OP_LIST && op != CC_OP_EXEC &&
-           op != CC_OP_VOLUME_LIST;
+           op != CC_OP_VOLUME_LIST && op != CC_OP_SNAPSHOT_LIST;
 }
 
 static int record(struct cc_mock *m, struct cc_provider_ctx *x, const struct turn *t)
 {
-    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->mishap, t->what, t->spec };
+    struct cc_mock_effect e = { t->did, t->key, t->id, t->what != NULL, t->mishap, t->what, t->spec, t->purge };
 
     return may_change_something(t->op) ? cc_mock_record(m, &e, x->err) : 0;
 }
@@ -300,9 +302,9 @@ static int m_destroy(void *self, struct cc_provider_ctx *x, const char *provider
     struct turn t;
     int r = enter_machine(self, x, CC_OP_DESTROY, provider_id, &t);
 
-    (void)purge; /* create makes no volumes here */
     if (r != 0)
         return r;
+    t.purge = purge; /* for the ledger alone: create makes no volumes here */
     r = find(self, x, &t, &v);
     if (r == 0 && now(&t)) {
         cc_mock_destroy(self, v, cc_wall_ms());
@@ -625,6 +627,11 @@ static void tell_volume(struct cc_mock *m, struct cc_arena *a, const struct cc_m
                                     .size_enforced = true };
 }
 
+static void changed_volume(struct turn *t, const struct cc_mock_volume *v)
+{
+    t->what = json_pack("{s:o}", "volume", cc_mock_volume_json(v));
+}
+
 static int m_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                            struct cc_volume_info *out)
 {
@@ -637,7 +644,7 @@ static int m_volume_create(void *self, struct cc_provider_ctx *x, const struct c
     if (!(v = cc_mock_volume(self, spec->id, false))) {
         v = cc_mock_volume(self, spec->id, true);
         v->size_gib = spec->size_gib;
-        t.what = json_pack("{s:{s:s, s:I}}", "volume", "id", v->id, "size_gib", (json_int_t)v->size_gib);
+        changed_volume(&t, v);
     }
     tell_volume(self, x->arena, v, out);
     return leave(self, x, &t, 0);
@@ -672,6 +679,126 @@ static int m_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume
     for (v = m->volumes; v; v = v->next)
         tell_volume(m, x->arena, v, &out->v[out->n++]);
     return leave(m, x, &t, 0);
+}
+
+/* ---------------------------------------------------------------- snapshots: names and sizes, for these volumes hold nothing */
+
+/* A volume that nobody uses, in a turn of its own. */
+static int enter_volume(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *id,
+                        struct turn *t, struct cc_mock_volume **v)
+{
+    int r = enter(m, x, op, id, t);
+
+    *v = NULL;
+    if (r != 0)
+        return r;
+    if (op != CC_OP_SNAPSHOT_LIST && op != CC_OP_SNAPSHOT_DELETE && cc_mock_user(m, id))
+        r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
+    else if (!(*v = cc_mock_volume(m, id, false)) && op != CC_OP_SNAPSHOT_DELETE)
+        r = cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", id);
+    return r == 0 ? 0 : leave(m, x, t, r);
+}
+
+static const json_t *snapshot_of(struct cc_provider_ctx *x, const struct cc_mock_volume *v, const char *name)
+{
+    const json_t *o = json_object_get(v->snapshots, name);
+
+    if (!o)
+        cc_err_set(x->err, CC_E_NOT_FOUND, "volume %s has no snapshot %s", v->id, name);
+    return o;
+}
+
+static void tell_snapshot(struct cc_arena *a, const struct cc_mock_volume *v, const char *name, const json_t *o,
+                          struct cc_snapshot *out)
+{
+    *out = (struct cc_snapshot){ .id = cc_arena_strdup(a, name),
+                                 .volume = cc_arena_strdup(a, v->id),
+                                 .size = (uint64_t)json_integer_value(json_object_get(o, "size_gib")) << 30,
+                                 .created_at = json_integer_value(json_object_get(o, "created_at")) };
+}
+
+static int m_snapshot_create(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                             struct cc_snapshot *out)
+{
+    struct cc_mock_volume *v;
+    struct turn t;
+    int r = enter_volume(self, x, CC_OP_SNAPSHOT_CREATE, volume, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (!json_object_get(v->snapshots, snapshot)) {
+        json_object_set_new(
+            v->snapshots, snapshot,
+            json_pack("{s:I, s:I}", "size_gib", (json_int_t)v->size_gib, "created_at", (json_int_t)cc_wall_ms()));
+        changed_volume(&t, v);
+    }
+    tell_snapshot(x->arena, v, snapshot, json_object_get(v->snapshots, snapshot), out);
+    return leave(self, x, &t, 0);
+}
+
+static int m_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot)
+{
+    struct cc_mock_volume *v;
+    struct turn t;
+    int r = enter_volume(self, x, CC_OP_SNAPSHOT_DELETE, volume, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (v && json_object_del(v->snapshots, snapshot) == 0)
+        changed_volume(&t, v);
+    return leave(self, x, &t, 0);
+}
+
+static int m_snapshot_list(void *self, struct cc_provider_ctx *x, const char *volume, struct cc_snapshot_list *out)
+{
+    struct cc_mock_volume *v;
+    const char *name;
+    struct turn t;
+    json_t *o;
+    int r = enter_volume(self, x, CC_OP_SNAPSHOT_LIST, volume, &t, &v);
+
+    if (r != 0)
+        return r;
+    *out = (struct cc_snapshot_list){ cc_arena_alloc(x->arena, (json_object_size(v->snapshots) + 1) * sizeof(*out->v)),
+                                      0 };
+    json_object_foreach (v->snapshots, name, o)
+        tell_snapshot(x->arena, v, name, o, &out->v[out->n++]);
+    return leave(self, x, &t, 0);
+}
+
+static int m_volume_restore(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot)
+{
+    struct cc_mock_volume *v;
+    struct turn t;
+    int r = enter_volume(self, x, CC_OP_VOLUME_RESTORE, volume, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (snapshot_of(x, v, snapshot))
+        changed_volume(&t, v);
+    else
+        r = CC_E_NOT_FOUND;
+    return leave(self, x, &t, r);
+}
+
+static int m_volume_clone(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                          const char *clone, struct cc_volume_info *out)
+{
+    struct cc_mock_volume *v, *made;
+    struct turn t;
+    int r = enter_volume(self, x, CC_OP_VOLUME_CLONE, volume, &t, &v);
+
+    if (r != 0)
+        return r;
+    if (snapshot && !snapshot_of(x, v, snapshot))
+        return leave(self, x, &t, CC_E_NOT_FOUND);
+    if (!(made = cc_mock_volume(self, clone, false))) {
+        made = cc_mock_volume(self, clone, true);
+        made->size_gib = v->size_gib;
+        changed_volume(&t, made);
+    }
+    tell_volume(self, x->arena, made, out);
+    return leave(self, x, &t, 0);
 }
 
 static int m_endpoint(void *self, const char *provider_id, struct cc_endpoint *out, struct cc_err *err)
@@ -710,5 +837,10 @@ const struct cc_driver cc_driver_mock = {
     .machine_snapshot = m_machine_snapshot,
     .machine_snapshot_delete = m_machine_snapshot_delete,
     .machine_restore = m_machine_restore,
+    .snapshot_create = m_snapshot_create,
+    .snapshot_delete = m_snapshot_delete,
+    .snapshot_list = m_snapshot_list,
+    .volume_restore = m_volume_restore,
+    .volume_clone = m_volume_clone,
     .endpoint = m_endpoint,
 };

@@ -52,6 +52,7 @@ struct cc_mock_volume {
     struct cc_mock_volume *next;
     char *id;
     uint32_t size_gib;
+    json_t *snapshots; /* {NAME: {size_gib, created_at}} */
 };
 
 #define CC_MOCK_OPS CC_OP_LOGS /* the calls that it knows: all before those that a driver need not have */
@@ -122,6 +123,8 @@ int cc_mock_usable(struct cc_mock *m, const char *volume_id, const struct cc_moc
 int cc_mock_all_usable(struct cc_mock *m, const struct cc_mock_machine *v, struct cc_err *err); /* those of `v` */
 struct cc_mock_volume *cc_mock_volume(struct cc_mock *m, const char *id, bool make);
 void cc_mock_drop_volume(struct cc_mock *m, const char *id);
+json_t *cc_mock_volume_json(const struct cc_mock_volume *v);
+void cc_mock_volume_load(struct cc_mock *m, const json_t *o); /* from that text */
 json_t *cc_mock_machine_json(const struct cc_mock_machine *v);
 /* From that text; the machine of that short id gives way. NULL when it is none. */
 struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o);
@@ -140,6 +143,7 @@ struct cc_mock_effect {
     enum cc_mishap mishap; /* which the ledger tells, too */
     json_t *what;
     const struct cc_machine_spec *spec; /* of create and start; or NULL */
+    bool purge;                         /* of destroy */
 };
 int cc_mock_record(struct cc_mock *m, const struct cc_mock_effect *e, struct cc_err *err);
 int cc_mock_note(struct cc_mock *m, json_t *what, struct cc_err *err); /* a line that is no effect; consumed */

@@ -22,7 +22,7 @@
  *                         stop_keeps_disk = false: what its capabilities say, and nothing else
  *   state = PATH          the world is in this file: it outlives the process, and several may share it
  *   ledger = PATH         one JSON line for each call that may change something and was heard: {at, op, short, id,
- *                         changed, n, mishap, address, user_data}. changed = false: it found what was asked for, or failed; n numbers the
+ *                         changed, n, mishap, address, user_data, purge}. changed = false: it found what was asked for, or failed; n numbers the
  *                         changes; mishap is there when it met one. A late effect has a second line, which says late again, when it comes
  *   endpoint = PATH       the unix socket that every machine claims to have
  *   exec.stdout, exec.exit
@@ -32,8 +32,10 @@
  *                         {activity = {load = 0.7, leases = '[{"id": "build", "reason": "make", "until_ms": N}]'}}
  *   The command `mock-activity JSON` (exec, also by another process on the same state) says it of one machine, in place
  *   of what it said before: members that it has win over the settings; it holds until the machine starts again.
- * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list suspend
- *     machine_snapshot machine_snapshot_delete machine_restore
+ *   snapshots = false     what its capabilities say, and nothing else
+ * OP: create destroy start stop status activity list exec attach detach volume_create volume_delete volume_list
+ *     snapshot_create snapshot_delete snapshot_list volume_restore volume_clone
+ *     suspend machine_snapshot machine_snapshot_delete machine_restore
  */
 #include "providers/mock/mock.h"
 
@@ -60,7 +62,12 @@ const char *const cc_mock_ops[CC_MOCK_OPS] = { "create",
                                                "suspend",
                                                "machine_snapshot",
                                                "machine_snapshot_delete",
-                                               "machine_restore" };
+                                               "machine_restore",
+                                               "snapshot_create",
+                                               "snapshot_delete",
+                                               "snapshot_list",
+                                               "volume_restore",
+                                               "volume_clone" };
 
 const char *const cc_mock_mishaps[CC_MISHAP_COUNT] = { "fail", "after", "lose", "half", "late" };
 
@@ -220,8 +227,10 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
                   { "exec.stdout", offsetof(struct cc_mock, exec_out) },
                   { "ssh.why", offsetof(struct cc_mock, ssh_why) } },
       truths[] = { { "attach_live", offsetof(struct cc_capabilities, attach_live) },
+                   { "snapshots", offsetof(struct cc_capabilities, snapshots) },
                    { "user_data", offsetof(struct cc_capabilities, user_data) },
                    { "addresses", offsetof(struct cc_capabilities, addresses) },
+                   { "vpc", offsetof(struct cc_capabilities, net_vpc) },
                    { "stop_keeps_disk", offsetof(struct cc_capabilities, stop_keeps_disk) } };
     uint64_t n = 0;
     size_t i;

@@ -119,6 +119,7 @@ struct cc_mock_volume *cc_mock_volume(struct cc_mock *m, const char *id, bool ma
         return NULL;
     v = cc_xcalloc(1, sizeof(*v));
     v->id = cc_xstrdup(id);
+    v->snapshots = json_object();
     v->next = m->volumes;
     m->volumes = v;
     m->objects++;
@@ -133,10 +134,29 @@ void cc_mock_drop_volume(struct cc_mock *m, const char *id)
         if (strcmp(v->id, id) == 0) {
             *at = v->next;
             free(v->id);
+            json_decref(v->snapshots);
             free(v);
             m->objects--;
             return;
         }
+}
+
+json_t *cc_mock_volume_json(const struct cc_mock_volume *v)
+{
+    return json_pack("{s:s, s:I, s:O}", "id", v->id, "size_gib", (json_int_t)v->size_gib, "snapshots", v->snapshots);
+}
+
+void cc_mock_volume_load(struct cc_mock *m, const json_t *o)
+{
+    const char *id = json_string_value(json_object_get(o, "id"));
+    struct cc_mock_volume *v;
+
+    if (!id)
+        return;
+    v = cc_mock_volume(m, id, true);
+    v->size_gib = (uint32_t)json_integer_value(json_object_get(o, "size_gib"));
+    json_object_clear(v->snapshots);
+    json_object_update(v->snapshots, json_object_get(o, "snapshots"));
 }
 
 static const char *text(const json_t *o, const char *key)

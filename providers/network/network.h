@@ -11,13 +11,16 @@
  * is a success, and a failed create leaves nothing.  Ids are cc_volume_id_ok.
  * Answers live in the call's arena.
  * Thread: open and close on the loop; the calls on any worker, several at
- * once.  One process at a time makes VPCs with one Open vSwitch.
+ * once, and in several processes of one control plane.
  */
 #ifndef CC_NETWORK_H
 #define CC_NETWORK_H
 
 #include "providers/network/flows.h"
 #include "providers/provider.h"
+
+/* How interfaces are called that libvirt plugs in for our machines; 12 characters of the machine's follow. */
+#define CC_NET_GUEST_PREFIX "ccp"
 
 struct cc_net_vpc {
     const char *id, *bridge;
@@ -70,7 +73,7 @@ struct cc_net_driver {
                   struct cc_net_drift *out);
 };
 
-extern const struct cc_net_driver cc_net_ovs;
+extern const struct cc_net_driver cc_net_ovs, cc_net_mock;
 const struct cc_net_driver *cc_net_driver_find(const char *name); /* or NULL */
 
 #endif

@@ -10,11 +10,15 @@
 #include "host/sys/mem.h"
 #include "providers/tool.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <net/if.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
 
 #define OFCTL "ovs-ofctl", "-O", "OpenFlow14"
 enum { TOOL_SECONDS = 10, DRIFT_TEXT_MAX = 4096 };
@@ -287,6 +291,70 @@ static int need_vpc(const struct ovs *o, struct cc_provider_ctx *x, const char *
 static bool tracked(const struct bridge *b) { return b->state && strcmp(b->state, "tracked") == 0; }
 static unsigned zone_of(const struct bridge *b) { return b->zone ? (unsigned)strtoul(b->zone, NULL, 10) & 65535u : 0; }
 
+static bool interface_ok(const char *s)
+{
+    size_t n = strlen(s);
+
+    return n > 0 && n < 16 && s[0] != '-' && s[0] != '.' &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
+}
+
+/* ---------------------------------------------------------------- the host's own stack */
+
+/* What libvirt is about to plug in is stopped by its name: it is dropped after the switch has heard it, from its first packet on. */
+static const char *fence_names(struct cc_arena *a, const char *table, bool any)
+{
+    const char *text = cc_arena_printf(a, "table inet %s\ndelete table inet %s\ntable arp %s\ndelete table arp %s\n",
+                                       table, table, table, table);
+
+    if (!any)
+        return text;
+    return cc_arena_printf(a,
+                           "%stable inet %s {\n chain c { type filter hook prerouting priority -500; "
+                           "iifname \"" CC_NET_GUEST_PREFIX "*\" drop; }\n}\n"
+                           "table arp %s {\n chain c { type filter hook input priority -500; "
+                           "iifname \"" CC_NET_GUEST_PREFIX "*\" drop; }\n}\n",
+                           text, table, table);
+}
+
+/* Others by a hook of each. */
+static const char *fence_plugs(struct cc_arena *a, const char *table, const struct world *w)
+{
+    const char *chains = "";
+    size_t i;
+
+    for (i = 0; i < w->n_plugs; i++)
+        if (w->plugs[i].vpc && !w->plugs[i].host && interface_ok(w->plugs[i].name) && if_nametoindex(w->plugs[i].name))
+            chains = cc_arena_printf(
+                a, "%s chain c%zu { type filter hook ingress device \"%s\" priority -500; policy drop; }\n", chains, i,
+                w->plugs[i].name);
+    return cc_arena_printf(a, "table netdev %s\ndelete table netdev %s\n%s%s%s%s%s", table, table,
+                           *chains ? "table netdev " : "", *chains ? table : "", *chains ? " {\n" : "", chains,
+                           *chains ? "}\n" : "");
+}
+
+/* With the userspace datapath the host's kernel hears on an interface what the switch hears there, and would answer for the
+ * host's addresses: so the kernel drops all of it, behind where the switch listens. The tables are made anew each time, as a
+ * rule that stayed would meet the next interface of that name. In the kernel's datapath nothing else hears it. */
+static int fence(const struct ovs *o, struct cc_provider_ctx *x)
+{
+    const char *table = name_of(x->arena, "cchost-", o->rundir);
+    struct world w;
+    bool any = false;
+    size_t i;
+    int r;
+
+    if (strcmp(o->datapath, "netdev") != 0)
+        return 0;
+    if ((r = look(o, x, &w)) != 0)
+        return r;
+    for (i = 0; i < w.n_bridges; i++)
+        any |= w.bridges[i].vpc != NULL;
+    return cc_tool_fed(
+        x, NULL, cc_arena_printf(x->arena, "%s%s", fence_names(x->arena, table, any), fence_plugs(x->arena, table, &w)),
+        (const char *const[]){ "nft", "-f", "-", NULL });
+}
+
 /* ---------------------------------------------------------------- VPCs */
 
 /* The lowest that no bridge of ours has; 0: all are given out. */
@@ -370,6 +438,8 @@ static int make(const struct ovs *o, struct cc_provider_ctx *x, const char *id, 
     if (!b)
         r = add_bridge(o, x, &w, id, name);
     if (r == 0)
+        r = fence(o, x);
+    if (r == 0)
         r = finish(o, x, name);
     quiet.err = NULL;
     if (r != 0)
@@ -377,15 +447,34 @@ static int make(const struct ovs *o, struct cc_provider_ctx *x, const char *id, 
     return r ? r : make(o, x, id, out);
 }
 
+/* Zones are given out by one process at a time: scripts make VPCs, too. *fd: its close ends that; -1: the switch is not there, as
+ * it says itself. */
+static int alone(const struct ovs *o, struct cc_provider_ctx *x, int *fd)
+{
+    struct timespec pause = { 0, 10000000 };
+    int r = 0;
+
+    *fd = open(cc_arena_printf(x->arena, "%s/cchost.lock", o->rundir), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    while (r == 0 && *fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        nanosleep(&pause, NULL);
+        r = cc_call_check(x->call, x->err);
+    }
+    return r;
+}
+
 static int o_vpc_create(void *self, struct cc_provider_ctx *x, const char *id, struct cc_net_vpc *out)
 {
     struct ovs *o = self;
-    int r;
+    int r, fd;
 
     if (!cc_volume_id_ok(id))
         return cc_err_set(x->err, CC_E_INVALID, "a VPC's id is 1 to 64 letters, digits and -_.");
     pthread_mutex_lock(&o->making);
-    r = make(o, x, id, out);
+    r = alone(o, x, &fd);
+    if (r == 0)
+        r = make(o, x, id, out);
+    if (fd >= 0)
+        close(fd);
     pthread_mutex_unlock(&o->making);
     return r;
 }
@@ -418,6 +507,8 @@ static int o_vpc_remove(void *self, struct cc_provider_ctx *x, const char *id)
                            w.plugs[i].id ? w.plugs[i].id : w.plugs[i].name);
     if (r == 0 && b)
         r = remove_bridge(o, x, b);
+    if (r == 0)
+        r = fence(o, x);
     pthread_mutex_unlock(&o->making);
     return r;
 }
@@ -435,42 +526,6 @@ static int o_vpc_list(void *self, struct cc_provider_ctx *x, struct cc_net_vpc_l
         if (w.bridges[i].vpc)
             out->v[out->n++] = (struct cc_net_vpc){ w.bridges[i].vpc, w.bridges[i].name, tracked(&w.bridges[i]) };
     return 0;
-}
-
-static bool interface_ok(const char *s)
-{
-    size_t n = strlen(s);
-
-    return n > 0 && n < 16 && s[0] != '-' && s[0] != '.' &&
-           strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == n;
-}
-
-/* ---------------------------------------------------------------- the host's own stack */
-
-/* With the userspace datapath the host's kernel hears on an interface what the switch hears there, and would answer for the
- * host's addresses: so the kernel drops all of it, behind where the switch listens. The table is made anew each time, as a
- * rule that stayed would meet the next interface of that name. In the kernel's datapath nothing else hears it. */
-static int fence(const struct ovs *o, struct cc_provider_ctx *x)
-{
-    const char *table = name_of(x->arena, "cchost-", o->rundir), *chains = "";
-    struct world w;
-    size_t i;
-    int r;
-
-    if (strcmp(o->datapath, "netdev") != 0)
-        return 0;
-    if ((r = look(o, x, &w)) != 0)
-        return r;
-    for (i = 0; i < w.n_plugs; i++)
-        if (w.plugs[i].vpc && !w.plugs[i].host && interface_ok(w.plugs[i].name) && if_nametoindex(w.plugs[i].name))
-            chains = cc_arena_printf(
-                x->arena, "%s chain c%zu { type filter hook ingress device \"%s\" priority -500; policy drop; }\n",
-                chains, i, w.plugs[i].name);
-    return cc_tool_fed(x, NULL,
-                       cc_arena_printf(x->arena, "table netdev %s\ndelete table netdev %s\n%s%s%s%s%s", table, table,
-                                       *chains ? "table netdev " : "", *chains ? table : "", *chains ? " {\n" : "",
-                                       chains, *chains ? "}\n" : ""),
-                       (const char *const[]){ "nft", "-f", "-", NULL });
 }
 
 /* ---------------------------------------------------------------- ports */

@@ -28,16 +28,6 @@ struct cc_disk_list {
     size_t n;
 };
 
-struct cc_snapshot {
-    const char *id, *volume;
-    uint64_t size;      /* bytes of the volume when it was taken */
-    int64_t created_at; /* unix ms */
-};
-struct cc_snapshot_list {
-    struct cc_snapshot *v;
-    size_t n;
-};
-
 /* What is left for volumes. */
 struct cc_room {
     uint64_t left; /* bytes */

@@ -30,7 +30,7 @@ let who;
 
 test('set up', async () => {
   // Stripe is set up, so that its routes are there, and nowhere.
-  s = await start({ quota_instances: 0, policies_dir: path.join(__dirname, 'policies') }, undefined,
+  s = await start({ quota_instances: 0, quota_vpcs: 0, network_backend: 'mock', policies_dir: path.join(__dirname, 'policies') }, undefined,
     { env: { STRIPE_SECRET_KEY: 'sk_test_nowhere', STRIPE_API_URL: 'http://127.0.0.1:1', STRIPE_WEBHOOK_SECRET: 'whsec_nowhere' } });
   who = { owner: await person(s, 'owner@example.org'), other: await person(s, 'other@example.org'), root: await admin(s) };
   const gone = await person(s, 'owner@example.org');
@@ -40,13 +40,19 @@ test('set up', async () => {
 
 // Fresh objects of the owner's, made when they are named, so that a route that takes one away can be tried by the next, too.
 let n = 0;
-const machine = async () => (await who.owner.call('POST', '/instances?wait=30', { volumes: [{ id: 'v1', path: '/v1' }] })).body;
+const volumeOf = {}; // of a machine, by its id
+const machine = async () => {
+  const m = (await who.owner.call('POST', '/instances?wait=30', { volumes: [{ id: `v${++n}`, path: '/v1' }] })).body;
+  volumeOf[m.id] = m.volumes[0].id;
+  return m;
+};
 const make = {
   instance: async () => (await machine()).id,
   operation: async () => {
     const m = await machine();
     return (await s.call('GET', `/instances/${m.id}/events`)).body[0].data.operation;
   },
+  volume: async () => (await who.owner.call('POST', '/volumes?wait=30', { size_gib: 1 })).body.id,
   session: async () => (await person(s, 'owner@example.org')).session,
   token: async () => (await apiToken(who.owner, ['billing'])).id,
   user: async () => (await s.call('POST', '/users', { email: `user${++n}@example.org` })).body.id,
@@ -59,6 +65,9 @@ const make = {
     return r.body.id;
   },
 };
+make.vpc = async () => (await who.owner.call('POST', '/vpcs?wait=30', { name: `net${++n}` })).body.id;
+make.subnet = async () => (await who.owner.call('POST', '/subnets', { vpc_id: await make.vpc(), name: 'a', cidr_block: '10.0.0.0/24' })).body.id;
+make.security_group = async () => (await who.owner.call('POST', '/security-groups', { vpc_id: await make.vpc(), name: 'g' })).body.id;
 make.history = make.instance;
 
 async function objects() {
@@ -74,11 +83,14 @@ const bodies = {
   '/auth/login': { email: 'new@example.org' }, '/auth/tokens': { name: 'x', scopes: ['billing'] }, '/users': { email: 'x@example.org' },
   '/instances/{id}/extend': { hours: 1 }, '/instances/{id}/resize': { type: 'small' }, '/instances/{id}/exec': { cmd: ['true'] },
   '/billing/checkout': { plan: 'gold' }, // refused before Stripe is asked
-  '/instances/{id}/volumes': { id: 'v2', path: '/v2' }, '/instances/{id}/lease': { reason: 'a test', ttl: 60 },
+  '/security-groups/{id}/rules': { direction: 'ingress' },
+  '/instances/{id}/volumes': { id: 'extra', path: '/v2' }, '/volumes/{id}/restore': { snapshot: 's1' }, '/instances/{id}/lease': { reason: 'a test', ttl: 60 },
 };
 
 function request(route, of) {
-  const where = route.path.replace('{id}', of[route.object] ?? 'x').replace('{volume}', 'v1').replace('{lease}', 'l1');
+  const where = route.path.replace('{id}', of[route.object] ?? 'x').replace('{volume}', volumeOf[of.instance] ?? 'x').replace('{lease}', 'l1')
+    .replace('{snapshot}', 's1');
+  if (route.path === '/volumes/{id}/attach') return ['POST', where, { machine: of.instance, path: '/v3' }];
   return [route.method, where, ['POST', 'PATCH', 'PUT'].includes(route.method) ? bodies[route.path] ?? {} : undefined];
 }
 
@@ -100,7 +112,7 @@ const strangers = () => {
   };
 };
 
-const allowed = (r) => ![401, 403].includes(r.status) && !(r.status === 404 && /^no such (machine|operation|session|token|SSH|user)/.test(r.body?.error));
+const allowed = (r) => ![401, 403].includes(r.status) && !(r.status === 404 && /^no such (machine|volume|operation|session|token|SSH|user|VPC|subnet|security group$)/.test(r.body?.error));
 
 test('whoever shows nothing good is turned away from every route', async () => {
   const of = await objects();
@@ -173,7 +185,7 @@ test('a token for one machine reaches that one', async () => {
     if (route.method !== 'GET') continue;
     const at = async (of) => (await as(s, bearer(t.token), ...request(route, of))).status;
     const line = `${route.method} ${route.path}`;
-    if (!route.object) { assert.strictEqual(await at(mine), 403, line); continue; }
+    if (!route.object || route.object === 'volume') { assert.strictEqual(await at(mine), 403, line); continue; } // about more
     assert.ok(![401, 403, 404].includes(await at(mine)), line);
     assert.strictEqual(await at(others), 404, line);
   }

@@ -62,7 +62,7 @@ static bool take(char *word)
     return true;
 }
 
-#define RUN(part) failed += _cmocka_run_group_tests(#part, part, n_##part, NULL, NULL)
+#define RUN(cases) failed += _cmocka_run_group_tests(#cases, cases, n_##cases, NULL, NULL)
 
 int main(int argc, char **argv)
 {
@@ -91,6 +91,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(told.only);
     RUN(cases_life);
     RUN(cases_volumes);
+    RUN(cases_snapshots);
     RUN(cases_inside);
     RUN(cases_calls);
     RUN(cases_screen);

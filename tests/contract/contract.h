@@ -76,7 +76,8 @@ static inline void behind(struct fix *f, const char *command, const struct cc_ma
 int contract_storage(const char *driver); /* storage.c */
 int contract_network(const char *driver); /* network.c */
 
-extern const struct CMUnitTest cases_life[], cases_volumes[], cases_inside[], cases_calls[], cases_screen[];
-extern const size_t n_cases_life, n_cases_volumes, n_cases_inside, n_cases_calls, n_cases_screen;
+extern const struct CMUnitTest cases_life[], cases_volumes[], cases_snapshots[], cases_inside[], cases_calls[],
+    cases_screen[];
+extern const size_t n_cases_life, n_cases_volumes, n_cases_snapshots, n_cases_inside, n_cases_calls, n_cases_screen;
 
 #endif

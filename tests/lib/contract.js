@@ -1,6 +1,7 @@
 // The contract suite (tests/contract/contract.h) as tests of node's: each case one, under its own name.
 //
 //   await cases(t, text)      what the program said, in TAP, wherever it ran -> how many
+// CONTRACT_ONLY='*snapshot*': those cases alone.
 //   await contract(t, 'docker', { docker_host: ... }, { image: 'base', left: 'COMMAND', ... }, { seconds: 600 })
 'use strict';
 const { spawn } = require('node:child_process');
@@ -11,6 +12,7 @@ const program = path.join(root, 'build', process.env.V || 'release', 'contract')
 
 // -> lines of TAP, and what else was said before each
 function run(driver, settings, facts, seconds) {
+  if (process.env.CONTRACT_ONLY) facts = { ...facts, only: process.env.CONTRACT_ONLY };
   const words = [...Object.entries(settings).map(([k, v]) => `${k}=${v}`), ...Object.entries(facts).map(([k, v]) => `@${k}=${v}`)];
   return new Promise((resolve, reject) => {
     const child = spawn(program, [...driver.split(' '), ...words], { env: { ...process.env, CMOCKA_MESSAGE_OUTPUT: 'TAP' }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -43,7 +45,7 @@ async function cases(t, text) {
   return n;
 }
 
-async function contract(t, driver, settings, facts, { seconds = 900 } = {}) {
+async function contract(t, driver, settings, facts, { seconds = 1500 } = {}) {
   const { code, signal, text } = await run(driver, settings, facts, seconds);
   const n = await cases(t, text);
   if (signal) throw new Error(`the suite was ended by ${signal}, after:\n${text.slice(-2000)}`);

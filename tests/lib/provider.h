@@ -92,12 +92,14 @@ static inline void fix_again(struct fix *f)
         fail_msg("open: %s", err.message);
 }
 
+enum { PATIENCE_MS = 300000 }; /* emulated guests on a busy host take their time */
+
 /* One call; answers live until fix_free. */
 static inline int fix_do(struct fix *f, struct cc_provider_req req)
 {
     struct cc_provider_ctx x = { .call = &f->call, .arena = &f->arena };
 
-    f->call.deadline_ms = cc_mono_ms() + (req.timeout_ms ? req.timeout_ms : 60000);
+    f->call.deadline_ms = cc_mono_ms() + (req.timeout_ms ? req.timeout_ms : PATIENCE_MS);
     return cc_provider_perform(f->driver, f->self, &x, &req, &f->res);
 }
 

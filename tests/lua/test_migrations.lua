@@ -51,7 +51,7 @@ local ids = { old_machine(1, "RUNNING", "ann", "data"), old_machine(2, "STARTING
 
 local function snapshot()
   local out = {}
-  for _, kind in ipairs { "instance", "operation", "meta", "account", "volume" } do
+  for _, kind in ipairs { "instance", "operation", "meta", "account", "volume", "volume_alias" } do
     for _, row in ipairs(store.list(kind)) do out[#out + 1] = kind .. row.id .. row.json .. row.rev end
   end
   for _, index in ipairs { "work", "instance_name", "instance_due", "instance_running" } do
@@ -83,7 +83,8 @@ t.test("version 1 is brought to the newest", function()
   t.eq(store.get("instance", ids[1]).deadline_at, json.null)
   t.eq(store.lookup("instance_running", "mock/000000000001"), ids[1])
   t.eq(store.get("account", "ann").instances, 2)
-  t.eq(store.get("account", "bob"), nil)
+  t.eq(store.get("account", "bob").instances, 0)
+  t.eq(store.get("account", "bob").volumes_gib, 20)
   t.eq(store.lookup("work", ids[2]), nil)
   t.eq(store.lookup("work", "instance/" .. ids[2]), "")
   t.eq(store.get("operation", "00000000-0000-4000-9000-000000000002").state, "superseded")
@@ -93,6 +94,10 @@ t.test("version 1 is brought to the newest", function()
   t.eq(volumes.there("operator", "mine"), "mine")
   t.match(volumes.there("bob", "data"), "^%x+%.data$")
   t.match(volumes.there("ann", "mine"), "^%x+%.mine$")
+  local vol = store.get("volume", store.lookup("volume_name", "ann/data/mock"))
+  t.eq(table.concat({ vol.status, vol.attached_to, vol.path, vol.provider_id, vol.size_gib }, " "),
+    "AVAILABLE " .. ids[1] .. " /data data 20")
+  t.eq(#store.list("volume"), 3)
   local again = snapshot()
   assert(migrations.run())
   t.eq(snapshot(), again)
@@ -105,6 +110,7 @@ t.test("work that was under way is gone on with", function()
     t.wait_until(function() return store.get("instance", id).status == want[i] end, want[i])
     t.wait_until(function() return not runner.busy("instance", id) end, "idle")
   end
+  t.eq(store.get("volume", store.lookup("volume_name", "bob/his/mock")).attached_to, json.null) -- it outlives its machine
 end)
 
 t.test("time travel reaches back to the migration", function()

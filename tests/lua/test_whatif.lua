@@ -299,7 +299,7 @@ t.test("prices and plans that cannot be are refused with a reason", function()
     sources["plans.lua"] = plans:gsub("price = {.*", function() return "price = " .. price .. " }" end)
     local gen, faults = generation.build(sources)
     t.eq(gen, nil)
-    t.match(generation.text(faults[1]), "^plans%.lua:44: " .. why)
+    t.match(generation.text(faults[1]), "^plans%.lua:45: " .. why)
   end
 end)
 

@@ -472,6 +472,40 @@ static void test_a_volume_moves_between_machines(void **state)
     OK(f, .op = CC_OP_VOLUME_DELETE, .id = "shared");
 }
 
+/* Bug: a launcher that died with its host still had a lock for a moment, and the next host's create was a conflict. */
+static void test_a_lock_that_is_let_go_in_time_is_no_conflict(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "held" };
+    struct cc_mount_spec at = { "held", "/data" };
+    struct cc_machine_spec s = a_machine(64);
+    struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char path[512];
+    int fd, begun[2];
+    pid_t holder;
+
+    s.volumes = &at;
+    s.n_volumes = 1;
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    snprintf(path, sizeof(path), "%s/volumes/held/lock", f->dir);
+    assert_true((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &whole), 0);
+    assert_int_equal(pipe(begun), 0);
+    if ((holder = fork()) == 0) {
+        char c;
+
+        close(begun[1]);
+        _exit(read(begun[0], &c, 1) == 0 ? poll(NULL, 0, 30) : 1);
+    }
+    close(fd);
+    close(begun[0]);
+    close(begun[1]);
+    create(f, &s);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
+    destroy(f, &s);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "held");
+}
+
 static void test_a_volume_is_attached_and_taken_away(void **state)
 {
     struct fix *f = *state;
@@ -836,6 +870,7 @@ int main(int argc, char **argv)
         CASE(test_exec_passes_bytes),
         CASE(test_a_cancelled_create_leaves_nothing),
         CASE(test_a_volume_moves_between_machines),
+        CASE(test_a_lock_that_is_let_go_in_time_is_no_conflict),
         CASE(test_a_volume_is_attached_and_taken_away),
         CASE(test_a_place_left_empty_gets_the_own_volume_again),
         CASE(test_own_volume_stays_unless_purged),

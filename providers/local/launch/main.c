@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOG_MAX = 1024 * 1024 };
+enum { LOG_MAX = 1024 * 1024, OWN_LOCK_MS = 5000, VOLUME_LOCK_MS = 200 };
 
 static void write_file(const char *path, const char *text)
 {
@@ -43,15 +43,20 @@ static void write_file(const char *path, const char *text)
     close(fd);
 }
 
-static int lock_file(const char *path)
+/* A launcher whose host was killed is on its way out, and may have taken the lock after this host had looked: so it is waited
+ * for a while. */
+static int lock_file(const char *path, int most_ms)
 {
     struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600), waited;
 
     if (fd < 0)
         box_fail(errno, "%s", path);
-    if (fcntl(fd, F_OFD_SETLK, &l) != 0)
-        box_fail(errno == EAGAIN ? EBUSY : errno, "lock %s", path);
+    for (waited = 0; fcntl(fd, F_OFD_SETLK, &l) != 0; waited++) {
+        if (errno != EAGAIN || waited >= most_ms)
+            box_fail(errno == EAGAIN ? EBUSY : errno, "lock %s", path);
+        poll(NULL, 0, 1);
+    }
     return fd;
 }
 
@@ -88,11 +93,11 @@ static void open_all(struct box *b)
 {
     int i;
 
-    b->lock_fd = lock_file(b->lock);
+    b->lock_fd = lock_file(b->lock, OWN_LOCK_MS);
     if (ftruncate(b->lock_fd, 0) != 0)
         box_fail(errno, "%s", b->lock);
     for (i = 0; i < b->vlock.n; i++)
-        lock_file(b->vlock.v[i]);
+        lock_file(b->vlock.v[i], VOLUME_LOCK_MS);
     b->log_fd = open(b->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (b->log_fd < 0 || dup2(b->log_fd, 1) < 0 || dup2(b->log_fd, 2) < 0)
         box_fail(errno, "%s", b->log);

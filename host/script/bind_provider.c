@@ -25,7 +25,6 @@
  *   p:changes() -> {{id=, what=}, ...}, behind | nil, err: waits until something has changed there, whoever did it, for one
  *     task at a time; behind: more may have, look at everything. "unsupported" where the provider cannot tell
  */
-#include "host/script/json.h"
 #include "host/script/modules.h"
 #include "host/script/provider_push.h"
 #include "host/script/provider_read.h"

@@ -229,7 +229,7 @@ hetzner: deps-hetzner
 	@V=$(V) TEST_SECONDS=900 tests/run hetzner nixos
 docker: deps-docker
 	@$(MAKE) --no-print-directory all unit-build
-	@V=$(V) TEST_SECONDS=600 tests/run docker
+	@V=$(V) TEST_SECONDS=900 tests/run docker
 
 # CRASH_KILLS=10000 make crash: the long run; a failure tells its CRASH_SEED.
 .PHONY: crash

@@ -61,11 +61,21 @@ struct cc_rest_res {
 int cc_rest_do(struct cc_rest *r, struct cc_provider_ctx *x, const struct cc_rest_req *q, struct cc_rest_res *out);
 void cc_rest_res_free(struct cc_rest_res *res);
 
-/* A request after whose answer (101, or 200) the connection is a stream both ways ("Upgrade: tcp"), on a connection of its own:
- * `in` is sent, q->take gets what comes, until the peer closes. Another status is an answer as above, with its text.
- * [worker] */
-int cc_rest_upgrade(struct cc_rest *r, struct cc_provider_ctx *x, const struct cc_rest_req *q, const char *in,
-                    size_t in_len, struct cc_rest_res *out);
+/* A request after whose answer (101, or 200) the connection is a stream both ways ("Upgrade: tcp"), on a connection of its own.
+ * 0 and no stream: an answer of another status, as above, with its text. The stream keeps x, whose call ends nothing any more
+ * once it is open. [worker] */
+struct cc_rest_stream;
+int cc_rest_stream_open(struct cc_rest *r, struct cc_provider_ctx *x, const struct cc_rest_req *q,
+                        struct cc_rest_res *out, struct cc_rest_stream **s);
+void cc_rest_stream_close(struct cc_rest_stream *s);   /* NULL: nothing */
+int cc_rest_stream_fd(const struct cc_rest_stream *s); /* to poll, once recv has nothing and send takes nothing */
+/* Neither waits. send: how much it took, and what it did not take is to be offered again as it is. recv: *got bytes, 0: none
+ * now; *over: nor will there be any. */
+size_t cc_rest_stream_send(struct cc_rest_stream *s, const char *p, size_t n);
+int cc_rest_stream_recv(struct cc_rest_stream *s, char *buf, size_t most, size_t *got, bool *over);
+
+/* Where all that is to be sent is known: `in` is sent, `take` gets what comes, until the peer closes or the call is over. */
+int cc_rest_stream_converse(struct cc_rest_stream *s, const char *in, size_t in_len, cc_rest_take take, void *arg);
 
 /* For a segment of a path or a value of a query; in the arena. */
 const char *cc_rest_escape(struct cc_arena *a, const char *s);

@@ -5,7 +5,7 @@
  * cchost-agent init [--listen PATH]   pid 1 of a machine that is a container (init.c; conf.h says what it reads)
  * cchost-agent shell      what a terminal of such a machine runs, on this one, as its user (docker exec -it)
  * cchost-agent run [--timeout MS] [--stdin BYTES] -- COMMAND...   one command in such a machine (run.c)
- * cchost-agent port ..., dial ...   a virtio port as a way into the machine (port.c)
+ * cchost-agent port ..., dial ...   a virtio port, or its own input and output, as a way into the machine (port.c)
  *
  * It serves HTTP/1.1 on a unix socket that only the host reaches (its file
  * permissions are the fence; there is no credential yet):

@@ -1,4 +1,4 @@
-/* conf.h - what the host says of a machine that is a container: one JSON file, read-only inside.
+/* conf.h - what the host says of a machine that is a container: one JSON file, read-only inside where it is mounted.
  *
  * {"cmd":[...],"env":{NAME:VALUE},"shell":COMMAND,"user":USER,"stop_signal":N,"grace_ms":N}: written anew before each start,
  * so that what a container cannot have changed once it is made holds from its next start on.

@@ -54,6 +54,13 @@ static void become(const struct init *i, bool home)
         _exit(126);
 }
 
+/* For the socket of busy leases. Ours, and sticky: what else is in there he must not be able to exchange, for root runs it. */
+static void share(const char *dir, gid_t group)
+{
+    if (chown(dir, 0, group) != 0 || chmod(dir, 01775) != 0)
+        fprintf(stderr, "cchost-agent: %s: %s\n", dir, strerror(errno));
+}
+
 static void start_agent(struct init *i)
 {
     char fd[16], *shell = (char *)i->conf.shell;
@@ -61,6 +68,7 @@ static void start_agent(struct init *i)
 
     i->again = 0;
     i->agent_started = cc_mono_ms();
+    share(CC_BUSY_DIR, i->conf.user.gid);
     if ((i->agent = fork()) != 0)
         return;
     snprintf(fd, sizeof(fd), "%d", i->socket);
@@ -210,8 +218,6 @@ int agent_init(int argc, char **argv)
     if (!agent_conf_read(&i.conf))
         return 1;
     agent_conf_env(&i.conf);
-    if (chown(CC_BUSY_DIR, i.conf.user.uid, i.conf.user.gid) != 0) /* for the socket of busy leases */
-        fprintf(stderr, "cchost-agent: %s: %s\n", CC_BUSY_DIR, strerror(errno));
     path_for_logins();
     if (i.listen && (i.socket = listen_at(i.listen)) < 0)
         fprintf(stderr, "cchost-agent: listening on %s: %s\n", i.listen, strerror(errno));

@@ -1,8 +1,9 @@
-/* port.c - a virtio port as a way into the machine.
+/* port.c - a virtio port, or a command over whatever reaches the machine, as a way into it.
  *
  *   cchost-agent port DEVICE COMMAND...   runs COMMAND with DEVICE as its input and output for each connection that the
  *                                         host makes to the port's other end, one after the other; never ends by itself
- *   cchost-agent dial SOCKET              the host's side, for ssh's ProxyCommand: standard input and output to a unix socket
+ *   cchost-agent dial [--wait MS] SOCKET  standard input and output to a unix socket, that may have to listen yet: the host's
+ *                                         side, for ssh's ProxyCommand; and the way to the agent of a container (docker/way.c)
  *
  * The kernel says HUP of a port while nobody is connected outside.
  */
@@ -12,11 +13,14 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+enum { STEP_MS = 4 };
 
 static void nap(void) { poll(NULL, 0, 100); }
 
@@ -71,19 +75,40 @@ static bool move(int from, int to)
     return true;
 }
 
-int agent_dial(int argc, char **argv)
+/* Connected, or -1 and errno. */
+static int dial(const char *path, long wait_ms)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
-    struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd, why;
 
-    if (argc != 2 || strlen(argv[1]) >= sizeof(a.sun_path)) {
-        fputs("usage: cchost-agent dial SOCKET\n", stderr);
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    for (;; wait_ms -= STEP_MS) {
+        if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
+            return -1;
+        if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
+            return fd;
+        why = errno;
+        close(fd);
+        errno = why;
+        if ((why != ENOENT && why != ECONNREFUSED) || wait_ms <= 0)
+            return -1;
+        poll(NULL, 0, STEP_MS);
+    }
+}
+
+int agent_dial(int argc, char **argv)
+{
+    bool waits = argc == 4 && strcmp(argv[1], "--wait") == 0;
+    struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
+    const char *path = argv[argc - 1];
+    int fd;
+
+    if ((argc != 2 && !waits) || strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+        fputs("usage: cchost-agent dial [--wait MS] SOCKET\n", stderr);
         return 2;
     }
-    memcpy(a.sun_path, argv[1], strlen(argv[1]) + 1);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
-        fprintf(stderr, "cchost-agent: %s: %s\n", argv[1], strerror(errno));
+    if ((fd = dial(path, waits ? strtol(argv[2], NULL, 10) : 0)) < 0) {
+        fprintf(stderr, "cchost-agent: %s: %s\n", path, strerror(errno));
         return 1;
     }
     p[0].fd = 0;

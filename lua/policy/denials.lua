@@ -112,16 +112,28 @@ function M.note(err, by)
   M.refused(r)
 end
 
-local looking
+local looking -- the task, or nil
+local rests, over
 
 function M.serve()
+  over = false
   looking = task.spawn(function()
-    while task.sleep(EVERY) do look(MINUTE) end
+    repeat
+      rests = true
+      task.sleep(EVERY) -- finish ends it early
+      rests = false
+      if not over then look(MINUTE) end
+    until over
   end)
 end
 
+-- What it is writing is written: cancelled there, it would be lost, and the task go on.
 function M.finish()
-  if looking then looking:cancel("the end") end
+  over = true
+  if looking then
+    if rests then looking:cancel("the end") end
+    looking:join()
+  end
   looking = nil
   look(0)
 end

@@ -176,10 +176,9 @@ json_t *cc_box_body(const struct cc_docker *d, const struct cc_box *b)
     ports(d, b, exposed, bound);
     o = json_pack("{s:s,s:s,s:o,s:o,s:o}", "Image", b->from, "Hostname", hostname(&a, b), "Labels", labels(b),
                   "ExposedPorts", exposed, "HostConfig", host_config(d, &a, b, bound));
-    if (d->near)
-        json_object_update_new(o, json_pack("{s:s,s:s,s:[s,s,s,s],s:[]}", "User", "0:0", "StopSignal", "SIGTERM",
-                                            "Entrypoint", "/run/cchost/bin/cchost-agent", "init", "--listen",
-                                            CC_DOCKER_SOCKET, "Cmd"));
+    json_object_update_new(o,
+                           json_pack("{s:s,s:s,s:[s,s,s,s],s:[]}", "User", "0:0", "StopSignal", "SIGTERM", "Entrypoint",
+                                     "/run/cchost/bin/cchost-agent", "init", "--listen", CC_DOCKER_SOCKET, "Cmd"));
     if (b->net)
         json_object_set_new(o, "NetworkingConfig",
                             json_pack("{s:{s:o}}", "EndpointsConfig", b->net, cc_box_endpoint(&a, b)));
@@ -376,8 +375,7 @@ void cc_box_info(struct cc_docker *d, struct cc_arena *a, const json_t *doc, str
     if (out->state == CC_M_ERROR)
         out->reason = cc_arena_printf(a, "dockerd calls it %s%s%s", cc_docker_text(doc, "State.Status"),
                                       *error ? ": " : "", error);
-    if (d->near)
-        out->socket = cc_docker_path(d, a, b.short_id, "agent/agent.sock");
+    out->socket = cc_docker_path(d, a, b.short_id, "agent/agent.sock");
     unenforced(d, a, &b, out);
 }
 

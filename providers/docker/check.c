@@ -34,9 +34,6 @@ static bool reachable(struct look *l)
         return SAY(l, "dockerd", CC_CHECK_BAD, "%s", l->x->err->message), false;
     SAY(l, "dockerd", CC_CHECK_OK, "it answers, version %s, API %s", cc_docker_text(l->info, "ServerVersion"),
         prefix + 1);
-    if (!path)
-        SAY(l, "agent", CC_CHECK_WARN,
-            "dockerd is on another host: no terminal, activity or idle stop by our agent there");
     return true;
 }
 

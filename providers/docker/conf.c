@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CONF_MAX = 4 * 1024 * 1024 };
-
 const char *cc_docker_path(const struct cc_docker *d, struct cc_arena *a, const char *short_id, const char *leaf)
 {
     return cc_arena_printf(a, "%s/machines/%s%s%s", d->dir, short_id, *leaf ? "/" : "", leaf);
@@ -31,7 +29,7 @@ int cc_docker_dirs(const struct cc_docker *d, struct cc_provider_ctx *x, const c
     int r = folder(cc_docker_path(d, x->arena, short_id, ""), 0700, x->err), fd;
 
     if (r == 0)
-        r = folder(cc_docker_path(d, x->arena, short_id, "agent"), 0777, x->err);
+        r = folder(cc_docker_path(d, x->arena, short_id, "agent"), d->near ? 0777 : 0700, x->err);
     if (r == 0)
         r = folder(cc_docker_path(d, x->arena, short_id, "conf"), 0755, x->err);
     if (r != 0 || !making)
@@ -69,7 +67,7 @@ static const char *conf_path(const struct cc_docker *d, struct cc_arena *a, cons
 static json_t *read_conf(const struct cc_docker *d, struct cc_arena *a, const char *short_id)
 {
     size_t n = 0;
-    char *text = cc_read_whole(a, conf_path(d, a, short_id), CONF_MAX, &n);
+    char *text = cc_read_whole(a, conf_path(d, a, short_id), CC_DOCKER_CONF_MAX, &n);
 
     return text ? json_loadb(text, n, 0, NULL) : NULL;
 }

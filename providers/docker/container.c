@@ -109,28 +109,50 @@ static int last_words(struct cc_docker *d, struct cc_provider_ctx *x, const char
                       log.n ? log.text : "it said nothing");
 }
 
+/* 0 while it runs. */
+static int alive(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    json_t *doc;
+    int r = cc_docker_find(d, x, short_id, &doc);
+    bool runs;
+
+    if (r != 0)
+        return r;
+    runs = json_is_true(cc_docker_at(doc, "State.Running"));
+    json_decref(doc);
+    return runs ? 0 : last_words(d, x, short_id);
+}
+
 /* Its init listens before it starts anything: who can connect is served. */
-static int wait_up(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+static int wait_near(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
 {
     const char *path = cc_docker_path(d, x->arena, short_id, "agent/agent.sock");
     unsigned waited;
-    json_t *doc;
-    bool runs;
     int r = 0;
 
     for (waited = 0; r == 0 && waited < UP_MS; waited += LOOK_MS) {
         if (answers(path))
             return 0;
-        if (waited % 200 == 100 && (r = cc_docker_find(d, x, short_id, &doc)) == 0) {
-            runs = json_is_true(cc_docker_at(doc, "State.Running"));
-            json_decref(doc);
-            if (!runs)
-                return last_words(d, x, short_id);
-        }
+        if (waited % 200 == 100)
+            r = alive(d, x, short_id);
         if (r == 0)
             r = cc_rest_pause(x, LOOK_MS);
     }
     return r ? r : cc_err_set(x->err, CC_E_UNAVAILABLE, "the machine's agent does not come up");
+}
+
+/* The same, looked at from inside. */
+static int wait_far(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    int r = cc_docker_exec_listens(d, x, short_id, UP_MS), ended;
+    struct cc_err why = *x->err;
+
+    if (r == 0 || cc_call_over(x->call))
+        return r;
+    if ((ended = alive(d, x, short_id)) != 0)
+        return ended;
+    *x->err = why;
+    return r;
 }
 
 static int go(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
@@ -154,14 +176,17 @@ static int reconnect(struct cc_docker *d, struct cc_provider_ctx *x, const struc
 
 int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b)
 {
-    int r;
+    int r = 0;
 
     if (d->near) /* of its last life */
         unlink(cc_docker_path(d, x->arena, b->short_id, "agent/agent.sock"));
-    r = go(d, x, b->short_id);
+    else
+        r = cc_docker_inside(d, x, b->short_id);
+    if (r == 0)
+        r = go(d, x, b->short_id);
     if (r == CC_E_NOT_FOUND && b->net && strstr(x->err->message, "network") && (r = reconnect(d, x, b)) == 0)
         r = go(d, x, b->short_id);
-    return r || !d->near ? r : wait_up(d, x, b->short_id);
+    return r ? r : d->near ? wait_near(d, x, b->short_id) : wait_far(d, x, b->short_id);
 }
 
 /* ---------------------------------------------------------------- removing */

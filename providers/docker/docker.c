@@ -27,6 +27,7 @@ static void d_close(void *self)
 {
     struct cc_docker *d = self;
 
+    cc_docker_ways_fini(d);
     cc_rest_close(d->rest);
     pthread_mutex_destroy(&d->lock);
     free(d->dir), free(d->image), free(d->iptables), free(d->ports_address), free(d->shell), free(d->hosts_socket);
@@ -78,7 +79,7 @@ static void capabilities(struct cc_docker *d)
     d->caps = (struct cc_capabilities){
         .driver = "docker",
         .exec = true,
-        .activity = d->near,
+        .activity = true,
         .volumes = true,
         .stop_keeps_disk = true,
         .net_nat = true,
@@ -89,12 +90,10 @@ static void capabilities(struct cc_docker *d)
         .default_image = d->image,
         .missing = d->missing,
     };
-    if (!d->near) {
-        miss(d, "activity and terminals", "dockerd is on another host, where our agent's socket cannot be reached");
+    if (!d->near)
         miss(d, "a firewall", "dockerd is on another host: machines may reach what listens on its addresses");
-    } else if (!d->fence) {
+    else if (!d->fence)
         miss(d, "a firewall", "it was switched off: machines may reach what listens on this host's addresses");
-    }
 }
 
 static int d_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
@@ -107,7 +106,7 @@ static int d_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     if (r == 0)
         r = make_dirs(d, err);
     if (r == 0)
-        r = install(d, err);
+        r = d->near ? install(d, err) : cc_docker_ways_init(d, err);
     if (r != 0) {
         d_close(d);
         return r;
@@ -195,6 +194,7 @@ static int undo(struct cc_docker *d, const struct cc_provider_ctx *x, const stru
         r = cc_docker_volume_drop(d, y, cc_arena_printf(x->arena, "cc-%s", b->short_id));
     if (r == 0)
         r = cc_docker_forget(d, y, b->short_id);
+    cc_docker_way_end(d, b->short_id);
     if (r != 0)
         cc_log(CC_LOG_WARN, "docker", "cc-%s: what was made of it could not be taken back: %s", b->short_id,
                after.err.message);
@@ -316,6 +316,7 @@ static int d_destroy(void *self, struct cc_provider_ctx *x, const char *provider
         r = cc_docker_volume_drop(d, x, provider_id);
     if (r == 0)
         r = cc_docker_forget(d, x, short_id);
+    cc_docker_way_end(d, short_id);
     cc_name_unlock_gone(d->dir, short_id, fd);
     return r;
 }
@@ -468,6 +469,14 @@ static int runs(struct cc_docker *d, struct cc_provider_ctx *x, const char *prov
     return r;
 }
 
+/* To its agent; the host may have lost its directory. */
+static int way(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    int r = d->near ? 0 : cc_docker_dirs(d, x, short_id, false), e = r ? 0 : cc_docker_way(d, short_id);
+
+    return e ? cc_err_sys(x->err, e, "listening for the agent of cc-%s", short_id) : r;
+}
+
 static int d_activity(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out)
 {
     struct cc_docker *d = self;
@@ -475,8 +484,8 @@ static int d_activity(void *self, struct cc_provider_ctx *x, const char *provide
     bool unhealthy = false;
     int r = runs(d, x, provider_id, &short_id, &unhealthy);
 
-    if (r == 0 && !d->near)
-        r = cc_err_set(x->err, CC_E_UNSUPPORTED, "dockerd is on another host, where our agent cannot be asked");
+    if (r == 0)
+        r = way(d, x, short_id);
     if (r == 0)
         r = cc_agent_activity(cc_docker_path(d, x->arena, short_id, "agent/agent.sock"), x, out);
     if (r == 0 && unhealthy) /* whatever it does, it does not serve its user */
@@ -505,9 +514,7 @@ static int d_endpoint(void *self, const char *provider_id, struct cc_endpoint *o
 
     if (!cc_provider_id_ok(provider_id))
         return cc_err_set(err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
-    if (!d->near)
-        return cc_err_set(err, CC_E_UNSUPPORTED,
-                          "dockerd is on another host, where our agent's socket cannot be reached: no terminal");
+    cc_docker_way(d, provider_id + 3); /* where that fails nobody listens, which who connects will see */
     snprintf(out->unix_path, sizeof(out->unix_path), "%s/machines/%s/agent/agent.sock", d->dir, provider_id + 3);
     return 0;
 }

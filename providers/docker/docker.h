@@ -13,6 +13,10 @@
  *                    making     while its first create has not come to its end: then nobody has data on its volume
  * DIR/bin/                      the agent, mounted read-only into all of them
  * DIR/locks/                    one operation at a time on a machine, over all processes
+ *
+ * Where dockerd does not see our files (`near` is false: TCP) nothing is mounted:
+ * the same files are put into the container before each start (inside.c), and the
+ * agent's socket in DIR is ours, a way to the one inside (way.c).
  */
 #ifndef CC_DOCKER_H
 #define CC_DOCKER_H
@@ -23,16 +27,32 @@
 
 #include <jansson.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define CC_DOCKER_OWN_AT "/claude-data"
 #define CC_DOCKER_SOCKET "/run/cchost/agent/agent.sock" /* as a machine sees it */
 
-enum { CC_DOCKER_API_MIN = 41, CC_DOCKER_API_MAX = 47 };
+enum { CC_DOCKER_API_MIN = 41, CC_DOCKER_API_MAX = 47, CC_DOCKER_CONF_MAX = 4 * 1024 * 1024 };
 
 /* What dockerd said of its host, once. */
 struct cc_docker_host {
     bool known, memory, cpu, pids, quota;
     char storage[64]; /* its storage driver and file system */
+};
+
+/* ---- way.c: the ways to agents */
+struct cc_docker_way;
+struct cc_docker_line;
+struct cc_docker_ways {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;        /* a line has */
+    struct cc_docker_way *open;  /* sockets that listen */
+    struct cc_docker_line *busy; /* connections */
+    unsigned lines;
+    pthread_t keeper;
+    bool running;
+    int nudge; /* eventfd: `open` is another one */
+    atomic_bool over;
 };
 
 struct cc_docker {
@@ -50,6 +70,7 @@ struct cc_docker {
     bool no_quota; /* it refused a limit of disk */
     struct cc_capabilities caps;
     struct cc_unenforced missing[4];
+    struct cc_docker_ways ways;
 };
 
 /* ---- settings.c */
@@ -169,11 +190,51 @@ int cc_docker_attach(struct cc_docker *d, struct cc_provider_ctx *x, const char 
                      const struct cc_mount_spec *volume);
 int cc_docker_detach(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *volume_id);
 
+/* ---- frames.c: what a command says, in pieces. False: all of p..n is taken. */
+struct cc_docker_frames {
+    unsigned char head[8];
+    size_t head_n;
+    size_t left; /* of the frame under way */
+};
+struct cc_docker_piece {
+    const char *p;
+    size_t n;
+    bool err; /* of its second output */
+};
+bool cc_docker_frames_next(struct cc_docker_frames *f, const char **p, size_t *n, struct cc_docker_piece *out);
+
+/* ---- tar.c: zeroed before its first entry; the caller frees `data` */
+struct cc_tar {
+    char *data;
+    size_t n, room;
+};
+void cc_tar_folder(struct cc_tar *t, const char *name, unsigned mode);
+void cc_tar_file(struct cc_tar *t, const char *name, unsigned mode, const char *data, size_t n);
+void cc_tar_link(struct cc_tar *t, const char *name, const char *to);
+void cc_tar_end(struct cc_tar *t);
+
+/* ---- inside.c */
+int cc_docker_inside(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id);
+
 /* ---- exec.c */
 int cc_docker_exec(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id,
                    const struct cc_exec_spec *spec, struct cc_exec_result *out);
+/* Its agent listens, now or within that time: else "unavailable". */
+int cc_docker_exec_listens(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, unsigned wait_ms);
+/* The two halves of any command, run as the container's root; cmd is consumed. Frames come, bytes go. */
+int cc_docker_exec_make(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t *cmd, bool has_in,
+                        const char **id);
+int cc_docker_exec_stream(struct cc_docker *d, struct cc_provider_ctx *x, const char *id, struct cc_rest_stream **s);
+json_t *cc_docker_dial_words(unsigned wait_ms); /* of the command that is a way to the agent's socket */
 int cc_docker_logs(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, size_t most,
                    struct cc_log_text *out);
+
+/* ---- way.c: nothing of it is there where dockerd sees our files */
+int cc_docker_ways_init(struct cc_docker *d, struct cc_err *err);
+void cc_docker_ways_fini(struct cc_docker *d); /* ends them all */
+/* The machine's socket here listens, for a while: 0, or errno. Blocks on nothing. [any thread] */
+int cc_docker_way(struct cc_docker *d, const char *short_id);
+void cc_docker_way_end(struct cc_docker *d, const char *short_id); /* with the connections in it */
 
 /* ---- watch.c, check.c */
 int cc_docker_watch(void *self, struct cc_provider_ctx *x, cc_watch_tell tell, void *arg);

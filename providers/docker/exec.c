@@ -1,9 +1,8 @@
 /* exec.c - a command inside, and what the machine's own command said.
  *
- * By dockerd's exec, so that it works also where the agent cannot be reached.
+ * By dockerd's exec, so that it works also where the agent is hurt.
  * What runs there is `cchost-agent run` (host/agent/run.c), which keeps the time
- * and becomes the image's user.  Both streams come on one connection, in frames:
- * a byte that says which, three of nothing, four of length.
+ * and becomes the image's user.
  */
 #include "providers/docker/docker.h"
 
@@ -23,14 +22,12 @@ struct kept {
     bool truncated;
 };
 
-struct frames {
-    unsigned char head[8];
-    size_t head_n;
-    size_t left; /* of the frame under way */
+struct sinks {
+    struct cc_docker_frames frames;
     struct kept *out, *err;
 };
 
-/* ---------------------------------------------------------------- frames */
+/* ---------------------------------------------------------------- what comes */
 
 static void keep(struct kept *k, const char *p, size_t n)
 {
@@ -55,27 +52,11 @@ static void keep(struct kept *k, const char *p, size_t n)
 
 static bool on_frames(void *arg, const char *p, size_t n)
 {
-    struct frames *f = arg;
+    struct sinks *s = arg;
+    struct cc_docker_piece piece;
 
-    while (n > 0) {
-        size_t some;
-
-        if (f->left == 0) {
-            some = sizeof(f->head) - f->head_n < n ? sizeof(f->head) - f->head_n : n;
-            memcpy(f->head + f->head_n, p, some);
-            f->head_n += some;
-            if (f->head_n == sizeof(f->head)) {
-                f->left = (size_t)f->head[4] << 24 | (size_t)f->head[5] << 16 | (size_t)f->head[6] << 8 | f->head[7];
-                f->head_n = 0;
-            }
-        } else {
-            some = f->left < n ? f->left : n;
-            keep(f->head[0] == 2 ? f->err : f->out, p, some);
-            f->left -= some;
-        }
-        p += some;
-        n -= some;
-    }
+    while (cc_docker_frames_next(&s->frames, &p, &n, &piece))
+        keep(piece.err ? s->err : s->out, piece.p, piece.n);
     return true;
 }
 
@@ -91,24 +72,16 @@ static const char *give(struct cc_arena *a, struct kept *k, size_t *n)
 
 /* ---------------------------------------------------------------- exec */
 
-static json_t *words(const struct cc_docker *d, const struct cc_exec_spec *s)
+static json_t *words(const struct cc_exec_spec *s)
 {
-    json_t *list = json_array();
-    char text[24];
+    char timeout[24], in[24];
+    json_t *list;
     size_t i;
     int bad = 0;
 
-    if (d->near) {
-        json_array_append_new(list, json_string(AGENT_BIN "/cchost-agent"));
-        json_array_append_new(list, json_string("run"));
-        snprintf(text, sizeof(text), "%u", s->timeout_ms ? s->timeout_ms : EXEC_MS);
-        json_array_append_new(list, json_string("--timeout"));
-        json_array_append_new(list, json_string(text));
-        snprintf(text, sizeof(text), "%zu", s->in_len);
-        json_array_append_new(list, json_string("--stdin"));
-        json_array_append_new(list, json_string(text));
-        json_array_append_new(list, json_string("--"));
-    }
+    snprintf(timeout, sizeof(timeout), "%u", s->timeout_ms ? s->timeout_ms : EXEC_MS);
+    snprintf(in, sizeof(in), "%zu", s->in_len);
+    list = json_pack("[s,s,s,s,s,s,s]", AGENT_BIN "/cchost-agent", "run", "--timeout", timeout, "--stdin", in, "--");
     for (i = 0; i < s->cmd.n; i++)
         bad |= json_array_append_new(list, json_string(s->cmd.v[i]));
     if (bad)
@@ -116,18 +89,15 @@ static json_t *words(const struct cc_docker *d, const struct cc_exec_spec *s)
     return bad ? NULL : list;
 }
 
-static int make(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const struct cc_exec_spec *s,
-                const char **id)
+int cc_docker_exec_make(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t *cmd, bool has_in,
+                        const char **id)
 {
-    json_t *cmd = words(d, s), *body, *doc = NULL;
-    struct cc_docker_req q = { .method = "POST" };
+    json_t *body = json_pack("{s:b,s:b,s:b,s:b,s:o}", "AttachStdin", (int)has_in, "AttachStdout", 1, "AttachStderr", 1,
+                             "Tty", 0, "Cmd", cmd),
+           *doc = NULL;
+    struct cc_docker_req q = { .method = "POST", .json = body };
     int r;
 
-    if (!cmd)
-        return cc_err_set(x->err, CC_E_INVALID, "the command is not valid UTF-8");
-    body = json_pack("{s:b,s:b,s:b,s:b,s:o}", "AttachStdin", s->in_len > 0, "AttachStdout", 1, "AttachStderr", 1, "Tty",
-                     0, "Cmd", cmd);
-    q.json = body;
     q.path = cc_arena_printf(x->arena, "/containers/claude-%s/exec", short_id);
     r = cc_docker_ask(d, x, &q, "running a command", &doc);
     if (r == 0)
@@ -137,20 +107,20 @@ static int make(struct cc_docker *d, struct cc_provider_ctx *x, const char *shor
     return r;
 }
 
-static int stream(struct cc_docker *d, struct cc_provider_ctx *x, const char *id, const struct cc_exec_spec *s,
-                  struct frames *f)
+int cc_docker_exec_stream(struct cc_docker *d, struct cc_provider_ctx *x, const char *id, struct cc_rest_stream **s)
 {
     json_t *body = json_pack("{s:b,s:b}", "Detach", 0, "Tty", 0);
-    struct cc_rest_req q = { .method = "POST", .json = body, .take = on_frames, .arg = f };
+    struct cc_rest_req q = { .method = "POST", .json = body };
     struct cc_rest_res res = { .status = 0 };
     const char *prefix;
     int r = cc_docker_version(d, x, &prefix);
 
+    *s = NULL;
     if (r == 0) {
         q.path = cc_arena_printf(x->arena, "%s/exec/%s/start", prefix, id);
-        r = cc_rest_upgrade(d->rest, x, &q, s->in, s->in_len, &res);
+        r = cc_rest_stream_open(d->rest, x, &q, &res, s);
     }
-    if (r == 0 && res.status != 101 && res.status != 200)
+    if (r == 0 && !*s)
         r = cc_docker_fail(x, &res, "running a command");
     cc_rest_res_free(&res);
     json_decref(body);
@@ -177,21 +147,35 @@ static int exit_code(struct cc_docker *d, struct cc_provider_ctx *x, const char 
     return runs ? cc_err_set(x->err, CC_E_IO, "the command closed its streams and goes on") : 0;
 }
 
+/* From what is to run to how it ended. Consumes cmd. */
+static int perform(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t *cmd, const char *in,
+                   size_t in_len, struct sinks *sinks, int *code)
+{
+    struct cc_rest_stream *s = NULL;
+    const char *id = "";
+    int r = cc_docker_exec_make(d, x, short_id, cmd, in_len > 0, &id);
+
+    if (r == 0)
+        r = cc_docker_exec_stream(d, x, id, &s);
+    if (r == 0)
+        r = cc_rest_stream_converse(s, in, in_len, on_frames, sinks);
+    cc_rest_stream_close(s);
+    return r ? r : exit_code(d, x, id, code);
+}
+
 int cc_docker_exec(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id,
                    const struct cc_exec_spec *spec, struct cc_exec_result *out)
 {
     struct kept o = { .most = CC_EXEC_MAX }, e = { .most = CC_EXEC_MAX };
-    struct frames f = { .out = &o, .err = &e };
-    const char *id = "";
+    struct sinks s = { .out = &o, .err = &e };
+    json_t *cmd;
     int r;
 
     if (spec->in_len > CC_EXEC_MAX)
         return cc_err_set(x->err, CC_E_LIMIT, "standard input is longer than %d bytes", CC_EXEC_MAX);
-    r = make(d, x, short_id, spec, &id);
-    if (r == 0)
-        r = stream(d, x, id, spec, &f);
-    if (r == 0)
-        r = exit_code(d, x, id, &out->exit);
+    if (!(cmd = words(spec)))
+        return cc_err_set(x->err, CC_E_INVALID, "the command is not valid UTF-8");
+    r = perform(d, x, short_id, cmd, spec->in, spec->in_len, &s, &out->exit);
     out->truncated = o.truncated || e.truncated;
     out->out = give(x->arena, &o, &out->out_len);
     out->err = give(x->arena, &e, &out->err_len);
@@ -201,14 +185,36 @@ int cc_docker_exec(struct cc_docker *d, struct cc_provider_ctx *x, const char *s
     return r;
 }
 
+json_t *cc_docker_dial_words(unsigned wait_ms)
+{
+    char text[16];
+
+    snprintf(text, sizeof(text), "%u", wait_ms);
+    return json_pack("[s,s,s,s,s]", AGENT_BIN "/cchost-agent", "dial", "--wait", text, CC_DOCKER_SOCKET);
+}
+
+int cc_docker_exec_listens(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, unsigned wait_ms)
+{
+    struct kept k = { .most = 400 };
+    struct sinks s = { .out = &k, .err = &k };
+    const char *said;
+    size_t n;
+    int code = 0, r = perform(d, x, short_id, cc_docker_dial_words(wait_ms), NULL, 0, &s, &code);
+
+    said = give(x->arena, &k, &n);
+    if (r == 0 && code != 0)
+        r = cc_err_set(x->err, CC_E_UNAVAILABLE, "the machine's agent does not come up: %.150s", said);
+    return r;
+}
+
 /* ---------------------------------------------------------------- logs */
 
 int cc_docker_logs(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, size_t most,
                    struct cc_log_text *out)
 {
     struct kept k = { .most = most, .newest = true };
-    struct frames f = { .out = &k, .err = &k };
-    struct cc_docker_req q = { .method = "GET", .take = on_frames, .arg = &f };
+    struct sinks s = { .out = &k, .err = &k };
+    struct cc_docker_req q = { .method = "GET", .take = on_frames, .arg = &s };
     struct cc_rest_res res = { .status = 0 };
     int r;
 

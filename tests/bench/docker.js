@@ -1,10 +1,12 @@
 // create -> first shell of a machine on docker, beside what `docker run` itself takes to the same first shell: a container of the
-// same image, network, volume and limits. Interleaved; ROUNDS (15) of each. One machine is kept, so that the network is there.
+// same image, network, volume and limits; and the same again where that dockerd is reached over TCP by TLS. Interleaved; ROUNDS (15)
+// of each. One machine is kept, so that the network is there.
 'use strict';
 require('../lib/netns.js').enter(__filename);
+const fs = require('node:fs');
 const { spawn } = require('node:child_process');
-const { Server } = require('../lib/cchost.js');
-const { Dockerd } = require('../lib/dockerd.js');
+const { Server, temp } = require('../lib/cchost.js');
+const { Dockerd, tls } = require('../lib/dockerd.js');
 const { Terminal } = require('../lib/terminal.js');
 
 const rounds = Number(process.env.ROUNDS || 15);
@@ -40,23 +42,32 @@ async function raw(d, net, i) {
 }
 
 (async () => {
-  const d = await Dockerd.start();
+  const dir = temp();
+  const { args, url, good } = tls(dir);
+  const d = await Dockerd.start({ args });
   try {
     await d.image('cc/base:1');
-    const s = await Server.start({ provider: 'docker', docker_host: d.host, docker_image: 'cc/base:1', terminal_command: 'exec sh', stop_grace_seconds: 1 });
+    const start = (more) => Server.start({ provider: 'docker', docker_image: 'cc/base:1', terminal_command: 'exec sh', stop_grace_seconds: 1, ...more });
+    const s = await start({ docker_host: d.host, sweep_seconds: 86400 });
+    // two hosts on one dockerd: neither is to sweep meanwhile
+    const far = await start({ docker_host: url, docker_cert_path: good, sweep_seconds: 86400 });
     const { body } = await s.call('POST', '/instances', { name: 'kept' });
     await s.running(body.id);
     const net = (await d.api('GET', '/networks')).body.find((n) => /^claude-net/.test(n.Name)).Name;
-    const times = { shell: [], run: [] };
+    const times = { shell: [], run: [], far: [] };
     for (let i = 0; i < rounds; i++) {
       times.shell.push(await ours(s, i));
       times.run.push(await raw(d, net, i));
+      times.far.push(await ours(far, i));
     }
     line('create_to_shell', times.shell);
     line('docker_run', times.run);
     line('overhead', times.shell.map((ms, i) => ms - times.run[i]));
+    line('create_to_shell_tls', times.far);
+    await far.stop();
     await s.stop();
   } finally {
     await d.end();
+    fs.rmSync(dir, { recursive: true, force: true });
   }
 })().catch((e) => { console.error(e); process.exit(1); });

@@ -27,8 +27,8 @@ const changes = (dir, op) => fs.readFileSync(`${dir}/ledger`, 'utf8').split('\n'
 const acts = {
   volume_create: () => ['POST', '/volumes', { name: 'new', size_gib: 3 }],
   volume_clone: (v) => ['POST', `/volumes/${v.id}/clone`, { name: 'copy', snapshot: 's' }],
-  volume_snapshot: (v) => ['POST', `/volumes/${v.id}/snapshots?wait=0`, { name: 't' }],
-  volume_snapshot_delete: (v) => ['DELETE', `/volumes/${v.id}/snapshots/s?wait=0`],
+  snapshot_create: (v) => ['POST', `/volumes/${v.id}/snapshots?wait=0`, { name: 't' }],
+  snapshot_delete: (v) => ['DELETE', `/volumes/${v.id}/snapshots/s?wait=0`],
   volume_restore: (v) => ['POST', `/volumes/${v.id}/restore?wait=0`, { snapshot: 's' }],
   attach: (v, m) => ['POST', `/volumes/${v.id}/attach?wait=0`, { machine: m.id, path: '/v' }],
   detach: (v) => ['POST', `/volumes/${v.id}/detach?wait=0`, {}],

@@ -5,7 +5,7 @@
 //   await d.api('GET', '/containers/json')   -> {status, body}       d.docker('ps', '-a')   the docker client, its output
 //   await d.image('cc/base:1', { config })   an image of busybox      await d.end()         all of it ends; says what is left
 //
-// start({podman: true}): podman's service instead. Needs root; missing() says what there is not.
+// start({podman: true}): podman's service instead. start({args: tls(dir).args}): on TCP by TLS, too. Needs root; missing() says what there is not.
 'use strict';
 const { spawn, execFileSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -14,6 +14,7 @@ const os = require('node:os');
 const path = require('node:path');
 const netns = require('./netns.js');
 const { until } = require('./cchost.js');
+const certs = require('../tls/certs.js');
 
 const has = (program) => (process.env.PATH || '').split(':').concat('/usr/sbin', '/sbin').some((d) => fs.existsSync(path.join(d, program)));
 
@@ -48,6 +49,22 @@ function program(root, name) {
     fs.copyFileSync(fs.realpathSync(file), to);
     fs.chmodSync(to, 0o755);
   }
+}
+
+// For a dockerd that listens on TCP, too: args of start, where it is, and folders as DOCKER_CERT_PATH names them, with a
+// certificate that it takes (good), and one of another CA (strange).
+function tls(dir) {
+  const make = (ca, who) => {
+    const [signer, mine] = [certs.make(dir, ca, { names: [ca] }), certs.make(dir, who, { names: [who], ca, extra: ['extendedKeyUsage=clientAuth'] })];
+    const at = path.join(dir, `${who}-certs`);
+    fs.mkdirSync(at);
+    for (const [file, from] of [['ca.pem', signer.cert], ['cert.pem', mine.cert], ['key.pem', mine.key]]) fs.copyFileSync(from, path.join(at, file));
+    return at;
+  };
+  const [good, strange] = [make('ca', 'client'), make('other', 'stranger')];
+  const server = certs.make(dir, 'server', { ca: 'ca' });
+  return { args: ['-H', 'tcp://127.0.0.1:2376', '--tlsverify', '--tlscacert', path.join(good, 'ca.pem'), '--tlscert', server.cert, '--tlskey', server.key],
+    url: 'tcp://127.0.0.1:2376', good, strange };
 }
 
 class Dockerd {
@@ -159,4 +176,4 @@ class Dockerd {
   }
 }
 
-module.exports = { Dockerd, missing, program, has };
+module.exports = { Dockerd, missing, program, has, tls };

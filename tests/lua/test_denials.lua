@@ -13,6 +13,7 @@ local leases = require "machines.leases"
 local policy = require "policy"
 local sessions = require "accounts.sessions"
 local store = require "store"
+local task = require "task"
 local time = require "time"
 require "expiry"
 require "idle"
@@ -125,6 +126,23 @@ t.test("the last of those left out is told of when the minute is over, though no
   time.advance(200000)
   t.eq(#denied("user", ann.id), before + 1)
   denials.finish()
+end)
+
+-- Bug: finish cancelled what was just being written: it was lost, and the task never ended.
+t.test("an end while the rest is being written loses nothing", function()
+  denials.serve()
+  for _ = 1, 3 do instances.create(actor, { type = "large" }) end
+  local before, real, held = #denied("user", ann.id), store.update, false
+  store.update = function(fn)
+    held = true
+    for _ = 1, 20 do task.sleep(0) end
+    return real(fn)
+  end
+  time.advance(66000)
+  t.wait_until(function() return held end, "an entry that is being written")
+  denials.finish()
+  store.update = real
+  t.eq(#denied("user", ann.id), before + 1)
 end)
 
 t.test("reasons that are ever new do not fill the log either", function()

@@ -181,6 +181,7 @@ $(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h) host/s
 $(O)/carried.S: $(LUA_SRC) $(LUACHECK_SRC) $(SCRIPT_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
 	@mkdir -p $(@D)
 	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) $(LUACHECK_SRC) $(SCRIPT_SRC) > $@
+	@git diff --name-only --diff-filter=M -- ':(glob)policies/*.lua' 2>/dev/null | sed 's/$$/ is edited: this build carries it as the shipped one/' >&2
 $(O)/shipped/%.lua: FORCE
 	@mkdir -p $(@D); git show ":./$*.lua" > $@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 .PHONY: FORCE

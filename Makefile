@@ -142,6 +142,8 @@ LIB_OBJ := $(LIB_SRC:%.c=$(O)/%.o) $(O)/llhttp/api.o $(O)/llhttp/http.o $(O)/llh
 # is called, and nothing in it may need Lua, LMDB or curl.
 AGENT_OBJ := $(AGENT_MAIN:%.c=$(O)/%.o)
 LUA_SRC := $(shell find lua policies -name '*.lua' -not -path 'lua/meta/*' -not -path 'policies/tests/*' 2>/dev/null | LC_ALL=C sort)
+# A shipped policy whose file was taken away is carried as git has it: "a file that is not there is the shipped one".
+LUA_SRC += $(addprefix $(O)/shipped/,$(shell git ls-files --deleted -- ':(glob)policies/*.lua' 2>/dev/null))
 SCRIPT_SRC := $(wildcard lua/scripts/*.sh providers/*/*.sh)
 # luacheck's parser and flow analysis, for lua/policy/lint.lua: what it needs of the package, and nothing else.
 LUACHECK_SRC := $(addprefix /usr/share/lua/5.1/luacheck/,$(addsuffix .lua,check_state decoder lexer parser unicode \
@@ -179,6 +181,10 @@ $(O)/cchost-launch: $(LAUNCH_MAIN) $(wildcard providers/local/launch/*.h) host/s
 $(O)/carried.S: $(LUA_SRC) $(LUACHECK_SRC) $(SCRIPT_SRC) host/script/carry.sh Makefile $(O)/cchost-agent $(O)/cchost-launch
 	@mkdir -p $(@D)
 	@bash host/script/carry.sh $(O)/cchost-agent $(O)/cchost-launch $(LUA_SRC) $(LUACHECK_SRC) $(SCRIPT_SRC) > $@
+	@git diff --name-only --diff-filter=M -- ':(glob)policies/*.lua' 2>/dev/null | sed 's/$$/ is edited: this build carries it as the shipped one/' >&2
+$(O)/shipped/%.lua: FORCE
+	@mkdir -p $(@D); git show ":./$*.lua" > $@.new; if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+.PHONY: FORCE
 $(O)/carried.o: $(O)/carried.S
 	@$(CC) -fPIE -c -o $@ $<
 

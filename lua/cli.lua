@@ -115,9 +115,12 @@ function M.main(argv)
     return 2
   end
   local command = require("commands." .. name)
-  if rest[1] == "--help" or rest[1] == "-h" then
-    sys.stdout(command.help)
-    return 0
+  for _, word in ipairs(rest) do -- also behind an action: cchost policy stage --help
+    if word == "--" then break end
+    if word == "--help" or word == "-h" then
+      sys.stdout(command.help)
+      return 0
+    end
   end
   return run(function() return command.run(rest) end)
 end

@@ -59,7 +59,7 @@ local function defaults()
   local out = {}
   for _, name in ipairs(kinds.list) do
     local file = kinds[name].file
-    out[file] = assert(shipped(file), file)
+    out[file] = shipped(file) or error(("this cchost was built without policies/%s; put it back and build"):format(file), 0)
   end
   return out
 end

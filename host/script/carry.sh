@@ -9,6 +9,7 @@ for f in "$@"; do
   case $f in
     lua/*.lua) n=${f#lua/}; n=lua:${n%.lua}; n=${n//\//.} ;;
     */share/lua/5.1/*.lua) n=${f#*/share/lua/5.1/}; n=lua:${n%.lua}; n=${n//\//.} ;;
+    */shipped/policies/*.lua) n=lua:policies.${f##*/}; n=${n%.lua} ;;
     policies/*.lua) n=lua:${f%.lua}; n=${n//\//.} ;;
     *) n=${f##*/} ;;
   esac

@@ -233,7 +233,10 @@ function actions.status(_, options, settings)
   command.out("generation %d  %s  by %s%s", set.generation, set.at, set.author, set.note and ": " .. set.note or "")
   for _, name in ipairs(sorted(set.files)) do command.out("  %s  %s", set.files[name]:sub(1, 12), name) end
   for _, w in ipairs(is.warnings) do command.out("warning: %s", generation.text(w)) end
-  if not is.saved and err.code ~= "not_found" then command.out("%s cannot be read: %s", settings.POLICIES_DIR, err.message) end
+  if not is.saved and err.code ~= "not_found" then
+    command.out("%s cannot be read, what is in force stays: %s", settings.POLICIES_DIR, err.message)
+    return 1
+  end
   if not is.pending then return command.out("%s: as it is in force", settings.POLICIES_DIR) end
   if #faults == 0 then return command.out("%s: differs, and is good; a running server takes it", settings.POLICIES_DIR) end
   command.out("%s: differs, and is refused:", settings.POLICIES_DIR)

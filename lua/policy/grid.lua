@@ -8,7 +8,8 @@
 --   grid.with(fields, name) -> the names of what may change with it, sorted: itself, and what is derived of it
 --
 --   time     each second to 2 h away, each minute to a day, each hour to 30 days, and the last that it could be
---   count    0 to 100, and its most          number   1,000 of its steps, then ten times as large ones for 900, and so on
+--   count    0 to 100, its most, and each to 100 away, each ten to 1,000, each hundred to 10,000, and so on
+--   number   1,000 of its steps, then ten times as large ones for 900, and so on
 --   flag, enum   the others                  text, map   none
 -- That something is there which was not, or the other way round, is farther than any change of what is there.
 
@@ -105,6 +106,16 @@ function points.count(f, was)
     if v ~= was then list[#list + 1] = v end
   end
   if f.max > 100 and f.max ~= was then list[#list + 1] = f.max end
+  local function beyond(v) -- of those around it what is not among these
+    if v > 100 and v < f.max then list[#list + 1] = v end
+  end
+  local step, d = 1, 1
+  while f.max > 100 and d < f.max do
+    beyond(origin + d)
+    beyond(origin - d)
+    if d == 100 * step then step = 10 * step end
+    d = d + step
+  end
   table.sort(list, function(a, b)
     local x, y = math.abs(a - origin), math.abs(b - origin)
     if x ~= y then return x < y end

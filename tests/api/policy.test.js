@@ -5,7 +5,7 @@ const assert = require('node:assert');
 const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
-const { execFile } = require('node:child_process');
+const { execFile, spawnSync } = require('node:child_process');
 const { Server, until, temp, root, binary } = require('../lib/cchost');
 const { BadIo } = require('../lib/badio');
 
@@ -210,6 +210,9 @@ test('a folder that is away, or cannot be read, takes nobody\'s policies away', 
   h = await health(s);
   assert.deepStrictEqual([h.generation, h.policies.ok], [1, false]);
   assert.match(h.policies.faults[0].text, /lib_d\.lua: a plain file expected, not a directory/);
+  const told = await run(['policy', 'status', `--data-dir=${dir}`, `--policies-dir=${policies}`]); // Bug: and "as it is in force"
+  assert.strictEqual(told.code, 1, told.out);
+  assert.match(told.out, /cannot be read, what is in force stays: .*lib_d\.lua: a plain file expected, not a directory\n$/);
   fs.rmdirSync(path.join(policies, 'lib_d.lua'));
   await until(async () => (await health(s)).policies.ok, 'it can be read again');
   await s.stop();
@@ -473,4 +476,22 @@ return P
   assert.deepStrictEqual(decision, { kind: 'placement', name: 'placement.place', reason: 'large first', generation: 1 });
   assert.deepStrictEqual(input, { default: 'mock', image: input.image, labels: {}, owner: 'operator', plan: 'free', type: 'small' });
   await done(s);
+});
+
+// Bug: `rm policies/idle.lua && make run` built a cchost that carried no such policy, and did not start.
+test('a build from a tree whose policy was taken away carries it all the same', (t) => {
+  const tree = temp();
+  const git = spawnSync('git', ['clone', '-q', '--no-hardlinks', root, tree], { encoding: 'utf8' });
+  if (git.status !== 0) { t.skip('not in a clone'); fs.rmSync(tree, { recursive: true }); return; }
+  for (const f of ['Makefile', 'host/script/carry.sh']) fs.copyFileSync(path.join(root, f), path.join(tree, f));
+  const text = fs.readFileSync(path.join(tree, 'policies/idle.lua'), 'utf8');
+  fs.rmSync(path.join(tree, 'policies/idle.lua'));
+  const made = spawnSync('make', ['-s', 'build/release/shipped/policies/idle.lua'], { cwd: tree, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '' } });
+  assert.strictEqual(made.status, 0, made.stderr);
+  assert.strictEqual(fs.readFileSync(path.join(tree, 'build/release/shipped/policies/idle.lua'), 'utf8'), text);
+  const list = spawnSync('make', ['-s', '--eval=walked: ; @echo $(LUA_SRC)', 'walked'], { cwd: tree, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '' } });
+  assert.match(list.stdout, / build\/release\/shipped\/policies\/idle\.lua\n$/);
+  const carried = spawnSync('bash', ['host/script/carry.sh', 'policies/plans.lua', 'build/release/shipped/policies/idle.lua'], { cwd: tree, encoding: 'utf8' });
+  assert.deepStrictEqual(carried.stdout.match(/lua:[\w.]+/g), ['lua:policies.plans', 'lua:policies.idle']);
+  fs.rmSync(tree, { recursive: true });
 });

@@ -33,6 +33,14 @@ local function values_of(f, was, now, input)
   elseif f[1] == "count" then
     for v = 0, math.min(100, f.max) do out[#out + 1] = v end
     out[#out + 1] = f.max
+    local origin = was or 0
+    for _, part in ipairs { 1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7 } do
+      for d = part == 1 and 1 or 11 * part, 100 * part, part do
+        for _, v in ipairs { origin + d, origin - d } do
+          if v > 100 and v < f.max then out[#out + 1] = v end
+        end
+      end
+    end
   elseif f[1] == "time" then
     local origin = was or now
     for _, part in ipairs { { 1, 0, 7200 }, { 60, 7200, 86400 }, { 3600, 86400, 2592000 } } do
@@ -237,6 +245,15 @@ t.test("a policy that fails at some points: what is done then counts", function(
   g = policy_of("return m.nothing.x")
   local d = explain.decision(g, "idle.decide", machine(), NOW)
   t.eq(d.verdict, "keep"); t.match(d.failed, "attempt to index"); t.eq(d.line, 3); t.eq(#d.flips, 0)
+end)
+
+t.test("a lease that was shortened: not 100 seconds would have been granted in full, nor 31 years of leases before", function()
+  local d = explain.decision(gen, "idle.lease",
+    { ttl = 90000, held = 0, reason = "a build", owner = "operator", plan = "free" })
+  t.eq(d.verdict, 14400)
+  local to = {}
+  for _, f in ipairs(d.flips) do to[f.field] = f.to end
+  t.eq(to.ttl, 14000); t.eq(to.held, 73000)
 end)
 
 t.test("no single change is an honest answer", function()

@@ -33,15 +33,20 @@ t.test("what has few values has them all", function()
   t.eq(shown({ "map" }, {}), "")
 end)
 
-t.test("counts: up to 100, and the most", function()
+t.test("counts: up to 100, the most, and what is around it", function()
   t.eq(shown({ "count", max = 5 }, 2), "3 1 4 0 5")
   t.eq(shown({ "count", max = 3 }, nil), "0 1 2 3")
   local values, ranks = all({ "count", max = 5000 }, 7)
-  t.eq(#values, 101)
   t.eq(values[1], 8); t.eq(values[2], 6); t.eq(ranks[1], 1); t.eq(ranks[2], 1); t.eq(ranks[3], 2)
-  t.eq(values[101], 5000)
+  t.eq(#values, 101 + 7 + 90 + 39); t.eq(values[#values], 5000) -- 101 to 107, each ten to 1007, each hundred to 4907
   values = all({ "count", max = 5000 }, 4999)
-  t.eq(#values, 102); t.eq(values[1], 5000); t.eq(values[2], 100)
+  t.eq(values[1], 5000); t.eq(values[2], 4998); t.eq(values[101], 4899); t.eq(values[102], 4889); t.eq(values[#values], 0)
+  local seen = {}
+  for _, v in ipairs(all({ "count", max = 1e9 }, 90000)) do
+    t.ok(v >= 0 and v <= 1e9 and v ~= 90000 and not seen[v], v)
+    seen[v] = true
+  end
+  t.ok(seen[14000] and seen[100] and seen[1e9])
 end)
 
 t.test("numbers: their steps, then larger ones, to both ends; 10,000 at most", function()

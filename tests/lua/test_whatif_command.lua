@@ -94,4 +94,12 @@ t.test("what cannot be understood ends with 2; what is not there with 1", functi
   t.eq(cchost("whatif", "--help").exit, 0)
 end)
 
+-- Bug: behind an action, "an option is no setting" was the answer.
+t.test("--help behind an action or an argument helps", function()
+  for _, words in ipairs { { "policy", "stage", "--help" }, { "explain", "first", "--help" }, { "whatif", "x.lua", "-h" } } do
+    local r = cchost(unpack(words))
+    t.eq(r.exit, 0, r.stderr); t.match(r.stdout, "^usage: cchost " .. words[1])
+  end
+end)
+
 return t.done()

@@ -529,19 +529,11 @@ local function rebuild(actor, key, verb, seconds, plan)
   return requested.finished("instance", rec, op, seconds)
 end
 
--- What its provider can do, by its capabilities. -> true | nil, err
-local function able(rec, what, sentence)
-  local p, err = providers.get(rec.provider)
-  if not p then return nil, err end
-  if p:capabilities()[what] then return true end
-  return errors.fail("unsupported", ("the provider %s %s"):format(rec.provider, sentence))
-end
-
 -- It stands still and keeps its memory, until a start, wake or resume. What is suspended is so already.
 function M.suspend(actor, key, seconds)
   return rebuild(actor, key, "suspend", seconds, function(rec)
     if rec.suspended_at then return nil end
-    local ok, err = able(rec, "suspend", "cannot suspend machines: stop them")
+    local ok, err = providers.able(rec.provider, "suspend", "cannot suspend machines: stop them")
     if not ok then return nil, err end
     return {}
   end)
@@ -555,7 +547,7 @@ function M.resize(actor, key, type_name, seconds)
     if rec.type == type_name then return nil end
     local denied = not_resized(tx, rec, type_name, actor, asked)
     if denied then return nil, denials.mark(denied, "resize", rec, asked) end
-    local keeps = able(rec, "grows_disk", "")
+    local keeps = providers.able(rec.provider, "grows_disk", "")
     return { type = type_name, from = rec.type, disk_gib = keeps and rec.resources.disk_gib or nil }
   end)
 end
@@ -604,7 +596,7 @@ end
 -- Keeps the machine's disk, and the volume that was made for it, as they are. -> as move
 function M.snapshot(actor, key, name, seconds)
   return rebuild(actor, key, "snapshot", seconds, function(rec)
-    local ok, err = able(rec, "machine_snapshots", "has no snapshots of machines")
+    local ok, err = providers.able(rec.provider, "machine_snapshots", "has no snapshots of machines")
     if not ok then return nil, err end
     if snapshots.find(rec.snapshots, name) then
       return errors.fail("exists", ("name: there is a snapshot called '%s' already"):format(name), { field = "name" })

@@ -2,6 +2,7 @@
 --
 -- providers.setup(settings)      how each is configured
 -- providers.get(name) -> p | nil, err
+-- providers.able(name, what, sentence) -> true | nil, err     whether its capabilities say `what`; sentence: "has no snapshots"
 -- providers.names(), providers.opened(name)
 -- providers.default_image(name)  what a machine is made of when nobody says it
 -- providers.within_budget(name, share)   whether at least `share` (0..1) of its requests of this hour are left
@@ -86,6 +87,13 @@ end
 
 function M.unknown(name)
   return require("errors").new("unsupported", "there is no provider called " .. tostring(name))
+end
+
+function M.able(name, what, sentence)
+  local p, err = M.get(name)
+  if not p then return nil, err end
+  if p:capabilities()[what] then return true end
+  return require("errors").fail("unsupported", ("the provider %s %s"):format(name, sentence))
 end
 
 function M.names() return provider.names() end

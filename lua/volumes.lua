@@ -116,14 +116,9 @@ local function exists(rec)
 end
 
 -- A provider that can do it. `what`: the capability. -> true | nil, err
-local function able(name, what, words)
-  local p, err = providers.get(name)
-  if not p then return nil, err end
-  if p:capabilities()[what] then return true end
-  return errors.fail("unsupported", ("the provider %s has no %s"):format(name, words))
+local function snapshots_at(rec)
+  return providers.able(rec.provider, "snapshots", "has no snapshots, restore or clones of volumes")
 end
-
-local function snapshots_at(rec) return able(rec.provider, "snapshots", "snapshots, restore or clones of volumes") end
 
 -- In an update: takes the name, and the place in what the plan allows. -> why not, an error, or nil
 local function taken(tx, rec, asked)
@@ -162,7 +157,7 @@ function M.create(actor, spec)
   local owner, oerr = instances.owner_for(actor, spec.user_id)
   if not owner then return nil, oerr end
   local provider = spec.provider or instances.settings.provider
-  ok, err = able(provider, "volumes", "volumes of their own")
+  ok, err = providers.able(provider, "volumes", "has no volumes of their own")
   if not ok then return nil, err end
   return make(actor, function() return attached.new_record(owner, provider, spec.name, spec.size_gib or 20) end)
 end

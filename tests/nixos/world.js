@@ -128,7 +128,7 @@ class World {
   asRoot(m, line) {
     const server = this.z.named(m.short);
     const { pid } = this.z.machines.running.get(server.id);
-    return execFileSync('nsenter', [`--mount=/proc/${pid}/ns/mnt`, 'chroot', path.join(this.z.dir, `server-${server.id}`, 'root/r'), 'sh', '-c', line]).toString();
+    return execFileSync('nsenter', [`--mount=/proc/${pid}/ns/mnt`, `--pid=/proc/${pid}/ns/pid_for_children`, 'chroot', path.join(this.z.dir, `server-${server.id}`, 'root/r'), 'sh', '-c', line]).toString();
   }
 }
 

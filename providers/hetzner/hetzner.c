@@ -12,6 +12,7 @@
 #include "host/sys/mem.h"
 #include "providers/files.h"
 #include "providers/host_key.h"
+#include "providers/ssh.h"
 #include "providers/talk.h"
 
 #include <ctype.h>
@@ -23,7 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DIR_MAX = 80, MINUTES_10 = 600000 };
+/* What stands behind `dir` in the directory of a machine's connection: "/machines/" and a short id. */
+enum { DIR_MAX = CC_SSH_DIR_MAX - 22, MINUTES_10 = 600000 };
 
 /* ---------------------------------------------------------------- open and close */
 
@@ -140,7 +142,7 @@ static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour
 
 static int make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err)
 {
-    static const char *const leaves[] = { "", "/machines", "/sock", "/locks" };
+    static const char *const leaves[] = { "", "/machines", "/locks" };
     char path[DIR_MAX + 16], real[DIR_MAX + 16];
     size_t i;
 
@@ -165,7 +167,7 @@ static void h_close(void *self)
     size_t i;
 
     if (h->dir)
-        cc_hz_tunnels_fini(h);
+        cc_hz_ways_fini(h);
     cc_rest_close(h->rest);
     for (i = 0; i < h->types.n; i++) {
         free((char *)h->types.v[i].key);
@@ -219,7 +221,7 @@ static int h_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     if (r == 0 && !(h->rest = cc_rest_open(&o, err)))
         r = err->code;
     if (r == 0 && (r = make_dirs(h, cc_pairs_get(settings, "dir", ""), err)) == 0) {
-        cc_hz_tunnels_init(h);
+        cc_hz_ways_init(h);
         r = cc_hz_identity(h, err);
     }
     if (r != 0) {
@@ -374,12 +376,12 @@ static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
 {
     int r = cc_hz_save(h, x->arena, b, x->err);
 
+    cc_hz_way_end(h, x, b->short_id); /* of an earlier server, or who knows how long ago */
     if (r == 0 && b->server && !cc_hz_resumable(h, x, b))
         r = cc_hz_server_end(h, x, b);
     if (r == 0 && !b->server) {
         b->host_key = b->phase = NULL;
         cc_hz_first_key_gone(h, x->arena, b->short_id);
-        cc_hz_tunnel_end(h, b->short_id);
         r = cc_hz_server_make(h, x, b);
     }
     if (r == 0)
@@ -394,8 +396,6 @@ static int bring_up(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box
         r = cc_hz_server_attach(h, x, b);
     if (r == 0)
         r = cc_hz_setup(h, x, b);
-    if (r == 0)
-        r = cc_hz_tunnel(h, x, b->short_id);
     if (r == 0)
         r = cc_hz_server_pinned(h, x, b);
     return r == 0 ? cc_hz_volume_settle(h, x, b) : r;
@@ -423,7 +423,7 @@ static int remove_all(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_b
     bool networked = json_array_size(json_object_get(b->server, "private_net")) > 0 || b->spec.address;
     int r = 0;
 
-    cc_hz_tunnel_end(h, b->short_id);
+    cc_hz_way_end(h, x, b->short_id);
     if (b->server)
         r = cc_hz_server_end(h, x, b);
     if (!owner && b->spec.address)
@@ -669,7 +669,7 @@ static int stop_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_bo
 
     if (r != 0 || (r = there(x, b)) != 0 || !b->server)
         return r;
-    cc_hz_tunnel_end(h, b->short_id);
+    cc_hz_way_end(h, x, b->short_id);
     r = cc_hz_volume_settle(h, x, b);                   /* from now on they alone say that there is a machine */
     if (r == 0 && cc_hz_label(b->server, CC_HZ_PINNED)) /* else it was never usable: nothing in it to be shut down */
         r = cc_hz_server_off(h, x, b);
@@ -826,13 +826,13 @@ static int way(struct cc_hz *h, struct cc_provider_ctx *x, const char *provider_
     if (r != 0)
         return r;
     *socket = cc_hz_socket(h, x->arena, provider_id + 3);
-    if (cc_hz_tunnel(h, x, provider_id + 3) == 0)
+    if (cc_hz_way(h, x, provider_id + 3) == 0)
         return 0;
     if ((r = cc_call_check(x->call, x->err)) != 0 || (r = h_status(h, x, provider_id, &info)) != 0)
         return r;
     if (info.state != CC_M_RUNNING)
         return cc_err_set(x->err, CC_E_STATE, "%s is not running", provider_id);
-    return cc_hz_tunnel(h, x, provider_id + 3);
+    return cc_hz_way(h, x, provider_id + 3);
 }
 
 static int h_exec(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
@@ -858,8 +858,8 @@ static int h_endpoint(void *self, const char *provider_id, struct cc_endpoint *o
 
     if (!cc_provider_id_ok(provider_id))
         return cc_err_set(err, CC_E_INVALID, "that is no machine of this provider");
-    snprintf(out->unix_path, sizeof(out->unix_path), "%s/sock/%s", h->dir, provider_id + 3);
-    cc_hz_tunnel_ask(h, provider_id + 3);
+    snprintf(out->unix_path, sizeof(out->unix_path), "%s/machines/%s/agent.sock", h->dir, provider_id + 3);
+    cc_hz_way_ask(h, provider_id + 3);
     return 0;
 }
 

@@ -57,16 +57,14 @@ struct cc_hz_actions {
     bool asking; /* one of the waiters does, for all */
 };
 
-/* ---- tunnel.c: the ways to the agents */
-struct cc_hz_tunnel;
-struct cc_hz_tunnels {
+/* ---- way.c: what opens the ways that the loop asks for */
+struct cc_hz_ways {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct cc_hz_tunnel *open;
-    char wanted[16][16]; /* short ids whose way endpoint() has asked for */
+    char wanted[16][16]; /* short ids */
     size_t n_wanted;
-    pthread_t keeper;
-    struct cc_call call; /* the keeper's */
+    pthread_t opener;
+    struct cc_call call; /* the opener's */
     bool running;
 };
 
@@ -89,7 +87,7 @@ struct cc_hz {
     uint32_t ssh_port, ssh_tries, ssh_every_ms, poll_ms, retry_ms, grace_ms, keep_ms, volume_gib;
     struct cc_hz_budget budget;
     struct cc_hz_actions actions;
-    struct cc_hz_tunnels tunnels;
+    struct cc_hz_ways ways;
     pthread_mutex_t lock; /* of what follows */
     json_t *catalogue;    /* server types */
     uint64_t catalogue_at;
@@ -203,8 +201,6 @@ void cc_hz_forget(const struct cc_hz *h, struct cc_arena *a, const char *short_i
 const char *cc_hz_first_key(const struct cc_hz *h, struct cc_arena *a, const char *short_id, bool make,
                             const char **public_key);
 void cc_hz_first_key_gone(const struct cc_hz *h, struct cc_arena *a, const char *short_id);
-int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *first,
-                struct cc_err *err);
 int cc_hz_identity(struct cc_hz *h, struct cc_err *err); /* the host's own key, made once */
 
 /* ---- user_data.c: NULL and err: it is too long */
@@ -216,10 +212,6 @@ const char *cc_hz_user_data_inside(struct cc_provider_ctx *x, const struct cc_hz
 /* Runs a shell's line as root; "unavailable" when it cannot be logged in. Output in the arena; NULL: not wanted. */
 int cc_hz_ssh(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line, const char *in,
               size_t in_len, const char **out);
-/* The argument vector up to the host; `extra`: more options. NULL-terminated. */
-char **cc_hz_ssh_argv(const struct cc_hz *h, struct cc_arena *a, const char *short_id, const char *host,
-                      const char *const *extra, const char *line);
-const char *cc_hz_quote(struct cc_arena *a, const char *s);
 /* The same, again and again until somebody lets us in. */
 int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
                       const char *in, size_t in_len, const char **out);
@@ -242,13 +234,17 @@ int cc_hz_image_delete(void *self, struct cc_provider_ctx *x, const char *id);
 /* The number of the newest that is available, or NULL. */
 int cc_hz_image_newest(struct cc_hz *h, struct cc_provider_ctx *x, const char *name, const char *arch, const char **id);
 
-/* ---- tunnel.c */
-void cc_hz_tunnels_init(struct cc_hz *h);
-void cc_hz_tunnels_fini(struct cc_hz *h);
-const char *cc_hz_socket(const struct cc_hz *h, struct cc_arena *a, const char *short_id);
-int cc_hz_tunnel(struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id); /* there is one when it returns 0 */
-void cc_hz_tunnel_end(struct cc_hz *h, const char *short_id);
-void cc_hz_tunnel_ask(struct cc_hz *h, const char *short_id); /* [loop] */
+/* ---- way.c */
+void cc_hz_ways_init(struct cc_hz *h);
+void cc_hz_ways_fini(struct cc_hz *h);
+const char *cc_hz_socket(const struct cc_hz *h, struct cc_arena *a, const char *short_id); /* the agent's */
+/* "denied": what answers is not the machine. `t`: to run something by. */
+struct cc_ssh_target;
+int cc_hz_way_open(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, struct cc_ssh_target *t);
+int cc_hz_way_told(struct cc_provider_ctx *x, int r); /* "denied" is ours: to who asked it is "unavailable" */
+int cc_hz_way(struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id); /* by what is kept of it */
+void cc_hz_way_end(struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id);
+void cc_hz_way_ask(struct cc_hz *h, const char *short_id); /* opened by and by [loop] */
 
 /* ---- check.c */
 int cc_hz_check(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);

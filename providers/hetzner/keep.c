@@ -2,7 +2,7 @@
  *
  *   machine.json   its description, with environment and keys, the host key that is pinned, and how far nixos-anywhere came
  *   first.key      the key of the first contact, until it is over
- *   known_hosts    for OpenSSH
+ *   known_hosts, ctl, agent.sock    of the connection (ssh.h)
  * The directory is the host's own (0700).  Lost, it is made again from what start is given.
  */
 #include "providers/hetzner/hetzner.h"
@@ -66,7 +66,6 @@ bool cc_hz_load(const struct cc_hz *h, struct cc_arena *a, struct cc_hz_box *b)
 void cc_hz_forget(const struct cc_hz *h, struct cc_arena *a, const char *short_id)
 {
     cc_remove_tree(cc_hz_path(h, a, short_id, ""));
-    unlink(cc_hz_socket(h, a, short_id));
 }
 
 /* ---------------------------------------------------------------- keys */
@@ -118,19 +117,6 @@ const char *cc_hz_first_key(const struct cc_hz *h, struct cc_arena *a, const cha
 void cc_hz_first_key_gone(const struct cc_hz *h, struct cc_arena *a, const char *short_id)
 {
     unlink(cc_hz_path(h, a, short_id, "first.key"));
-}
-
-/* OpenSSH is to believe the pinned key, the first one, or while one takes the other's place both. */
-int cc_hz_known(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, const char *first,
-                struct cc_err *err)
-{
-    const char *text = "";
-
-    if (first)
-        text = cc_arena_printf(a, "cc-%s %s\n", b->short_id, first);
-    if (b->host_key)
-        text = cc_arena_printf(a, "%scc-%s %s\n", text, b->short_id, b->host_key);
-    return cc_write_whole(cc_hz_path(h, a, b->short_id, "known_hosts"), text, strlen(text), err);
 }
 
 /* PEM alone, as OpenSSH reads it; what stands behind the key it does not look at. */

@@ -342,6 +342,7 @@ static int one(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, 
 
     if (r == 0)
         r = run(h, x, b, phase, extra);
+    cc_hz_way_end(h, x, b->short_id); /* what was there before the phase may be no more */
     if (extra)
         cc_remove_tree(extra);
     if (r != 0)

@@ -238,9 +238,11 @@ int cc_hz_server_off(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_bo
 int cc_hz_server_end(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
 {
     json_auto_t *answer = NULL;
-    int r = cc_hz_ask(h, x, "DELETE", cc_arena_printf(x->arena, "/servers/%lld", (long long)cc_hz_id(b->server)), NULL,
-                      &answer);
+    int r;
 
+    cc_hz_way_end(h, x, b->short_id);
+    r = cc_hz_ask(h, x, "DELETE", cc_arena_printf(x->arena, "/servers/%lld", (long long)cc_hz_id(b->server)), NULL,
+                  &answer);
     if (r == 0)
         r = cc_hz_await(h, x, answer);
     if (r != 0 && r != CC_E_NOT_FOUND)

@@ -1,104 +1,40 @@
-/* ssh.c - into a server as root, over a host key that is pinned, by OpenSSH's client.
+/* ssh.c - what is done in a server as root, over a host key that is pinned.
  *
  * The first contact knows the host by the key that user data brought.  Over it
  * the machine makes a key of its own, which is pinned before it takes the
  * first one's place: cut off at any moment, one of the two is known.
- * Nothing of the user's own ssh configuration, agent or known hosts is used.
  */
 #include "providers/hetzner/hetzner.h"
 
 #include "host/script/carried.h"
-#include "host/sys/clock.h"
-#include "host/sys/process.h"
+#include "providers/ssh.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { CONNECT_S = 5, OUTPUT_MAX = 65536, ARGS_MAX = 64, SSH_FAILED = 255 };
-
-const char *cc_hz_quote(struct cc_arena *a, const char *s)
+/* "denied": what answers is not the machine. */
+static int once(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line, const char *in,
+                size_t in_len, const char **out)
 {
-    char *out = cc_arena_alloc(a, strlen(s) * 4 + 3), *to = out;
+    struct cc_exec_result said;
+    struct cc_ssh_target t;
+    int r = cc_hz_way_open(h, x, b, &t);
 
-    *to++ = '\'';
-    for (; *s; s++)
-        if (*s == '\'')
-            to = stpcpy(to, "'\\''");
-        else
-            *to++ = *s;
-    *to++ = '\'';
-    return out;
-}
-
-char **cc_hz_ssh_argv(const struct cc_hz *h, struct cc_arena *a, const char *short_id, const char *host,
-                      const char *const *extra, const char *line)
-{
-    const char *const fixed[] = {
-        h->ssh,      "-F",
-        "/dev/null", "-T",
-        "-a",        "-x",
-        "-o",        "BatchMode=yes",
-        "-o",        "IdentitiesOnly=yes",
-        "-o",        "IdentityAgent=none",
-        "-o",        "StrictHostKeyChecking=yes",
-        "-o",        "GlobalKnownHostsFile=/dev/null",
-        "-o",        "UpdateHostKeys=no",
-        "-o",        "VerifyHostKeyDNS=no",
-        "-o",        "CheckHostIP=no",
-        "-o",        "PreferredAuthentications=publickey",
-        "-o",        "ControlPath=none",
-        "-o",        "ServerAliveInterval=15",
-        "-o",        "ServerAliveCountMax=3",
-        "-o",        "LogLevel=ERROR",
-        "-l",        "root",
-    };
-    const char **v = cc_arena_alloc(a, ARGS_MAX * sizeof(*v));
-    size_t n = sizeof(fixed) / sizeof(*fixed);
-
-    memcpy(v, fixed, sizeof(fixed));
-    v[n++] = "-o", v[n++] = cc_arena_printf(a, "ConnectTimeout=%d", CONNECT_S);
-    v[n++] = "-o", v[n++] = cc_arena_printf(a, "HostKeyAlias=cc-%s", short_id);
-    v[n++] = "-o", v[n++] = cc_arena_printf(a, "UserKnownHostsFile=%s", cc_hz_path(h, a, short_id, "known_hosts"));
-    v[n++] = "-i", v[n++] = cc_arena_printf(a, "%s/id", h->dir);
-    v[n++] = "-p", v[n++] = cc_arena_printf(a, "%u", h->ssh_port);
-    for (; extra && *extra; extra++)
-        v[n++] = *extra;
-    v[n++] = "--", v[n++] = host, v[n++] = line;
-    return (char **)v;
-}
-
-/* The last line of what it said, for people. */
-static const char *last_line(struct cc_arena *a, const char *text)
-{
-    size_t n = strlen(text), at;
-
-    while (n && (text[n - 1] == '\n' || text[n - 1] == '\r'))
-        n--;
-    for (at = n; at && text[at - 1] != '\n'; at--) {
-    }
-    return cc_arena_printf(a, "%.*s", n - at > 120 ? 120 : (int)(n - at), text + at);
+    if (r == 0)
+        r = cc_ssh_run(&t, x, line, in, in_len, &said);
+    if (r != 0)
+        return r;
+    if (said.exit != 0)
+        return cc_err_set(x->err, CC_E_IO, "on %s a command ended with %d: %.120s", b->name, said.exit,
+                          cc_ssh_last_line(x->arena, said.err));
+    if (out)
+        *out = said.out;
+    return 0;
 }
 
 int cc_hz_ssh(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line, const char *in,
               size_t in_len, const char **out)
 {
-    const char *host = b->server ? cc_hz_server_host(b->server) : b->host;
-    struct cc_process p = { .input = in, .input_len = in_len, .output_max = OUTPUT_MAX };
-    int r;
-
-    p.argv = cc_hz_ssh_argv(h, x->arena, b->short_id, host ? host : "", NULL, line);
-    if ((r = cc_process_run(&p, x->call, x->err)) != 0)
-        return r;
-    if (p.exit_code == SSH_FAILED)
-        r = cc_err_set(x->err, CC_E_UNAVAILABLE, "ssh to %s (%s): %s", b->name, host ? host : "no address",
-                       last_line(x->arena, p.err));
-    else if (p.exit_code != 0)
-        r = cc_err_set(x->err, CC_E_IO, "on %s a command ended with %d: %s", b->name, p.exit_code,
-                       last_line(x->arena, p.err));
-    else if (out)
-        *out = cc_arena_strndup(x->arena, p.out, p.out_len);
-    cc_process_fini(&p);
-    return r;
+    return cc_hz_way_told(x, once(h, x, b, line, in, in_len, out));
 }
 
 /* ---------------------------------------------------------------- the host key */
@@ -125,9 +61,9 @@ int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct c
     for (i = 0; i < h->ssh_tries; i++) {
         if (i > 0 && (r = cc_rest_pause(x, h->ssh_every_ms)) != 0)
             return r;
-        r = cc_hz_ssh(h, x, b, line, in, in_len, out);
-        if (r != CC_E_UNAVAILABLE || strstr(x->err->message, "verification failed"))
-            return r;
+        r = once(h, x, b, line, in, in_len, out);
+        if (r != CC_E_UNAVAILABLE)
+            return cc_hz_way_told(x, r);
     }
     return r;
 }
@@ -147,22 +83,19 @@ int cc_hz_pin(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
     cc_hz_first_key(h, x->arena, b->short_id, false, &first);
     if (!first) /* it is over: the pinned key is known */
         return 0;
-    if ((r = cc_hz_known(h, x->arena, b, first, x->err)) != 0 ||
-        (r = cc_hz_ssh_persist(h, x, b, make_key, NULL, 0, &key)) != 0)
+    if ((r = cc_hz_ssh_persist(h, x, b, make_key, NULL, 0, &key)) != 0)
         return r;
     if (!is_key(key))
         return cc_err_set(x->err, CC_E_UNAVAILABLE, "%s made no ssh host key", b->name);
     b->host_key = cc_arena_strndup(x->arena, key, 12 + strcspn(key + 12, " \n")); /* without its comment */
-    r = cc_hz_known(h, x->arena, b, first, x->err);
-    if (r == 0)
-        r = cc_hz_save(h, x->arena, b, x->err);
+    r = cc_hz_save(h, x->arena, b, x->err);
     if (r == 0)
         r = cc_hz_ssh(h, x, b, drop_first, NULL, 0, NULL);
-    if (r == 0)
-        r = cc_hz_known(h, x->arena, b, NULL, x->err);
-    if (r == 0)
-        cc_hz_first_key_gone(h, x->arena, b->short_id);
-    return r;
+    if (r != 0)
+        return r;
+    cc_hz_first_key_gone(h, x->arena, b->short_id);
+    cc_hz_way_end(h, x, b->short_id); /* it was the first key's: the next proves to have the other */
+    return 0;
 }
 
 /* ---------------------------------------------------------------- what a machine needs */
@@ -179,23 +112,13 @@ static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struc
                              agent->data, agent->len, NULL);
 }
 
-static const char *words_of(struct cc_arena *a, const struct cc_strs *cmd)
-{
-    const char *line = "";
-    size_t i;
-
-    for (i = 0; i < cmd->n; i++)
-        line = cc_arena_printf(a, "%s%s%s", line, i ? " " : "", cc_hz_quote(a, cmd->v[i]));
-    return line;
-}
-
 static const char *exports_of(struct cc_arena *a, const struct cc_pairs *env)
 {
     const char *text = "";
     size_t i;
 
     for (i = 0; i < env->n; i++)
-        text = cc_arena_printf(a, "%sexport %s=%s\n", text, env->v[i].key, cc_hz_quote(a, env->v[i].value));
+        text = cc_arena_printf(a, "%sexport %s=%s\n", text, env->v[i].key, cc_ssh_word(a, env->v[i].value));
     return text;
 }
 
@@ -218,11 +141,11 @@ static const char *script_of(const struct cc_hz *h, struct cc_arena *a, const st
 
     for (i = 0; i < b->n_mounts; i++)
         mounts = cc_arena_printf(a, "%s /dev/disk/by-id/scsi-0HC_Volume_%lld %s", mounts, (long long)b->mounts[i].id,
-                                 cc_hz_quote(a, b->mounts[i].path));
+                                 cc_ssh_word(a, b->mounts[i].path));
     return cc_arena_printf(a, "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\nID_TEXT=%s\nKEYS_TEXT=%s\n%s", mounts,
-                           cc_hz_quote(a, exports_of(a, &b->spec.env)), cc_hz_quote(a, words_of(a, &b->spec.cmd)),
-                           cc_hz_quote(a, shell ? shell : ""), b->short_id,
-                           cc_hz_quote(a, lines_of(a, &b->spec.ssh_keys)), script ? script->data : "exit 1");
+                           cc_ssh_word(a, exports_of(a, &b->spec.env)), cc_ssh_word(a, cc_ssh_quote(a, &b->spec.cmd)),
+                           cc_ssh_word(a, shell ? shell : ""), b->short_id,
+                           cc_ssh_word(a, lines_of(a, &b->spec.ssh_keys)), script ? script->data : "exit 1");
 }
 
 int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)

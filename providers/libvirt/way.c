@@ -59,6 +59,7 @@ static int target(const struct cc_libvirt *v, struct cc_provider_ctx *x, const c
     key[strcspn(key, "\n")] = 0;
     *t = (struct cc_ssh_target){
         .dir = dir,
+        .locks = v->dir,
         .key = cc_arena_printf(x->arena, "%s/key", v->dir),
         .user = "root",
         .host = cc_arena_printf(x->arena, "cc-%s", short_id),

@@ -206,6 +206,27 @@ test('the host key is pinned: the one of the first contact is gone, another one 
   assert.strictEqual(r.status, 503, r.text);
 });
 
+// The processes of ssh that keep a machine's connection.
+const connections = (s, m) => fs.readdirSync('/proc').filter((pid) => {
+  try { return /^\d+$/.test(pid) && fs.readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(`${dirOf(s, m)}/ctl`); } catch { return false; }
+});
+
+test('one ssh for each machine: a delete ends it, and it outlives no host for longer than its time', { skip }, async (t) => {
+  const s = await host(t, { sweep_seconds: 86400 }, { tunnel_keep_ms: 3000 });
+  const [a, b] = [await make(s, { name: 'a' }), await make(s, { name: 'b' })];
+  await Promise.all(Array.from({ length: 8 }, () => run(s, b, 'true')));
+  assert.strictEqual(connections(s, b).length, 1, 'however many come at once');
+  await s.call('DELETE', '/instances/b');
+  await until(async () => (await s.status(b.id)) === 'DELETED', 'it is deleted', 30);
+  assert.deepStrictEqual(connections(s, b), []);
+  await run(s, a, 'true');
+  await s.kill();
+  assert.strictEqual(connections(s, a).length, 1, 'found again by who comes soon');
+  await until(() => connections(s, a).length === 0, 'it ends by itself', 20);
+  await s.launch();
+  assert.strictEqual((await run(s, a, 'echo back')).stdout, 'back\n');
+});
+
 test('no secret of a machine stands in user data, and nothing of it that lasts', { skip }, async (t) => {
   const s = await host(t);
   const m = await make(s, { env: { TOKEN: 'not-to-be-seen' }, cmd: ['sleep', '1000'] });

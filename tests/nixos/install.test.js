@@ -41,7 +41,7 @@ test('a machine becomes NixOS in four phases, each once, and is what was asked f
   assert.strictEqual(w.asRoot(m, 'ls /etc/ssh | grep -c "ssh_host_.*key$"').trim(), '1');
   assert.strictEqual(w.asRoot(m, 'cat "/etc/cloud-instance/volumes" | wc -l').trim(), '2');
   // nothing is left of it here but the last phase's words
-  assert.deepStrictEqual(fs.readdirSync(path.join(dir, 'machines', m.short)).sort(), ['known_hosts', 'machine.json', 'tool.lock']);
+  assert.deepStrictEqual(fs.readdirSync(path.join(dir, 'machines', m.short)).sort(), ['agent.sock', 'ctl', 'known_hosts', 'machine.json', 'tool.lock'], 'its connection, and nothing that was needed once');
   assert.match(fs.readFileSync(path.join(dir, 'log', `cc-${m.short}`), 'utf8'), /### Rebooting ###/);
   // a stop deletes the server; the next one is installed again, and the data is the same
   await w.run(s, m, 'echo kept >/claude-data/file');

@@ -692,11 +692,17 @@ static int enter_volume(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_pr
     *v = NULL;
     if (r != 0)
         return r;
-    if (op != CC_OP_SNAPSHOT_LIST && op != CC_OP_SNAPSHOT_DELETE && cc_mock_user(m, id))
-        r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
-    else if (!(*v = cc_mock_volume(m, id, false)) && op != CC_OP_SNAPSHOT_DELETE)
-        r = cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", id);
-    return r == 0 ? 0 : leave(m, x, t, r);
+    if (op != CC_OP_SNAPSHOT_LIST && op != CC_OP_SNAPSHOT_DELETE && cc_mock_user(m, id)) {
+        cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by a running machine", id);
+        leave(m, x, t, CC_E_CONFLICT);
+        return CC_E_CONFLICT;
+    }
+    if (!(*v = cc_mock_volume(m, id, false)) && op != CC_OP_SNAPSHOT_DELETE) {
+        cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", id);
+        leave(m, x, t, CC_E_NOT_FOUND);
+        return CC_E_NOT_FOUND;
+    }
+    return 0;
 }
 
 static const json_t *snapshot_of(struct cc_provider_ctx *x, const struct cc_mock_volume *v, const char *name)

@@ -133,16 +133,19 @@ static int l_list(void *self, struct cc_provider_ctx *x, struct cc_disk_list *ou
     int r = report(self, x, &doc, &entries);
 
     *out = (struct cc_disk_list){ NULL, 0 };
-    if (r == 0)
-        out->v = cc_arena_alloc(x->arena, (json_array_size(entries) + 1) * sizeof(*out->v));
-    json_array_foreach (r == 0 ? entries : NULL, i, entry) {
+    if (r != 0) {
+        json_decref(doc);
+        return r;
+    }
+    out->v = cc_arena_alloc(x->arena, (json_array_size(entries) + 1) * sizeof(*out->v));
+    json_array_foreach (entries, i, entry) {
         const char *id = tag(x->arena, entry, "cchost.volume");
 
         if (id)
             disk_of(self, x->arena, entry, id, &out->v[out->n++]);
     }
     json_decref(doc);
-    return r;
+    return 0;
 }
 
 static int l_find(void *self, struct cc_provider_ctx *x, const char *id, struct cc_disk *out)

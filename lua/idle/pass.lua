@@ -169,7 +169,8 @@ function M.forecast(track)
   if not f or f.version ~= track.version or f.generation ~= gen.number or f.stops_at and f.stops_at <= now
     or now - f.at >= 60000 then
     f = { version = track.version, generation = gen.number, at = now }
-    f.stops_at, f.reason, f.failed = look_ahead(gen, track, now)
+    -- An edited policy may want what the last one did not: it is asked at the next decision, and not before.
+    f.stops_at, f.reason, f.failed = look_ahead(gen, track, math.max(now, (track.next_at or now) - 1000))
     track.foreseen = f
   end
   local is = f.failed

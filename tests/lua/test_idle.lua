@@ -306,6 +306,28 @@ t.test("an edit of the policy is what counts from the next decision on", functio
   t.eq(event(id, "stopping").decision.generation, set.generation)
 end)
 
+-- Bug: what an edited policy would have stopped already was said to stop now, for as long as its next decision was away.
+t.test("the end that is told after an edit is that of the next decision", function()
+  local id = made "edited-late"
+  local sources = {}
+  for name, text in pairs(policy.live().sources) do sources[name] = text end
+  sources["plans.lua"] = sources["plans.lua"]:gsub("idle = 600", "idle = 2 * HOUR")
+  assert(policy.try(sources, "a test"))
+  settle()
+  go(math.floor(now()) + 700)
+  sources["plans.lua"] = sources["plans.lua"]:gsub("idle = 2 %* HOUR", "idle = 600")
+  assert(policy.try(sources, "a test"))
+  settle()
+  local told = seen(id).idle.stops_at
+  t.ok(told > time.rfc3339(math.floor(time.now())), told)
+  local next_at = tracker.get(id).next_at
+  t.eq(told, time.rfc3339(next_at))
+  go(math.floor(now()) + 301)
+  t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  local at = event(id, "stopping").decision.at -- the machine itself is asked once more before
+  t.ok(at >= told and at < time.rfc3339(next_at + 60000), at)
+end)
+
 t.test("the log of all this holds", function() assert(store.verify()) end)
 
 idle.finish()

@@ -324,8 +324,8 @@ t.test("the end that is told after an edit is that of the next decision", functi
   t.eq(told, time.rfc3339(next_at))
   go(math.floor(now()) + 301)
   t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
-  local at = event(id, "stopping").decision.at -- the machine itself is asked once more before
-  t.ok(at >= told and at < time.rfc3339(next_at + 60000), at)
+  local decided = event(id, "stopping").decision.at -- the machine itself is asked once more before
+  t.ok(decided >= told and decided < time.rfc3339(next_at + 60000), decided)
 end)
 
 t.test("the log of all this holds", function() assert(store.verify()) end)

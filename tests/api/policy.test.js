@@ -486,10 +486,10 @@ test('a build from a tree whose policy was taken away carries it all the same', 
   for (const f of ['Makefile', 'host/script/carry.sh']) fs.copyFileSync(path.join(root, f), path.join(tree, f));
   const text = fs.readFileSync(path.join(tree, 'policies/idle.lua'), 'utf8');
   fs.rmSync(path.join(tree, 'policies/idle.lua'));
-  const made = spawnSync('make', ['-s', 'build/release/shipped/policies/idle.lua'], { cwd: tree, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '' } });
+  const made = spawnSync('make', ['-s', 'build/release/shipped/policies/idle.lua'], { cwd: tree, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '', V: 'release' } });
   assert.strictEqual(made.status, 0, made.stderr);
   assert.strictEqual(fs.readFileSync(path.join(tree, 'build/release/shipped/policies/idle.lua'), 'utf8'), text);
-  const list = spawnSync('make', ['-s', '--eval=walked: ; @echo $(LUA_SRC)', 'walked'], { cwd: tree, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '' } });
+  const list = spawnSync('make', ['-s', '--eval=walked: ; @echo $(LUA_SRC)', 'walked'], { cwd: tree, encoding: 'utf8', env: { ...process.env, MAKEFLAGS: '', V: 'release' } });
   assert.match(list.stdout, / build\/release\/shipped\/policies\/idle\.lua\n$/);
   const carried = spawnSync('bash', ['host/script/carry.sh', 'policies/plans.lua', 'build/release/shipped/policies/idle.lua'], { cwd: tree, encoding: 'utf8' });
   assert.deepStrictEqual(carried.stdout.match(/lua:[\w.]+/g), ['lua:policies.plans', 'lua:policies.idle']);

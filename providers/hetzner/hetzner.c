@@ -24,142 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What stands behind `dir` in the directory of a machine's connection: "/machines/" and a short id. */
-enum { DIR_MAX = CC_SSH_DIR_MAX - 22, MINUTES_10 = 600000 };
+enum { MINUTES_10 = 600000 };
 
 /* ---------------------------------------------------------------- open and close */
-
-struct number {
-    const char *name;
-    size_t at;
-    uint32_t other, least, most;
-};
-#define N(field) offsetof(struct cc_hz, field)
-static const struct number numbers[] = {
-    { "ssh_port", N(ssh_port), 22, 1, 65535 },
-    { "ssh_tries", N(ssh_tries), 30, 1, 1000 },
-    { "ssh_every_ms", N(ssh_every_ms), 5000, 1, 60000 },
-    { "poll_ms", N(poll_ms), 500, 1, 60000 },
-    { "retry_ms", N(retry_ms), 1000, 1, 60000 },
-    { "stop_grace_ms", N(grace_ms), 30000, 0, 600000 },
-    { "tunnel_keep_ms", N(keep_ms), 120000, 1, 86400000 },
-    { "volume_gib", N(volume_gib), 20, 10, 10240 },
-};
-
-static const char *const words[] = {
-    "dir",   "token",       "endpoint",      "location",          "image",      "type",        "ssh",
-    "shell", "nixos.flake", "nixos.program", "requests_per_hour", "nixos.base", "nixos.kexec", "nixos.build_on"
-};
-
-static bool known(const char *key)
-{
-    size_t i;
-
-    for (i = 0; i < sizeof(words) / sizeof(*words); i++)
-        if (strcmp(words[i], key) == 0)
-            return true;
-    for (i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-        if (strcmp(numbers[i].name, key) == 0)
-            return true;
-    return strncmp(key, "types.", 6) == 0;
-}
-
-static int number_setting(const struct cc_pairs *s, const char *name, uint32_t other, uint32_t least, uint32_t most,
-                          uint32_t *out, struct cc_err *err)
-{
-    const char *text = cc_pairs_get(s, name, NULL);
-    char *end;
-    unsigned long n = text ? strtoul(text, &end, 10) : other;
-
-    if (text && (*end || !isdigit((unsigned char)*text) || n < least || n > most))
-        return cc_err_set(err, CC_E_INVALID, "%s: a number from %u to %u expected", name, least, most);
-    *out = (uint32_t)n;
-    return 0;
-}
-
-static void type_settings(struct cc_hz *h, const struct cc_pairs *s)
-{
-    struct cc_pair *v = cc_xcalloc(s->n + 1, sizeof(*v));
-    size_t i;
-
-    for (i = 0; i < s->n; i++)
-        if (strncmp(s->v[i].key, "types.", 6) == 0)
-            v[h->types.n++] = (struct cc_pair){ cc_xstrdup(s->v[i].key + 6), cc_xstrdup(s->v[i].value) };
-    h->types.v = v;
-}
-
-/* In front of what OpenSSH reads of it as more than a path. */
-static bool plain_dir(const char *dir) { return dir[0] && strlen(dir) <= DIR_MAX && !strpbrk(dir, " \t\"'%$~:\n"); }
-
-static char *copy_of(const struct cc_pairs *s, const char *key, const char *other)
-{
-    const char *text = cc_pairs_get(s, key, other);
-
-    return text ? cc_xstrdup(text) : NULL;
-}
-
-/* Words of a command line: none may look like an option of it. */
-static int nixos_settings(struct cc_hz_nixos *n, const struct cc_pairs *s, struct cc_err *err)
-{
-    const char *flake = cc_pairs_get(s, "nixos.flake", NULL), *on = cc_pairs_get(s, "nixos.build_on", "auto");
-
-    *n = (struct cc_hz_nixos){ .flake = copy_of(s, "nixos.flake", NULL),
-                               .program = copy_of(s, "nixos.program", "nixos-anywhere"),
-                               .base = copy_of(s, "nixos.base", "ubuntu-24.04"),
-                               .kexec = copy_of(s, "nixos.kexec", NULL),
-                               .build_on = copy_of(s, "nixos.build_on", "auto") };
-    if (flake && (flake[0] == '-' || !strchr(flake, '#')))
-        return cc_err_set(err, CC_E_INVALID, "nixos.flake: a flake and the name of a system in it, DIR#NAME, expected");
-    if (strcmp(on, "auto") != 0 && strcmp(on, "local") != 0 && strcmp(on, "remote") != 0)
-        return cc_err_set(err, CC_E_INVALID, "nixos.build_on: auto, local or remote expected");
-    return 0;
-}
-
-static int settings_of(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err)
-{
-    size_t i;
-    int r = number_setting(s, "requests_per_hour", 3600, 60, 1000000, hour, err);
-
-    for (i = 0; i < s->n; i++)
-        if (!known(s->v[i].key))
-            return cc_err_set(err, CC_E_INVALID, "hetzner has no setting %.60s", s->v[i].key);
-    for (i = 0; r == 0 && i < sizeof(numbers) / sizeof(*numbers); i++)
-        r = number_setting(s, numbers[i].name, numbers[i].other, numbers[i].least, numbers[i].most,
-                           (uint32_t *)(void *)((char *)h + numbers[i].at), err);
-    if (r == 0 && !plain_dir(cc_pairs_get(s, "dir", "")))
-        r = cc_err_set(err, CC_E_INVALID,
-                       "dir: at most %d bytes, no blanks, quotes, \"%%\", \"$\", \"~\" or \":\" expected", DIR_MAX);
-    if (r == 0 && !*cc_pairs_get(s, "token", ""))
-        r = cc_err_set(err, CC_E_INVALID, "hetzner needs a token of its API (HCLOUD_TOKEN)");
-    h->location = cc_xstrdup(cc_pairs_get(s, "location", "fsn1"));
-    h->image = cc_xstrdup(cc_pairs_get(s, "image", "ubuntu-24.04"));
-    h->type = cc_xstrdup(cc_pairs_get(s, "type", "cpx11"));
-    h->ssh = cc_xstrdup(cc_pairs_get(s, "ssh", "ssh"));
-    h->shell = copy_of(s, "shell", NULL);
-    type_settings(h, s);
-    return r == 0 ? nixos_settings(&h->nixos, s, err) : r;
-}
-
-static int make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err)
-{
-    static const char *const leaves[] = { "", "/machines", "/locks" };
-    char path[DIR_MAX + 16], real[DIR_MAX + 16];
-    size_t i;
-
-    for (i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
-        snprintf(path, sizeof(path), "%s%s", dir, leaves[i]);
-        if (mkdir(path, 0700) != 0 && errno != EEXIST)
-            return cc_err_sys(err, errno, "making %s", path);
-    }
-    if (dir[0] == '/') {
-        h->dir = cc_xstrdup(dir);
-        return 0;
-    }
-    if (!getcwd(real, sizeof(real)) || strlen(real) + strlen(dir) + 1 > DIR_MAX || !plain_dir(real))
-        return cc_err_set(err, CC_E_INVALID, "dir: the whole path is too long, or not plain");
-    h->dir = cc_xasprintf("%s/%s", real, dir);
-    return 0;
-}
 
 static void h_close(void *self)
 {
@@ -213,14 +80,14 @@ static int h_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     struct cc_rest_opts o = { .base = cc_pairs_get(settings, "endpoint", "https://api.hetzner.cloud/v1"),
                               .token = cc_pairs_get(settings, "token", NULL) };
     uint32_t hour = 0;
-    int r = settings_of(h, settings, &hour, err);
+    int r = cc_hz_settings(h, settings, &hour, err);
 
     pthread_mutex_init(&h->lock, NULL);
     cc_hz_actions_init(&h->actions);
     cc_hz_budget_init(&h->budget, hour);
     if (r == 0 && !(h->rest = cc_rest_open(&o, err)))
         r = err->code;
-    if (r == 0 && (r = make_dirs(h, cc_pairs_get(settings, "dir", ""), err)) == 0) {
+    if (r == 0 && (r = cc_hz_make_dirs(h, cc_pairs_get(settings, "dir", ""), err)) == 0) {
         cc_hz_ways_init(h);
         r = cc_hz_identity(h, err);
     }
@@ -234,81 +101,6 @@ static int h_open(const struct cc_pairs *settings, void **self, struct cc_err *e
 }
 
 static const struct cc_capabilities *h_capabilities(void *self) { return &((struct cc_hz *)self)->caps; }
-
-/* ---------------------------------------------------------------- what is told of a machine */
-
-static int64_t unix_ms(const char *rfc3339)
-{
-    struct tm t = { 0 };
-
-    if (!rfc3339 || !strptime(rfc3339, "%Y-%m-%dT%H:%M:%S", &t))
-        return 0;
-    return (int64_t)timegm(&t) * 1000;
-}
-
-static void unheld(struct cc_arena *a, struct cc_machine_info *out, const char *what, const char *why)
-{
-    struct cc_unenforced *v = cc_arena_alloc(a, (out->n_unenforced + 1) * sizeof(*v));
-
-    if (out->n_unenforced)
-        memcpy(v, out->unenforced, out->n_unenforced * sizeof(*v));
-    v[out->n_unenforced++] = (struct cc_unenforced){ what, why };
-    out->unenforced = v;
-}
-
-/* What was asked for and is not what the type has. */
-static void compare(struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
-{
-    const char *why = b->server ? cc_arena_printf(a, "Hetzner sells by type: %s has %g processors, %u MiB and %u GiB",
-                                                  cc_hz_text(json_object_get(b->server, "server_type"), "name"),
-                                                  out->vcpu, out->memory_mib, out->disk_gib)
-                                : "it is stopped";
-
-    if (b->spec.memory_mib && b->spec.memory_mib != out->memory_mib)
-        unheld(a, out, "memory", why);
-    if (b->spec.disk_gib && b->spec.disk_gib != out->disk_gib)
-        unheld(a, out, "disk", why);
-    if (b->spec.vcpu > 0 && b->spec.vcpu != out->vcpu)
-        unheld(a, out, "cpu", why);
-    if (b->spec.network != CC_NET_NAT)
-        unheld(a, out, cc_arena_printf(a, "network %s", cc_network_word(b->spec.network)),
-               "a server is reached over ssh, at its public address");
-}
-
-static void tell_ssh(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
-{
-    if (b->spec.ssh_keys.n == 0)
-        return;
-    if (!b->server) {
-        out->ssh.why = "it is stopped, and has another address each time that it is started";
-        return;
-    }
-    out->ssh = (struct cc_ssh){ .host = out->address, .user = "claude", .port = h->ssh_port, .host_key = b->host_key };
-    out->ssh.fingerprint = b->host_key ? cc_host_key_fingerprint(a, b->host_key) : NULL;
-}
-
-static void tell(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out)
-{
-    const json_t *type = json_object_get(b->server, "server_type");
-    const char *name = b->name;
-
-    *out = (struct cc_machine_info){ .provider_id = name, .id = b->id, .state = cc_hz_state(b) };
-    out->name = b->spec.name ? b->spec.name : name;
-    out->image =
-        b->spec.image ? b->spec.image : cc_arena_strdup(a, cc_hz_text(json_object_get(b->server, "image"), "name"));
-    if (out->state == CC_M_ERROR)
-        out->reason = b->server ? "Hetzner does not know how it is" : "it was not made to the end";
-    out->address = cc_arena_strdup(a, b->server ? cc_hz_server_host(b->server) : NULL);
-    out->vcpu = (double)json_integer_value(json_object_get(type, "cores"));
-    out->memory_mib = (uint32_t)(json_number_value(json_object_get(type, "memory")) * 1024);
-    out->disk_gib = (uint32_t)json_number_value(json_object_get(type, "disk"));
-    if (out->state == CC_M_RUNNING) {
-        out->started_at = unix_ms(cc_hz_text(b->server, "created"));
-        out->socket = cc_hz_socket(h, a, b->short_id);
-    }
-    compare(a, b, out);
-    tell_ssh(h, a, b, out);
-}
 
 /* ---------------------------------------------------------------- a machine at hand */
 
@@ -535,7 +327,7 @@ static int h_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     if ((r = take_hold(h, x, spec->short_id, &hold)) != 0)
         return r;
     if ((r = create_held(h, x, &hold.b, spec)) == 0)
-        tell(h, x->arena, &hold.b, out);
+        cc_hz_tell(h, x->arena, &hold.b, out);
     let_go(h, &hold, r != 0);
     return r;
 }
@@ -656,7 +448,7 @@ static int h_start(void *self, struct cc_provider_ctx *x, const char *provider_i
         return r;
     r = start_held(h, x, &hold.b, spec);
     if (r == 0)
-        tell(h, x->arena, &hold.b, out);
+        cc_hz_tell(h, x->arena, &hold.b, out);
     else if (undone_now(r) && r != CC_E_NOT_FOUND)
         undo_start(h, x, &hold.b);
     let_go(h, &hold, false);
@@ -689,7 +481,7 @@ static int h_stop(void *self, struct cc_provider_ctx *x, const char *provider_id
     return r;
 }
 
-/* ---------------------------------------------------------------- status and list */
+/* ---------------------------------------------------------------- status */
 
 static int h_status(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_machine_info *out)
 {
@@ -704,115 +496,9 @@ static int h_status(void *self, struct cc_provider_ctx *x, const char *provider_
     if (r == 0)
         r = there(x, &b);
     if (r == 0)
-        tell(h, x->arena, &b, out);
+        cc_hz_tell(h, x->arena, &b, out);
     json_decref(b.server);
     return r;
-}
-
-/* Adds what there is of one machine, once. */
-static void list_one(const struct cc_hz *h, struct cc_provider_ctx *x, const char *short_id, json_t *server,
-                     const json_t *volumes, json_t *seen, struct cc_machine_list *out)
-{
-    struct cc_hz_box b = { .short_id = cc_arena_strdup(x->arena, short_id), .server = server };
-    const char *id;
-
-    if (!cc_short_ok(short_id) || json_object_get(seen, short_id))
-        return;
-    json_object_set_new(seen, short_id, json_true());
-    b.name = cc_arena_printf(x->arena, "cc-%s", short_id);
-    cc_hz_load(h, x->arena, &b);
-    if ((id = cc_hz_label(server, CC_HZ_ID)))
-        b.id = cc_arena_strdup(x->arena, id);
-    if (server && b.host_key && !cc_hz_server_shows(x->arena, server, b.host_key))
-        b.host_key = NULL;
-    if (!server)
-        cc_hz_mounts_of(x->arena, volumes, &b);
-    tell(h, x->arena, &b, &out->v[out->n++]);
-}
-
-static void list_volume(const struct cc_hz *h, struct cc_provider_ctx *x, json_t *volume, json_t *by, json_t *seen,
-                        struct cc_machine_list *out)
-{
-    json_t *labels = json_object_get(volume, "labels"), *value;
-    const char *key;
-
-    json_object_foreach (labels, key, value) {
-        if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) == 0)
-            list_one(h, x, key + strlen(CC_HZ_AT), NULL, json_object_get(by, key), seen, out);
-    }
-}
-
-/* {cchost-at-SHORT = its volumes} of machines that have no server; how many. */
-static json_t *by_machine(const json_t *volumes)
-{
-    json_t *by = json_object(), *volume, *value;
-    const char *key;
-    size_t i;
-
-    json_array_foreach (volumes, i, volume) {
-        json_object_foreach (json_object_get(volume, "labels"), key, value) {
-            if (strncmp(key, CC_HZ_AT, strlen(CC_HZ_AT)) != 0)
-                continue;
-            if (!json_object_get(by, key))
-                json_object_set_new(by, key, json_array());
-            json_array_append(json_object_get(by, key), volume);
-        }
-    }
-    return by;
-}
-
-static void list_all(const struct cc_hz *h, struct cc_provider_ctx *x, json_t *servers, json_t *volumes,
-                     struct cc_machine_list *out)
-{
-    json_auto_t *by = by_machine(volumes), *seen = json_object();
-    json_t *one;
-    size_t i;
-
-    out->v = cc_arena_alloc(x->arena, (json_array_size(servers) + json_object_size(by) + 1) * sizeof(*out->v));
-    out->n = 0;
-    json_array_foreach (servers, i, one) {
-        const char *name = cc_hz_text(one, "name");
-
-        if (name && cc_provider_id_ok(name))
-            list_one(h, x, name + 3, one, NULL, seen, out);
-    }
-    json_array_foreach (volumes, i, one) {
-        list_volume(h, x, one, by, seen, out);
-    }
-}
-
-static double list_cost(struct cc_hz *h, double now)
-{
-    double was;
-
-    pthread_mutex_lock(&h->lock);
-    was = h->list_cost;
-    if (now > 0)
-        h->list_cost = now;
-    pthread_mutex_unlock(&h->lock);
-    return was > 0 ? was : 2;
-}
-
-static size_t pages(const json_t *list) { return json_array_size(list) / CC_HZ_PAGE + 1; }
-
-/* One look at all of them; it waits while it would take what users' own work needs. */
-static int h_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out)
-{
-    struct cc_hz *h = self;
-    json_auto_t *servers = NULL, *volumes = NULL;
-    int r = cc_call_check(x->call, x->err);
-
-    if (r == 0)
-        r = cc_hz_budget_spare(&h->budget, list_cost(h, 0), x->err);
-    if (r == 0)
-        r = cc_hz_all(h, x, "/servers?label_selector=" CC_HZ_LABEL, "servers", &servers);
-    if (r == 0)
-        r = cc_hz_all(h, x, "/volumes?label_selector=" CC_HZ_LABEL, "volumes", &volumes);
-    if (r != 0)
-        return r;
-    list_cost(h, (double)(pages(servers) + pages(volumes)));
-    list_all(h, x, servers, volumes, out);
-    return 0;
 }
 
 /* ---------------------------------------------------------------- inside */
@@ -969,7 +655,7 @@ const struct cc_driver cc_driver_hetzner = {
     .stop = h_stop,
     .status = h_status,
     .activity = h_activity,
-    .list = h_list,
+    .list = cc_hz_list,
     .exec = h_exec,
     .attach = h_attach,
     .detach = h_detach,

@@ -203,6 +203,15 @@ const char *cc_hz_first_key(const struct cc_hz *h, struct cc_arena *a, const cha
 void cc_hz_first_key_gone(const struct cc_hz *h, struct cc_arena *a, const char *short_id);
 int cc_hz_identity(struct cc_hz *h, struct cc_err *err); /* the host's own key, made once */
 
+/* ---- settings.c: 0, or what is wrong with which of them. `hour`: requests that Hetzner allows in one */
+int cc_hz_settings(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err);
+int cc_hz_make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err);
+
+/* ---- tell.c */
+void cc_hz_tell(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out);
+/* One look at all of them; it waits while it would take what users' own work needs. */
+int cc_hz_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list *out);
+
 /* ---- user_data.c: NULL and err: it is too long */
 const char *cc_hz_user_data(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b);
 /* The same for the system that takes the first one's place: what was to be run once, and no key. */

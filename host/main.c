@@ -7,6 +7,7 @@
 #include "host/observe/log.h"
 #include "host/script/task.h"
 #include "host/script/vm.h"
+#include "host/sys/first.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
     struct program p = { .loop = &loop, .code = 1 };
     lua_State *L;
 
+    cc_first_process();
     signal(SIGPIPE, SIG_IGN);
     raise_file_limit();
     argv = uv_setup_args(argc, argv);
@@ -79,5 +81,6 @@ int main(int argc, char **argv)
         fputs("cchost: the program waits for something that can no longer happen\n", stderr);
     if (cc_vm_close(L) != 0 && p.code == 0)
         p.code = 1;
+    cc_log_stop();
     return p.code;
 }

@@ -1,24 +1,29 @@
 -- From a request to its answer: who asks, how often, which route, by what right, what body, what errors become.
 --
 -- A handler gets req: {http = the host's request, actor =, body = decoded and checked, id = the id of the object that the
--- path names (or its first {value}), text = that object's stored JSON, second = the second {value}}. It returns status,
+-- path names (or its first {value}), text = that object's stored JSON, second = the second {value}, options}. It returns status,
 -- body [, headers] (a body that is a string is JSON text already), or nil, err. A handler that took the connection over
 -- (a terminal) returns true.
 
 local credentials = require "accounts.credentials"
 local crypto = require "crypto"
 local errors = require "errors"
+local host_http = require "http"
 local idempotency = require "idempotency"
 local json = require "json"
 local limits = require "limits"
 local log = require "log"
+local spans = require "observe.spans"
 local origin = require "origin"
-local own_routes = require "policy.own_routes"
 local policy = require "policy"
+local own_routes = require "policy.own_routes"
 local query = require "query"
 local rights = require "rights"
 local router = require "router"
 local schema = require "schema"
+local sorted_keys = require "sorted_keys"
+local trace = require "trace"
+local web = require "web"
 
 local M = { router = router.new() }
 
@@ -37,32 +42,49 @@ M.default_headers = {
 --   admin, user, session   an admin's alone; an account's (not the operator's key); not by an API token
 --   object          the kind of object that {id} names (rights.find)
 --   rate            its limit: "api" (the default), "auth", or false for none
---   upgrade         a WebSocket: Origin is looked at (of an upgrade), and a ticket is taken as ?token=
+--   upgrade         a WebSocket: Origin is looked at (of an upgrade), and a ticket is taken as ?token=, unless `ticket` is false
 --   body (schema, true: any object, "raw": the handler reads it), body_max
---   query           the names that its query may have; absent: any
+--   query           {name = field}: what its query may have; another name is refused, unless `others`. nil: any (own routes)
+--   does, more, gives, fails, example, ...   what it is, for its description: see openapi/routes.lua; each must say it
 --   secret          the answer holds a secret: kept sealed for a repeat with the same Idempotency-Key
 --   when            there is no such route unless when() says so
 --   effect_outside  what the handler does is not in the store's commit: with an Idempotency-Key it is done at most once
-for _, method in ipairs { "GET", "POST", "PATCH", "PUT", "DELETE" } do
-  M[method:lower()] = function(pattern, options, handler) M.router:add(method, pattern, options, handler) end
+M.methods = { "GET", "POST", "PATCH", "PUT", "DELETE", "OPTIONS" }
+for _, method in ipairs(M.methods) do
+  M[method:lower()] = function(pattern, options, handler)
+    options.query = options.query or {}
+    M.router:add(method, pattern, options, handler)
+  end
+end
+
+-- The URL at which this server is reached by who sent that request, without a "/" in the end.
+function M.reached_at(http)
+  local url = M.base_url or ("%s://%s"):format(http:secure() and "https" or "http", http:header("host") or "localhost")
+  return (url:gsub("/+$", ""))
 end
 
 -- Who asks: an actor, or nil, err.
-function M.authenticate(http, options) return credentials.authenticate(http, options and options.upgrade) end
+function M.authenticate(http, options)
+  return credentials.authenticate(http, options and options.upgrade and options.ticket ~= false)
+end
 
 -- What an error value becomes. -> status, body, headers
-local function error_answer(http, err)
+local function error_answer(err)
   local status = err.http_status or errors.status[err.code] or 500
   if err.code == "limit" and err.retry_after then status = 429 end -- a provider's, not a size
   local message = err.message
+  if status >= 500 then trace.failed(message, err.traceback) end
   if status == 500 then
-    log.error("app", message, { request = http:id(), code = err.code, traceback = err.traceback })
+    log.error("app", message, { code = err.code, traceback = err.traceback })
     message = "internal error"
   end
   local headers = err.headers
   if err.retry_after then headers = { ["Retry-After"] = ("%d"):format(math.ceil(err.retry_after)) } end
   if err.stale_cookie then headers = { ["Set-Cookie"] = M.no_cookie } end
-  return status, json.encode { error = message, code = err.code, field = err.field, status = err.status_now }, headers
+  -- both may quote what was asked for, or a part of it that ends within a character
+  return status, json.encode {
+    error = json.text(message), code = err.code, field = err.field and json.text(err.field), status = err.status_now,
+  }, headers
 end
 
 -- -> the decoded object, its text | nil, err
@@ -96,15 +118,20 @@ function M.if_match(http)
   return false, errors.new("invalid", 'If-Match: a version in quotes expected, like "3"', { field = "If-Match" })
 end
 
--- A name that is not looked at is refused: what is asked for would not be what is answered.
-local function query_fault(http, names)
-  local known = {}
-  for _, name in ipairs(names) do known[name] = true end
+-- A name that is not looked at is refused, and a value that is not: what is asked for would not be what is answered.
+local function query_fault(http, options)
+  local text, known = http:query(), options.query
+  if not text or not known or options.others then return nil end
+  local all, twice = query.all(text)
   local said = {}
-  for name in pairs(query.all(http:query())) do said[#said + 1] = not known[name] and name or nil end
-  if #said == 0 then return nil end
+  for name in pairs(all) do
+    if not known[name] and not (name == "token" and options.upgrade) then said[#said + 1] = name end
+  end
+  if #said == 0 then
+    return twice and errors.new("invalid", twice .. ": once expected, not twice", { field = twice }) or nil
+  end
   table.sort(said)
-  local name = said[1]:sub(1, 64)
+  local name, names = said[1]:sub(1, 64), sorted_keys(known)
   return errors.new("invalid", ("%s: no such parameter; %s expected"):format(name,
     #names == 0 and "none" or "one of " .. table.concat(names, ", ")), { field = name })
 end
@@ -112,7 +139,7 @@ end
 -- Calls a route's handler. -> status, body (text), headers | true
 local function call(route, req)
   local status, body, headers = route.handler(req)
-  if status == nil then return error_answer(req.http, body) end
+  if status == nil then return error_answer(body) end
   return status, type(body) == "table" and json.encode(body) or body, headers
 end
 
@@ -131,11 +158,11 @@ end
 local function once(http, route, req, key, said, perform)
   local text = ("%s %s?%s\n%s"):format(http:method(), http:path(), asked(http:query()), said or "")
   local ticket, answer, err = idempotency.begin(key_owner(req.actor), key, crypto.hex(crypto.sha256(text)))
-  if err then return error_answer(http, err) end
+  if err then return error_answer(err) end
   local stands, serr = credentials.check(req.actor)
   if not stands then
     if ticket then ticket:finish() end
-    return error_answer(http, serr)
+    return error_answer(serr)
   end
   if answer then
     local headers = answer.headers or {}
@@ -146,7 +173,7 @@ local function once(http, route, req, key, said, perform)
   local begun, berr = ticket:begin_effect(route.options.effect_outside)
   if not begun then
     ticket:finish()
-    return error_answer(http, berr)
+    return error_answer(berr)
   end
   req.actor.idempotent = ticket
   local ok, status, body, headers = xpcall(perform, debug.traceback, route, req)
@@ -186,37 +213,54 @@ local function admit(http, options)
   return actor, headers
 end
 
+-- Which route it is, for the log and the figures, and whose request.
+local function tell(http, route, actor)
+  local number = route.number
+  if not number then
+    number = host_http.route(route.method, route.pattern or route.path)
+    route.number = number
+  end
+  http:of(number, actor and (actor.user or "operator") or nil, nil, spans.active and actor and spans.plan(actor.user) or nil)
+end
+
+-- Which machine it has made, for the same.
+function M.made(http, rec) http:of(nil, nil, rec.id, type(rec.plan) == "string" and rec.plan or nil) end
+
 -- Finds the object that the path names and calls the handler. -> status, body (text), headers | true
 local function perform(route, req)
   local kind = route.options.object
   if kind then
     local id, text = object_of(req.actor, kind, req.id)
-    if not id then return error_answer(req.http, text) end
+    if not id then return error_answer(text) end
     req.id, req.text = id, text
+    if kind == "instance" or kind == "history" then
+      req.http:of(nil, nil, id, spans.active and spans.plan(nil, text) or nil)
+    end
   end
   local status, body, headers = call(route, req)
   if route.method == "GET" and status ~= true then -- it may have waited for minutes
     local stands, err = credentials.check(req.actor)
-    if not stands then return error_answer(req.http, err) end
+    if not stands then return error_answer(err) end
   end
   return status, body, headers
 end
 
 local function handle(http, method, route, actor, first, second)
   local options = route.options
-  local fault = options.query and query_fault(http, options.query)
-  if fault then return error_answer(http, fault) end
+  local fault = query_fault(http, options)
+  if fault then return error_answer(fault) end
   local body, said
   if options.body and options.body ~= "raw" then
     body, said = read_body(http, options)
-    if not body then return error_answer(http, said) end
+    if not body then return error_answer(said) end
     local stands, serr = credentials.check(actor)
-    if not stands then return error_answer(http, serr) end
+    if not stands then return error_answer(serr) end
   end
-  local req = { http = http, actor = actor, body = body, id = first, second = second }
+  local req = { http = http, actor = actor, body = body, id = first, second = second, options = options }
+  if options.body == "raw" then return perform(route, req) end -- what its headers say is for whom it is passed on to
   if method ~= "GET" then
     local expects, err = M.if_match(http)
-    if expects == false then return error_answer(http, err) end
+    if expects == false then return error_answer(err) end
     if actor then req.actor = setmetatable({ expects = expects }, { __index = actor }) end
   end
   local key = actor and method == "POST" and http:header("idempotency-key")
@@ -235,8 +279,14 @@ local function joined(headers, more)
   return out
 end
 
+-- What a host of its own answers (previews): fn(http) -> status, body, headers as a handler | false: it is no such host.
+function M.by_host() return false end
+
 local function run(http)
   local method = http:method()
+  local status_by, said, their = M.by_host(http)
+  if status_by == nil then return error_answer(said) end
+  if status_by then return status_by, said, their end
   local route, first, second = M.router:find(method, http:path())
   if not route then
     local own, a, b = own_routes.find(policy.live(), method, http:path())
@@ -245,13 +295,15 @@ local function run(http)
   if not route and first and method == "OPTIONS" and origin.is_preflight(http) then
     return origin.preflight(http, first)
   end
+  if not route and not first and web.wants_page(http) then return web.page(http, 404) end
   local actor, more, extra = admit(http, route and route.options)
+  if route then tell(http, route, actor) end
   local status, body, headers
   if actor == false then
-    status, body, headers = error_answer(http, more)
+    status, body, headers = error_answer(more)
     more = extra
   elseif not route then
-    status, body, headers = error_answer(http, select(2, not_found(http, first)))
+    status, body, headers = error_answer(select(2, not_found(http, first)))
   else
     status, body, headers = handle(http, method, route, actor, first, second)
   end
@@ -295,27 +347,30 @@ function M.wait(http)
 end
 
 -- The answer to GET of a record that is JSON text: with its ETag, or 304 when the client has that one. A stale record
--- has none: it is not what its version says. Where a decision, or a reading of the ledger, is told beside the record the tag is
--- "VERSION.WORD".
+-- has none: it is not what its version says. Where what is known now (idle.lua: health and idle), or a reading of the ledger, is
+-- told beside the record the tag is "VERSION.WORD".
 function M.tagged(http, text)
   local version = not text:find('"stale_since"', 1, true) and text:match('"version":(%d+)')
   if not version then return 200, text end
-  local decided = text:match(',"idle":(%b{})}$') or text:match(',"usage_hours":([^,}]+)}$')
+  local decided = text:match('^.*(,"health":{.*)$') or text:match(',"usage_hours":([^,}]+)}$')
   if decided then version = version .. "." .. crypto.hex(crypto.sha256(decided)):sub(1, 8) end
   local tag, have = '"' .. version .. '"', http:header("if-none-match")
   if have and (have == "*" or have:find(tag, 1, true)) then return 304, "", { ETag = tag } end
   return 200, text, { ETag = tag }
 end
 
--- limit=1..1000 and after=cursor of a list. -> limit, after | nil, err
-function M.page(http)
-  local limit = M.query(http, "limit") or "100"
+-- limit=1..1000 and after=cursor of a list, `longest` bytes of it (128). `usual`: the limit when none is given (100).
+-- -> limit, after | nil, err
+function M.page(http, longest, usual)
+  local limit = M.query(http, "limit") or tostring(usual or 100)
   local n = limit:match("^%d+$") and tonumber(limit)
   if not n or n < 1 or n > 1000 then
     return errors.fail("invalid", "limit: a number from 1 to 1000 expected", { field = "limit" })
   end
   local after = M.query(http, "after")
-  if after and #after > 128 then return errors.fail("invalid", "after: a cursor from a Link expected", { field = "after" }) end
+  if after and #after > (longest or 128) then
+    return errors.fail("invalid", "after: a cursor from a Link expected", { field = "after" })
+  end
   return n, after ~= "" and after or nil
 end
 

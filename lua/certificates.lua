@@ -9,9 +9,9 @@
 -- fit: that is said once, the old pair stays, and the next change is another try.
 
 local fs = require "fs"
+local hangup = require "hangup"
 local http = require "http"
 local log = require "log"
-local sys = require "sys"
 local task = require "task"
 
 local LOOK_SECONDS = 3
@@ -57,7 +57,7 @@ end
 -- SIGHUP loads them whatever their state.
 function M.keep(server, list, seen)
   local told, asked = task.signal(), false
-  sys.signal("HUP", function()
+  hangup.on(function()
     asked = true
     told:fire()
   end)

@@ -14,6 +14,8 @@ local commands = {
   { "attach", "ID", "a terminal on a machine" },
   { "instances", "[ID]", "the machines, or one" },
   { "operations", "[ID]", "the work that is under way or was, or one piece of it" },
+  { "health", "[...]", "is the server ready?" },
+  { "levels", "[LEVEL] [MODULE=LEVEL ...]", "how much the server's modules write into its log" },
   { "log", "[--follow] [...]", "what happened; --verify proves that it is whole" },
   { "at", "TIME instances | instance ID", "machines as they were" },
   { "explain", "MACHINE [TIME]", "why a policy decided so, and what would have flipped it" },
@@ -25,6 +27,7 @@ local commands = {
   { "config", "[--json]", "the settings in force, and where each comes from" },
   { "policy", "ACTION [...]", "which policies are in force, their history; test, apply, roll back, stage, promote" },
   { "whatif", "FILE.lua [--since=30d] [...]", "what other policies would have done, from recorded history" },
+  { "upgrade", "[PROGRAM] [...]", "the server gives its place to another build, dropping nobody" },
   { "check", "[--dot]", "configuration, policies and statuses: are they sound?" },
   { "stripe", "[show|retry ID]", "events of Stripe, orders and reports that wait or are parked" },
   { "users", "[ACTION USER]", "the accounts; suspend, resume, export, delete one" },
@@ -35,9 +38,15 @@ local commands = {
   { "image", "nixos ACTION", "images of our own making: build, list, prune" },
   { "netbird", "key|sweep", "how this host joins the mesh network; what is left there goes" },
   { "rekey", "", "secrets sealed anew under a new master key" },
+  { "repl", "[--write]", "Lua, line by line, on the store, which it only reads unless told" },
   { "routes", "[--json]", "the API's routes and what each needs" },
+  { "openapi", "[--markdown]", "the API described for programs: OpenAPI 3.1" },
   { "types", "", "the machine types on offer" },
+  { "completion", "bash|zsh", "what a shell needs to complete these words" },
+  { "man", "PAGE", "a page of the manual, as roff" },
 }
+
+M.commands = commands
 
 local function usage()
   local lines = {}

@@ -4,16 +4,18 @@
 --       kinds: flag (--name), text, count (1 or more), sequence (0 or more), time (unix ms; see when.lua), bound (a number, 0
 --       or more, or "off": false). --name VALUE is --name=VALUE.
 --       below_zero = true: the last word may be a number like -2.5
---       Every other --name=value is a setting. What cannot be understood ends the command with code 2.
+--       Every other --name=value is a setting. What cannot be understood ends the command with code 2. Each command has --json.
 --   command.open(settings [, "may be new"])   the store; one that is not there is an error unless it may be new
 --   command.at_store(settings)                the same error, and nothing is opened
 --   value = command.must(value, err)          the value, or the end with the error on stderr and code 1
 --   command.out(format, ...)                  one line; ends the command in peace when nobody reads on
+--   command.is_json()                         whether --json was given
+--   command.tell(value, format, ...)          one line: with --json the value, as JSON, else the text (none: nothing)
 --   command.fail(format, ...), command.usage(format, ...)   the end, with code 1 or 2
 
 local config = require "config"
 local json = require "json"
-local log = require "log"
+local logging = require "observe.logging"
 local script = require "script"
 local store = require "store"
 local sys = require "sys"
@@ -21,6 +23,8 @@ local time = require "time"
 local when = require "when"
 
 local M = { must = script.must }
+
+local as_json = false -- --json was given
 
 local function complain(code, format, ...)
   io.stderr:write("cchost: ", format:format(...), "\n")
@@ -35,6 +39,13 @@ function M.out(format, ...)
   if ok then return end
   if err.code == "cancelled" then script.quit(0) end
   M.fail("%s", err.message)
+end
+
+function M.is_json() return as_json end
+
+function M.tell(value, format, ...)
+  if as_json then return M.out("%s", json.encode(value)) end
+  if format then M.out(format, ...) end
 end
 
 -- ---- options
@@ -90,12 +101,14 @@ end
 
 function M.read(argv, spec)
   local options, rest, below = {}, {}, nil
+  local declared = spec.options or {}
+  declared.json = "flag"
   local i = 1
   while i <= #argv do
-    local a, n = joined(argv, i, spec.options or {})
+    local a, n = joined(argv, i, declared)
     if spec.below_zero and a:match("^%-[%d.]+$") then
       below = a
-    elseif not take(options, spec.options or {}, a) then
+    elseif not take(options, declared, a) then
       rest[#rest + 1] = a
     end
     i = i + n
@@ -106,9 +119,10 @@ function M.read(argv, spec)
     script.quit(2)
   end
   words[#words + 1] = below
+  as_json = options.json or false
   local least, most = unpack(spec.words or { 0, 0 })
   if #words < least or #words > most then M.usage("usage: %s", spec.usage) end
-  log.setup { level = sys.env("LOG_LEVEL") or "warn", json = settings.ENVIRONMENT == "production" }
+  logging.of_command(settings, "warn")
   return options, words, settings
 end
 
@@ -124,9 +138,9 @@ end
 -- ---- printing
 
 -- A machine's record, as one line of a table or of JSON.
-function M.machine(record, as_json)
-  if as_json then return M.out("%s", json.encode(record)) end
-  M.out("%-36s %-10s %-10s %-8s %-16s %s", record.id, record.status, record.provider, record.type, record.owner, record.name)
+function M.machine(record)
+  M.tell(record, "%-36s %-10s %-10s %-8s %-16s %s", record.id, record.status, record.provider, record.type,
+    record.owner, record.name)
 end
 
 return M

@@ -6,6 +6,7 @@
 --       act() -> true | nil, err     carries out what was decided, in a task of its own [yields]; no other decision about `key`
 --       is made meanwhile. What fails, and what raises, is told, and decided again 30 seconds later
 --   d:soon(key)                      something about it has changed: decided at once, also when it is being decided
+--   d:later(key, ms)                 it is decided then
 --   d:forget(key)     d:anew()       all that are known are decided at once
 --   d:serve()                        [serve's] looks five times a second
 
@@ -27,6 +28,7 @@ function M.new(module, decide)
 end
 
 function Due:soon(key) self.at[key] = 0 end
+function Due:later(key, ms) self.at[key] = steady.now() + ms end
 function Due:forget(key) self.at[key] = nil end
 
 function Due:anew()

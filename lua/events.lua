@@ -37,7 +37,8 @@ function M.text(e, actor)
     e.seq, time.rfc3339(e.at), e.kind, quoted(e.id), quoted(e.type), quoted(e.by), e.before, e.hash, data)
 end
 
-local function may_see(actor, e)
+-- Whether an actor sees an entry: an admin all of them, others what belongs to them now.
+function M.may_see(actor, e)
   if actor.scopes and e.kind == "user" and not actor.scopes["account:read"] then return false end
   if actor.scopes and e.kind == "ledger" and not actor.scopes.billing then return false end
   if actor.admin then return true end
@@ -47,7 +48,7 @@ end
 
 local function wanted(actor, query, e)
   return (not query.kind or e.kind == query.kind) and (not query.type or e.type == query.type)
-    and (not query.machine or e.kind == "instance" and e.id == query.machine) and may_see(actor, e)
+    and (not query.machine or e.kind == "instance" and e.id == query.machine) and M.may_see(actor, e)
 end
 
 -- ---- pages
@@ -208,7 +209,7 @@ local function follow(http, actor, query)
     if entries[1] then cursor = entries[#entries].seq end
     if text == "" and time.mono() >= quiet_at then text = ":\n\n" end
     if text ~= "" then
-      ok = http:write(text)
+      ok = http:write(text) and (not entries[2] or task.sleep(0)) -- to who reads fast it never waits
       quiet_at = time.mono() + M.quiet_ms
     elseif entries[1] then
       ok = task.sleep(0)
@@ -253,5 +254,8 @@ function M.finish()
   if watcher then watcher:cancel("the server ends") end
   grown:fire()
 end
+
+-- The program does not end after all.
+function M.resume() finishing = false end
 
 return M

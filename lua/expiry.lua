@@ -9,20 +9,20 @@
 --   expiry.serve()
 --   expiry.refusal(rec) -> why it may not be started now, the decision as it is kept; or nil
 
-local changes = require "machines.changes"
+local prepaid = require "billing.prepaid"
 local due = require "due"
 local idle = require "idle"
 local instances = require "instances"
 local json = require "json"
-local kept = require "policy.kept"
-local policy = require "policy"
-local prepaid = require "billing.prepaid"
+local changes = require "machines.changes"
 local record = require "machines.record"
+local policy = require "policy"
+local kept = require "policy.kept"
 local slices = require "slices"
 local steady = require "steady"
 local store = require "store"
-local task = require "task"
 local time = require "time"
+local walk = require "walk"
 
 local M = {}
 
@@ -125,15 +125,11 @@ local function on_change(id, type)
 end
 
 local function all()
-  local after
-  repeat
-    local page = store.scan("instance_expires", { after = after, limit = 500 })
-    for _, row in ipairs(page) do
-      after = row.key
-      ends:soon(row.key)
-    end
-    task.sleep(0)
-  until #page < 500
+  local pause = slices.new()
+  for row in walk.index("instance_expires") do
+    ends:soon(row.key)
+    if not pause() then return end
+  end
 end
 
 function M.serve()

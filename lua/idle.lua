@@ -7,13 +7,15 @@
 --
 -- What a machine's owner reads beside the record, and its last activity as of now:
 -- "idle": {"verdict", "reason", "stops_at", "text", "generation"}, where text is one sentence:
--- "stops at 17:42 UTC: no input since 15:42 UTC".
+-- "stops at 17:42 UTC: no input since 15:42 UTC"; and "health" (machines/health.lua).
 
 local access = require "machines.access"
+local agent_secret = require "machines.agent_secret"
 local book = require "billing.book"
 local changes = require "machines.changes"
 local decisions = require "idle.decisions"
 local errors = require "errors"
+local health = require "machines.health"
 local host_http = require "http"
 local instances = require "instances"
 local json = require "json"
@@ -171,7 +173,8 @@ local function take_report(id, told)
   end
 end
 
--- Asks a machine's agent what it does, and takes in what it tells. -> true | nil, err
+-- Asks a machine's agent what it does, and takes in what it tells; whether it is well comes of that, too (machines/health.lua).
+-- -> true | nil, err
 function M.ask_agent(id)
   local rec = store.get("instance", id)
   local p, err = nil, nil
@@ -179,11 +182,20 @@ function M.ask_agent(id)
   if not p then return nil, err or errors.new("not_found", "no such machine") end
   if not p:capabilities().activity then return errors.fail("unsupported", "its provider tells nothing") end
   local told
-  told, err = p:activity(rec.provider_id, { deadline = 10 })
-  if not told then return nil, err end
+  told, err = p:activity(rec.provider_id, { deadline = 10, secret = agent_secret.get(rec) })
+  if not told then
+    health.failed(rec, err)
+    return nil, err
+  end
   take_report(id, told)
+  if told.unhealthy then
+    health.unwell(rec, "provider", "the provider says that it is unhealthy")
+  else
+    health.well(rec)
+  end
   return true
 end
+health.ask = M.ask_agent
 
 -- Every machine's agent is asked once in the interval, evenly.
 local function poll()
@@ -331,7 +343,7 @@ function instances.as_seen(text)
     stops_at = stops_at and time.rfc3339(stops_at) or json.null, generation = policy.number(track.owner),
   }
   text = text:gsub('"last_activity_at":"[^"]*"', '"last_activity_at":"' .. time.rfc3339(m.last_activity_at * 1000) .. '"', 1)
-  return text:sub(1, -2) .. ',"idle":' .. told .. "}"
+  return text:sub(1, -2) .. ',"health":' .. health.json(track.id) .. ',"idle":' .. told .. "}" -- app.tagged knows
 end
 
 function instances.last_used(id)

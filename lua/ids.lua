@@ -7,6 +7,9 @@ local uuid_form = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x
 function M.is_uuid(text) return #text == 36 and text:match(uuid_form) ~= nil end
 function M.is_short(text) return #text == 12 and text:match("^%x+$") ~= nil end
 
+-- A uuid as it is stored, however it was written; what is none stays as it is.
+function M.canonical(text) return M.is_uuid(text) and text:lower() or text end
+
 -- The short form of a uuid: its last 12 digits, all of them random.
 function M.short(uuid) return uuid:sub(-12) end
 

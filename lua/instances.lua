@@ -6,8 +6,10 @@
 -- For one request an actor may also carry `expects`, the version that the record must have, and `idempotent`
 -- (idempotency.lua): its claim goes into the commit that has the effect, and a repeat whose effect took place already
 -- only waits for its end. `before` (fn(tx), at a create or extend): what belongs into that commit first, such as its payment.
+-- `refusal` (fn(tx), at a restart): the same, and it gives an error when it may not be.
 
 local addresses = require "machines.addresses"
+local agent_secret = require "machines.agent_secret"
 local attached = require "volumes.machines"
 local book = require "billing.book"
 local denials = require "policy.denials"
@@ -127,19 +129,19 @@ function M.at(actor, key, text)
   return history.instance(id, ms)
 end
 
--- Machines that are not deleted, by id [yields]: {texts = {json...}, after = cursor or nil}.
+-- Machines that are not deleted, by id [yields]: {texts = {json...}, keys = {cursor...}, after = cursor or nil}.
 function M.list(actor, after, limit)
   local index, prefix = "instance_live", ""
   if not actor.admin then index, prefix = "instance_owner", actor.user .. "/" end
-  local texts, pause = {}, slices.new()
+  local texts, keys, pause = {}, {}, slices.new()
   local page = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
     local text = store.raw("instance", after)
-    if text then texts[#texts + 1] = M.as_seen(freshness.mark(text)) end
+    if text then texts[#texts + 1], keys[#keys + 1] = M.as_seen(freshness.mark(text)), after end
     pause() -- each may have to look ahead for when it stops
   end
-  return { texts = texts, after = #page > limit and after or nil }
+  return { texts = texts, keys = keys, after = #page > limit and after or nil }
 end
 
 -- ---- changing
@@ -175,7 +177,7 @@ end
 local function refuse(rec, verb)
   local words = { stop = "stopped", start = "started", delete = "deleted", resize = "resized",
     attach = "given a volume", detach = "taken a volume from", suspend = "suspended", snapshot = "kept in a snapshot",
-    snapshot_delete = "relieved of a snapshot", restore = "restored" }
+    snapshot_delete = "relieved of a snapshot", restore = "restored", restart = "restarted" }
   return errors.fail("state", ("the machine is %s and cannot be %s now"):format(rec.status, words[verb] or verb),
     { status_now = rec.status })
 end
@@ -353,16 +355,12 @@ function M.create(actor, spec)
     if held then held, full = addresses.take(tx, rec, { place, unpack(place.fallbacks or {}) }) end
     if not held then return nil, full end
     workflow.ask(tx, "instance", rec, "create", { fallbacks = machine_vpc.fallbacks(rec, place.fallbacks) }, by(actor))
+    agent_secret.make(tx, rec)
     record.save(tx, nil, rec, "created", by(actor), { decision = placed, decisions = kept.list(asked) })
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)
-  if not rec then
-    denials.note(werr, by(actor))
-    return nil, werr
-  end
-  runner.drive("instance", rec.id)
-  return rec, rec.operation
+  return requested.begun("instance", rec, werr, by(actor))
 end
 
 local wish = { stop = "STOPPED", start = "RUNNING", delete = "DELETED" }
@@ -518,15 +516,24 @@ local function rebuild(actor, key, verb, seconds, plan)
     local asked = {}
     local input, err = plan(rec, tx, asked)
     if not input then return nil, err end
+    local why = actor.refusal and actor.refusal(tx)
+    if why then return nil, why end
     input.ran = rec.status == "RUNNING"
     local op = workflow.ask(tx, "instance", rec, verb, input, by(actor))
     if verb == "attach" then attached.reserve(tx, rec, input.volume.id, op, by(actor)) end
-    record.save(tx, old, rec, verb .. "_asked", by(actor), { verb = verb, decisions = kept.list(asked) })
+    record.save(tx, old, rec, verb .. "_asked", by(actor), {
+      verb = verb, reason = actor.reason, decision = actor.decision, decisions = kept.list(asked),
+    })
     return op
   end)
   if not rec then return nil, op end
   if rec.status == "STOPPING" or verb == "suspend" then M.on_leaving(rec.id, verb == "suspend" and verb or "stop") end
   return requested.finished("instance", rec, op, seconds)
+end
+
+-- Off and on again, as one operation.
+function M.restart(actor, key, seconds)
+  return rebuild(actor, key, "restart", seconds, function() return {} end)
 end
 
 -- It stands still and keeps its memory, until a start, wake or resume. What is suspended is so already.

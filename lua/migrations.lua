@@ -9,20 +9,14 @@ local log = require "log"
 local record = require "machines.record"
 local store = require "store"
 local volumes = require "volumes.machines"
+local walk = require "walk"
 local workflow = require "workflow"
 
 local M = {}
 
 -- Every record of a kind; fn(id, value). Reads what is committed: a step must not walk what an earlier one wrote.
 local function each(kind, fn)
-  local after
-  repeat
-    local page = store.list(kind, { after = after, limit = 500 })
-    for _, row in ipairs(page) do
-      after = row.id
-      fn(row.id, json.decode(row.json))
-    end
-  until #page < 500
+  for row in walk.kind(kind) do fn(row.id, json.decode(row.json)) end
 end
 
 -- ---- 1 -> 2: work became workflows; records have a queue, a deadline, and events that hold what changed
@@ -115,6 +109,12 @@ end
 
 -- The version that this program writes.
 function M.latest() return #M.steps + 1 end
+
+-- Whether M.run would change records.
+function M.due()
+  local meta = store.get("meta", "schema")
+  return (meta and meta.version or version_of({ get = function() end }, M.latest())) < M.latest()
+end
 
 -- -> true | nil, err (code "unsupported": it is newer than this program; "internal": a step failed)
 function M.run()

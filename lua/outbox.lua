@@ -8,14 +8,14 @@
 -- The record "outbox" (id: by chance) {to, subject, text, attempts, next_at, ends_at}.
 
 local crypto = require "crypto"
-local json = require "json"
 local log = require "log"
 local mailer = require "accounts.mailer"
 local steady = require "steady"
 local store = require "store"
 local task = require "task"
+local time = require "time"
 
-local M = {}
+local M = { state = {} } -- {sent_at =, failed_at = RFC 3339, error =}: what this process has seen last
 
 local FIRST, LAST = 10, 1800 -- seconds between two tries
 
@@ -54,8 +54,12 @@ local function send(id, m)
     return forget(id)
   end
   local ok, err = mailer.send { to = m.to, subject = m.subject, text = m.text, id = id }
-  if ok then return forget(id) end
+  if ok then
+    M.state.sent_at, M.state.failed_at, M.state.error = time.rfc3339(time.now()), nil, nil
+    return forget(id)
+  end
   if err.code == "cancelled" then return end
+  M.state.failed_at, M.state.error = time.rfc3339(time.now()), tostring(err)
   log.warn("outbox", "a mail could not be sent", { subject = m.subject, attempt = m.attempts + 1, error = tostring(err) })
   if not err.retryable then return forget(id) end
   later(id, tostring(err))
@@ -64,7 +68,11 @@ end
 function M.serve()
   task.spawn(function()
     repeat
-      for _, row in ipairs(store.list("outbox", { limit = 100 })) do send(row.id, json.decode(row.json)) end
+      for _, row in ipairs(store.list("outbox", { limit = 100 })) do
+        if not task.sleep(0) then return end -- between two of them there is time to rest (upgrade.lua)
+        local m = store.get("outbox", row.id)
+        if m then send(row.id, m) end
+      end
     until not task.sleep(LOOK_SECONDS)
   end)
 end

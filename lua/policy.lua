@@ -33,10 +33,12 @@ local history = require "policy.history"
 local kinds = require "policy.kinds"
 local log = require "log"
 local samples = require "policy.samples"
+local spans = require "observe.spans"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
+local trace = require "trace"
 
 local M = {}
 
@@ -198,6 +200,17 @@ end
 
 local trying -- a signal while a set is being built
 
+-- Whether somebody's set is being built; and waits until none is. -> true | nil, err: it was cancelled
+function M.trying() return trying ~= nil end
+
+function M.rest()
+  while trying do
+    local ok, err = trying:wait(60)
+    if not ok and err.code ~= "timeout" then return nil, err end
+  end
+  return true
+end
+
 -- One at a time: who comes meanwhile waits.
 function M.try(sources, author, note)
   while trying do trying:wait(60) end
@@ -264,12 +277,15 @@ local function count(name, verdict)
   c[verdict] = (c[verdict] or 0) + 1
 end
 
+local asking, fault -- the span of the decision that is being made, and why it failed; decisions do not wait
+
 local told, n_told = {}, 0 -- [name .. why] = when
 
 -- A fault is told once a minute, and counted each time.
 local function failed(gen, name, why, then_what)
   state.counts[name] = state.counts[name] or { failed = 0 }
   state.counts[name].failed = state.counts[name].failed + 1
+  fault = asking and why
   local key, now = name .. why, time.mono()
   if told[key] and now - told[key] < 60000 then return end
   if n_told == 1000 then told, n_told = {}, 0 end
@@ -299,19 +315,34 @@ local function answer(gen, owner, name, input, now)
   return gen, M.ask_of(gen, name, input, now)
 end
 
+local function told_span(gen, name, verdict, reason)
+  local span = asking
+  asking = nil
+  span:set("cchost.decision", name)
+  span:set("cchost.policy.generation", gen.number)
+  if type(verdict) == "string" then span:set("cchost.verdict", verdict) end
+  if type(reason) == "string" then span:set("cchost.reason", reason) end
+  span:finish(fault)
+  fault = nil
+end
+
 -- What the set in force says becomes one of the inputs that new sets are tried on.
 local function noted(name, input, now, gen, a, b, c)
+  if asking then told_span(gen, name, a, b) end
   if gen == live then samples.note(name, input, now, a, b) end
   return gen, a, b, c
 end
 
 function M.ask_for(owner, name, input, now)
+  asking = spans.active and trace.begin("decision", name)
   return noted(name, input, now, answer(M.live(), owner, name, input, now))
 end
 
 function M.ask(name, input, now) return select(2, M.ask_for(input.owner, name, input, now)) end
 
 -- ---- telling
+
+function M.counts() return state.counts end
 
 function M.status()
   local gen, set = M.live(), history.live()

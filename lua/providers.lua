@@ -50,6 +50,7 @@ function M.setup(settings)
     shell = settings.TERMINAL_COMMAND,
     threads = settings.PROVIDER_THREADS,
     ssh_ports = settings.SSH_PORTS,
+    spawner = settings.LOCAL_SPAWNER,
   }
   settings_of.docker = {
     dir = settings.DATA_DIR .. "/docker",
@@ -80,7 +81,10 @@ function M.get(name)
   if name == "foreign" then return require("foreign") end
   if not settings_of[name] then return nil, M.unknown(name) end
   local p, err = provider.open(name, settings_of[name])
-  if not p then return nil, err end
+  if not p then
+    if err.message:match "^dir: " then err.message = "DATA_DIR: the provider's " .. err.message end -- it is below that
+    return nil, err
+  end
   open[name] = p
   return p
 end

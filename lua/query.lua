@@ -1,7 +1,8 @@
 -- Query strings and forms (application/x-www-form-urlencoded).
 --
 -- query.value(text, name) -> the first value of that name, decoded, or nil. text: without "?"; may be nil.
--- query.all(text) -> {name = its first value}
+-- query.all(text) -> {name = its first value}, a name that is there more than once or nil
+-- query.without(text, {name = true}) -> the text as it came, but for these; nil when nothing is left
 -- query.decode(text), query.encode(text): one value
 
 local M = {}
@@ -22,14 +23,22 @@ function M.value(text, name)
   end
 end
 
+function M.without(text, names)
+  local kept = {}
+  for pair in (text or ""):gmatch("[^&]+") do
+    if not names[M.decode(pair:match("^[^=]*"))] then kept[#kept + 1] = pair end
+  end
+  return kept[1] and table.concat(kept, "&") or nil
+end
+
 function M.all(text)
-  local out = {}
+  local out, twice = {}, nil
   for pair in (text or ""):gmatch("[^&]+") do
     local k, v = pair:match("^([^=]*)=?(.*)$")
     k = M.decode(k)
-    if out[k] == nil then out[k] = M.decode(v) end
+    if out[k] == nil then out[k] = M.decode(v) else twice = k end
   end
-  return out
+  return out, twice
 end
 
 return M

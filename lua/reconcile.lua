@@ -16,6 +16,7 @@
 -- The record "provider" (id: its name): {id, ok, error, since = of that, orphans = {short = {since, count, next_at}},
 -- operation, queue, version}. A provider that was once asked has one, and is swept from then on.
 
+local errors = require "errors"
 local freshness = require "machines.freshness"
 local json = require "json"
 local kept = require "policy.kept"
@@ -39,6 +40,7 @@ M.settings = { sweep_seconds = 30, orphans = "report", grace_seconds = 3600 }
 M.counters = { sweeps = 0, failures = 0, deferred = 0, drift = 0, orphans = 0, told = 0 }
 
 local orphans_of = {} -- [provider] = how many its last sweep saw
+local errors_of = {}  -- [provider] = why it could not be listed, the last time
 
 local function now_text() return time.rfc3339(time.now()) end
 
@@ -88,6 +90,23 @@ workflow.define("destroy_orphan", {
   end,
   fail = function() end,
 })
+
+-- Asks for the end of one orphan, whatever its age and ORPHANS; without waiting for it. -> its operation's id | nil, err
+function M.remove_orphan(name, short, by)
+  local id
+  local ok, err = store.update(function(tx)
+    local old = subject.get(tx, name)
+    if not old.orphans[short] then return errors.fail("not_found", "no such orphan: it may have come to be known, or be gone") end
+    if workflow.current(tx, old) then return errors.fail("state", "others are being removed: try again in a moment") end
+    local rec = subject.edit(old)
+    id = workflow.ask(tx, "provider", rec, "destroy_orphan", { short = short }, by)
+    subject.save(tx, old, rec, "orphans_due", by, { orphans = json.array { short } })
+    return true
+  end)
+  if not ok then return nil, err end
+  runner.drive("provider", name)
+  return id
+end
 
 local good = {}   -- [provider] = when it was last listed, RFC 3339
 local seen, before = {}, {} -- [provider] = the same on the clock of deadlines, and of the list before that one
@@ -199,6 +218,7 @@ local LISTED_MS = 60000
 -- Its machines' records were true at the last good list; before this process had one, when the provider's record says.
 local function lost(name, err)
   M.counters.failures = M.counters.failures + 1
+  errors_of[name] = tostring(err)
   local known = store.get("provider", name)
   local since = good[name] or known and (known.listed_at or known.since) or now_text()
   if not freshness.since(name) then
@@ -228,6 +248,7 @@ end
 local function found(name)
   if freshness.since(name) then log.info("reconcile", "the provider can be listed again", { provider = name }) end
   freshness.found(name)
+  errors_of[name] = nil
   local known = store.get("provider", name)
   before[name] = seen[name] or known and known.listed_at
   seen[name], good[name] = steady.after(0), now_text()
@@ -260,6 +281,7 @@ end
 -- Records that the list contradicts, each asked for once more, as long as the provider answers. `candidates`: uuids.
 local function confirm(name, candidates)
   for i, id in ipairs(candidates) do
+    if not task.sleep(0) then return end -- there may be thousands: each is a place to rest at (upgrade.lua)
     local rec, _, err = store.get("instance", id), nil, nil
     local allowed = providers.within_budget(name, 0.25)
     if allowed and rec then _, err = M.look(rec) end
@@ -430,6 +452,17 @@ function M.follow(name)
     end
     if changes and behind then M.sweep(name) end
   until not changes
+end
+
+-- How the sweeps stand: {[provider] = {listed_at = RFC 3339 or nil: not by this process, stale_since =, error =}}
+function M.state()
+  local out = {}
+  for _, name in ipairs(providers.names()) do
+    if good[name] or errors_of[name] then
+      out[name] = { listed_at = good[name], stale_since = freshness.since(name), error = errors_of[name] }
+    end
+  end
+  return out
 end
 
 local following = {} -- [provider]

@@ -1,9 +1,12 @@
 -- What requests for a change of a machine, a volume or a network have in common.
 --
 --   requested.outdated(actor, rec) -> why a record is not the one that the request is about, or nil
+--   requested.begun(subject, rec, err, by) -> record, operation id | nil, err     [yields] what an update has made is worked on;
+--       what policies have refused is kept
 --   requested.finished(subject, rec, op_id, seconds) -> record, true | record, false, op_id while it goes on
 --       | nil, err when it failed or was overtaken     [yields] waits until an operation (nil: none) is over
 
+local denials = require "policy.denials"
 local errors = require "errors"
 local runner = require "runner"
 local store = require "store"
@@ -17,6 +20,15 @@ local noun = { instance = "machine", volume = "volume" }
 function M.outdated(actor, rec)
   if not actor.expects or actor.expects == rec.version then return end
   return errors.new("precondition", ("it is at version %d, not %d"):format(rec.version, actor.expects))
+end
+
+function M.begun(subject, rec, err, by)
+  if not rec then
+    denials.note(err, by)
+    return nil, err
+  end
+  runner.drive(subject, rec.id)
+  return rec, rec.operation
 end
 
 function M.finished(subject, rec, op_id, seconds)

@@ -3,7 +3,9 @@
 --   machines      DELETED for TOMBSTONE_DAYS: the record and its days of activity go, with an entry "purged" in the same
 --                 commit. The head of its chain stays; the index instance_purged leads time travel to it.
 --   operations    finished for OPERATION_DAYS
+--   conversations (conversations.lua) that were not written to for CONVERSATION_DAYS
 --   activity      days of a machine's use and of what was decided, older than LOG_DAYS: a new day takes the place of one (idle)
+--   deliveries    tries of webhooks (webhooks/deliveries.lua), after WEBHOOK_LOG_DAYS
 --   idempotency   answers kept for a repeat, after 24 hours
 --   the log       data of entries older than LOG_DAYS. An entry itself stays for ever, and the chain stays provable.
 --
@@ -15,6 +17,8 @@
 --
 -- The record meta/retention says how far both walks through the log have come: {tombstones = seq, log = seq}.
 
+local conversations = require "conversations"
+local deliveries = require "webhooks.deliveries"
 local idempotency = require "idempotency"
 local json = require "json"
 local log = require "log"
@@ -29,7 +33,7 @@ local M = {}
 local PAGE = 200
 local DAY, HOUR = 86400000, 3600000
 
-M.settings = { log_days = 365, tombstone_days = 30, operation_days = 30 }
+M.settings = { log_days = 365, tombstone_days = 30, operation_days = 30, conversation_days = 365, delivery_days = 14 }
 
 -- ---- pure
 
@@ -117,6 +121,8 @@ local function each_page(walk, now, horizon, fn)
     local ok, werr = remember(walk, after)
     if not ok then return nil, werr end
     if stop ~= true or #entries < PAGE then return true end
+    ok, werr = task.sleep(0)
+    if not ok then return nil, werr end
   end
 end
 
@@ -251,7 +257,8 @@ end
 local function older(text, horizon) return text ~= nil and text ~= json.null and time.parse(text) <= horizon end
 
 -- `now`: unix ms.
--- -> {purged = machines, volumes =, operations =, answers =, trimmed = log entries} | nil, err: the next run goes on
+-- -> {purged = machines, volumes =, operations =, conversations =, answers =, deliveries =, trimmed = log entries}
+-- | nil, err: the next run goes on
 function M.run(now)
   local s = M.settings
   local counts, err = { purged = 0, trimmed = 0 }
@@ -262,8 +269,13 @@ function M.run(now)
   if not counts.volumes then return nil, err end
   counts.operations, err = remove_old("operation", function(op) return older(op.finished_at, now - s.operation_days * DAY) end)
   if not counts.operations then return nil, err end
+  local horizon = s.conversation_days > 0 and now - s.conversation_days * DAY or -1 -- before all time
+  counts.conversations, err = conversations.sweep(horizon)
+  if not counts.conversations then return nil, err end
   counts.answers, err = remove_old("idempotency", function(a) return older(a.at, now - idempotency.HOURS * HOUR) end)
   if not counts.answers then return nil, err end
+  counts.deliveries, err = deliveries.sweep(now - s.delivery_days * DAY)
+  if not counts.deliveries then return nil, err end
   if s.log_days > 0 then
     ok, err = trim_log(now, now - s.log_days * DAY, counts)
     if not ok then return nil, err end
@@ -276,7 +288,8 @@ function M.tidy(now)
   local counts, err = M.run(now)
   if not counts then
     if err.code ~= "cancelled" then log.error("retention", "what is old could not be removed", { error = tostring(err) }) end
-  elseif counts.purged + counts.volumes + counts.operations + counts.answers + counts.trimmed > 0 then
+  elseif counts.purged + counts.volumes + counts.operations + counts.conversations + counts.answers
+    + counts.deliveries + counts.trimmed > 0 then
     log.info("retention", "what is old was removed", counts)
   end
 end

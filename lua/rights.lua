@@ -17,10 +17,16 @@ M.scopes = {
   ["instances:connect"] = "terminals, commands and connect scripts of machines",
   ["instances:read"] = "machines, volumes, their operations, events, statistics and logs",
   ["instances:write"] = "make, change, start, stop and delete machines and volumes",
+  ["metrics"] = "figures of the whole server (an admin's tokens alone)",
   ["networks:read"] = "private networks, their subnets and security groups",
   ["networks:write"] = "make, change and delete those",
+  ["webhooks:read"] = "webhooks, and what was delivered to them",
+  ["webhooks:write"] = "make, change and remove webhooks: they are told all events, those of the account and of billing, too",
   ["operator"] = "what only an admin may do (an admin's tokens alone)",
 }
+
+-- Those that only an admin's token may have.
+M.of_admins = { metrics = true, operator = true }
 
 M.scope_names = {}
 for name in pairs(M.scopes) do M.scope_names[#M.scope_names + 1] = name end
@@ -39,7 +45,7 @@ function M.allow(actor, options)
   if scopes and options.scope ~= "any" and not scopes[options.scope] then
     return denied(("the token lacks the scope '%s'"):format(options.scope))
   end
-  if options.admin and not actor.admin then return denied("only an admin may do this") end
+  if options.admin and not actor.admin and actor.admin_for ~= options.scope then return denied("only an admin may do this") end
   if options.user and not actor.user then return errors.fail("unauthorized", "not authenticated") end
   if options.session and actor.credential.kind ~= "session" then
     return denied("this needs a session: sign in; an API token cannot do it")

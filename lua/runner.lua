@@ -10,10 +10,12 @@ local errors = require "errors"
 local fs = require "fs"
 local json = require "json"
 local log = require "log"
+local spans = require "observe.spans"
 local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
+local walk = require "walk"
 local workflow = require "workflow"
 
 local M = {}
@@ -23,12 +25,14 @@ M.seconds = 60 -- at most, for one try of a step
 local LOOK_SECONDS = 2    -- how often a waiting runner looks whether somebody else wants its record
 local FIRST_DELAY, LAST_DELAY = 0.2, 60
 
--- ["instance/<id>"] = {signal = fired when the walk has ended, task =, wake = signal,
+-- ["instance/<id>"] = {signal = fired when the walk has ended, task =, wake = signal, op, note = observe/spans.lua's,
 -- trying = the operation that a try is under way for, interrupted =}
 local running = {}
 local waiting = {} -- [operation id] = {signal =, n = waiters}
 local folder
 local ending = false
+local stopped = false  -- no try is begun any more, for now
+local elsewhere        -- tells the process whose work it is from now on that there is some
 
 -- ---- processes
 
@@ -111,7 +115,7 @@ local function protected(fn, x)
   local ok, result, err = xpcall(fn, debug.traceback, x)
   if ok then return result, err end
   log.error("runner", "a step raised", { operation = x.op.id, step = x.op.step, traceback = result })
-  return errors.fail("internal", "the step " .. x.op.step .. " failed by a fault of cchost")
+  return errors.fail("internal", "the step " .. x.op.step .. " failed by a fault of cchost", { traceback = result })
 end
 
 local function try(run, rec, op)
@@ -119,8 +123,10 @@ local function try(run, rec, op)
   local left = steady.left(op.deadline_at)
   if left <= 0 then return errors.fail("timeout", "its time is over") end
   run.trying = op
+  local span = spans.step(op)
   local result, err = protected(op.state == "undoing" and step.undo or step.run,
     { rec = rec, op = op, seconds = math.min(M.seconds, left) })
+  if span then span:finish(result == nil and err or nil) end
   run.trying = nil
   return result, err
 end
@@ -239,9 +245,11 @@ local function broken(subject, rec, op, traceback)
   end)
 end
 
-local function walk(run, subject, id)
+local function go_on(run, subject, id)
   while true do
     local rec, op = read(subject, id)
+    spans.follow(run, rec, op)
+    if stopped then return end
     if not rec then
       if not store.raw(subject, id) then drop(subject, id) end
       return
@@ -255,14 +263,18 @@ end
 -- Starts the work on a record unless this process does it already.
 function M.drive(subject, id)
   local key = subject .. "/" .. id
+  if elsewhere then return elsewhere() end
+  if stopped then return end -- runner.stay takes it up
   if running[key] then
     running[key].wake:fire()
     return
   end
   local run = { signal = task.signal(), wake = task.signal() }
   running[key] = run
-  run.task = task.spawn(function()
-    local ok, why = pcall(walk, run, subject, id)
+  run.task = task.work(function()
+    task.carry("machine", subject == "instance" and id or nil)
+    local ok, why = pcall(go_on, run, subject, id)
+    spans.leave(run)
     running[key] = nil
     run.signal:fire()
     if not ok then error(why, 0) end
@@ -298,7 +310,7 @@ function M.wait(id, seconds)
     if workflow.over(op) or left <= 0 or ending then return op end
     local w = waiting[id] or { signal = task.signal(), n = 0 }
     waiting[id], w.n = w, w.n + 1
-    local mine = op.runner == workflow.me or op.runner == nil -- else nobody tells us: look often
+    local mine = not elsewhere and (op.runner == workflow.me or op.runner == nil) -- else nobody tells us: look often
     local _, werr = w.signal:wait(math.min(left, mine and 0.5 or 0.1))
     w.n = w.n - 1
     if w.n == 0 then waiting[id] = nil end
@@ -308,18 +320,33 @@ end
 
 -- Takes up what has no living runner: what an earlier process, or a script, left under way. -> how many records
 function M.resume()
-  local n, after = 0, nil
-  repeat
-    local page = store.scan("work", { after = after, limit = 500 })
-    for _, entry in ipairs(page) do
-      after = entry.key
-      if not running[after] then
-        n = n + 1
-        M.drive(after:match("^([^/]+)/(.+)$"))
-      end
+  local n = 0
+  for row in walk.index("work") do
+    if not running[row.key] then
+      n = n + 1
+      M.drive(row.key:match("^([^/]+)/(.+)$"))
     end
-  until #page < 500
+  end
   return n
+end
+
+-- ---- handing over (upgrade.lua)
+
+-- Each walk ends behind the try that is under way, and none begins.
+function M.stop()
+  stopped = true
+  for _, run in pairs(running) do run.wake:fire() end
+end
+
+-- Walks begin again. What waits is for runner.resume.
+function M.stay() stopped = false end
+
+-- Another process does the work, also what is begun here; fn() tells it that there is some.
+function M.leave(fn) elsewhere = fn end
+
+-- Whatever names this process as its runner is taken over by who looks next.
+function M.give_up_lock()
+  M.lock:close()
 end
 
 -- At the end of the program: waits for the work under way, `seconds` at most; the rest is the next process's.

@@ -11,6 +11,7 @@
 
 local fence = require "fence"
 local json = require "json"
+local sorted_keys = require "sorted_keys"
 local task = require "task"
 
 local M = {}
@@ -40,11 +41,13 @@ local function fits(text, pattern, hint)
   return does, (hint or "another form") .. " expected"
 end
 
+local function characters(n) return n == 1 and "1 character expected" or ("%d characters expected"):format(n) end
+
 local check = {}
 
 function check.string(f, v, name)
-  if f.min and #v < f.min then return bad(name, ("at least %d characters expected"):format(f.min)) end
-  if #v > (f.max or 4096) then return bad(name, ("at most %d characters expected"):format(f.max or 4096)) end
+  if f.min and #v < f.min then return bad(name, "at least " .. characters(f.min)) end
+  if #v > (f.max or 4096) then return bad(name, "at most " .. characters(f.max or 4096)) end
   if v:find("%z") then return bad(name, "no NUL character expected") end
   if f.pattern then
     local ok, why = fits(v, f.pattern, f.hint)
@@ -116,24 +119,17 @@ function field(f, v, name)
   return v
 end
 
-local function sorted_names(t)
-  local names = {}
-  for k in pairs(t) do names[#names + 1] = k end
-  table.sort(names)
-  return names
-end
-
 function object(spec, value, prefix)
   if kind_of(value) ~= "object" then
     return bad(prefix == "" and "body" or prefix:sub(1, -2), "an object expected, not " .. a(kind_of(value)))
   end
-  for _, name in ipairs(sorted_names(value)) do
+  for _, name in ipairs(sorted_keys(value)) do
     if not spec[name] then
-      local names = sorted_names(spec)
+      local names = sorted_keys(spec)
       return bad(prefix .. name, "unknown field; " .. (names[1] and "expected: " .. table.concat(names, ", ") or "none expected"))
     end
   end
-  for _, name in ipairs(sorted_names(spec)) do
+  for _, name in ipairs(sorted_keys(spec)) do
     local f, v = spec[name], value[name]
     if v == nil then
       if f.required then return bad(prefix .. name, "missing") end
@@ -176,7 +172,7 @@ local function field_fault(f, name)
   local may = type(kind) == "string" and may_have[kind]
   if not may then
     return ("%s: a table like {\"string\", required = true} expected, of one of the kinds %s"):format(name,
-      table.concat(sorted_names(may_have), ", "))
+      table.concat(sorted_keys(may_have), ", "))
   end
   for k, v in pairs(f) do
     local is = k == 1 or k == "required" and is_flag or may[k]

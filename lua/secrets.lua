@@ -4,6 +4,7 @@
 --   sealed = ring:seal(text, context)            "v1.KEYID.BASE64"; context: what it is for, said again to open it
 --   text | nil, err = ring:unseal(sealed, context)   "denied": no such key here, another context, or changed; "invalid"
 --   ring:is_current(sealed)                      sealed under the current key
+--   mac, key = ring:mac(text, context[, key])    32 bytes; `key`: the id of the one that it was made with; nil: it is not here
 --   secrets.mask(text)                           what may be shown: at most a third of it
 --   key32 | nil, why = secrets.parse_key(text)   64 hexadecimal digits, or base64 of 32 bytes
 
@@ -42,6 +43,13 @@ function Ring:unseal(sealed, context)
 end
 
 function Ring:is_current(sealed) return (parts(sealed)) == self.current end
+
+-- With a key of its own, made of the master key for that alone.
+function Ring:mac(text, context, key)
+  local master = self.by_id[key or self.current]
+  if not master then return nil end
+  return crypto.hmac_sha256(crypto.hmac_sha256(master, "cchost mac " .. context), text), key or self.current
+end
 
 -- The first eight and the last four characters of what is long enough to lose little by it; else as many dots.
 function M.mask(text)

@@ -2,14 +2,20 @@
 -- that do work.
 --
 -- setup.open(settings, {serve = true}) -> true | nil, err     [yields]
+--   read_only = store.update answers nil and an error; records of an older cchost are an error, too
+--   parent = a process whose place we take (upgrade.lua): its lock and clock are ours, and it is asked before records change
+-- setup.open_vault(settings) -> true | nil, err    in `open`: the master key's secrets can be read
 -- setup.adopt_clock()      for who has opened the store alone: the clock of deadlines is that of the server beside him
 -- setup.use(settings) -> true | nil, err     only hands the settings to those who need them; opens nothing
 
+local agent = require "machines.agent"
+local checks = require "provider_checks"
 local machine_addresses = require "machines.addresses"
 local book = require "billing.book"
 local errors = require "errors"
 local fs = require "fs"
 local generation = require "policy.generation"
+local health = require "machines.health"
 local instances = require "instances"
 local keys = require "keys"
 local log = require "log"
@@ -18,6 +24,7 @@ local migrations = require "migrations"
 local netbird = require "netbird"
 local networks = require "networks"
 local policy = require "policy"
+local previews = require "machines.previews"
 local providers = require "providers"
 local reconcile = require "reconcile"
 local retention = require "retention"
@@ -30,8 +37,13 @@ local store = require "store"
 local stripe = require "stripe"
 local stripe_serve = require "stripe.serve"
 local task = require "task"
+local update = require "machines.update"
 local users = require "accounts.users"
 local vault = require "vault"
+local wake = require "machines.wake"
+local whatif = require "whatif.child"
+local webhooks = require "webhooks.setup"
+local workflows = require "machines.workflows"
 require "volumes"
 
 local M = {}
@@ -53,9 +65,19 @@ function M.use(settings)
   local changes = {}
   for name, seconds in pairs(settings.STATUS_SECONDS or {}) do changes[name] = { seconds = seconds } end
   providers.setup(settings)
+  checks.settings, whatif.settings = settings, settings
   runner.seconds = settings.PROVIDER_SECONDS
   instances.settings.provider = settings.PROVIDER
   instances.settings.quota = settings.QUOTA_INSTANCES
+  agent.settings = {
+    idle = settings.PROXY_IDLE_SECONDS, head = settings.HTTP_HEAD_SECONDS, ping = settings.PROXY_PING_SECONDS,
+    body_max = settings.PROXY_BODY_BYTES,
+  }
+  wake.seconds = settings.WAKE_SECONDS
+  health.setup(settings)
+  update.seconds = settings.AGENT_CHECK_SECONDS
+  workflows.terminals = { ring = settings.TERMINAL_RING, sessions = settings.TERMINAL_SESSIONS }
+  previews.url = settings.PREVIEW_URL
   reconcile.settings.sweep_seconds = settings.SWEEP_SECONDS
   reconcile.settings.orphans = settings.ORPHANS
   reconcile.settings.grace_seconds = settings.ORPHAN_GRACE_SECONDS
@@ -76,7 +98,9 @@ function M.use(settings)
   sessions.signup = settings.SIGNUP or "open"
   retention.settings = {
     log_days = settings.LOG_DAYS, tombstone_days = settings.TOMBSTONE_DAYS, operation_days = settings.OPERATION_DAYS,
+    conversation_days = settings.CONVERSATION_DAYS, delivery_days = settings.WEBHOOK_LOG_DAYS,
   }
+  webhooks.setup(settings)
   local faults = providers.check(settings)
   if #faults > 0 then return errors.fail("invalid", table.concat(faults, "; ")) end
   return statuses.extend(changes)
@@ -98,8 +122,8 @@ local function share_clock(serve)
   return true
 end
 
--- Steps of workflows, which scripts do, too, keep secrets there.
-local function open_vault(settings)
+-- Steps of workflows, which scripts do, too, keep secrets there, and who makes a machine seals its agent's.
+function M.open_vault(settings)
   local ring, err = keys.master(settings)
   if not ring then return nil, err end
   vault.setup(ring)
@@ -118,10 +142,19 @@ generation.checks[#generation.checks + 1] = function(gen)
     :format(is, new), "plans"
 end
 
+-- Nothing is written by this process.
+local function only_read()
+  if migrations.due() then
+    return errors.fail("denied", "the records are of an older cchost; who may write brings them up to date")
+  end
+  function store.update() return errors.fail("denied", "this process only reads the store") end
+  return true
+end
+
 -- The prices in force are in the book before anything is metered by them.
-local function open_book(serve)
+local function open_book(serve, read_only)
   if not serve then
-    if store.get("meta", "price_book") then return true end
+    if read_only or store.get("meta", "price_book") then return true end
     return book.note(policy.data("plans"))
   end
   policy.on_change(function(gen)
@@ -139,14 +172,16 @@ end
 function M.open(settings, options)
   local ok, err = M.use(settings)
   if not ok then return nil, err end
+  local parent = options.parent
   for _, step in ipairs {
-    function() return store.open { dir = settings.DATA_DIR, serve = options.serve } end,
+    function() return store.open { dir = settings.DATA_DIR, serve = options.serve, serve_fd = parent and parent.lock } end,
     function() return runner.setup(settings.DATA_DIR) end,
-    function() return not netbird.configured() or open_vault(settings) end,
-    migrations.run,
-    function() return share_clock(options.serve) end,
+    function() return M.open_vault(settings) end,
+    function() return not (parent and migrations.due()) or parent:wait("migrates") end,
+    options.read_only and only_read or migrations.run,
+    function() return share_clock(options.serve and not parent) end,
     function() return policy.open(settings, options) end,
-    function() return open_book(options.serve) end,
+    function() return open_book(options.serve, options.read_only) end,
   } do
     ok, err = step()
     if not ok then return nil, err end

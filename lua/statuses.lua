@@ -19,7 +19,7 @@ local initial = {
     accepts = { stop = "STOPPING", start = "STARTING", delete = "DELETING" } },
   { name = "RUNNING", settled = true,
     accepts = { stop = "STOPPING", start = "STARTING", delete = "DELETING",
-      resize = "STOPPING", attach = "STOPPING", detach = "STOPPING", suspend = "RUNNING",
+      resize = "STOPPING", attach = "STOPPING", detach = "STOPPING", suspend = "RUNNING", restart = "STOPPING",
       snapshot = "STOPPING", snapshot_delete = "STOPPING", restore = "STOPPING" } },
   { name = "STOPPING", done = "STOPPED", seconds = 600, expires = "ERROR",
     accepts = { stop = "STOPPING", start = "STARTING", delete = "DELETING" } },

@@ -50,15 +50,17 @@ local function each_page(list, name, fn)
   return true
 end
 
--- Calls write(text) for every line. What is written is what the store holds while nothing changes it.
+-- Calls write(text) for every line, and progress(records so far), where given, for every record. What is written is what the
+-- store holds while nothing changes it.
 -- -> {records =, indexes =} | nil, err
-function M.export(write)
+function M.export(write, progress)
   local n, ok, err = { records = 0, indexes = 0 }, true, nil
   write(json.encode { format = FORMAT, version = VERSION, records = migrations.latest(), at = time.rfc3339(time.now()) })
   for _, kind in ipairs(store.kinds()) do
     if kind ~= "meta" then
       ok, err = each_page(store.list, kind, function(row)
         n.records = n.records + 1
+        if progress then progress(n.records) end
         write(('{"kind":"%s","id":%s,"owner":%s,"value":%s}'):format(kind, json.encode(row.id), json.encode(row.owner), row.json))
       end)
     end

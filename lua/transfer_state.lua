@@ -10,14 +10,16 @@
 
 local crypto = require "crypto"
 local errors = require "errors"
-local fields = require "machines.fields"
 local ids = require "ids"
 local json = require "json"
+local fields = require "machines.fields"
 local record = require "machines.record"
 local schema = require "schema"
+local sorted_keys = require "sorted_keys"
 local store = require "store"
 local time = require "time"
 local types = require "types"
+local walk = require "walk"
 
 local M = {}
 
@@ -69,13 +71,6 @@ local function to_record(entry)
   rec.desired = entry.status == "stopped" and "STOPPED" or "RUNNING"
   record.enter(rec, status_in[entry.status])
   return rec
-end
-
-local function sorted_keys(map)
-  local keys = {}
-  for k in pairs(map) do keys[#keys + 1] = k end
-  table.sort(keys)
-  return keys
 end
 
 -- The first fault of one entry, as a sentence, or nil.
@@ -155,16 +150,11 @@ end
 
 -- -> the text of instances.json, one entry a line
 function M.export()
-  local lines, after = {}, nil
-  local page
-  repeat
-    page = assert(store.scan("instance_live", { after = after, limit = 500 }))
-    for _, row in ipairs(page) do
-      after = row.key
-      local rec = store.get("instance", row.key)
-      if rec then lines[#lines + 1] = ('"%s":%s'):format(rec.short, json.encode(to_entry(rec))) end
-    end
-  until #page < 500
+  local lines = {}
+  for row in walk.index("instance_live") do
+    local rec = store.get("instance", row.key)
+    if rec then lines[#lines + 1] = ('"%s":%s'):format(rec.short, json.encode(to_entry(rec))) end
+  end
   return '{"instances":{\n' .. table.concat(lines, ",\n") .. "\n}}\n"
 end
 

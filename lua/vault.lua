@@ -8,6 +8,7 @@
 --   vault.put(tx, name, text, owner)    vault.del(tx, name)     in an update
 --   text | nil, err = vault.get(name)   "not_found"; "denied": sealed under a key that is not here
 --   n | nil, err = vault.rekey()        [yields] seals anew what is not under the current key
+--   mac, key = vault.mac(text, context[, key])   as secrets.lua has it: what is handed out and must be ours
 --   sealed = vault.seal(text, context)   text | nil, err = vault.unseal(sealed, context)      for a record of one's own
 
 local errors = require "errors"
@@ -24,6 +25,8 @@ function M.setup(keys) ring = secrets.open(keys) end
 
 function M.seal(text, context) return ring:seal(text, context) end
 function M.unseal(sealed, context) return ring:unseal(sealed, context) end
+
+function M.mac(text, context, key) return ring:mac(text, context, key) end
 
 function M.put(tx, name, text, owner)
   tx:put("secret", name, { sealed = ring:seal(text, name), updated_at = time.rfc3339(tx:now()) }, owner)

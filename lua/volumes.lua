@@ -6,7 +6,7 @@
 --   volumes.create(actor, {name =, size_gib =, provider =, user_id =}) -> record, operation id | nil, err
 --   volumes.clone(actor, key, {name =, snapshot =}) -> the new record, operation id | nil, err
 --   volumes.settled(actor, record, operation id, seconds) -> record
---   volumes.get(actor, key) -> record | nil, err      volumes.list(actor, after, limit) -> {texts =, after =}
+--   volumes.get(actor, key) -> record | nil, err      volumes.list(actor, after, limit) -> {texts =, keys =, after =}
 -- These wait as instances.move does -> record, true | record, false, operation id | nil, err:
 --   volumes.delete(actor, key [, seconds])
 --   volumes.attach(actor, key, {machine =, path =} [, seconds])   volumes.detach(actor, key [, seconds])
@@ -28,7 +28,6 @@ local quota = require "volumes.quota"
 local record = require "volumes.record"
 local requested = require "requested"
 local rights = require "rights"
-local runner = require "runner"
 local schema = require "schema"
 local snapshots = require "snapshots"
 local store = require "store"
@@ -100,12 +99,13 @@ function M.list(actor, after, limit)
   local index, prefix = "volume_live", ""
   if not actor.admin then index, prefix = "volume_owner", actor.user .. "/" end
   local page = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
-  local texts = {}
+  local texts, keys = {}, {}
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
-    texts[#texts + 1] = store.raw("volume", after)
+    local text = store.raw("volume", after)
+    if text then texts[#texts + 1], keys[#keys + 1] = text, after end
   end
-  return { texts = texts, after = #page > limit and after or nil }
+  return { texts = texts, keys = keys, after = #page > limit and after or nil }
 end
 
 -- ---- to begin
@@ -143,12 +143,7 @@ local function make(actor, fn)
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)
-  if not rec then
-    denials.note(err, by(actor))
-    return nil, err
-  end
-  runner.drive("volume", rec.id)
-  return rec, rec.operation
+  return requested.begun("volume", rec, err, by(actor))
 end
 
 function M.create(actor, spec)

@@ -26,7 +26,8 @@
 -- run and undo must be idempotent: what was cut off is done again.  `rec` is a flat copy to be changed.
 --
 -- An operation is the record of one run: {id, kind, machine (the subject's id), state, step, attempts, next_at, deadline_at,
--- input, results, last_error, error, created_at, started_at, finished_at, by, runner, version}.  States: queued ->
+-- input, results, last_error, error, created_at, started_at, finished_at, by, runner, version, trace (the traceparent of what
+-- asked for it; absent: nobody's request)}.  States: queued ->
 -- running -> done; running -> undoing -> failed | cancelled; queued or running -> superseded; queued -> cancelled.
 -- What it says of step and attempt is committed before the effect: a step that is named may have taken place.
 --
@@ -37,6 +38,7 @@ local crypto = require "crypto"
 local errors = require "errors"
 local json = require "json"
 local steady = require "steady"
+local task = require "task"
 local time = require "time"
 
 local M = {}
@@ -71,6 +73,16 @@ local function def_of(op)
 end
 
 function M.definition(op) return def_of(op) end
+
+-- {[kind] = {step, ...}} of all that are defined
+function M.kinds()
+  local out = {}
+  for kind, def in pairs(definitions) do
+    out[kind] = {}
+    for i, step in ipairs(def.steps) do out[kind][i] = step.name end
+  end
+  return out
+end
 
 function M.subject(kind, adapter) subjects[kind] = adapter end
 function M.adapter(kind) return subjects[kind] end
@@ -203,7 +215,7 @@ function M.ask(tx, subject, rec, kind, input, by)
   local op = {
     id = crypto.uuid(), kind = kind, subject = subject, machine = rec.id, state = "queued", step = json.null, attempts = 0,
     next_at = json.null, deadline_at = json.null, input = input or {}, results = {}, created_at = now_text(), by = by,
-    version = 0, generation = M.stamp[kind] and M.stamp[kind](rec) or nil,
+    version = 0, generation = M.stamp[kind] and M.stamp[kind](rec) or nil, trace = task.carried().trace,
   }
   local def = def_of(op)
   if def.overtakes then
@@ -248,7 +260,7 @@ local function begin_instead(tx, rec, op, input)
   local other = {
     id = crypto.uuid(), kind = op.kind, subject = op.subject, machine = rec.id, state = "queued", step = json.null, attempts = 0,
     next_at = json.null, deadline_at = json.null, input = input, results = {}, created_at = now_text(), by = op.by,
-    version = 0, generation = op.generation, instead_of = op.id,
+    version = 0, generation = op.generation, instead_of = op.id, trace = op.trace,
   }
   op.next = other.id
   put(tx, op, rec.owner)

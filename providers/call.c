@@ -83,6 +83,8 @@ static bool has(const struct cc_driver *d, enum cc_provider_op op)
         return d->logs != NULL;
     case CC_OP_CHECK:
         return d->check != NULL;
+    case CC_OP_PLACES:
+        return d->places != NULL;
     case CC_OP_CONSOLE:
         return d->console != NULL;
     case CC_OP_SCREENSHOT:
@@ -183,6 +185,8 @@ static int perform(const struct cc_driver *d, void *self, struct cc_provider_ctx
         return d->logs(self, x, r->id, r->most, &s->log);
     case CC_OP_CHECK:
         return d->check(self, x, &s->checks);
+    case CC_OP_PLACES:
+        return d->places(self, x, r->id, &s->places);
     case CC_OP_SUSPEND:
         return d->suspend(self, x, r->id);
     case CC_OP_MACHINE_SNAPSHOT:
@@ -212,6 +216,7 @@ int cc_provider_perform(const struct cc_driver *d, void *self, struct cc_provide
 {
     memset(res, 0, sizeof(*res));
     x->err = &res->err;
+    x->secret = req->secret;
     res->code = check(d, req, &res->err);
     if (res->code == 0 && req->machine && req->machine->network == CC_NET_VPC && !d->capabilities(self)->net_vpc)
         res->code = cc_err_set(&res->err, CC_E_UNSUPPORTED, "the provider %s knows no networks of users", d->name);
@@ -282,6 +287,7 @@ static const struct cc_machine_spec *copy_machine(struct cc_arena *a, const stru
     c->vpc.cidr = cc_arena_strdup(a, s->vpc.cidr);
     c->user_data = cc_arena_strdup(a, s->user_data);
     c->shell = cc_arena_strdup(a, s->shell);
+    c->agent_key = cc_arena_strdup(a, s->agent_key);
     c->env = copy_pairs(a, &s->env);
     c->labels = copy_pairs(a, &s->labels);
     c->cmd = copy_strs(a, &s->cmd);
@@ -324,6 +330,7 @@ static void copy_req(struct job *j, const struct cc_provider_req *r)
 {
     j->req = *r;
     j->req.id = cc_arena_strdup(&j->arena, r->id);
+    j->req.secret = cc_arena_strdup(&j->arena, r->secret);
     if (r->machine)
         j->req.machine = copy_machine(&j->arena, r->machine);
     if (r->exec)

@@ -40,6 +40,7 @@ enum cc_provider_op {
     CC_OP_VOLUME_CLONE,
     CC_OP_LOGS,
     CC_OP_CHECK,
+    CC_OP_PLACES,
     CC_OP_CONSOLE,
     CC_OP_SCREENSHOT,
     CC_OP_IMAGE_BUILD,
@@ -48,9 +49,11 @@ enum cc_provider_op {
     CC_OP_COUNT
 };
 
+extern const char *const cc_provider_op_names[CC_OP_COUNT]; /* "create", "volume_create", ... */
+
 struct cc_provider_req {
     enum cc_provider_op op;
-    const char *id;                        /* provider_id, or the volume's or image's id */
+    const char *id;                        /* provider_id, or the volume's or image's id; places: the type */
     const struct cc_machine_spec *machine; /* create; start: what has changed, or NULL */
     const struct cc_exec_spec *exec;
     const struct cc_volume_spec *volume;
@@ -61,6 +64,7 @@ struct cc_provider_req {
     uint32_t seconds;                  /* console: how long its password is good */
     size_t most;                       /* logs: bytes */
     bool purge;                        /* destroy: the volumes that create made for it, too */
+    const char *secret;                /* of the machine's agent, or NULL */
     uint64_t timeout_ms;               /* 0: the driver's default */
 };
 
@@ -77,6 +81,7 @@ struct cc_provider_res {
     struct cc_snapshot_list snapshots;
     struct cc_log_text log;
     struct cc_check_list checks;
+    struct cc_strs places;
     struct cc_console console;
     struct cc_picture picture;
     struct cc_image_info image;

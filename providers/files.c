@@ -8,14 +8,38 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { DEEP = 200 };
+
+int cc_dir_setting(const char *dir, size_t most, const char *why, char **out, struct cc_err *err)
+{
+    char here[PATH_MAX], *whole;
+
+    if (!dir || !*dir)
+        return cc_err_set(err, CC_E_INVALID, "the setting \"dir\" is missing");
+    if (*dir == '/')
+        whole = cc_xstrdup(dir);
+    else if (getcwd(here, sizeof(here)))
+        whole = cc_xasprintf("%s/%s", here, dir);
+    else
+        return cc_err_sys(err, errno, "the current directory");
+    if (strlen(whole) > most) {
+        cc_err_set(err, CC_E_INVALID, "dir: %.120s has %zu bytes, and at most %zu expected: %s", whole, strlen(whole),
+                   most, why);
+        free(whole);
+        return CC_E_INVALID;
+    }
+    *out = whole;
+    return 0;
+}
 
 /* No fsync: the durable truth is the host's store; after a power cut every machine is stopped, and
  * a torn machine.json is a half-made machine, which create completes and destroy removes. */
@@ -28,6 +52,24 @@ int cc_write_whole(const char *path, const char *text, size_t n, struct cc_err *
         r = cc_err_sys(err, errno, "writing %s", path);
     if (fd >= 0)
         close(fd);
+    free(tmp);
+    return r;
+}
+
+int cc_write_once(const char *path, const char *text, size_t n, struct cc_err *err)
+{
+    char *tmp = cc_xasprintf("%s.XXXXXX", path);
+    int fd = mkostemp(tmp, O_CLOEXEC), r = 0;
+
+    if (fd < 0 || write(fd, text, n) != (ssize_t)n)
+        r = cc_err_sys(err, errno, "writing %s", path);
+    else if (link(tmp, path) != 0)
+        r = errno == EEXIST ? cc_err_set(err, CC_E_EXISTS, "%s is there", path)
+                            : cc_err_sys(err, errno, "writing %s", path);
+    if (fd >= 0) {
+        unlink(tmp);
+        close(fd);
+    }
     free(tmp);
     return r;
 }
@@ -176,4 +218,19 @@ int cc_carried_install(const char *dir, const char *name, char **path, struct cc
         r = cc_err_sys(err, errno, "writing %s", *path);
     free(tmp);
     return r;
+}
+
+int cc_dir_share(const char *dir, void (*sweep)(void *arg), void *arg, struct cc_err *err)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), why;
+
+    if (fd < 0)
+        return cc_err_sys(err, errno, "opening %s", dir);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        sweep(arg);
+    if (flock(fd, LOCK_SH) == 0) /* who comes in between may sweep: nothing has begun here */
+        return fd;
+    why = errno;
+    close(fd);
+    return cc_err_sys(err, why, "sharing %s", dir);
 }

@@ -78,8 +78,11 @@ struct cc_machine_spec {
     enum cc_network network;
     struct cc_vpc_spec vpc; /* with CC_NET_VPC */
     struct cc_pairs env, labels;
-    struct cc_strs cmd;      /* run once at each start, beside the agent */
-    const char *shell;       /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
+    struct cc_strs cmd; /* run once at each start, beside the agent */
+    const char *shell;  /* of the terminal, for sh -c; NULL: zellij, tmux or the login shell */
+    const char *
+        agent_key; /* what its agent compares the secret with: its SHA-256, in lower-case hex; NULL: it asks for none */
+    uint32_t ring, sessions; /* of its agent's terminals (--ring, --sessions); 0: the agent's own */
     struct cc_strs ssh_keys; /* public keys, one line each: who may log in over ssh; none: nobody asked for ssh */
     const struct cc_mount_spec *volumes;
     size_t n_volumes;
@@ -278,7 +281,8 @@ struct cc_provider_ctx {
     const struct cc_call *call;
     struct cc_arena *arena;
     struct cc_err *err;
-    uint64_t delay_ms; /* set by a CC_DRIVER_INLINE driver: its answer is held so long */
+    const char *secret; /* of the machine's agent, to be said to it (talk.h); NULL: it has none. Never kept */
+    uint64_t delay_ms;  /* set by a CC_DRIVER_INLINE driver: its answer is held so long */
 };
 
 enum { CC_DRIVER_INLINE = 1 };      /* never blocks: runs on the loop, its answer waits on the host's clock */
@@ -298,8 +302,8 @@ struct cc_driver {
     int (*create)(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
                   struct cc_machine_info *out);
     int (*destroy)(void *self, struct cc_provider_ctx *x, const char *provider_id, bool purge);
-    /* spec NULL: as it was. Else what it says of name, env, cmd, labels, shell, ssh_keys, vcpu and memory holds from now on;
-     * image, volumes and network stay, and so does the disk but for `grows_disk`: it never shrinks. A machine that runs is left
+    /* spec NULL: as it was. Else what it says of name, env, cmd, labels, shell, agent_key, ssh_keys, vcpu and memory holds
+     * from now on; image, volumes and network stay, and so does the disk but for `grows_disk`: it never shrinks. A machine that runs is left
      * as it is; one that is suspended goes on as it was. */
     int (*start)(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_machine_spec *spec,
                  struct cc_machine_info *out);
@@ -339,6 +343,9 @@ struct cc_driver {
     /* Whether credentials, quota, images, network and permissions will do. What it finds are findings; it fails only when the
      * call does. */
     int (*check)(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
+    /* Optional: the places where a machine of that type may be had now, as spec->location names them; none: nowhere, or there
+     * is no such type. */
+    int (*places)(void *self, struct cc_provider_ctx *x, const char *type, struct cc_strs *out);
 
     /* Optional: a machine that runs stands still, and keeps its memory; start goes on. Suspended: a success; off: "state". */
     int (*suspend)(void *self, struct cc_provider_ctx *x, const char *provider_id);

@@ -1,6 +1,7 @@
 /* registry.c - the drivers of this build, and what all of them check alike. */
 #include "providers/provider.h"
 
+#include "host/sys/secret.h"
 #include "providers/drivers.h"
 
 #include <stdarg.h>
@@ -100,6 +101,8 @@ int cc_machine_spec_check(const struct cc_machine_spec *s, struct cc_err *err)
         return cc_err_set(err, CC_E_INVALID, "id is missing");
     if (s->vcpu < 0 || s->vcpu > 1024 || s->memory_mib > 64u * 1024 * 1024)
         return cc_err_set(err, CC_E_INVALID, "vcpu or memory out of range");
+    if (s->agent_key && !cc_secret_key_ok(s->agent_key))
+        return cc_err_set(err, CC_E_INVALID, "agent_key must be 64 hex digits");
     if (s->n_volumes > CC_MOUNTS_MAX || s->cmd.n > 100)
         return cc_err_set(err, CC_E_INVALID, "at most %d volumes and 100 words of cmd", CC_MOUNTS_MAX);
     if (s->n_ports > CC_PORTS_MAX || (s->user_data && strlen(s->user_data) > CC_USER_DATA_MAX))

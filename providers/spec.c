@@ -23,13 +23,15 @@ json_t *cc_spec_json(const struct cc_machine_spec *s)
         json_array_append_new(cmd, json_string(s->cmd.v[i]));
     for (i = 0; i < s->n_volumes; i++)
         json_array_append_new(volumes, json_pack("[s, s]", s->volumes[i].id, s->volumes[i].path));
-    return json_pack(
-        "{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:f, s:I, s:I, s:s, s:s*, s:o, s:o, s:o, s:o, s:o}", "id",
-        s->id, "short", s->short_id, "name", s->name ? s->name : "", "owner", s->owner, "image", s->image, "type",
-        s->type, "location", s->location, "address", s->address, "user_data", s->user_data, "vcpu", s->vcpu,
-        "memory_mib", (json_int_t)s->memory_mib, "disk_gib", (json_int_t)s->disk_gib, "network",
-        cc_network_word(s->network), "shell", s->shell, "env", pairs_json(&s->env), "labels", pairs_json(&s->labels),
-        "cmd", cmd, "volumes", volumes, "ssh_keys", keys);
+    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s*, s:s*, s:s*, s:f, s:I, s:I, s:s, s:s*, s:s*, s:I, s:I, "
+                     "s:o, s:o, s:o, s:o, s:o}",
+                     "id", s->id, "short", s->short_id, "name", s->name ? s->name : "", "owner", s->owner, "image",
+                     s->image, "type", s->type, "location", s->location, "address", s->address, "user_data",
+                     s->user_data, "vcpu", s->vcpu, "memory_mib", (json_int_t)s->memory_mib, "disk_gib",
+                     (json_int_t)s->disk_gib, "network", cc_network_word(s->network), "shell", s->shell, "agent_key",
+                     s->agent_key, "ring", (json_int_t)s->ring, "sessions", (json_int_t)s->sessions, "env",
+                     pairs_json(&s->env), "labels", pairs_json(&s->labels), "cmd", cmd, "volumes", volumes, "ssh_keys",
+                     keys);
 }
 
 /* ---------------------------------------------------------------- and back */
@@ -95,6 +97,9 @@ void cc_spec_read(struct cc_arena *a, const json_t *o, struct cc_machine_spec *s
     s->address = cc_doc_text(a, o, "address");
     s->user_data = cc_doc_text(a, o, "user_data");
     s->shell = cc_doc_text(a, o, "shell");
+    s->agent_key = cc_doc_text(a, o, "agent_key");
+    s->ring = cc_doc_u32(o, "ring");
+    s->sessions = cc_doc_u32(o, "sessions");
     s->vcpu = json_number_value(json_object_get(o, "vcpu"));
     s->memory_mib = cc_doc_u32(o, "memory_mib");
     s->disk_gib = cc_doc_u32(o, "disk_gib");

@@ -12,7 +12,8 @@
 
 #include "providers/provider.h"
 
-enum { CC_SSH_DIR_MAX = 80 };
+enum { CC_SSH_DIR_MAX = 80, CC_SSH_DRIVER_DIR_MAX = CC_SSH_DIR_MAX - 22 }; /* a driver's: below it is /machines/SHORT */
+#define CC_SSH_DIR_WHY "ssh keeps sockets below it, whose paths have at most 107"
 
 struct cc_ssh_target {
     const char

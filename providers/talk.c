@@ -7,6 +7,7 @@
 #include "providers/talk.h"
 
 #include "host/sys/clock.h"
+#include "host/sys/context.h"
 #include "host/sys/mem.h"
 #include "host/sys/unix_at.h"
 #include "providers/activity.h"
@@ -135,6 +136,9 @@ static int judge(struct talk *t, json_t **body)
         return 0;
     word = json_string_value(json_object_get(*body, "code"));
     why = json_string_value(json_object_get(*body, "error"));
+    if (status == 401)
+        return cc_err_set(t->x->err, CC_E_DENIED,
+                          "the machine's agent does not know this host's secret: stop the machine and start it");
     code = status == 404 ? CC_E_NOT_FOUND : status >= 500 ? CC_E_UNAVAILABLE : CC_E_INVALID;
     return cc_err_set(t->x->err, code, "%.200s", why ? why : word ? word : "the agent refused");
 }
@@ -144,13 +148,18 @@ static int talk(const char *socket, struct cc_provider_ctx *x, const char *metho
 {
     struct talk t = { .x = x, .until = cc_mono_ms() + ms, .fd = -1 };
     size_t len = send_body ? strlen(send_body) : 0;
-    char head[256];
-    int n = snprintf(head, sizeof(head),
-                     "%s %s HTTP/1.0\r\nHost: agent\r\nContent-Type: application/json\r\n"
-                     "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                     method, path, len);
-    int r = dial(&t, socket);
+    char head[640], trace[CC_TRACEPARENT_LEN + 1] = "";
+    const struct cc_context *c = cc_context_now();
+    int n, r;
 
+    if (c && c->traced)
+        cc_context_traceparent(c, trace);
+    n = snprintf(head, sizeof(head),
+                 "%s %s HTTP/1.0\r\nHost: agent\r\nContent-Type: application/json\r\n"
+                 "Content-Length: %zu\r\nConnection: close\r\n%s%s%s%s%s%s\r\n",
+                 method, path, len, x->secret ? "Authorization: Bearer " : "", x->secret ? x->secret : "",
+                 x->secret ? "\r\n" : "", trace[0] ? "traceparent: " : "", trace, trace[0] ? "\r\n" : "");
+    r = dial(&t, socket);
     *body = NULL;
     if (r == 0)
         r = send_all(&t, head, (size_t)n);

@@ -4,7 +4,8 @@
 
 #include "providers/provider.h"
 
-/* "state": nobody listens there. The path's last part is followed through no link. [worker] */
+/* With x->secret, where there is one; "denied": the agent knows another.
+ * "state": nobody listens there. The path's last part is followed through no link. [worker] */
 int cc_agent_exec(const char *socket, struct cc_provider_ctx *x, const struct cc_exec_spec *spec,
                   struct cc_exec_result *out);
 int cc_agent_activity(const char *socket, struct cc_provider_ctx *x, struct cc_activity *out);

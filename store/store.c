@@ -49,6 +49,25 @@ static int lock_serve(const char *dir, int *out, struct cc_err *err)
     return rc;
 }
 
+static int take_serve(const struct cc_store_opts *o, int *out, struct cc_err *err)
+{
+    if (o->serve_fd <= 0)
+        return lock_serve(o->dir, out, err);
+    *out = o->serve_fd;
+    return 0;
+}
+
+int cc_store_serve_fd(const struct cc_store *s) { return s->serve_fd; }
+
+void cc_store_serve_note(const struct cc_store *s)
+{
+    char pid[16];
+    int n = snprintf(pid, sizeof(pid), "%d\n", (int)getpid());
+
+    if (s->serve_fd >= 0 && (ftruncate(s->serve_fd, 0) != 0 || pwrite(s->serve_fd, pid, (size_t)n, 0) != n))
+        cc_log(CC_LOG_WARN, "store", "cannot write the pid into the lock");
+}
+
 static int check_not_open(const char *path, struct cc_err *err)
 {
     struct cc_store *s;
@@ -106,7 +125,7 @@ static int open_in(struct cc_store *s, const struct cc_store_opts *o, const char
     int rc;
 
     if ((rc = cc_file_make_dir(o->dir, err)) || (rc = cc_file_make_dir(path, err)) ||
-        (rc = check_not_open(path, err)) || (o->serve && (rc = lock_serve(o->dir, &s->serve_fd, err))) ||
+        (rc = check_not_open(path, err)) || (o->serve && (rc = take_serve(o, &s->serve_fd, err))) ||
         (rc = open_db(s, o, path, err)))
         return rc;
     first_revisions(s);

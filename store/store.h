@@ -52,9 +52,10 @@ bool cc_store_key_ok(struct cc_slice key);
 
 struct cc_store_opts {
     uv_loop_t *loop;
-    const char *dir;    /* DATA_DIR; made with mode 0700, durably, when absent. The store is in its folder "store" */
-    bool serve;         /* takes DATA_DIR/serve.lock; a second taker is refused with CC_E_EXISTS */
-    size_t map_mib;     /* first size of the map, 0: 1024. It grows by itself */
+    const char *dir; /* DATA_DIR; made with mode 0700, durably, when absent. The store is in its folder "store" */
+    bool serve;      /* takes DATA_DIR/serve.lock; a second taker is refused with CC_E_EXISTS */
+    int serve_fd;    /* > 0: that lock, inherited from the process that has it, and from here on the store's as well */
+    size_t map_mib;  /* first size of the map, 0: 1024. It grows by itself */
     size_t map_max_mib; /* and never beyond this, 0: 1 TiB. Then updates fail with CC_E_FULL */
 };
 
@@ -62,6 +63,10 @@ struct cc_store_opts {
  * process has it open) or a short file is read whole; and up to a minute while another process does that. CC_E_UNSUPPORTED: a newer schema; CC_E_CORRUPT: broken, or not ours; CC_E_EXISTS: being
  * served, open in this process already, or older and open in another. */
 int cc_store_open(const struct cc_store_opts *opts, struct cc_store **out, struct cc_err *err);
+
+/* The descriptor of serve.lock, to be inherited by a process that serves on; -1: not taken. And this process's pid in it. */
+int cc_store_serve_fd(const struct cc_store *s);
+void cc_store_serve_note(const struct cc_store *s);
 
 /* Commits what was submitted, runs the callbacks, joins the writer (blocks that long: a disk that does not answer, or
  * another process that holds the write lock, is waited for); the memory goes in a later turn of the loop. No update may be open. */

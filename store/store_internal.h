@@ -267,6 +267,7 @@ struct cc_writer {
     bool want_revs;
     uint64_t new_revs; /* first of a block that was taken, 0: none */
     uint64_t commits, updates, conflicts, failures;
+    struct cc_series *sync_seconds, *batch;
 };
 
 int cc_writer_start(struct cc_writer *w, struct cc_store *s);

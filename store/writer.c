@@ -10,6 +10,7 @@
 #include "store/store_internal.h"
 
 #include "host/observe/log.h"
+#include "host/observe/metrics.h"
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 
@@ -245,6 +246,7 @@ static int run_updates(struct group *g, struct cc_txn *list)
 /* With the engine's transaction open in g. */
 static int run(struct group *g, struct cc_txn *list)
 {
+    uint64_t began;
     int rc, end;
 
     g->dirty = g->take_revs;
@@ -252,7 +254,10 @@ static int run(struct group *g, struct cc_txn *list)
     rc = run_updates(g, list);
     if (!rc && g->take_revs)
         rc = cc_db_take_revisions(g->db, g->txn, &g->revs);
+    began = cc_mono_ns();
     end = cc_db_write_finish(g->db, g->txn, g->dirty && !rc);
+    if (g->dirty && !rc && !end)
+        cc_metric_observe_any(g->store->writer.sync_seconds, (double)(cc_mono_ns() - began) / 1e9);
     g->txn = NULL;
     return rc ? rc : end;
 }
@@ -294,6 +299,7 @@ static void finish(struct group *g, struct cc_txn *list, int rc)
     struct cc_writer *w = &g->store->writer;
     struct cc_txn *t;
     struct cc_err err;
+    unsigned n = 0;
 
     if (rc) {
         cc_db_err(&err, rc, "writing the store");
@@ -301,8 +307,10 @@ static void finish(struct group *g, struct cc_txn *list, int rc)
         g->revs = 0;
     }
     pthread_mutex_lock(&w->lock);
-    for (t = list; t; t = t->next)
+    for (t = list; t; t = t->next, n++)
         tell(w, t, rc, &err);
+    if (!rc && g->dirty)
+        cc_metric_observe_any(w->batch, n);
     w->commits += !rc && g->dirty;
     if (g->revs)
         w->new_revs = g->revs;
@@ -419,10 +427,28 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+static void begin_figures(struct cc_writer *w)
+{
+    static const double sizes[] = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000 };
+    static const struct cc_metric_def sync = { .kind = CC_HISTOGRAM,
+                                               .name = "cchost_store_sync_seconds",
+                                               .unit = "seconds",
+                                               .help = "How long a commit took to be on the disk." };
+    static const struct cc_metric_def batch = { .kind = CC_HISTOGRAM,
+                                                .name = "cchost_store_batch_updates",
+                                                .help = "Updates that shared a commit.",
+                                                .buckets = sizes,
+                                                .n_buckets = sizeof(sizes) / sizeof(*sizes) };
+
+    w->sync_seconds = cc_metric_series(cc_metric_family(&sync), NULL);
+    w->batch = cc_metric_series(cc_metric_family(&batch), NULL);
+}
+
 int cc_writer_start(struct cc_writer *w, struct cc_store *s)
 {
     pthread_condattr_t attr;
 
+    begin_figures(w);
     w->store = s;
     w->queue_end = &w->queue;
     w->done_end = &w->done;

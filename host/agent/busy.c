@@ -30,13 +30,14 @@ static const char help[] =
     "usage: cchost-busy [-r REASON] [-t TIME] -- COMMAND [ARG...]\n"
     "       cchost-busy hold [-r REASON] [-t TIME] [--id NAME]\n"
     "       cchost-busy release NAME\n"
-    "       cchost-busy list\n"
+    "       cchost-busy list | claude-hook\n"
     "\n"
     "Says that this machine is in use, so that it is not stopped as idle.\n"
     "  -- COMMAND   while COMMAND runs; ends with its exit code, 128+n after signal n\n"
     "  hold         for a time (30m unless -t says), and prints the lease's name; held again it is renewed\n"
     "  release      gives it back before its time\n"
     "  list         what is held: name, until when, why\n"
+    "  claude-hook  holds one while a turn of Claude Code lasts: for its settings, which give it the event as input\n"
     "  -r REASON    why, at most 200 bytes; people and the machine's host read it. Of a command: its words\n"
     "  -t TIME      30, 30s, 30m, 12h; at most a day. Of a command: how long after cchost-busy was killed (1m)\n"
     "  --id NAME    letters, digits, - _ . (\"claude-turn\": a turn of Claude is under way)\n"
@@ -152,6 +153,16 @@ static bool give_back(const char *id)
     json_decref(o);
     return o != NULL;
 }
+
+bool agent_busy_hold(const char *id, const char *reason, unsigned ttl)
+{
+    json_t *o = lease(id, reason, ttl);
+
+    json_decref(o);
+    return o != NULL;
+}
+
+bool agent_busy_release(const char *id) { return give_back(id); }
 
 static int failed(void)
 {
@@ -406,6 +417,8 @@ int agent_busy(int argc, char **argv)
         return release(argv[optind]);
     if (strcmp(verb, "list") == 0 && rest == 0 && !w.id && !w.reason && !w.ttl)
         return list();
+    if (strcmp(verb, "claude-hook") == 0 && argc == 1)
+        return agent_claude_hook();
     if (strcmp(verb, "hold") == 0 || strcmp(verb, "release") == 0 || strcmp(verb, "list") == 0)
         return wrong("wrong usage of", verb);
     return wrong("unknown word, or \"--\" missing in front of a command", verb);

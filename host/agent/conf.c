@@ -37,6 +37,9 @@ bool agent_conf_read(struct agent_conf *out)
     }
     out->cmd = words(json_object_get(doc, "cmd"));
     out->shell = json_string_value(json_object_get(doc, "shell"));
+    out->key = json_string_value(json_object_get(doc, "key"));
+    out->ring = (unsigned)json_integer_value(json_object_get(doc, "ring"));
+    out->sessions = (unsigned)json_integer_value(json_object_get(doc, "sessions"));
     out->stop_signal = (int)json_integer_value(json_object_get(doc, "stop_signal"));
     if (out->stop_signal < 1 || out->stop_signal >= NSIG)
         out->stop_signal = SIGTERM;

@@ -48,8 +48,13 @@ struct run {
 
 static void finish(struct run *r);
 
+static unsigned running;
+
+unsigned agent_exec_running(void) { return running; }
+
 static void run_free(struct run *r)
 {
+    running--;
     free(r->in.data);
     free(r->out.data);
     free(r->err.data);
@@ -314,6 +319,7 @@ void agent_exec(struct agent *a, struct cc_req *req)
     struct run *r = cc_xcalloc(1, sizeof(*r));
     int rc;
 
+    running++;
     r->agent = a;
     r->req = req;
     rc = cc_req_body(req, BODY_MAX, on_body, r);

@@ -61,11 +61,51 @@ static void share(const char *dir, gid_t group)
         fprintf(stderr, "cchost-agent: %s: %s\n", dir, strerror(errno));
 }
 
+/* Whether that is a volume, not a directory of the disk to which some link leads. Kernels before 5.8 cannot tell. */
+static bool is_volume(int fd)
+{
+    struct statx st;
+
+    return statx(fd, "", AT_EMPTY_PATH, STATX_UID, &st) == 0 && st.stx_uid == 0 &&
+           (!(st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) || st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
+}
+
+/* A new volume is root's, wherever dockerd makes it: the user could not write to it. */
+static void give_volumes(const struct init *i)
+{
+    const json_t *v;
+    size_t n;
+    int fd;
+
+    json_array_foreach (json_object_get(i->conf.doc, "volumes"), n, v) {
+        const char *path = json_string_value(v);
+
+        if (!path || (fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+            continue;
+        if (is_volume(fd) && fchown(fd, i->conf.user.uid, i->conf.user.gid) != 0)
+            fprintf(stderr, "cchost-agent: %s: %s\n", path, strerror(errno));
+        close(fd);
+    }
+}
+
 static void start_agent(struct init *i)
 {
-    char fd[16], *shell = (char *)i->conf.shell;
-    char *argv[] = { (char *)"cchost-agent", (char *)"--listen-fd", fd, shell ? (char *)"--shell" : NULL, shell, NULL };
+    char fd[16], ring[16], sessions[16], *argv[12] = { (char *)"cchost-agent", (char *)"--listen-fd", fd };
+    const struct {
+        const char *name, *value;
+    } options[] = { { "--shell", i->conf.shell },
+                    { "--key", i->conf.key },
+                    { "--ring", i->conf.ring ? ring : NULL },
+                    { "--sessions", i->conf.sessions ? sessions : NULL } };
+    int k, n = 3;
 
+    snprintf(ring, sizeof(ring), "%u", i->conf.ring);
+    snprintf(sessions, sizeof(sessions), "%u", i->conf.sessions);
+    for (k = 0; k < (int)(sizeof(options) / sizeof(*options)); k++)
+        if (options[k].value) {
+            argv[n++] = (char *)options[k].name;
+            argv[n++] = (char *)options[k].value;
+        }
     i->again = 0;
     i->agent_started = cc_mono_ms();
     share(CC_BUSY_DIR, i->conf.user.gid);
@@ -143,9 +183,9 @@ static int end_all(struct init *i, const sigset_t *set)
     if (i->cmd > 0)
         kill(-i->cmd, i->conf.stop_signal);
     if (i->agent > 0)
-        kill(i->agent, SIGTERM); /* terminals hang up when it ends */
+        kill(i->agent, SIGTERM); /* it ends its services first, in their order; terminals hang up when it ends */
     while (reap(i, true) && cc_mono_ms() < until) {
-        if (!asked && i->cmd == 0) {
+        if (!asked && i->cmd == 0 && (i->agent == 0 || cc_mono_ms() > until - patience / 4)) {
             kill(-1, SIGTERM);
             kill(-1, SIGCONT);
             asked = true;
@@ -176,6 +216,19 @@ static int serve(struct init *i, const sigset_t *set)
     }
 }
 
+/* Of whoever the directory is, who made it for us: a host that is not root must be able to connect, and the image's user must
+ * not put another in its place. In a user namespace nobody can tell who that is; the host is root then, and nothing is changed. */
+static void give_to_host(const char *path)
+{
+    char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    struct stat st;
+
+    snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+    if (stat(dir, &st) == 0 &&
+        (chmod(dir, st.st_mode & 0755) != 0 || (st.st_uid != 0 && chown(path, st.st_uid, st.st_gid) != 0)))
+        fprintf(stderr, "cchost-agent: giving %s to who made its directory: %s\n", path, strerror(errno));
+}
+
 static int listen_at(const char *path)
 {
     struct sockaddr_un a = { .sun_family = AF_UNIX };
@@ -187,6 +240,7 @@ static int listen_at(const char *path)
     unlink(path);
     if (bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0 || chmod(path, 0600) != 0 || listen(fd, 4096) != 0)
         return -1;
+    give_to_host(path);
     return fd;
 }
 
@@ -219,6 +273,7 @@ int agent_init(int argc, char **argv)
         return 1;
     agent_conf_env(&i.conf);
     path_for_logins();
+    give_volumes(&i);
     if (i.listen && (i.socket = listen_at(i.listen)) < 0)
         fprintf(stderr, "cchost-agent: listening on %s: %s\n", i.listen, strerror(errno));
     if (i.socket >= 0)

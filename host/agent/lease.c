@@ -30,6 +30,7 @@ struct lease {
 
 static struct lease leases[CC_LEASES_MAX];
 static size_t n_leases;
+static struct cc_server *server;
 
 /* ---- the table */
 
@@ -95,7 +96,29 @@ static const struct lease *hold(const char *id, const char *reason, json_int_t t
     return l;
 }
 
-bool agent_turn(void) { return find(CC_LEASE_TURN, strlen(CC_LEASE_TURN)) != NULL; }
+/* "claude-turn", and of sessions that hold one each "claude-turn.SESSION". */
+bool agent_turn(void)
+{
+    static const char name[] = CC_LEASE_TURN;
+    const size_t n = sizeof(name) - 1;
+    size_t i;
+
+    expire();
+    for (i = 0; i < n_leases; i++)
+        if (strncmp(leases[i].id, name, n) == 0 && (leases[i].id[n] == '\0' || leases[i].id[n] == '.'))
+            return true;
+    return false;
+}
+
+bool agent_lease_hold(const char *id, const char *reason, unsigned ttl) { return hold(id, reason, ttl) != NULL; }
+
+void agent_lease_release(const char *id)
+{
+    struct lease *l = find(id, strlen(id));
+
+    if (l)
+        drop(l);
+}
 
 json_t *agent_leases(void)
 {
@@ -219,7 +242,7 @@ static bool listen_somewhere(struct cc_server *s, const char *own, struct cc_err
     return (own || run) && listen_at(s, path, err);
 }
 
-void agent_lease_listen(struct agent *a, const char *wish, const char *own)
+static struct cc_server *server_new(struct agent *a)
 {
     const struct cc_server_opts o = {
         .limits = { .head_bytes = 4096,
@@ -233,12 +256,31 @@ void agent_lease_listen(struct agent *a, const char *wish, const char *own)
                     .linger_ms = 500 },
         .handler = on_request,
     };
-    struct cc_server *s = cc_server_new(a->loop, &o);
+
+    return cc_server_new(a->loop, &o);
+}
+
+void agent_lease_listen(struct agent *a, const char *wish, const char *own)
+{
     struct cc_err err = { .message = "" };
 
-    if (wish ? listen_at(s, wish, &err) : listen_somewhere(s, own, &err))
+    server = server_new(a);
+    if (wish ? listen_at(server, wish, &err) : listen_somewhere(server, own, &err))
         return;
     cc_log(CC_LOG_WARN, "agent", "no busy leases here: %s", err.message);
-    cc_server_close(s);
+    cc_server_close(server);
+    server = NULL;
     unsetenv(CC_BUSY_ENV);
+}
+
+int agent_lease_listens(void) { return server ? cc_server_fd(server) : -1; }
+
+/* Where it is, is in the environment already. */
+void agent_lease_go_on(struct agent *a, int fd)
+{
+    struct cc_err err = { .message = "" };
+
+    server = server_new(a);
+    if (cc_server_listen_fd(server, fd, &err) != 0)
+        cc_log(CC_LOG_WARN, "agent", "no busy leases here: %s", err.message);
 }

@@ -5,7 +5,8 @@
  *   cchost-agent dial [--wait MS] SOCKET  standard input and output to a unix socket, that may have to listen yet: the host's
  *                                         side, for ssh's ProxyCommand; and the way to the agent of a container (docker/way.c)
  *
- * The kernel says HUP of a port while nobody is connected outside.
+ * The kernel says HUP of a port while nobody is connected outside.  To close a port throws away what has come: it stays open
+ * until somebody was served, or the first words of who connects meanwhile would be lost, and he would wait for an answer.
  */
 #include "host/agent/agent.h"
 
@@ -39,22 +40,33 @@ static void serve(int fd, char **command)
     }
 }
 
+/* Until who is connected has said something. What one left who went before anybody heard him is nothing for the next. */
+static void await_words(int fd)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    char stale[4096];
+
+    while (poll(&p, 1, -1) != 1 || (p.revents & POLLHUP) || !(p.revents & POLLIN))
+        if (!(p.revents & POLLHUP) || read(fd, stale, sizeof(stale)) <= 0)
+            nap();
+}
+
 int agent_port(int argc, char **argv)
 {
-    struct pollfd p = { .events = POLLIN };
-
     if (argc < 3) {
         fputs("usage: cchost-agent port DEVICE COMMAND...\n", stderr);
         return 2;
     }
     for (;;) {
-        p.fd = open(argv[1], O_RDWR | O_CLOEXEC);
-        if (p.fd >= 0 && poll(&p, 1, 1000) == 1 && !(p.revents & POLLHUP) && (p.revents & POLLIN))
-            serve(p.fd, argv + 2);
-        else
+        int fd = open(argv[1], O_RDWR | O_CLOEXEC);
+
+        if (fd >= 0) {
+            await_words(fd);
+            serve(fd, argv + 2);
+            close(fd);
+        } else {
             nap();
-        if (p.fd >= 0)
-            close(p.fd);
+        }
     }
 }
 

@@ -1,14 +1,38 @@
 /* body.c - see body.h. */
 #include "host/http/body.h"
 
+#include <string.h>
+
 #define FRAMING_SPARE 16384 /* chunk framing may exceed 8 times the content by this much */
+
+struct cc_body_joined {
+    size_t n;
+    char data[16384];
+};
+
+static void give_joined(struct cc_body *b)
+{
+    struct cc_body_joined *j = b->joined;
+    size_t n = j->n;
+
+    j->n = 0;
+    if (n)
+        b->sink(b->arg, j->data, n);
+}
 
 int cc_body_on_data(llhttp_t *parser, const char *at, size_t n)
 {
     struct cc_body *b = parser->data;
 
     b->got += n;
-    b->sink(b->arg, at, n);
+    if (b->joined->n + n > sizeof(b->joined->data))
+        give_joined(b);
+    if (n > sizeof(b->joined->data)) {
+        b->sink(b->arg, at, n);
+    } else {
+        memcpy(b->joined->data + b->joined->n, at, n);
+        b->joined->n += n;
+    }
     return 0;
 }
 
@@ -47,6 +71,20 @@ static ssize_t feed_trailer(struct cc_body *b, const char *p, size_t n)
     return len;
 }
 
+static llhttp_errno_t execute(struct cc_body *b, const char *p, size_t n)
+{
+    struct cc_body_joined joined;
+    llhttp_errno_t rc;
+
+    joined.n = 0;
+    b->joined = &joined;
+    b->parser.data = b;
+    rc = llhttp_execute(&b->parser, p, n);
+    give_joined(b);
+    b->joined = NULL;
+    return rc;
+}
+
 ssize_t cc_body_feed(struct cc_body *b, const char *p, size_t n)
 {
     llhttp_errno_t rc;
@@ -55,8 +93,7 @@ ssize_t cc_body_feed(struct cc_body *b, const char *p, size_t n)
 
     if (b->trailing)
         return feed_trailer(b, p, n);
-    b->parser.data = b;
-    rc = llhttp_execute(&b->parser, p, n);
+    rc = execute(b, p, n);
     if (rc == HPE_PAUSED)
         used = (size_t)(llhttp_get_error_pos(&b->parser) - p);
     else if (rc != HPE_OK)

@@ -2,7 +2,9 @@
  *
  * Begins where cc_head_parse left the parser.  Chunk extensions are refused,
  * the bytes spent on chunk framing are bounded by those that they carry, and
- * trailers are vetted like a head and dropped.  No memory of its own.
+ * trailers are vetted like a head and dropped.  Small chunks that came
+ * together reach the sink together: one byte each would cost it a write each.
+ * No memory of its own.
  */
 #ifndef CC_HTTP_BODY_H
 #define CC_HTTP_BODY_H
@@ -15,6 +17,8 @@
 
 #include "host/http/head.h"
 
+struct cc_body_joined;
+
 struct cc_body {
     llhttp_t parser;
     void (*sink)(void *arg, const char *data, size_t n);
@@ -23,6 +27,7 @@ struct cc_body {
     bool done;         /* the message is whole */
     bool trailing;     /* after the last chunk */
     struct cc_head_scan trailer;
+    struct cc_body_joined *joined; /* inside cc_body_feed */
 };
 
 /* Takes from p what belongs to the body; content goes to `sink`. Returns how many bytes were

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "host/http/egress.h"
 #include "host/http/req.h"
 #include "host/sys/err.h"
 
@@ -36,9 +37,11 @@ struct cc_fetch_opts {
     unsigned n_headers;
     const char *body; /* NULL: none */
     size_t body_len;
-    uint32_t timeout_ms; /* for all of it; 0: 30 s */
-    uint32_t connect_ms; /* 0: 10 s */
-    size_t max_body;     /* of the answer; 0: 8 MiB */
+    uint32_t timeout_ms;            /* for all of it; 0: 30 s */
+    uint32_t connect_ms;            /* 0: 10 s */
+    size_t max_body;                /* of the answer; 0: 8 MiB */
+    bool cut;                       /* of a longer one that much is enough, and the transfer ends there */
+    const struct cc_egress *egress; /* where it may lead, directly, without the environment's proxy; NULL: anywhere */
     /* answer NULL: err says why. Never inside cc_fetch_start. */
     void (*done)(void *arg, const struct cc_fetch_answer *answer, const struct cc_err *err);
     void *arg;

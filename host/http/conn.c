@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/sys/clock.h"
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
 
@@ -78,6 +79,8 @@ static void drop(struct cc_conn *c, void (*end)(struct cc_sock *))
 
     if (c->state == CONN_GONE)
         return;
+    if (r) /* as long as it can be said whose it was */
+        cc_req_tell(r);
     end(c->sock);
     cc_conn_leave(c);
     if (r && r->over)
@@ -134,6 +137,7 @@ void cc_conn_replied(struct cc_conn *c, int queued)
 {
     struct cc_req *r = c->req;
 
+    cc_req_tell(r);
     c->ends = c->ends || r->close;
     if (c->ends || r->body.done) {
         c->req = NULL;
@@ -239,6 +243,8 @@ static void begin(struct cc_conn *c, size_t len)
     c->state = CONN_BUSY;
     cc_conn_wait(c, DUE_NEVER);
     s->stats.requests++;
+    r->began_ns = cc_mono_ns();
+    r->handed = c->handed;
     s->o.handler(s->o.arg, r);
 }
 

@@ -80,12 +80,20 @@ struct cc_req {
     bool waits_body, wait_gone; /* for the body; also to hear of a half-close */
     int failed;                 /* why the body could not be had */
     /* reply */
-    bool started, chunked, silent, close;
+    bool started, chunked, sized, silent, close;
+    uint64_t left; /* of a reply that is sized */
     /* made when asked for */
     char *path;
     uint32_t path_len;
-    char id[65], remote[46];
+    char remote[46];
     uint8_t id_len;
+    /* for who is told of its end */
+    struct cc_context context; /* its id, too, once asked for */
+    unsigned mark;
+    struct cc_span *span;
+    int status; /* of the reply; 0: none yet */
+    bool told;
+    uint64_t began_ns, handed; /* handed: what its connection had sent before */
     struct cc_head h;
     char small[1024]; /* a head of usual size */
 };
@@ -124,6 +132,7 @@ void cc_server_touch(struct cc_server *s); /* something ended: drained? */
 void cc_server_watch(struct cc_server *s); /* the sweep runs while there are connections */
 struct cc_req *cc_req_get(struct cc_server *s);
 void cc_req_put(struct cc_req *r);
+void cc_req_tell(struct cc_req *r); /* its reply is over, or will never be: who asked to be told is, once */
 
 /* conn.c */
 void cc_conn_open(struct cc_server *s, uv_stream_t *listener, bool is_unix);

@@ -19,7 +19,6 @@ static const char *const kept_back[] = {
     "trailer",
     "transfer-encoding",
     "content-length",
-    "content-type",
     "expect",
     "proxy-authorization",
     "proxy-authenticate",
@@ -32,15 +31,25 @@ static const char *const kept_back[] = {
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-forwarded-prefix",
     "x-real-ip",
     "http2-settings",
-    "sec-websocket-extensions",
-    "sec-websocket-accept",
 };
+static const char *const of_upgrades[] = { "content-type", "sec-websocket-extensions", "sec-websocket-accept" };
 
-static bool passes(struct cc_req *r, const struct cc_splice_opts *o, struct cc_text name)
+static bool listed(const char *const *list, size_t n, const char *lower)
 {
-    struct cc_text listed = cc_req_header(r, "connection", 10);
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (strcmp(lower, list[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool passes(struct cc_req *r, const struct cc_dial_ask *ask, struct cc_text name)
+{
+    struct cc_text named = cc_req_header(r, "connection", 10);
     char lower[64];
     size_t i;
 
@@ -49,13 +58,13 @@ static bool passes(struct cc_req *r, const struct cc_splice_opts *o, struct cc_t
     for (i = 0; i < name.n; i++)
         lower[i] = (char)(name.p[i] >= 'A' && name.p[i] <= 'Z' ? name.p[i] + 32 : name.p[i]);
     lower[name.n] = 0;
-    for (i = 0; i < sizeof(kept_back) / sizeof(*kept_back); i++)
-        if (strcmp(lower, kept_back[i]) == 0)
+    if (listed(kept_back, sizeof(kept_back) / sizeof(*kept_back), lower) ||
+        (ask->upgrade && listed(of_upgrades, sizeof(of_upgrades) / sizeof(*of_upgrades), lower)))
+        return false;
+    for (i = 0; i < ask->n_headers; i++)
+        if (ask->headers[i].name.n == name.n && strncasecmp(ask->headers[i].name.p, lower, name.n) == 0)
             return false;
-    for (i = 0; i < o->n_headers; i++)
-        if (o->headers[i].name.n == name.n && strncasecmp(o->headers[i].name.p, lower, name.n) == 0)
-            return false;
-    return !cc_list_has(listed.p ? listed.p : "", listed.n, lower);
+    return !cc_list_has(named.p ? named.p : "", named.n, lower);
 }
 
 struct out {
@@ -75,21 +84,14 @@ static void put(struct out *o, const char *p, size_t n)
     o->left -= n;
 }
 
+static void put_text(struct out *o, const char *p) { put(o, p, strlen(p)); }
+
 static void put_line(struct out *o, struct cc_text name, struct cc_text value)
 {
     put(o, name.p, name.n);
     put(o, ": ", 2);
     put(o, value.p, value.n);
     put(o, "\r\n", 2);
-}
-
-static void put_host(struct out *o, const struct cc_splice_opts *opts)
-{
-    char text[80] = "localhost";
-
-    if (!opts->unix_path)
-        snprintf(text, sizeof(text), strchr(opts->host, ':') ? "[%.46s]:%d" : "%.46s:%d", opts->host, opts->port);
-    put_line(o, (struct cc_text){ "Host", 4 }, (struct cc_text){ text, strlen(text) });
 }
 
 static bool target_ok(const char *p)
@@ -102,31 +104,81 @@ static bool target_ok(const char *p)
     return p[0] == '/';
 }
 
-int cc_dial_request(struct cc_req *r, const struct cc_splice_opts *opts, char *out, size_t cap)
+static int put_target(struct out *o, struct cc_req *r, const struct cc_dial_ask *ask)
 {
-    struct out o = { out, cap, false };
-    struct cc_text path = cc_req_path_raw(r), name, value;
+    struct cc_text path;
+
+    if (ask->path) {
+        if (!target_ok(ask->path))
+            return CC_E_INVALID;
+        put_text(o, ask->path);
+        return 0;
+    }
+    path = cc_req_path_raw(r);
+    put(o, path.p, path.n);
+    return 0;
+}
+
+static void put_framing(struct out *o, const struct cc_dial_ask *ask, const char *method)
+{
+    char line[64];
+
+    if (ask->upgrade) {
+        put_text(o, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+        return;
+    }
+    put_text(o, "Connection: close\r\n"); /* one request, one socket: nothing of one client's meets another's */
+    if (ask->length < 0) {
+        put_text(o, "Transfer-Encoding: chunked\r\n");
+    } else if (ask->length > 0 || (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)) {
+        snprintf(line, sizeof(line), "Content-Length: %lld\r\n", (long long)ask->length);
+        put_text(o, line);
+    }
+}
+
+static void put_kept(struct out *o, struct cc_req *r, const struct cc_dial_ask *ask)
+{
+    struct cc_text name, value;
     unsigned i;
 
-    if (opts->path) {
-        if (!target_ok(opts->path))
-            return CC_E_INVALID;
-        path = (struct cc_text){ opts->path, strlen(opts->path) };
-    }
-    put(&o, "GET ", 4);
-    put(&o, path.p, path.n);
-    put(&o, " HTTP/1.1\r\n", 11);
-    put_host(&o, opts);
-    put(&o, "Connection: Upgrade\r\nUpgrade: websocket\r\n", 41);
     for (i = 0; cc_req_header_at(r, i, &name, &value); i++)
-        if (passes(r, opts, name))
-            put_line(&o, name, value);
-    for (i = 0; i < opts->n_headers; i++) {
-        name = opts->headers[i].name;
-        value = opts->headers[i].value;
-        if (!cc_is_token(name.p, name.n) || !cc_is_field_value(value.p, value.n))
+        if (passes(r, ask, name))
+            put_line(o, name, value);
+}
+
+int cc_dial_kept(struct cc_req *r, char *out, size_t cap)
+{
+    struct out o = { out, cap, false };
+    struct cc_dial_ask ask = { .upgrade = true };
+
+    put_kept(&o, r, &ask);
+    return o.full ? CC_E_LIMIT : (int)(o.p - out);
+}
+
+int cc_dial_request(struct cc_req *r, const struct cc_dial_ask *ask, char *out, size_t cap)
+{
+    const char *method = ask->upgrade ? "GET" : cc_req_method(r);
+    struct out o = { out, cap, false };
+    unsigned i;
+
+    put_text(&o, method);
+    put(&o, " ", 1);
+    if (put_target(&o, r, ask) < 0)
+        return CC_E_INVALID;
+    put_text(&o, " HTTP/1.1\r\nHost: ");
+    put_text(&o, ask->host ? ask->host : "localhost");
+    put(&o, "\r\n", 2);
+    put_framing(&o, ask, method);
+    if (ask->kept.p)
+        put(&o, ask->kept.p, ask->kept.n);
+    else
+        put_kept(&o, r, ask);
+    for (i = 0; i < ask->n_headers; i++) {
+        const struct cc_hdr *h = &ask->headers[i];
+
+        if (!cc_is_token(h->name.p, h->name.n) || !cc_is_field_value(h->value.p, h->value.n))
             return CC_E_INVALID;
-        put_line(&o, name, value);
+        put_line(&o, h->name, h->value);
     }
     put(&o, "\r\n", 2);
     return o.full ? CC_E_LIMIT : (int)(o.p - out);

@@ -22,6 +22,7 @@ void cc_fetch_free(struct cc_fetch *f)
     free(f->url);
     free(f->head);
     free(f->data);
+    free(f->egress);
     free(f);
 }
 
@@ -59,8 +60,10 @@ static void succeed(struct cc_fetch *f)
 
 void cc_fetch_end(struct cc_fetch *f, CURLcode rc)
 {
-    if (rc == CURLE_OK)
+    if (rc == CURLE_OK || f->enough)
         succeed(f);
+    else if (f->refused)
+        cc_fetch_fail(f, CC_E_DENIED, "it leads to an address that is not public");
     else if (f->too_long)
         cc_fetch_fail(f, CC_E_LIMIT, "the answer is too long");
     else
@@ -97,9 +100,13 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg)
         f->paused = true;
         return CURL_WRITEFUNC_PAUSE;
     }
-    if (f->data_len + n > f->max) {
+    if (f->data_len + n > f->max && !f->cut) {
         f->too_long = true;
         return 0;
+    }
+    if (f->data_len + n > f->max) {
+        f->enough = true;
+        n = f->max - f->data_len;
     }
     if (f->data_cap - f->data_len < n) {
         size_t cap = f->data_cap ? f->data_cap * 2 : 16384;
@@ -111,7 +118,7 @@ static size_t on_data(char *p, size_t size, size_t n, void *arg)
     }
     memcpy(f->data + f->data_len, p, n);
     f->data_len += n;
-    return n;
+    return f->enough ? CURL_WRITEFUNC_ERROR : n;
 }
 
 static int add_line(struct cc_fetch *f, const char *line)
@@ -179,6 +186,42 @@ static void set_bounds(struct cc_fetch *f, const struct cc_fetch_opts *o)
         cc_curl.easy_setopt(f->easy, OLD_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
 }
 
+/* libcurl asks for a socket for the address that it is about to connect to. */
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+    struct cc_fetch *f = arg;
+
+    if (purpose != CURLSOCKTYPE_IPCXN || !cc_egress_allows_sockaddr(f->egress, &to->addr)) {
+        f->refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    f->refused = false;
+    return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+/* Before the request is sent: the connection may be one that another fetch has opened. */
+static int on_ready(void *arg, char *address, char *own, int port, int own_port)
+{
+    struct cc_fetch *f = arg;
+    struct cc_addr a;
+
+    (void)own, (void)port, (void)own_port;
+    f->refused = !cc_addr_parse(&a, address, strlen(address)) || !cc_egress_allows(f->egress, &a);
+    return f->refused ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+/* -> false: this libcurl cannot */
+static bool set_egress(struct cc_fetch *f, const struct cc_egress *e)
+{
+    f->egress = cc_xmalloc(sizeof(*e));
+    *f->egress = *e;
+    cc_curl.easy_setopt(f->easy, CURLOPT_PROXY, "");
+    return cc_curl.easy_setopt(f->easy, CURLOPT_OPENSOCKETFUNCTION, on_open) == CURLE_OK &&
+           cc_curl.easy_setopt(f->easy, CURLOPT_OPENSOCKETDATA, f) == CURLE_OK &&
+           cc_curl.easy_setopt(f->easy, CURLOPT_PREREQFUNCTION, on_ready) == CURLE_OK &&
+           cc_curl.easy_setopt(f->easy, CURLOPT_PREREQDATA, f) == CURLE_OK;
+}
+
 static void set_all(struct cc_fetch *f, const struct cc_fetch_opts *o)
 {
     cc_curl.easy_setopt(f->easy, CURLOPT_URL, o->url);
@@ -211,12 +254,14 @@ struct cc_fetch *cc_fetch_new(const struct cc_fetch_opts *o, struct cc_err *err)
     f->easy = cc_curl.easy_init();
     assert(f->easy);
     f->max = o->max_body ? o->max_body : 8 << 20;
+    f->cut = o->cut;
     f->done = o->done;
     f->arg = o->arg;
     set_all(f, o);
-    if (set_headers(f, o, err) < 0) {
-        cc_fetch_free(f);
-        return NULL;
-    }
-    return f;
+    if (o->egress && !set_egress(f, o->egress))
+        cc_err_set(err, CC_E_UNSUPPORTED, "this libcurl (before 7.80) cannot be told where a request may lead");
+    else if (set_headers(f, o, err) == 0)
+        return f;
+    cc_fetch_free(f);
+    return NULL;
 }

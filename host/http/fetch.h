@@ -20,6 +20,9 @@ struct cc_fetch {
     char *head, *data;
     size_t head_len, data_len, data_cap, max;
     bool too_long;
+    bool cut, enough;         /* an answer as long as `max` will do; it is there */
+    struct cc_egress *egress; /* NULL: anywhere */
+    bool refused;             /* an address of the host's was not one to go to */
     char text[CURL_ERROR_SIZE];
     void (*done)(void *arg, const struct cc_fetch_answer *answer, const struct cc_err *err);
     void *arg;

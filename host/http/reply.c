@@ -198,6 +198,7 @@ int cc_reply_head(struct cc_req *r, int status, const struct cc_hdr *h, unsigned
     if (o.p == o.end)
         return CC_E_LIMIT;
     *out = head;
+    r->status = status;
     return (int)(o.p - head);
 }
 

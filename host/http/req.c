@@ -71,6 +71,9 @@ bool cc_req_header_at(const struct cc_req *r, unsigned i, struct cc_text *name, 
 }
 
 int cc_req_minor(const struct cc_req *r) { return r->h.minor; }
+struct cc_context *cc_req_context(struct cc_req *r) { return &r->context; }
+struct cc_span **cc_req_span(struct cc_req *r) { return &r->span; }
+void cc_req_mark(struct cc_req *r, unsigned mark) { r->mark = mark; }
 bool cc_req_gone(const struct cc_req *r) { return !r->conn || r->conn->eof; }
 bool cc_req_wants_upgrade(const struct cc_req *r) { return r->h.upgrade; }
 bool cc_req_started(const struct cc_req *r) { return r->started; }
@@ -153,9 +156,11 @@ bool cc_req_secure(struct cc_req *r)
     struct cc_addr a;
     bool known;
 
-    if (r->conn && cc_sock_layer(r->conn->sock))
+    if (!r->conn || !r->conn->sock)
+        return false;
+    if (cc_sock_layer(r->conn->sock))
         return true;
-    return r->conn && proto.n == 5 && strncasecmp(proto.p, "https", 5) == 0 && from_proxy(r, &a, &known);
+    return proto.n == 5 && strncasecmp(proto.p, "https", 5) == 0 && from_proxy(r, &a, &known);
 }
 
 const char *cc_req_remote(struct cc_req *r)
@@ -165,7 +170,7 @@ const char *cc_req_remote(struct cc_req *r)
 
     if (r->remote[0])
         return r->remote;
-    if (!r->conn)
+    if (!r->conn || !r->conn->sock)
         return "unknown";
     if (from_proxy(r, &a, &known)) {
         struct cc_addr none = { { 0 } };
@@ -188,7 +193,7 @@ static bool sane_id(const char *p, size_t n)
         if (!((p[i] >= '0' && p[i] <= '9') || ((p[i] | 32) >= 'a' && (p[i] | 32) <= 'z') || p[i] == '.' ||
               p[i] == '_' || p[i] == '-'))
             return false;
-    return n > 0 && n <= 64;
+    return n > 0 && n <= CC_REQUEST_ID_MAX;
 }
 
 /* Eight random bytes; the kernel is asked for 32 ids at once. */
@@ -215,18 +220,20 @@ const char *cc_req_id(struct cc_req *r)
 {
     struct cc_text t;
 
+    char *id = r->context.request;
+
     if (r->id_len)
-        return r->id;
+        return id;
     t = cc_req_header(r, "x-request-id", 12);
     if (t.p && sane_id(t.p, t.n)) {
-        memcpy(r->id, t.p, t.n);
+        memcpy(id, t.p, t.n);
         r->id_len = (uint8_t)t.n;
     } else {
-        random_id(r->id);
+        random_id(id);
         r->id_len = 16;
     }
-    r->id[r->id_len] = 0;
-    return r->id;
+    id[r->id_len] = 0;
+    return id;
 }
 
 /* ---------------------------------------------------------------- the reply */
@@ -297,7 +304,7 @@ void cc_req_reply_error(struct cc_req *r, int status, const char *code, const ch
     cc_req_reply(r, status, &json, 1, body, n);
 }
 
-int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n)
+static int start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, bool sized, uint64_t length)
 {
     enum cc_framing framing;
     const char *head;
@@ -307,12 +314,17 @@ int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned 
     if (!r->conn)
         return CC_E_IO;
     decide_close(r);
-    r->chunked = !bodiless(status) && r->h.minor == 1;
+    r->sized = sized && !bodiless(status);
+    r->left = length;
+    r->chunked = !bodiless(status) && !sized && r->h.minor == 1;
     r->silent = bodiless(status) || r->h.method == HTTP_HEAD;
-    if (!bodiless(status) && r->h.minor == 0)
+    if (!bodiless(status) && !sized && r->h.minor == 0)
         r->close = true;
-    framing = bodiless(status) ? FRAMING_NONE : r->chunked ? FRAMING_CHUNKED : FRAMING_CLOSE;
-    rc = cc_reply_head(r, status, h, n, framing, 0, &head);
+    framing = bodiless(status) ? FRAMING_NONE
+              : r->sized       ? FRAMING_LENGTH
+              : r->chunked     ? FRAMING_CHUNKED
+                               : FRAMING_CLOSE;
+    rc = cc_reply_head(r, status, h, n, framing, length, &head);
     if (rc < 0)
         return rc;
     r->started = true;
@@ -321,6 +333,16 @@ int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned 
     if (rc == 1)
         cc_conn_wait(r->conn, DUE_WRITE);
     return rc < 0 ? CC_E_IO : 0;
+}
+
+int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n)
+{
+    return start(r, status, h, n, false, 0);
+}
+
+int cc_req_start_sized(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, uint64_t length)
+{
+    return start(r, status, h, n, true, length);
 }
 
 int cc_req_write(struct cc_req *r, const char *data, size_t len, cc_req_wait_fn fn, void *arg)
@@ -333,6 +355,9 @@ int cc_req_write(struct cc_req *r, const char *data, size_t len, cc_req_wait_fn 
         return CC_E_IO;
     if (r->silent || len == 0)
         return 0;
+    if (r->sized && len > r->left)
+        return CC_E_INVALID;
+    r->left -= r->sized ? len : 0;
     bufs[0] = uv_buf_init(size, (unsigned)snprintf(size, sizeof(size), "%zx\r\n", len));
     bufs[1] = uv_buf_init((char *)data, (unsigned)len);
     bufs[2] = uv_buf_init("\r\n", 2);
@@ -356,6 +381,10 @@ void cc_req_finish(struct cc_req *r)
 
     if (!r->conn) {
         cc_req_put(r);
+        return;
+    }
+    if (r->sized && !r->silent && r->left > 0) { /* less than was promised: only the end of the connection says so */
+        cc_req_abort(r);
         return;
     }
     if (r->chunked && !r->silent)

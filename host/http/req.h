@@ -10,12 +10,15 @@
 #ifndef CC_HTTP_REQ_H
 #define CC_HTTP_REQ_H
 
+#include "host/sys/context.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct cc_req;
 struct cc_server;
+struct cc_span;
 struct cc_sock;
 
 struct cc_text {
@@ -43,6 +46,12 @@ const char *cc_req_remote(struct cc_req *r);
 bool cc_req_secure(struct cc_req *r); /* https, also when a trusted proxy says so (X-Forwarded-Proto) */
 /* The client's X-Request-Id when it is sane, else 16 random hex digits. */
 const char *cc_req_id(struct cc_req *r);
+/* For whom: the handler's, to fill and to read until the request has been told of (server.h). */
+struct cc_context *cc_req_context(struct cc_req *r);
+/* A number of the handler's own, for who is told: which route it was. 0 until it is set. */
+void cc_req_mark(struct cc_req *r, unsigned mark);
+/* The handler's, too: the request's span, NULL where there is none (host/observe/span.h). */
+struct cc_span **cc_req_span(struct cc_req *r);
 bool cc_req_gone(const struct cc_req *r); /* the client closed or half-closed */
 bool cc_req_wants_upgrade(const struct cc_req *r);
 struct cc_server *cc_req_server(const struct cc_req *r);
@@ -74,6 +83,8 @@ void cc_req_reply_error(struct cc_req *r, int status, const char *code, const ch
 
 /* Head now, body by cc_req_write, end by cc_req_finish. */
 int cc_req_start(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n);
+/* The same where the length of the body is known: no more can be written, and less cuts the connection. */
+int cc_req_start_sized(struct cc_req *r, int status, const struct cc_hdr *h, unsigned n, uint64_t length);
 /* 0: go on. 1: enough is queued; fn is called once it has gone, or the client is. CC_E_IO: gone. */
 int cc_req_write(struct cc_req *r, const char *data, size_t len, cc_req_wait_fn fn, void *arg);
 void cc_req_finish(struct cc_req *r); /* [ends] */

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 struct listener {
     struct cc_link link;
     struct cc_server *server;
+    char *path; /* of a unix socket that we bound: its file goes with it */
     union {
         uv_handle_t handle;
         uv_stream_t stream;
@@ -52,10 +54,26 @@ struct cc_req *cc_req_get(struct cc_server *s)
     return r;
 }
 
+void cc_req_tell(struct cc_req *r)
+{
+    struct cc_server *s = r->server;
+    struct cc_req_end end = { r->status ? r->status : 499, 0, 0, r->mark };
+
+    if (r->told || !r->began_ns)
+        return;
+    r->told = true;
+    if (!s->o.ended)
+        return;
+    end.ns = cc_mono_ns() - r->began_ns;
+    end.bytes = r->conn->handed - r->handed; /* whose connection goes is told of before */
+    s->o.ended(s->o.arg, r, &end);
+}
+
 void cc_req_put(struct cc_req *r)
 {
     struct cc_server *s = r->server;
 
+    cc_req_tell(r);
     cc_link_out(&r->link);
     if (r->head != r->small)
         free(r->head);
@@ -236,11 +254,14 @@ static void on_listener_closed(uv_handle_t *h)
     struct listener *l = h->data;
 
     cc_server_unref(l->server);
+    free(l->path);
     free(l);
 }
 
 static void listener_close(struct listener *l)
 {
+    if (l->path)
+        unlink(l->path);
     cc_link_out(&l->link);
     uv_close(&l->handle, on_listener_closed);
 }
@@ -326,6 +347,27 @@ static int clear_stale(const char *path)
     return unlink(path) == 0 ? 0 : -errno;
 }
 
+/* By ourselves, not by uv_pipe_bind, which removes the file when its handle is closed: the file may be another's by then. */
+static int bind_unix(struct listener *l, const char *path, int mode)
+{
+    struct sockaddr_un sun = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rc;
+
+    if (fd < 0)
+        return -errno;
+    memcpy(sun.sun_path, path, strlen(path) + 1); /* its length has been checked */
+    if (bind(fd, (struct sockaddr *)&sun, sizeof(sun)) != 0) {
+        rc = -errno;
+        close(fd);
+        return rc;
+    }
+    l->path = cc_xstrdup(path);
+    rc = chmod(path, (mode_t)mode) != 0 ? -errno : uv_pipe_open(&l->pipe, fd); /* nobody can connect before listen */
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
 int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struct cc_err *err)
 {
     struct listener *l;
@@ -338,9 +380,7 @@ int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struc
         return rc == -EADDRINUSE ? cc_err_set(err, CC_E_EXISTS, "somebody listens on %s", path)
                                  : cc_err_sys(err, -rc, "cannot listen on %s", path);
     l = listener_new(s, true);
-    rc = uv_pipe_bind(&l->pipe, path);
-    if (rc == 0 && chmod(path, (mode_t)mode) != 0) /* nobody can connect before listen */
-        rc = -errno;
+    rc = bind_unix(l, path, mode);
     if (rc == 0)
         rc = uv_listen(&l->stream, 4096, on_connection);
     if (rc < 0)
@@ -350,8 +390,11 @@ int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struc
 
 int cc_server_listen_fd(struct cc_server *s, int fd, struct cc_err *err)
 {
-    struct listener *l = listener_new(s, true);
-    int rc = uv_pipe_open(&l->pipe, fd);
+    struct sockaddr_storage ss = { 0 };
+    socklen_t len = sizeof(ss);
+    bool is_unix = getsockname(fd, (struct sockaddr *)&ss, &len) == 0 && ss.ss_family == AF_UNIX;
+    struct listener *l = listener_new(s, is_unix);
+    int rc = is_unix ? uv_pipe_open(&l->pipe, fd) : uv_tcp_open(&l->tcp, fd);
 
     if (rc == 0)
         rc = uv_listen(&l->stream, 4096, on_connection);
@@ -384,6 +427,46 @@ bool cc_server_addr(struct cc_server *s, char host[46], int *port)
 }
 
 /* ---------------------------------------------------------------- the end */
+
+int cc_server_fd(struct cc_server *s)
+{
+    uv_os_fd_t fd;
+
+    if (s->listeners.next == &s->listeners)
+        return -1;
+    return uv_fileno(&((struct listener *)s->listeners.next)->handle, &fd) == 0 ? fd : -1;
+}
+
+int cc_server_copy_fds(struct cc_server *s, int *fd, unsigned max, struct cc_err *err)
+{
+    struct cc_link *at;
+    unsigned n = 0;
+    int rc = 0;
+
+    for (at = s->listeners.next; at != &s->listeners && rc == 0; at = at->next) {
+        uv_os_fd_t own;
+
+        rc = n == max ? UV_EMFILE : uv_fileno(&((struct listener *)at)->handle, &own);
+        if (rc == 0 && (fd[n] = fcntl(own, F_DUPFD_CLOEXEC, 0)) < 0)
+            rc = -errno;
+        n += rc == 0;
+    }
+    if (rc == 0)
+        return (int)n;
+    while (n > 0)
+        close(fd[--n]);
+    return cc_err_sys(err, -rc, "the listeners cannot be handed on");
+}
+
+void cc_server_leave_files(struct cc_server *s)
+{
+    struct cc_link *at;
+
+    for (at = s->listeners.next; at != &s->listeners; at = at->next) {
+        free(((struct listener *)at)->path);
+        ((struct listener *)at)->path = NULL;
+    }
+}
 
 static void stop_listening(struct cc_server *s)
 {
@@ -458,12 +541,14 @@ static void on_drain_time(void *arg)
     cc_server_unref(s);
 }
 
-void cc_server_drain(struct cc_server *s, uint64_t ms, cc_drained_fn fn, void *arg)
+void cc_server_drain(struct cc_server *s, uint64_t ms, bool gently, cc_drained_fn fn, void *arg)
 {
     s->draining = true;
     stop_listening(s);
-    close_list(&s->due[DUE_IDLE]);
-    close_silent(s);
+    if (!gently) {
+        close_list(&s->due[DUE_IDLE]);
+        close_silent(s);
+    }
     stop_upgrades(s, false);
     cc_timer_stop(s->drain_timer);
     s->drained = fn;
@@ -483,6 +568,7 @@ void cc_server_close(struct cc_server *s)
     s->drain_timer = NULL;
     stop_listening(s);
     cut(s);
+    s->o.ended = NULL; /* who is told may be gone before the last handler */
     cc_timer_stop(s->sweep);
     s->sweep = NULL;
     cc_server_unref(s);

@@ -42,6 +42,16 @@ struct cc_http_limits {
 
 typedef void (*cc_handler_fn)(void *arg, struct cc_req *r);
 
+/* What became of a request: its reply has been handed to the socket whole, its connection was given away (101), or its client
+ * has gone, with status 499 when nothing was said yet. */
+struct cc_req_end {
+    int status;
+    uint64_t bytes; /* sent, head and body */
+    uint64_t ns;    /* from its head to here */
+    unsigned mark;  /* cc_req_mark */
+};
+typedef void (*cc_ended_fn)(void *arg, struct cc_req *r, const struct cc_req_end *end); /* r: for its accessors */
+
 struct cc_server_opts {
     struct cc_http_limits limits;
     const struct cc_cidr *trusted; /* proxies whose X-Forwarded-For counts; copied */
@@ -52,6 +62,7 @@ struct cc_server_opts {
     bool request_ids;             /* X-Request-Id in every reply */
     struct cc_layers *layers;     /* put on what comes by TCP (TLS); the server's to end. NULL: none */
     cc_handler_fn handler;
+    cc_ended_fn ended; /* once a request, also of one whose handler has not ended yet; may be NULL */
     void *arg;
 };
 
@@ -61,16 +72,26 @@ struct cc_server *cc_server_new(uv_loop_t *loop, const struct cc_server_opts *o)
 int cc_server_listen(struct cc_server *s, const char *host, int port, struct cc_err *err);
 /* A dead socket in the way is removed, a live one is CC_E_EXISTS. */
 int cc_server_listen_unix(struct cc_server *s, const char *path, int mode, struct cc_err *err);
-/* A unix socket that was bound by somebody else. The descriptor is the server's from here on. */
+/* A TCP or unix socket that was bound by somebody else, who also removes its file. The descriptor is the server's from here on. */
 int cc_server_listen_fd(struct cc_server *s, int fd, struct cc_err *err);
+
+/* Copies of the listeners' descriptors, the caller's to close: whoever has one goes on listening when this server does not.
+ * At most `max`; returns how many, or CC_E_* and none. */
+int cc_server_copy_fds(struct cc_server *s, int *fd, unsigned max, struct cc_err *err);
+/* Another listens on the same sockets: this server leaves their files alone when it stops. */
+void cc_server_leave_files(struct cc_server *s);
+
+/* The descriptor of the first listener, which stays the server's; -1: there is none. */
+int cc_server_fd(struct cc_server *s);
 
 /* Where the first TCP listener is; false when there is none. */
 bool cc_server_addr(struct cc_server *s, char host[46], int *port);
 
 /* Stops listening, closes what idles, tells WebSockets and proxied streams to end, lets running
- * requests finish. `fn` is called once: clean is false when time was up and the rest was cut. */
+ * requests finish. `gently`: a connection that idles may make one more request, until its idle time is over, so that nobody's
+ * request meets a closed one. `fn` is called once: clean is false when time was up and the rest was cut. */
 typedef void (*cc_drained_fn)(void *arg, bool clean);
-void cc_server_drain(struct cc_server *s, uint64_t ms, cc_drained_fn fn, void *arg);
+void cc_server_drain(struct cc_server *s, uint64_t ms, bool gently, cc_drained_fn fn, void *arg);
 
 /* Cuts everything. The pointer is dead; handlers still owe their requests an end. A drain under
  * way is forgotten. */

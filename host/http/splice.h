@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "host/http/backend.h"
 #include "host/http/req.h"
 #include "host/sys/err.h"
 
@@ -28,19 +29,20 @@ struct cc_splice_stats {
     int64_t opened_ms; /* cc_wall_ms() */
     int64_t typed_ms;  /* of the last typed input; 0: never */
     uint64_t from_client, from_backend, typed;
+    int kind; /* enum cc_ws_kind */
 };
 
 struct cc_splice_opts {
-    const char *unix_path; /* its last part is no link (host/sys/unix_at.h); or host (an address) and port */
-    const char *host;
-    int port;
+    struct cc_backend_at at;
     const char *path; /* the target to ask for; NULL: the client's path, without its query */
+    const char *host; /* NULL: localhost */
     const struct cc_hdr *headers;
     unsigned n_headers;
     const char *id;   /* for the list; cut at CC_SPLICE_ID - 1 */
     const char *who;  /* whose it is and by which credential, to end it by; cut at CC_SPLICE_WHO - 1 */
-    bool screen;      /* it carries VNC (RFB), not a terminal */
+    int kind;         /* enum cc_ws_kind: what of it is somebody's input */
     uint32_t dial_ms; /* to connect and be answered; 0: 5 s */
+    uint32_t ping_ms; /* both sides are pinged so often, and a dead one is noticed; 0: never */
     /* 0: the 101 was passed on and r is gone; else nothing was sent and r lives on. Not called
      * inside cc_splice_dial, nor after cc_splice_cancel. */
     void (*on_open)(void *arg, int status, const struct cc_err *err);
@@ -52,6 +54,19 @@ struct cc_dial;
 /* Starts dialling for r, an upgrade request. NULL: err says why not (nothing began). */
 struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o, struct cc_err *err);
 void cc_splice_cancel(struct cc_dial *d);
+
+/* Accepts r's upgrade before there is anything to pass it on to; r is gone when this returns 0. Of the client's input 64 KiB
+ * wait. `protocol`: chosen, when the client offers it (NULL: none). *owner is set, and NULL again once it is not the holder's
+ * any more: ended, or leaving. CC_E_*: err says why, r lives on. */
+struct cc_splice;
+int cc_splice_hold(struct cc_req *r, const struct cc_splice_opts *o, const char *protocol, struct cc_splice **owner,
+                   struct cc_err *err);
+/* A binary message of ours. False: it cannot be sent. */
+bool cc_splice_say(struct cc_splice *s, const char *p, size_t n);
+/* As cc_splice_dial, for a held one: on_open with 0 once it is joined; else it is held still, unless it went. */
+struct cc_dial *cc_splice_connect(struct cc_splice *s, const struct cc_splice_opts *o, struct cc_err *err);
+/* Our last words, and its end. */
+void cc_splice_leave(struct cc_splice *s, int code, const char *reason);
 
 /* Called with each piece of typed input (bytes), for any splice. NULL: nobody. */
 void cc_splice_on_input(void (*fn)(void *arg, const char *id, uint64_t bytes), void *arg);

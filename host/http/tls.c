@@ -142,7 +142,7 @@ static void note(struct cc_tls_conn *c, const char *what, int rc)
     char peer[46] = "gone", text[120] = "";
     int len = sizeof(ss);
 
-    if (!cc_log_on(CC_LOG_DEBUG))
+    if (!cc_log_on(CC_LOG_DEBUG, "tls"))
         return;
     if (uv_tcp_getpeername(&c->sock->tcp, (struct sockaddr *)&ss, &len) == 0) {
         cc_addr_from(&a, (struct sockaddr *)&ss);

@@ -20,6 +20,7 @@ struct cc_sock *cc_req_take(struct cc_req *r, struct cc_upgrade *u, char **rest,
         *rest = cc_xmalloc(*rest_len);
         memcpy(*rest, c->running ? c->p : c->in + c->in_off, *rest_len);
     }
+    cc_req_tell(r);
     sock = c->sock;
     cc_sock_read_stop(sock);
     sock->handle.data = NULL;

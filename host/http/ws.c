@@ -144,8 +144,10 @@ static void on_time(void *arg)
         return;
     }
     ws->pinged = !ws->heard;
-    if (ws->pinged)
-        send_frame(ws, CC_WS_PING, NULL, 0);
+    if ((ws->pinged || (ws->paused && cc_sock_queued(ws->sock) == 0)) && send_frame(ws, CC_WS_PING, NULL, 0) < 0) {
+        lost(ws); /* only this tells of one who has gone while we do not read */
+        return;
+    }
     ws->heard = false;
     ws->timer = cc_timer_start(ws->loop, ws->o.ping_ms, on_time, ws);
 }

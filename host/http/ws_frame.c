@@ -132,6 +132,18 @@ static void follow_frame(struct cc_ws_follow *f, const struct cc_ws_frame *frame
 
 enum { RFB_KEY = 4, RFB_POINTER = 5 };
 
+static bool is_input(int kind, uint8_t first)
+{
+    switch (kind) {
+    case CC_WS_TERMINAL:
+        return first == '0';
+    case CC_WS_SCREEN:
+        return first == RFB_KEY || first == RFB_POINTER;
+    default:
+        return kind == CC_WS_CHAT;
+    }
+}
+
 static uint64_t follow_payload(struct cc_ws_follow *f, const uint8_t *p, uint64_t n)
 {
     f->left -= n;
@@ -141,8 +153,9 @@ static uint64_t follow_payload(struct cc_ws_follow *f, const uint8_t *p, uint64_
         uint8_t kind = p[0] ^ f->key;
 
         f->first = false;
-        f->input = f->screen ? kind == RFB_KEY || kind == RFB_POINTER : kind == '0';
-        n--;
+        f->input = is_input(f->kind, kind);
+        if (f->kind != CC_WS_CHAT)
+            n--;
     }
     return f->input ? n : 0;
 }

@@ -43,21 +43,30 @@ bool cc_ws_code_ok(int code);
 /* Payload of a close frame: code and reason, cut to 123 bytes at a character. Returns the length. */
 size_t cc_ws_close_put(uint8_t out[125], int code, const char *reason, size_t len);
 
+/* What is somebody's input in a stream of the kind: */
+enum cc_ws_kind {
+    CC_WS_TERMINAL, /* messages that begin with '0' */
+    CC_WS_SCREEN,   /* VNC (RFB): keys and the pointer */
+    CC_WS_CHAT,     /* every message */
+    CC_WS_OTHER,    /* nothing: what passes is not known */
+    CC_WS_VIEW,     /* nothing: somebody only looks on, which is no use of the machine */
+};
+
 /* Follows frames in a stream whose payloads pass by unread. Start with {0}. */
 struct cc_ws_follow {
     struct cc_ws_head head;
     uint64_t left; /* payload still to come */
     bool lost;     /* not WebSocket any more: nothing is known from here on */
     bool first;    /* the message's first byte is still to come */
-    bool input;    /* a message of the terminal's kind '0' is under way */
+    bool input;    /* a message of somebody's input is under way */
     bool control;  /* the frame under way is a control frame */
     bool closed;   /* a close frame has begun */
-    bool screen;   /* they carry VNC, not a terminal */
+    uint8_t kind;  /* enum cc_ws_kind */
     uint8_t key;   /* first byte of the frame's mask */
 };
 
-/* Returns how many payload bytes in p belong to what somebody types: messages whose first byte is '0' (a terminal's input),
- * or 4 or 5 (a key or the pointer of VNC), that byte not counted. */
+/* Returns how many payload bytes in p belong to what somebody types, by the kind; of a terminal and a screen the message's first
+ * byte is not counted. */
 uint64_t cc_ws_follow_feed(struct cc_ws_follow *f, const void *p, size_t n);
 
 /* Nothing of a frame is under way, so a frame of our own may go here. */

@@ -1,6 +1,7 @@
 /* bind_fs.c - module "fs": files, read and written on the general pool.
  *
  *   text | nil, err  = fs.read(path [, max_bytes])        [yields] default max 16 MiB
+ *   text | nil, err  = fs.head(path, bytes)               [yields] as many as there are of its first bytes
  *   true | nil, err  = fs.write(path, text [, {mode=0600, exclusive=true}])   [yields]
  *                      whole or not at all: a new file, fsync, rename; exclusive: err "exists" if there is one
  *   true | nil, err  = fs.mkdir(path [, mode])            [yields] with its parents; one that exists is fine
@@ -45,6 +46,7 @@ struct fs_job {
     int rc;
     char *path, *data; /* data: to write, or read */
     size_t len, max;
+    bool head; /* no more than `max` is wanted */
     mode_t mode;
     bool exclusive, follow;
     char **names;
@@ -132,6 +134,10 @@ static int read_all(struct fs_job *j, int fd)
             return cc_err_sys(&j->err, errno, "cannot read %s", j->path);
         if (n > 0 && (j->len += (size_t)n) == cap)
             j->data = cc_xrealloc(j->data, cap *= 2);
+        if (j->head && j->len >= j->max) {
+            j->len = j->max;
+            return 0;
+        }
         if (j->len > j->max)
             return cc_err_set(&j->err, CC_E_LIMIT, "%s is larger than %zu bytes", j->path, j->max);
     }
@@ -149,20 +155,23 @@ static int run_read(struct fs_job *j)
     return rc;
 }
 
-static int l_read(lua_State *L)
+static int read_of(lua_State *L, const char *verb, lua_Number max, bool head)
 {
     const char *path = luaL_checkstring(L, 1);
-    lua_Number max = luaL_optnumber(L, 2, 16 << 20);
     struct fs_job *j;
 
     luaL_argcheck(L, max >= 0 && max <= 1e9, 2, "0 to 1e9 bytes expected");
-    cc_task_need(L, "fs.read");
+    cc_task_need(L, verb);
     j = cc_xcalloc(1, sizeof(*j));
     j->max = (size_t)max;
+    j->head = head;
     j->run = run_read;
     j->push = push_data;
     return submit(L, j, path);
 }
+
+static int l_read(lua_State *L) { return read_of(L, "fs.read", luaL_optnumber(L, 2, 16 << 20), false); }
+static int l_head(lua_State *L) { return read_of(L, "fs.head", luaL_checknumber(L, 2), true); }
 
 /* ---- write */
 
@@ -457,10 +466,10 @@ static int l_usage(lua_State *L) { return simple(L, "fs.usage", run_usage, push_
 static int l_lock(lua_State *L) { return simple(L, "fs.lock", run_lock, push_lock); }
 static int l_locked(lua_State *L) { return simple(L, "fs.locked", run_locked, push_held); }
 
-static const luaL_Reg fs_lib[] = { { "read", l_read },     { "write", l_write }, { "mkdir", l_mkdir },
-                                   { "remove", l_remove }, { "list", l_list },   { "stat", l_stat },
-                                   { "usage", l_usage },   { "lock", l_lock },   { "locked", l_locked },
-                                   { "rename", l_rename }, { NULL, NULL } };
+static const luaL_Reg fs_lib[] = { { "read", l_read },     { "head", l_head },     { "write", l_write },
+                                   { "mkdir", l_mkdir },   { "remove", l_remove }, { "list", l_list },
+                                   { "stat", l_stat },     { "usage", l_usage },   { "lock", l_lock },
+                                   { "locked", l_locked }, { "rename", l_rename }, { NULL, NULL } };
 
 static const luaL_Reg lock_methods[] = { { "close", l_lock_close }, { "__gc", l_lock_close }, { NULL, NULL } };
 

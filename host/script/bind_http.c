@@ -1,12 +1,16 @@
 /* bind_http.c - module "http": servers.
  *
- *   server | nil, err = http.serve{host=, port=, unix=, mode=, handler=, headers=, trusted=, limits=, tls=}
- *       host an address, "localhost" or "" for all; headers: into every reply that does not set them;
+ *   server | nil, err = http.serve{host=, port=, unix=, mode=, fds=, handler=, headers=, trusted=, limits=, tls=}
+ *       host an address, "localhost" or "" for all; fds: instead of all that, sockets that listen already, by their
+ *       descriptors, which are the server's from here on; headers: into every reply that does not set them;
  *       trusted: address ranges, or "unix", whose X-Forwarded-For counts;
  *       limits: head, headers, body, connections, body_rate, head_seconds, idle_seconds, rate_seconds, linger_seconds
+ *       access_log: true: each request is told of in the log (bind_http_access.c)
  *       tls: {{cert = path, key = path}, ...}, the first is the default; what comes by TCP must speak it (bind_tls.c)
  *   server:addr() -> host, port   server:stats() -> table   server:close()
- *   true | nil, err = server:drain(seconds)                     [yields]
+ *   true | nil, err = server:drain(seconds, gently)             [yields] gently: who idles may ask once more
+ *   fds | nil, err = server:copy_fds()      descriptors of its listeners, for a process that listens on; sys.close is for them
+ *   server:leave_files()                    another listens on: the files of its unix sockets stay
  *
  * Each request runs handler(req) in a task of its own (bind_http_req.c).
  */
@@ -25,6 +29,7 @@
 #include "host/sys/mem.h"
 
 #define SERVER_META "cchost.http.server"
+enum { LISTENERS_MAX = 16 };
 
 struct server {
     struct cc_server *s; /* NULL: closed */
@@ -32,6 +37,7 @@ struct server {
     lua_State *L;
     int handler, self; /* registry refs: the function; our userdata while we serve */
     struct cc_task *drainer;
+    bool access; /* its requests are told of in the log */
     struct server *next;
 };
 
@@ -42,48 +48,18 @@ struct module {
 
 static struct module *the_module; /* one VM a process, like the scheduler's */
 
-static unsigned add_header(lua_State *L, struct cc_hdr *h, unsigned n)
-{
-    if (lua_type(L, -2) != LUA_TSTRING && lua_type(L, -2) != LUA_TNUMBER)
-        luaL_error(L, "a header's name must be a string");
-    if (lua_type(L, -1) != LUA_TSTRING)
-        luaL_error(L, "header values must be strings");
-    if (n >= CC_LUA_HEADERS)
-        luaL_error(L, "at most %d headers", CC_LUA_HEADERS);
-    h->value.p = lua_tolstring(L, -1, &h->value.n);
-    return n + 1;
-}
-
-unsigned cc_lua_headers(lua_State *L, int idx, struct cc_hdr *h)
-{
-    unsigned n = 0;
-    struct cc_text name;
-
-    if (lua_isnoneornil(L, idx))
-        return 0;
-    luaL_checktype(L, idx, LUA_TTABLE);
-    for (lua_pushnil(L); lua_next(L, idx); lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING)
-            luaL_error(L, "a header's name must be a string");
-        name.p = lua_tolstring(L, -2, &name.n);
-        if (!lua_istable(L, -1)) {
-            n = add_header(L, &h[n < CC_LUA_HEADERS ? n : 0], n);
-            h[n - 1].name = name;
-            continue;
-        }
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-            n = add_header(L, &h[n < CC_LUA_HEADERS ? n : 0], n);
-            h[n - 1].name = name;
-        }
-    }
-    return n;
-}
-
 static void on_request(void *arg, struct cc_req *r)
 {
     struct server *s = arg;
 
     cc_lua_req_run(s->L, s->handler, r);
+}
+
+static void on_ended(void *arg, struct cc_req *r, const struct cc_req_end *end)
+{
+    const struct server *s = arg;
+
+    cc_lua_access_told(s->access, r, end);
 }
 
 static struct server *server_at(lua_State *L) { return *(struct server **)luaL_checkudata(L, 1, SERVER_META); }
@@ -201,9 +177,36 @@ static int l_drain(lua_State *L)
     if (s->drainer)
         return cc_lua_fail(L, CC_E_STATE, "another task drains this server");
     s->drainer = t;
-    cc_server_drain(s->s, (uint64_t)(seconds * 1000), on_drained, s);
+    cc_server_drain(s->s, (uint64_t)(seconds * 1000), lua_toboolean(L, 3), on_drained, s);
     cc_task_park(t, cancel_drain, s);
     return lua_yield(L, 0);
+}
+
+static int l_copy_fds(lua_State *L)
+{
+    struct server *s = server_at(L);
+    struct cc_err err;
+    int fd[LISTENERS_MAX], n, i;
+
+    if (!s->s)
+        return cc_lua_fail(L, CC_E_STATE, "the server is closed");
+    if ((n = cc_server_copy_fds(s->s, fd, LISTENERS_MAX, &err)) < 0)
+        return cc_push_err(L, &err);
+    lua_createtable(L, n, 0);
+    for (i = 0; i < n; i++) {
+        lua_pushinteger(L, fd[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+static int l_leave_files(lua_State *L)
+{
+    struct server *s = server_at(L);
+
+    if (s->s)
+        cc_server_leave_files(s->s);
+    return 0;
 }
 
 /* ---------------------------------------------------------------- http.serve */
@@ -288,11 +291,28 @@ static void read_headers(lua_State *L, struct cc_server_opts *o, struct cc_hdr *
             luaL_error(L, "http.serve: a default header's value cannot be sent");
 }
 
+/* The list of descriptors on the stack's top. */
+static int listen_on_fds(lua_State *L, struct cc_server *s, struct cc_err *err)
+{
+    int i, n = (int)lua_objlen(L, -1), rc = 0;
+
+    for (i = 1; i <= n && rc == 0; i++) {
+        lua_rawgeti(L, -1, i);
+        rc = cc_server_listen_fd(s, (int)lua_tointeger(L, -1), err);
+        lua_pop(L, 1);
+    }
+    return rc;
+}
+
 static int start_listening(lua_State *L, struct cc_server *s, struct cc_err *err)
 {
     const char *host, *path;
     int port, mode, rc = 0;
 
+    lua_getfield(L, 1, "fds");
+    if (lua_istable(L, -1))
+        return listen_on_fds(L, s, err);
+    lua_pop(L, 1);
     lua_getfield(L, 1, "unix");
     lua_getfield(L, 1, "mode");
     lua_getfield(L, 1, "host");
@@ -317,8 +337,12 @@ static void check_serve(lua_State *L)
         luaL_error(L, "http.serve: handler must be a function");
     lua_getfield(L, 1, "port");
     lua_getfield(L, 1, "unix");
-    if (!lua_isnumber(L, -2) && !lua_isstring(L, -1))
-        luaL_error(L, "http.serve: port or unix must be given");
+    lua_getfield(L, 1, "fds");
+    if (lua_istable(L, -1) ? lua_objlen(L, -1) == 0 || lua_objlen(L, -1) > LISTENERS_MAX : !lua_isnil(L, -1))
+        luaL_error(L, "http.serve: fds must be a list of up to %d descriptors", LISTENERS_MAX);
+    if (lua_isnil(L, -1) && !lua_isnumber(L, -3) && !lua_isstring(L, -2))
+        luaL_error(L, "http.serve: port, unix or fds must be given");
+    lua_pop(L, 1);
     if (lua_isnumber(L, -2) && (lua_tonumber(L, -2) < 0 || lua_tonumber(L, -2) > 65535))
         luaL_error(L, "http.serve: port must be 0..65535");
     lua_settop(L, 1);
@@ -346,7 +370,9 @@ static struct cc_tls *make_tls(lua_State *L, bool *failed, struct cc_err *err)
 
 static int l_serve(lua_State *L)
 {
-    struct cc_server_opts o = { .limits = CC_HTTP_LIMITS, .request_ids = true, .handler = on_request };
+    struct cc_server_opts o = {
+        .limits = CC_HTTP_LIMITS, .request_ids = true, .handler = on_request, .ended = on_ended
+    };
     struct cc_cidr trusted[TRUSTED_MAX];
     struct cc_hdr headers[CC_LUA_HEADERS];
     struct server *s;
@@ -370,6 +396,9 @@ static int l_serve(lua_State *L)
     lua_pushvalue(L, -1);
     s->self = luaL_ref(L, LUA_REGISTRYINDEX);
     s->L = the_module->L;
+    lua_getfield(L, 1, "access_log");
+    s->access = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     o.arg = s;
     s->tls = tls;
     s->s = cc_server_new(cc_vm_loop(L), &o);
@@ -379,6 +408,7 @@ static int l_serve(lua_State *L)
         server_close(s);
         return cc_push_err(L, &err);
     }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->self);
     return 1;
 }
 
@@ -391,13 +421,16 @@ static void close_module(void *arg)
         server_close(m->servers);
     cc_client_close();
     cc_lua_req_close();
+    cc_lua_access_close();
 }
 
-static const luaL_Reg server_methods[] = { { "addr", l_addr },   { "stats", l_stats },
-                                           { "drain", l_drain }, { "tls_reload", l_tls_reload },
-                                           { "close", l_close }, { NULL, NULL } };
+static const luaL_Reg server_methods[] = { { "addr", l_addr },         { "stats", l_stats },
+                                           { "drain", l_drain },       { "tls_reload", l_tls_reload },
+                                           { "copy_fds", l_copy_fds }, { "leave_files", l_leave_files },
+                                           { "close", l_close },       { NULL, NULL } };
 
 static const luaL_Reg http_lib[] = { { "serve", l_serve },
+                                     { "route", cc_lua_http_route },
                                      { "request", cc_lua_http_request },
                                      { "websocket", cc_lua_http_websocket },
                                      { "close_streams", cc_lua_close_streams },
@@ -410,16 +443,20 @@ static const luaL_Reg http_lib[] = { { "serve", l_serve },
 
 int luaopen_cc_http(lua_State *L)
 {
+    static const luaL_Reg more[] = { { "of", cc_lua_req_of },     { "proxy", cc_lua_req_proxy },
+                                     { "hold", cc_lua_req_hold }, { "forward", cc_lua_req_forward },
+                                     { "give", cc_lua_req_give }, { NULL, NULL } };
     struct module *m = cc_xcalloc(1, sizeof(*m));
 
     m->L = cc_vm_main(L);
     the_module = m;
-    cc_lua_req_open(L);
+    cc_lua_req_open(L, more);
     cc_lua_meta(L, SERVER_META, server_methods);
     lua_pushcfunction(L, l_server_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     cc_lua_ws_open(L);
+    cc_lua_held_open(L);
     cc_vm_at_close(L, close_module, m);
     lua_newtable(L);
     luaL_register(L, NULL, http_lib);

@@ -1,10 +1,12 @@
 /* bind_http_req.c - module "http": the request that a handler gets.
  *
- *   req:method() req:path() req:query() req:header(name, ...) req:headers() req:remote() req:secure() req:id() req:version()
+ *   req:method() req:path() req:raw_path() req:query() req:header(name, ...) req:headers() req:remote() req:secure() req:id() req:version()
  *   req:gone() req:wants_upgrade()
  *   body | nil, err = req:body([max_bytes])      [yields] err.code "limit", "timeout", "invalid", "io"
  *   true | false = req:reply(status, body, headers)   false: it has been answered already
- *   req:start(status, headers)   true | nil, err = req:write(chunk) [yields]   req:finish()
+ *   chunk | nil, err = req:read([max_bytes])     [yields] the body as it comes (bind_http_body.c)
+ *   req:proxy, req:hold: bind_proxy.c; req:forward, req:give: bind_pass.c
+ *   req:start(status, headers [, length])   true | nil, err = req:write(chunk) [yields]   req:finish()
  *
  * After the reply every method returns nil or does nothing.  A handler that
  * ends without one answers 500; one that raises is logged with its traceback.
@@ -15,6 +17,7 @@
 #include <string.h>
 
 #include "host/observe/log.h"
+#include "host/observe/span.h"
 #include "host/script/vm.h"
 #include "host/sys/mem.h"
 
@@ -59,6 +62,7 @@ static void slot_put(struct cc_lua_req *q)
 {
     q->gen++;
     q->r = NULL;
+    cc_lua_body_free(q);
     q->next = reqs.spare;
     reqs.spare = q;
 }
@@ -70,10 +74,14 @@ static void on_handler_end(void *arg, bool ok, lua_State *co, int n, const char 
     (void)co, (void)n;
     if (q->waiter)
         cc_task_cancel(q->waiter, "the request's handler has ended");
+    if (q->pass)
+        q->unpass(q);
+    if (!ok && q->r && *cc_req_span(q->r))
+        cc_span_raised(*cc_req_span(q->r), error);
     if (!ok)
-        cc_log(CC_LOG_ERROR, "http", "request %s: %s", q->r ? cc_req_id(q->r) : "(answered)", error);
+        cc_log_raised("http", q->r ? "a request's handler raised" : "a handler raised after its reply", error);
     else if (q->r)
-        cc_log(CC_LOG_ERROR, "http", "request %s: its handler ended without a reply", cc_req_id(q->r));
+        cc_log(CC_LOG_ERROR, "http", "a request's handler ended without a reply");
     if (q->r && cc_req_started(q->r))
         cc_req_abort(q->r);
     else if (q->r)
@@ -81,9 +89,35 @@ static void on_handler_end(void *arg, bool ok, lua_State *co, int n, const char 
     slot_put(q);
 }
 
+/* What is known of it from the beginning; the rest when it is over (bind_http_access.c). */
+static void begin_span(struct cc_req *r)
+{
+    bool secure = cc_req_secure(r);
+    struct cc_span *s = cc_span_of(cc_req_context(r), CC_SPAN_SERVER, cc_req_method(r), NULL);
+
+    cc_span_text(s, "url.scheme", secure ? "https" : "http", secure ? 5 : 4);
+    *cc_req_span(r) = s;
+}
+
+/* The request's ids begin here: the handler's task carries them. */
+static const struct cc_context *begin_context(struct cc_req *r)
+{
+    struct cc_context *c = cc_req_context(r);
+    struct cc_text parent = cc_req_header(r, "traceparent", 11);
+
+    cc_req_id(r);
+    if (cc_req_wants_upgrade(r)) /* its connection is gone when the access log asks */
+        cc_req_remote(r);
+    cc_context_trace(c, parent.p, parent.n);
+    if (cc_spans_on)
+        begin_span(r);
+    return c;
+}
+
 void cc_lua_req_run(lua_State *L, int handler, struct cc_req *r)
 {
     struct cc_lua_req *q = slot_get(r);
+    const struct cc_context *before = cc_context_enter(begin_context(r));
     struct box *box;
 
     lua_rawgeti(L, LUA_REGISTRYINDEX, handler);
@@ -93,6 +127,7 @@ void cc_lua_req_run(lua_State *L, int handler, struct cc_req *r)
     lua_rawgeti(L, LUA_REGISTRYINDEX, reqs.meta_ref);
     lua_setmetatable(L, -2);
     cc_task_spawn(L, 1, on_handler_end, q);
+    cc_context_enter(before);
 }
 
 static int push_text(lua_State *L, struct cc_text t)
@@ -117,6 +152,13 @@ static int l_path(lua_State *L)
     struct cc_lua_req *q = cc_lua_req_at(L);
 
     return push_text(L, q ? cc_req_path(q->r) : (struct cc_text){ NULL, 0 });
+}
+
+static int l_raw_path(lua_State *L)
+{
+    struct cc_lua_req *q = cc_lua_req_at(L);
+
+    return push_text(L, q ? cc_req_path_raw(q->r) : (struct cc_text){ NULL, 0 });
 }
 
 static int l_query(lua_State *L)
@@ -238,7 +280,7 @@ int cc_lua_fail(lua_State *L, int code, const char *what)
     return cc_push_err(L, &err);
 }
 
-static int fail_body(lua_State *L, int code)
+int cc_lua_fail_body(lua_State *L, int code)
 {
     switch (code) {
     case CC_E_LIMIT:
@@ -273,7 +315,7 @@ static void on_body(void *arg, struct cc_req *r, int status)
     struct cc_task *t;
     lua_State *L = waiter_stack(arg, &t);
 
-    cc_task_wake(t, status ? fail_body(L, status) : push_text(L, cc_req_body_text(r)));
+    cc_task_wake(t, status ? cc_lua_fail_body(L, status) : push_text(L, cc_req_body_text(r)));
 }
 
 static int wait_for(lua_State *L, struct cc_lua_req *q, struct cc_task *t)
@@ -301,12 +343,12 @@ static int l_body(lua_State *L)
 
     luaL_argcheck(L, max >= 0 && max <= 1e12, 2, "a number of bytes expected");
     if (!q)
-        return fail_body(L, CC_E_IO);
+        return cc_lua_fail_body(L, CC_E_IO);
     t = need_free(L, q, "req:body");
     rc = cc_req_body(q->r, (size_t)max, on_body, q);
     if (rc == 0)
         return push_text(L, cc_req_body_text(q->r));
-    return rc < 0 ? fail_body(L, rc) : wait_for(L, q, t);
+    return rc < 0 ? cc_lua_fail_body(L, rc) : wait_for(L, q, t);
 }
 
 /* Used between two Lua calls only; on the stack it would be cleared for every reply. */
@@ -358,6 +400,8 @@ static int l_reply(lua_State *L)
     if (q && cc_req_started(q->r))
         return luaL_error(L, "req:reply: the reply has begun");
     if (q) {
+        if (q->pass) /* the machine's answer is not wanted */
+            q->unpass(q);
         if (q->waiter)
             return luaL_error(L, "req:reply: another task waits for this request");
         rc = cc_req_reply(q->r, status, h, n, body, len);
@@ -373,18 +417,20 @@ static int l_start(lua_State *L)
 {
     struct cc_lua_req *q = cc_lua_req_at(L);
     int status = check_status(L), rc;
+    lua_Number length = luaL_optnumber(L, 4, -1);
     struct cc_hdr *h = header_room;
     unsigned n = reply_headers(L, 3, h, true);
 
     if (!q)
-        return fail_body(L, CC_E_IO);
+        return cc_lua_fail_body(L, CC_E_IO);
     if (cc_req_started(q->r))
         return luaL_error(L, "req:start: the reply has begun");
-    rc = cc_req_start(q->r, status, h, n);
+    luaL_argcheck(L, length <= 9e15, 4, "a number of bytes expected");
+    rc = length < 0 ? cc_req_start(q->r, status, h, n) : cc_req_start_sized(q->r, status, h, n, (uint64_t)length);
     if (rc == CC_E_INVALID || rc == CC_E_LIMIT)
         return bad_headers(L, rc);
     if (rc < 0)
-        return fail_body(L, rc);
+        return cc_lua_fail_body(L, rc);
     lua_pushboolean(L, 1);
     return 1;
 }
@@ -396,7 +442,7 @@ static void on_room(void *arg, struct cc_req *r, int status)
 
     (void)r;
     lua_pushboolean(L, 1);
-    cc_task_wake(t, status ? fail_body(L, status) : 1);
+    cc_task_wake(t, status ? cc_lua_fail_body(L, status) : 1);
 }
 
 static int l_write(lua_State *L)
@@ -408,13 +454,15 @@ static int l_write(lua_State *L)
     int rc;
 
     if (!q)
-        return fail_body(L, CC_E_IO);
+        return cc_lua_fail_body(L, CC_E_IO);
     t = need_free(L, q, "req:write");
     if (!cc_req_started(q->r))
         return luaL_error(L, "req:write: req:start comes first");
     rc = cc_req_write(q->r, data, len, on_room, q);
+    if (rc == CC_E_INVALID)
+        return luaL_error(L, "req:write: more than the length that req:start said");
     if (rc < 0)
-        return fail_body(L, rc);
+        return cc_lua_fail_body(L, rc);
     if (rc == 1)
         return wait_for(L, q, t);
     lua_pushboolean(L, 1);
@@ -438,6 +486,7 @@ static int l_finish(lua_State *L)
 
 static const luaL_Reg req_methods[] = { { "method", l_method },
                                         { "path", l_path },
+                                        { "raw_path", l_raw_path },
                                         { "query", l_query },
                                         { "header", l_header },
                                         { "headers", l_headers },
@@ -448,11 +497,11 @@ static const luaL_Reg req_methods[] = { { "method", l_method },
                                         { "gone", l_gone },
                                         { "wants_upgrade", l_wants_upgrade },
                                         { "body", l_body },
+                                        { "read", cc_lua_req_read },
                                         { "reply", l_reply },
                                         { "start", l_start },
                                         { "write", l_write },
                                         { "finish", l_finish },
-                                        { "proxy", cc_lua_req_proxy },
                                         { "websocket", cc_lua_req_websocket },
                                         { NULL, NULL } };
 
@@ -466,9 +515,12 @@ void cc_lua_meta(lua_State *L, const char *name, const luaL_Reg *methods)
     lua_setfield(L, -2, "__metatable");
 }
 
-void cc_lua_req_open(lua_State *L)
+void cc_lua_req_open(lua_State *L, const luaL_Reg *more)
 {
     cc_lua_meta(L, REQ_META, req_methods);
+    lua_getfield(L, -1, "__index");
+    luaL_register(L, NULL, more);
+    lua_pop(L, 1);
     reqs.meta = lua_topointer(L, -1);
     reqs.meta_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -8,6 +8,7 @@
  *   json.null         what null becomes, and is written as null
  */
 #include "host/script/json.h"
+#include "host/sys/utf8.h"
 
 #include "host/script/task.h"
 
@@ -368,27 +369,6 @@ static int l_is_array(lua_State *L)
     return 1;
 }
 
-/* Length of the UTF-8 character at s (no overlong form, no surrogate, nothing beyond U+10FFFF), or 0. */
-static size_t utf8_len(const unsigned char *s, size_t n)
-{
-    size_t len = s[0] < 0x80                   ? 1
-                 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-                 : (s[0] & 0xf0) == 0xe0       ? 3
-                 : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                               : 0;
-    size_t i;
-
-    if (len == 0 || len > n)
-        return 0;
-    for (i = 1; i < len; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] >= 0x90))
-        return 0;
-    return len;
-}
-
 static int l_text(lua_State *L)
 {
     size_t n, i, len, start = 0;
@@ -397,7 +377,7 @@ static int l_text(lua_State *L)
 
     luaL_buffinit(L, &b);
     for (i = 0; i < n; i += len ? len : 1) {
-        len = utf8_len((const unsigned char *)s + i, n - i);
+        len = cc_utf8_length((const unsigned char *)s + i, n - i);
         if (len)
             continue;
         luaL_addlstring(&b, s + start, i - start);

@@ -4,19 +4,20 @@
  *                                                  bounds its pool
  *   provider.names() -> list
  *   p:capabilities() -> table     p:endpoint(id) -> {unix=path} | nil, err     p:stats() -> table     p:close()
- * These wait [yields]; opts = {deadline = seconds}; machine infos are tables of cc_machine_info's fields:
+ * These wait [yields]; opts = {deadline = seconds, secret = of the machine's agent}; machine infos are tables of cc_machine_info's fields:
  *   p:create(spec, opts)  p:start(id, opts [, spec])  p:status(id, opts) -> info | nil, err
  *   p:destroy(id, {purge=, deadline=})  p:stop(id, opts) -> {provider_id=, state=} | nil, err
  *   p:list(opts) -> infos          p:activity(id, opts) -> {last_input_at=, clients=, foreground=, load=,
  *     turn=, ssh_sessions=, leases={{id=, reason=, until_at=, since=}, ...}}   times: unix ms; see cc_activity
  *   p:attach(id, {id=, path=}, opts)  p:detach(id, volume id, opts) -> true | nil, err
- *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=}) -> {exit=, stdout=, stderr=, truncated=}
+ *   p:exec(id, {cmd={...}, stdin=, timeout=, deadline=, secret=}) -> {exit=, stdout=, stderr=, truncated=}
  *   p:volume_create({id=, size_gib=, labels=}, opts) -> volume    p:volume_delete(id, opts) -> true
  *   p:volume_list(opts) -> volumes
  *   p:snapshot_create(volume id, name, opts) -> {id=, volume=, size_gib=, created_at=ms}   where capabilities().snapshots:
  *   p:snapshot_list(volume id, opts) -> snapshots     p:snapshot_delete(volume id, name, opts) -> true
  *   p:volume_restore(volume id, name, opts) -> true   p:volume_clone(volume id, name or nil, new id, opts) -> volume
  *   p:logs(id, {bytes=, deadline=}) -> bytes | nil, err      p:check(opts) -> {{what=, state="ok"|"warn"|"bad", sentence=}, ...}
+ *   p:places(type, opts) -> {name, ...}: where a machine of that type may be had
  *   p:suspend(id, opts)  p:machine_snapshot(id, name, opts)  p:machine_snapshot_delete(id, name, opts)
  *   p:machine_restore(id, name, opts) -> true    p:screenshot(id, opts) -> bytes of a PNG
  *   p:console(id, {seconds=, deadline=}) -> {host=, port=, password=, until_at=unix ms}
@@ -25,6 +26,7 @@
  *   p:changes() -> {{id=, what=}, ...}, behind | nil, err: waits until something has changed there, whoever did it, for one
  *     task at a time; behind: more may have, look at everything. "unsupported" where the provider cannot tell
  */
+#include "host/observe/span.h"
 #include "host/script/modules.h"
 #include "host/script/provider_push.h"
 #include "host/script/provider_read.h"
@@ -38,7 +40,7 @@
 
 #define PROVIDER "cchost.provider"
 
-enum { NEWS_MAX = 256 };
+enum { NEWS_MAX = 256, SECRET_MAX = 128 };
 
 struct handle {
     struct cc_provider *p; /* NULL: closed; anchored until the state closes */
@@ -58,6 +60,7 @@ struct news {
 struct op {
     struct cc_task *task;
     struct cc_provider_wait *wait;
+    struct cc_span *span;
     enum cc_provider_op kind;
     char id[64];
 };
@@ -78,7 +81,30 @@ static void cancel(void *arg)
     struct op *op = arg;
 
     cc_provider_cancel(op->wait);
+    cc_span_fail(op->span, "cancelled");
+    cc_span_end(op->span);
     free(op);
+}
+
+static struct cc_span *begin_span(struct cc_provider *p, enum cc_provider_op kind)
+{
+    const char *name = cc_provider_driver(p)->name, *op = cc_provider_op_names[kind];
+    struct cc_span *s = cc_span_begin(CC_SPAN_CLIENT, name, op);
+
+    cc_span_text(s, "cchost.provider", name, strlen(name));
+    cc_span_text(s, "cchost.provider.operation", op, strlen(op));
+    return s;
+}
+
+static void end_span(struct cc_span *s, const struct cc_provider_res *res)
+{
+    if (!s)
+        return;
+    if (res->code) {
+        cc_span_text(s, "error.type", cc_err_word(res->code), strlen(cc_err_word(res->code)));
+        cc_span_fail(s, res->err.message);
+    }
+    cc_span_end(s);
 }
 
 static void on_done(void *arg, const struct cc_provider_res *res)
@@ -88,6 +114,7 @@ static void on_done(void *arg, const struct cc_provider_res *res)
     lua_State *L = cc_task_stack(t);
     int n = 1;
 
+    end_span(op->span, res);
     if (res->code == 0 && lua_checkstack(L, 12))
         cc_push_provider_result(L, op->kind, op->id, res);
     else
@@ -96,7 +123,38 @@ static void on_done(void *arg, const struct cc_provider_res *res)
     cc_task_wake(t, n);
 }
 
-/* Starts the call and yields. `opts` is the stack index of {deadline=}. */
+/* The stack and its table keep it until the call has copied it. */
+static const char *secret_of(lua_State *L, int opts)
+{
+    const char *text;
+
+    if (!lua_istable(L, opts))
+        return NULL;
+    lua_getfield(L, opts, "secret");
+    text = lua_isnil(L, -1) ? NULL : luaL_checkstring(L, -1);
+    if (text && strlen(text) > SECRET_MAX)
+        luaL_error(L, "secret: too long");
+    return text;
+}
+
+/* What the call does is for its span, where it has one. */
+static void start(struct cc_provider *p, const struct cc_provider_req *req, struct op *op)
+{
+    const struct cc_context *before = cc_context_now();
+    struct cc_context c;
+
+    if (cc_spans_on)
+        op->span = begin_span(p, req->op);
+    if (op->span) {
+        c = *before;
+        cc_span_id(op->span, c.span);
+        cc_context_enter(&c);
+    }
+    op->wait = cc_provider_call(p, req, on_done, op);
+    cc_context_enter(before);
+}
+
+/* Starts the call and yields. `opts` is the stack index of {deadline=, secret=}. */
 static int begin(lua_State *L, struct cc_provider_req *req, int opts)
 {
     struct handle *h = self(L);
@@ -106,13 +164,14 @@ static int begin(lua_State *L, struct cc_provider_req *req, int opts)
     if (!lua_isnoneornil(L, opts)) {
         luaL_checktype(L, opts, LUA_TTABLE);
         req->timeout_ms = (uint64_t)(cc_read_number(L, opts, "deadline", 86400) * 1000);
+        req->secret = secret_of(L, opts);
     }
     op = cc_xcalloc(1, sizeof(*op)); /* nothing below can raise */
     op->task = t;
     op->kind = req->op;
     if (req->id)
         strncpy(op->id, req->id, sizeof(op->id) - 1);
-    op->wait = cc_provider_call(h->p, req, on_done, op);
+    start(h->p, req, op);
     cc_task_park(t, cancel, op);
     return lua_yield(L, 0);
 }
@@ -188,6 +247,7 @@ static int l_exec(lua_State *L)
     spec.timeout_ms = (uint32_t)(seconds * 1000);
     /* Without a deadline of its own the call may take as long as the command. */
     req.timeout_ms = (uint64_t)spec.timeout_ms + 10000;
+    req.secret = secret_of(L, 3);
     lua_getfield(L, 3, "deadline");
     return begin(L, &req, lua_isnil(L, -1) && seconds > 0 ? 99 : 3);
 }
@@ -302,6 +362,7 @@ static int l_logs(lua_State *L)
 }
 
 static int l_check(lua_State *L) { return at_large(L, CC_OP_CHECK); }
+static int l_places(lua_State *L) { return by_id(L, CC_OP_PLACES); }
 
 static int l_image_build(lua_State *L)
 {
@@ -396,7 +457,7 @@ static int l_changes(lua_State *L)
         return 2;
     }
     h->news->task = t;
-    cc_task_park(t, cancel_changes, h);
+    cc_task_park_idle(t, cancel_changes, h);
     return lua_yield(L, 0);
 }
 
@@ -528,6 +589,7 @@ static const luaL_Reg methods[] = { { "create", l_create },
                                     { "volume_clone", l_volume_clone },
                                     { "logs", l_logs },
                                     { "check", l_check },
+                                    { "places", l_places },
                                     { "image_build", l_image_build },
                                     { "image_list", l_image_list },
                                     { "image_delete", l_image_delete },

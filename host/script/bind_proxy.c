@@ -1,17 +1,22 @@
 /* bind_proxy.c - module "http": passing an upgrade through to a machine.
  *
- *   true | nil, err = req:proxy{unix= | host=, port=, path=, headers=, id=, who=, screen=}   [yields]
+ *   true | nil, err = req:proxy{unix= | host=, port=, tunnel=, secret=, path=, authority=, headers=, id=, who=, kind=, timeout=,
+ *                               ping=}   [yields]
  *       true: the 101 was passed on, the connection is C's and the request has ended
- *   n = http.close_streams(id, code, reason)
+ *   held | nil, err = req:hold{protocol=, id=, who=, kind=, ping=}   the 101 is sent before there is a machine
+ *   held:say(bytes)   held:gone()   held:close(code, reason)
+ *   true | nil, err = held:proxy{as req:proxy}   [yields]   true: it is C's; else it is held still, unless held:gone()
+ *   n = http.close_streams(id, code, reason)   also ends requests that are passed on (bind_pass.c)
  *   n = http.close_streams_of(prefix, code, reason)    those whose `who` begins so
  *   { {id=, opened=, typed_at=, from_client=, from_machine=, typed=}, ... } = http.streams()
- *   {[id] = how many} = http.stream_counts()
+ *   {[id] = how many} = http.stream_counts()   but for those who only look on (kind "view")
  *   {[id] = unix ms} = http.typed()         those whose user typed since it was last asked, and when last
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/http/pass.h"
 #include "host/http/splice.h"
 #include "host/http/ws_frame.h"
 #include "host/script/http.h"
@@ -47,40 +52,78 @@ static void on_open(void *arg, int status, const struct cc_err *err)
     cc_task_wake(t, 1);
 }
 
-static const char *opt_string(lua_State *L, const char *name)
+const char *cc_lua_opt_string(lua_State *L, const char *name)
 {
     const char *s;
 
     lua_getfield(L, 2, name); /* stays on the stack, which anchors it */
     s = lua_tostring(L, -1);
     if (!s && !lua_isnil(L, -1))
-        luaL_error(L, "req:proxy: %s must be a string", name);
+        luaL_error(L, "%s must be a string", name);
     return s;
+}
+
+uint32_t cc_lua_opt_ms(lua_State *L, const char *name)
+{
+    lua_Number seconds;
+
+    lua_getfield(L, 2, name);
+    seconds = luaL_optnumber(L, -1, 0);
+    if (!(seconds >= 0 && seconds <= 86400))
+        luaL_error(L, "%s must be a number of seconds", name);
+    lua_pop(L, 1);
+    return (uint32_t)(seconds * 1000);
+}
+
+void cc_lua_backend_at(lua_State *L, struct cc_backend_at *at)
+{
+    at->unix_path = cc_lua_opt_string(L, "unix");
+    at->host = cc_lua_opt_string(L, "host");
+    at->tunnel = cc_lua_opt_string(L, "tunnel");
+    at->secret.p = cc_lua_opt_string(L, "secret");
+    at->secret.n = at->secret.p ? strlen(at->secret.p) : 0;
+    lua_getfield(L, 2, "port");
+    at->port = (int)lua_tointeger(L, -1);
+    luaL_argcheck(L, at->unix_path || (at->host && at->port > 0 && at->port < 65536), 2,
+                  "unix, or host and port, expected");
+}
+
+static int opt_kind(lua_State *L)
+{
+    static const char *const words[] = { "terminal", "screen", "chat", "other", "view", NULL };
+
+    lua_getfield(L, 2, "kind");
+    return luaL_checkoption(L, -1, "terminal", words); /* in the order of enum cc_ws_kind */
+}
+
+/* The table at index 2, but for the way there; what it names stays on the stack. */
+static void read_opts(lua_State *L, struct cc_splice_opts *o, struct cc_hdr *headers)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    o->path = cc_lua_opt_string(L, "path");
+    o->host = cc_lua_opt_string(L, "authority");
+    o->id = cc_lua_opt_string(L, "id");
+    o->who = cc_lua_opt_string(L, "who");
+    o->kind = opt_kind(L);
+    o->dial_ms = cc_lua_opt_ms(L, "timeout");
+    o->ping_ms = cc_lua_opt_ms(L, "ping");
+    o->headers = headers;
+    lua_getfield(L, 2, "headers");
+    o->n_headers = cc_lua_headers(L, lua_gettop(L), headers);
 }
 
 int cc_lua_req_proxy(lua_State *L)
 {
     struct cc_lua_req *q = cc_lua_req_at(L);
     struct cc_hdr headers[CC_LUA_HEADERS];
-    struct cc_splice_opts o = { .headers = headers, .on_open = on_open, .arg = q };
+    struct cc_splice_opts o = { .on_open = on_open, .arg = q };
     struct cc_task *t;
     struct cc_err err;
 
-    luaL_checktype(L, 2, LUA_TTABLE);
     t = cc_task_need(L, "req:proxy");
-    lua_settop(L, 2);
-    o.unix_path = opt_string(L, "unix");
-    o.host = opt_string(L, "host");
-    o.path = opt_string(L, "path");
-    o.id = opt_string(L, "id");
-    o.who = opt_string(L, "who");
-    lua_getfield(L, 2, "screen");
-    o.screen = lua_toboolean(L, -1);
-    lua_getfield(L, 2, "port");
-    o.port = (int)lua_tointeger(L, -1);
-    lua_getfield(L, 2, "headers");
-    o.n_headers = cc_lua_headers(L, lua_gettop(L), headers);
-    luaL_argcheck(L, o.unix_path || (o.host && o.port > 0 && o.port < 65536), 2, "unix, or host and port, expected");
+    read_opts(L, &o, headers);
+    cc_lua_backend_at(L, &o.at);
     if (!q)
         return cc_lua_fail(L, CC_E_IO, "the request has ended");
     if (q->waiter)
@@ -93,7 +136,155 @@ int cc_lua_req_proxy(lua_State *L)
     return lua_yield(L, 0);
 }
 
-static int close_streams(lua_State *L, unsigned (*close)(const char *what, int code, const char *reason))
+/* ---------------------------------------------------------------- held ones */
+
+#define HELD_META "cchost.http.held"
+
+struct held {
+    struct cc_splice *s; /* NULL: no more */
+    struct cc_task *waiter;
+    struct cc_dial *dial;
+    int self; /* a registry reference while it dials */
+};
+
+int cc_lua_req_hold(lua_State *L)
+{
+    struct cc_lua_req *q = cc_lua_req_at(L);
+    struct cc_hdr headers[CC_LUA_HEADERS];
+    struct cc_splice_opts o = { 0 };
+    const char *protocol;
+    struct held *h;
+    struct cc_err err;
+
+    read_opts(L, &o, headers);
+    protocol = cc_lua_opt_string(L, "protocol");
+    if (!q)
+        return cc_lua_fail(L, CC_E_IO, "the request has ended");
+    if (q->waiter || q->pass)
+        return luaL_error(L, "req:hold: something else is under way for this request");
+    h = lua_newuserdata(L, sizeof(*h));
+    *h = (struct held){ .self = LUA_NOREF };
+    luaL_getmetatable(L, HELD_META);
+    lua_setmetatable(L, -2);
+    if (cc_splice_hold(q->r, &o, protocol, &h->s, &err) < 0)
+        return cc_push_err(L, &err);
+    q->r = NULL;
+    return 1;
+}
+
+static int l_held_say(lua_State *L)
+{
+    struct held *h = luaL_checkudata(L, 1, HELD_META);
+    size_t n;
+    const char *p = luaL_checklstring(L, 2, &n);
+
+    lua_pushboolean(L, h->s && cc_splice_say(h->s, p, n));
+    return 1;
+}
+
+static int l_held_gone(lua_State *L)
+{
+    struct held *h = luaL_checkudata(L, 1, HELD_META);
+
+    lua_pushboolean(L, !h->s);
+    return 1;
+}
+
+static int l_held_close(lua_State *L)
+{
+    struct held *h = luaL_checkudata(L, 1, HELD_META);
+    lua_Integer code = luaL_optinteger(L, 2, 1011);
+    const char *reason = luaL_optstring(L, 3, "");
+
+    luaL_argcheck(L, cc_ws_code_ok((int)code), 2, "a close code expected");
+    if (h->s)
+        cc_splice_leave(h->s, (int)code, reason);
+    return 0;
+}
+
+static int l_held_gc(lua_State *L)
+{
+    struct held *h = luaL_checkudata(L, 1, HELD_META);
+
+    if (h->s)
+        cc_splice_leave(h->s, 1011, "nobody waits for the machine any more");
+    return 0;
+}
+
+static void held_dialled(struct held *h, lua_State *L)
+{
+    h->waiter = NULL;
+    h->dial = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, h->self);
+    h->self = LUA_NOREF;
+}
+
+static void held_cancel(void *op)
+{
+    struct held *h = op;
+    struct cc_dial *d = h->dial;
+
+    held_dialled(h, cc_task_stack(h->waiter));
+    cc_splice_cancel(d);
+}
+
+static void on_held_open(void *arg, int status, const struct cc_err *err)
+{
+    struct held *h = arg;
+    struct cc_task *t = h->waiter;
+    lua_State *L = cc_task_stack(t);
+
+    held_dialled(h, L);
+    if (status < 0) {
+        cc_task_wake(t, cc_push_err(L, err));
+        return;
+    }
+    lua_pushboolean(L, 1);
+    cc_task_wake(t, 1);
+}
+
+static int l_held_proxy(lua_State *L)
+{
+    struct held *h = luaL_checkudata(L, 1, HELD_META);
+    struct cc_hdr headers[CC_LUA_HEADERS];
+    struct cc_splice_opts o = { .on_open = on_held_open, .arg = h };
+    struct cc_task *t = cc_task_need(L, "held:proxy");
+    struct cc_err err;
+
+    read_opts(L, &o, headers);
+    cc_lua_backend_at(L, &o.at);
+    if (h->waiter)
+        return luaL_error(L, "held:proxy: it is dialling already");
+    if (!h->s)
+        return cc_lua_fail(L, CC_E_IO, "the client has gone");
+    h->dial = cc_splice_connect(h->s, &o, &err);
+    if (!h->dial)
+        return cc_push_err(L, &err);
+    lua_pushvalue(L, 1);
+    h->self = luaL_ref(L, LUA_REGISTRYINDEX);
+    h->waiter = t;
+    cc_task_park(t, held_cancel, h);
+    return lua_yield(L, 0);
+}
+
+void cc_lua_held_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = { { "say", l_held_say },
+                                        { "gone", l_held_gone },
+                                        { "close", l_held_close },
+                                        { "proxy", l_held_proxy },
+                                        { NULL, NULL } };
+
+    cc_lua_meta(L, HELD_META, methods);
+    lua_pushcfunction(L, l_held_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+}
+
+/* ---------------------------------------------------------------- what is open */
+
+static int close_streams(lua_State *L, unsigned (*close)(const char *what, int code, const char *reason),
+                         unsigned (*close_pass)(const char *what))
 {
     const char *what = luaL_checkstring(L, 1);
     lua_Integer code = luaL_optinteger(L, 2, 1001);
@@ -101,12 +292,12 @@ static int close_streams(lua_State *L, unsigned (*close)(const char *what, int c
 
     luaL_argcheck(L, *what, 1, "a text that is not empty expected");
     luaL_argcheck(L, cc_ws_code_ok((int)code), 2, "a close code expected");
-    lua_pushinteger(L, close(what, (int)code, reason));
+    lua_pushinteger(L, (lua_Integer)close(what, (int)code, reason) + close_pass(what));
     return 1;
 }
 
-int cc_lua_close_streams(lua_State *L) { return close_streams(L, cc_splice_close_id); }
-int cc_lua_close_streams_of(lua_State *L) { return close_streams(L, cc_splice_close_who); }
+int cc_lua_close_streams(lua_State *L) { return close_streams(L, cc_splice_close_id, cc_pass_close_id); }
+int cc_lua_close_streams_of(lua_State *L) { return close_streams(L, cc_splice_close_who, cc_pass_close_who); }
 
 int cc_lua_stream_counts(lua_State *L)
 {
@@ -116,6 +307,8 @@ int cc_lua_stream_counts(lua_State *L)
     n = cc_splice_list(all, n);
     lua_createtable(L, 0, (int)n);
     for (i = 0; i < n; i++) {
+        if (all[i].kind == CC_WS_VIEW)
+            continue;
         lua_getfield(L, -1, all[i].id);
         lua_pushinteger(L, lua_tointeger(L, -1) + 1);
         lua_setfield(L, -3, all[i].id);

@@ -1,7 +1,9 @@
 /* bind_store.c - module "store": opening and reading. Walks are in bind_store_walk.c, store.update is in
  * bind_store_tx.c; what takes long is in bind_store_care.c: wait, trim, verify, backup, restore.
  *
- *   true | nil, err   = store.open{dir=, serve=, map_mib=}   one store a VM
+ *   true | nil, err   = store.open{dir=, serve=, serve_fd=, map_mib=}   one store a VM
+ *   fd = store.serve_fd()                                    of the lock of who serves, for the process that takes its place
+ *   store.serve_note()                                       whose pid then is in it
  *   store.close()
  *   text, owner, rev  = store.raw(kind, id)                  nil: absent; nil, err: the store failed
  *   value, rev        = store.get(kind, id)                  likewise
@@ -153,6 +155,7 @@ static int l_open(lua_State *L)
         return luaL_error(L, b->store ? "store.open: it is open" : "store.open: not while one is restored");
     o.map_mib = (size_t)bind_option_number(L, 1, "map_mib", 0);
     o.serve = bind_option_flag(L, 1, "serve");
+    o.serve_fd = (int)bind_option_number(L, 1, "serve_fd", 0);
     lua_getfield(L, 1, "dir");
     if (lua_type(L, -1) != LUA_TSTRING)
         return luaL_error(L, "store.open: option dir: a string expected");
@@ -161,6 +164,18 @@ static int l_open(lua_State *L)
         return cc_push_err(L, &err);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+static int l_serve_fd(lua_State *L)
+{
+    lua_pushinteger(L, cc_store_serve_fd(bind_need_open(L)->store));
+    return 1;
+}
+
+static int l_serve_note(lua_State *L)
+{
+    cc_store_serve_note(bind_need_open(L)->store);
+    return 0;
 }
 
 /* A job on its thread still uses it: then the last one closes. */
@@ -223,8 +238,9 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg store_lib[] = { { "open", l_open },     { "close", l_close }, { "raw", l_raw }, { "get", l_get },
-                                      { "lookup", l_lookup }, { "stats", l_stats }, { NULL, NULL } };
+static const luaL_Reg store_lib[] = { { "open", l_open },         { "close", l_close },           { "raw", l_raw },
+                                      { "get", l_get },           { "lookup", l_lookup },         { "stats", l_stats },
+                                      { "serve_fd", l_serve_fd }, { "serve_note", l_serve_note }, { NULL, NULL } };
 
 int luaopen_cc_store(lua_State *L)
 {

@@ -84,7 +84,7 @@ static int l_wait(lua_State *L)
     w->store = b->store;
     w->watch = cc_store_watch(b->store, (uint64_t)after, on_grown, w);
     w->timer = cc_timer_start(cc_vm_loop(L), (uint64_t)(seconds * 1000), on_time_over, w);
-    cc_task_park(t, wait_cancel, w);
+    cc_task_park_idle(t, wait_cancel, w);
     return lua_yield(L, 0);
 }
 

@@ -23,11 +23,13 @@
 #include "host/script/bind_store.h"
 
 #include "host/observe/log.h"
+#include "host/observe/span.h"
 #include "host/script/json.h"
 #include "host/script/task.h"
 #include "host/sys/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- tx */
 
@@ -197,13 +199,27 @@ static int l_abort(lua_State *L)
 
 struct wait {
     struct cc_task *task; /* NULL: gave up */
+    struct cc_span *span;
     struct cc_store *store;
 };
+
+/* A conflict is no failure: the update runs again. */
+static void end_span(struct cc_span *s, int code, const struct cc_err *err)
+{
+    if (!s)
+        return;
+    if (code)
+        cc_span_text(s, "error.type", cc_err_word(code), strlen(cc_err_word(code)));
+    if (code && code != CC_E_CONFLICT)
+        cc_span_fail(s, err->message);
+    cc_span_end(s);
+}
 
 static void on_commit(void *arg, int code, const struct cc_err *err)
 {
     struct wait *w = arg;
 
+    end_span(w->span, code, err);
     if (w->task && code) {
         cc_task_wake(w->task, cc_push_err(cc_task_stack(w->task), err));
     } else if (w->task) {
@@ -230,6 +246,7 @@ static int l_commit(lua_State *L)
     b->txn = NULL;
     rc = cc_txn_submit(txn, on_commit, w, &err);
     if (rc == CC_OK) {
+        w->span = cc_span_begin(CC_SPAN_INTERNAL, "store commit", NULL);
         cc_task_park(t, forget, w);
         return lua_yield(L, 0);
     }

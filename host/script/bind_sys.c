@@ -11,6 +11,7 @@
  *   true | nil, err = sys.stdout(text) written whole to standard output; code "cancelled": nobody reads it any more.
  *       It blocks the loop until a slow reader has taken all, as long as that takes: for commands, not for servers
  */
+#include "host/script/command.h"
 #include "host/script/carried.h"
 #include "host/script/task.h"
 #include "host/script/vm.h"
@@ -233,20 +234,11 @@ struct run_job {
     char *dir, *input;
 };
 
-static void strings_free(char **v)
-{
-    size_t i;
-
-    for (i = 0; v && v[i]; i++)
-        free(v[i]);
-    free(v);
-}
-
 static void run_free(struct run_job *r)
 {
     cc_process_fini(&r->p);
-    strings_free(r->argv);
-    strings_free(r->env);
+    cc_command_free(r->argv);
+    cc_command_free(r->env);
     free(r->dir);
     free(r->input);
     free(r);
@@ -290,37 +282,6 @@ static void run_cancel(void *op)
     cc_pool_cancel(&r->job);
 }
 
-static char **copy_argv(lua_State *L)
-{
-    size_t i, n = lua_objlen(L, 1);
-    char **v = cc_xcalloc(n + 1, sizeof(*v));
-
-    for (i = 0; i < n; i++) {
-        lua_rawgeti(L, 1, (int)i + 1);
-        v[i] = cc_xstrdup(lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    return v;
-}
-
-/* The table at the top; pops it. */
-static char **copy_env(lua_State *L)
-{
-    char **v = NULL;
-    size_t n = 0;
-
-    if (lua_istable(L, -1)) {
-        v = cc_xcalloc(1, sizeof(*v));
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
-            v = cc_xrealloc(v, (n + 2) * sizeof(*v));
-            v[n++] = cc_xasprintf("%s=%s", lua_tostring(L, -2), lua_tostring(L, -1));
-            v[n] = NULL;
-        }
-    }
-    lua_pop(L, 1);
-    return v;
-}
-
 static char *copy_field(lua_State *L, const char *name, size_t *len)
 {
     const char *s;
@@ -336,28 +297,6 @@ static char *copy_field(lua_State *L, const char *name, size_t *len)
     if (len)
         *len = n;
     return copy;
-}
-
-/* Raises on what is no argument vector; nothing is held yet. */
-static void check_run(lua_State *L)
-{
-    size_t i, n;
-
-    luaL_checktype(L, 1, LUA_TTABLE);
-    n = lua_objlen(L, 1);
-    luaL_argcheck(L, n > 0, 1, "an argument vector expected");
-    for (i = 1; i <= n; i++) {
-        lua_rawgeti(L, 1, (int)i);
-        luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING, 1, "arguments must be strings");
-        lua_pop(L, 1);
-    }
-    lua_getfield(L, 1, "env");
-    if (lua_istable(L, -1)) {
-        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-            luaL_argcheck(L, lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING, 1,
-                          "env: strings expected");
-    }
-    lua_pop(L, 1);
 }
 
 static lua_Number number_field(lua_State *L, const char *name, lua_Number dflt)
@@ -376,15 +315,14 @@ static int l_run(lua_State *L)
     struct run_job *r;
     lua_Number timeout, max;
 
-    check_run(L);
+    cc_command_check(L);
     timeout = number_field(L, "timeout", 60);
     max = number_field(L, "max", 1 << 20);
     luaL_argcheck(L, timeout > 0 && timeout <= 86400, 1, "timeout: more than 0 and at most 86400 s expected");
     luaL_argcheck(L, max >= 0 && max <= 64 << 20, 1, "max: 0 to 64 MiB expected");
     r = cc_xcalloc(1, sizeof(*r));
-    r->argv = copy_argv(L);
-    lua_getfield(L, 1, "env");
-    r->env = copy_env(L);
+    r->argv = cc_command_argv(L);
+    r->env = cc_command_env(L);
     r->dir = copy_field(L, "dir", NULL);
     r->input = copy_field(L, "input", &r->p.input_len);
     r->p.argv = r->argv;

@@ -2,10 +2,19 @@
  *
  *   t = task.spawn(fn, ...)         runs fn in a task of its own
  *   ... | nil, err = t:join()       [yields] fn's results; err.code "error" with the traceback if it raised
+ *   t = task.duty(fn, ...)          the same for what goes on by itself; what it spawns is a duty, too
+ *   t = task.work(fn, ...)          the same for what has an end, whoever spawns it: no duty
+ *   task.hold()  task.release()     while held, no duty comes out of a sleep, of a wait for a signal, for the store's log or for
+ *                                   a provider's news
+ *   n, at = task.duties()           duties that are at something else than such a wait; one's traceback
  *   t:cancel(why)                   its wait returns nil, err with code "cancelled"
  *   t:done() -> boolean
  *   ok, err = task.sleep(seconds)   [yields]
  *   task.count()                    tasks alive
+ *   task.carry(name, text)          name "request", "user", "machine" or "plan": said in each line (but for "plan") and span that this task, or a task that it
+ *                                   starts from here on, has the log write; nil: no more. name "trace": a W3C traceparent that
+ *                                   it goes on with; nil: a trace of its own begins. name nil: of nobody's any more
+ *   task.carried() -> {request =, trace = traceparent, user =, machine =}     what there is of them
  *   err = task.error{code=, message=, retryable=, ...}   an error value like those of the host
  *   s = task.signal()               something to wait for, that another task tells
  *   true | nil, err = s:wait(seconds)   [yields] until the next s:fire(); err.code "timeout"
@@ -24,6 +33,7 @@
 
 #include <lauxlib.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ERR_META "cchost.err"
 #define HANDLE_META "cchost.task"
@@ -108,7 +118,7 @@ static int l_sleep(lua_State *L)
     op = cc_xcalloc(1, sizeof(*op));
     op->task = t;
     op->timer = cc_timer_start(cc_vm_loop(L), (uint64_t)(sec * 1000), on_sleep_done, op);
-    cc_task_park(t, sleep_cancel, op);
+    cc_task_park_idle(t, sleep_cancel, op);
     return lua_yield(L, 0);
 }
 
@@ -192,13 +202,15 @@ static void on_end(void *arg, bool ok, lua_State *co, int n, const char *error)
     if (!h->gone)
         return;
     if (!ok && !h->joined)
-        cc_log(CC_LOG_ERROR, "task", "%s", error);
+        cc_log_raised("task", "a task raised", error);
     handle_free(h);
 }
 
 static struct handle *to_handle(lua_State *L) { return *(struct handle **)luaL_checkudata(L, 1, HANDLE_META); }
 
-static int l_spawn(lua_State *L)
+enum { AS_ITS_PARENT, AS_WORK, AS_DUTY };
+
+static int spawn(lua_State *L, int as)
 {
     int nargs = lua_gettop(L) - 1;
     struct handle *h, **ud;
@@ -212,7 +224,35 @@ static int l_spawn(lua_State *L)
     lua_setmetatable(L, -2);
     lua_insert(L, 1);
     h->task = cc_task_spawn(L, nargs, on_end, h);
+    if (as != AS_ITS_PARENT)
+        cc_task_set_duty(h->task, as == AS_DUTY);
     return 1;
+}
+
+static int l_spawn(lua_State *L) { return spawn(L, AS_ITS_PARENT); }
+static int l_work(lua_State *L) { return spawn(L, AS_WORK); }
+static int l_duty(lua_State *L) { return spawn(L, AS_DUTY); }
+
+static int l_hold(lua_State *L)
+{
+    cc_sched_hold(L, true);
+    return 0;
+}
+
+static int l_release(lua_State *L)
+{
+    cc_sched_hold(L, false);
+    return 0;
+}
+
+static int l_duties(lua_State *L)
+{
+    struct cc_task *one;
+
+    lua_pushinteger(L, cc_sched_duties_at_work(L, &one));
+    if (one)
+        luaL_traceback(L, cc_task_stack(one), NULL, 0);
+    return one ? 2 : 1;
 }
 
 static void join_cancel(void *arg) { ((struct handle *)arg)->joiner = NULL; }
@@ -258,7 +298,7 @@ static int l_handle_gc(lua_State *L)
     if (!h->task && !h->ok && !h->joined) { /* nobody else will ever tell of it */
         lua_rawgeti(L, LUA_REGISTRYINDEX, h->results);
         lua_rawgeti(L, -1, 1);
-        cc_log(CC_LOG_ERROR, "task", "%s", lua_tostring(L, -1));
+        cc_log_raised("task", "a task raised", lua_tostring(L, -1));
     }
     if (!h->task)
         handle_free(h);
@@ -321,7 +361,7 @@ static int l_signal_wait(lua_State *L)
     if (*head)
         (*head)->at = &w->next;
     *head = w;
-    cc_task_park(t, wait_cancel, w);
+    cc_task_park_idle(t, wait_cancel, w);
     return lua_yield(L, 0);
 }
 
@@ -357,12 +397,84 @@ static int l_count(lua_State *L)
     return 1;
 }
 
+/* ---- for whom a task runs (host/sys/context.h) */
+
+static void set_text(lua_State *L, char *at, size_t room)
+{
+    size_t n = 0;
+    const char *text = luaL_optlstring(L, 2, "", &n);
+
+    if (n >= room) /* it is only for eyes */
+        n = room - 1;
+    memcpy(at, text, n);
+    at[n] = 0;
+}
+
+static int l_carry(lua_State *L)
+{
+    static const char *const names[] = { "request", "user", "machine", "plan", "trace", NULL };
+    struct cc_context *c = cc_task_context(cc_task_need(L, "task.carry"));
+    size_t n = 0;
+    const char *text;
+
+    if (lua_isnoneornil(L, 1)) {
+        *c = (struct cc_context){ 0 };
+        return 0;
+    }
+    switch (luaL_checkoption(L, 1, NULL, names)) {
+    case 0:
+        set_text(L, c->request, sizeof(c->request));
+        break;
+    case 1:
+        set_text(L, c->user, sizeof(c->user));
+        break;
+    case 2:
+        set_text(L, c->machine, sizeof(c->machine));
+        break;
+    case 3:
+        set_text(L, c->plan, sizeof(c->plan));
+        break;
+    default:
+        text = luaL_optlstring(L, 2, NULL, &n);
+        cc_context_trace(c, text, n);
+    }
+    return 0;
+}
+
+static void push_carried(lua_State *L, const char *name, const char *text)
+{
+    if (!text[0])
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
+
+static int l_carried(lua_State *L)
+{
+    const struct cc_context *c = cc_context_now();
+    char trace[CC_TRACEPARENT_LEN + 1] = "";
+
+    lua_newtable(L);
+    if (!c)
+        return 1;
+    if (c->traced)
+        cc_context_traceparent(c, trace);
+    push_carried(L, "request", c->request);
+    push_carried(L, "trace", trace);
+    push_carried(L, "user", c->user);
+    push_carried(L, "machine", c->machine);
+    return 1;
+}
+
 static const luaL_Reg handle_methods[] = {
     { "join", l_join }, { "cancel", l_cancel }, { "done", l_done }, { "__gc", l_handle_gc }, { NULL, NULL }
 };
 
-static const luaL_Reg task_lib[] = { { "spawn", l_spawn }, { "sleep", l_sleep },   { "count", l_count },
-                                     { "error", l_error }, { "signal", l_signal }, { NULL, NULL } };
+static const luaL_Reg task_lib[] = { { "spawn", l_spawn },   { "sleep", l_sleep },   { "count", l_count },
+                                     { "error", l_error },   { "signal", l_signal }, { "duty", l_duty },
+                                     { "work", l_work },     { "hold", l_hold },     { "release", l_release },
+                                     { "duties", l_duties }, { "carry", l_carry },   { "carried", l_carried },
+                                     { NULL, NULL } };
 
 int luaopen_cc_task(lua_State *L)
 {

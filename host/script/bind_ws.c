@@ -2,9 +2,6 @@
  *
  *   ws | nil, err = req:websocket{protocol=, max_message=, ping=seconds}
  *       the request has ended either way: a refused one was answered 400, 426 or 503
- *   ws | nil, err = http.websocket{url=, unix=path, headers=, subprotocol=, timeout=seconds, ca=file,
- *                                  max_message=, ping=seconds}   [yields]
- *       the client's end. err.status and err.body (at most 16 KiB) when the server answered something else
  *   data, kind | nil, err = ws:recv()        [yields] kind "text" or "binary"; err.code "closed"
  *                                            with close_code and reason
  *   true | nil, err = ws:send(data, kind)    [yields] while the peer reads slowly; kind "text" (default)
@@ -18,36 +15,24 @@
 #include <string.h>
 
 #include "host/http/ws.h"
-#include "host/http/ws_dial.h"
-#include "host/script/http.h"
+#include "host/script/ws.h"
 #include "host/script/vm.h"
 #include "host/sys/mem.h"
 
 #define WS_META "cchost.http.websocket"
 
-struct socket {
-    struct cc_ws *ws; /* NULL: closed */
-    struct cc_task *reader, *writer;
-    char *data; /* a message that nobody has taken yet */
-    size_t len;
-    int kind;
-    char *out; /* a message that did not fit yet */
-    size_t out_len;
-    int out_kind;
-    int code; /* once closed */
-    char reason[124];
-    int holds, self; /* tasks that wait; the registry's anchor meanwhile */
-    /* a client's end only: no server would close it when the VM ends */
-    struct cc_ws_dial *dial; /* while it is being opened; reader waits for that */
-    struct socket *next;     /* of the clients' ends that are open */
-    bool listed;
-};
+static struct cc_lua_ws *clients;
 
-static struct socket *clients;
-
-static void unlist(struct socket *s)
+void cc_lua_ws_list(struct cc_lua_ws *s)
 {
-    struct socket **at = &clients;
+    s->listed = true;
+    s->next = clients;
+    clients = s;
+}
+
+static void unlist(struct cc_lua_ws *s)
+{
+    struct cc_lua_ws **at = &clients;
 
     if (!s->listed)
         return;
@@ -57,8 +42,7 @@ static void unlist(struct socket *s)
     s->listed = false;
 }
 
-/* The userdata is at `idx`. */
-static void hold(lua_State *L, int idx, struct socket *s)
+void cc_lua_ws_hold(lua_State *L, int idx, struct cc_lua_ws *s)
 {
     if (s->holds++)
         return;
@@ -66,13 +50,13 @@ static void hold(lua_State *L, int idx, struct socket *s)
     s->self = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-static void release(lua_State *L, struct socket *s)
+void cc_lua_ws_release(lua_State *L, struct cc_lua_ws *s)
 {
     if (--s->holds == 0)
         luaL_unref(L, LUA_REGISTRYINDEX, s->self);
 }
 
-static int push_closed(lua_State *L, const struct socket *s)
+static int push_closed(lua_State *L, const struct cc_lua_ws *s)
 {
     struct cc_err err;
 
@@ -96,13 +80,13 @@ static int push_message(lua_State *L, const char *data, size_t len, int kind)
 
 static void on_message(void *arg, int kind, char *data, size_t len)
 {
-    struct socket *s = arg;
+    struct cc_lua_ws *s = arg;
     struct cc_task *t = s->reader;
 
     if (t) {
         s->reader = NULL;
         cc_task_wake(t, push_message(cc_task_stack(t), data, len, kind));
-        release(cc_task_stack(t), s);
+        cc_lua_ws_release(cc_task_stack(t), s);
         return;
     }
     cc_ws_pause(s->ws); /* until recv has taken it */
@@ -114,7 +98,7 @@ static void on_message(void *arg, int kind, char *data, size_t len)
 
 static void on_close(void *arg, int code, const char *reason, size_t len)
 {
-    struct socket *s = arg;
+    struct cc_lua_ws *s = arg;
     struct cc_task *reader = s->reader, *writer = s->writer;
 
     s->ws = NULL;
@@ -127,17 +111,17 @@ static void on_close(void *arg, int code, const char *reason, size_t len)
     s->reader = s->writer = NULL;
     if (reader) {
         cc_task_wake(reader, push_closed(cc_task_stack(reader), s));
-        release(cc_task_stack(reader), s);
+        cc_lua_ws_release(cc_task_stack(reader), s);
     }
     if (writer) {
         cc_task_wake(writer, push_closed(cc_task_stack(writer), s));
-        release(cc_task_stack(writer), s);
+        cc_lua_ws_release(cc_task_stack(writer), s);
     }
 }
 
 static void on_drain(void *arg)
 {
-    struct socket *s = arg;
+    struct cc_lua_ws *s = arg;
     struct cc_task *t = s->writer;
     int rc;
 
@@ -153,34 +137,34 @@ static void on_drain(void *arg)
     s->writer = NULL;
     lua_pushboolean(cc_task_stack(t), 1);
     cc_task_wake(t, 1);
-    release(cc_task_stack(t), s);
+    cc_lua_ws_release(cc_task_stack(t), s);
 }
 
-static struct socket *socket_at(lua_State *L) { return luaL_checkudata(L, 1, WS_META); }
+static struct cc_lua_ws *socket_at(lua_State *L) { return luaL_checkudata(L, 1, WS_META); }
 
 static void cancel_recv(void *op)
 {
-    struct socket *s = op;
+    struct cc_lua_ws *s = op;
     struct cc_task *t = s->reader;
 
     s->reader = NULL;
-    release(cc_task_stack(t), s);
+    cc_lua_ws_release(cc_task_stack(t), s);
 }
 
 static void cancel_send(void *op)
 {
-    struct socket *s = op;
+    struct cc_lua_ws *s = op;
     struct cc_task *t = s->writer;
 
     s->writer = NULL;
     free(s->out);
     s->out = NULL;
-    release(cc_task_stack(t), s);
+    cc_lua_ws_release(cc_task_stack(t), s);
 }
 
 static int l_recv(lua_State *L)
 {
-    struct socket *s = socket_at(L);
+    struct cc_lua_ws *s = socket_at(L);
     struct cc_task *t = cc_task_need(L, "ws:recv");
 
     if (s->reader)
@@ -196,7 +180,7 @@ static int l_recv(lua_State *L)
     if (!s->ws)
         return push_closed(L, s);
     s->reader = t;
-    hold(L, 1, s);
+    cc_lua_ws_hold(L, 1, s);
     cc_task_park(t, cancel_recv, s);
     return lua_yield(L, 0);
 }
@@ -204,7 +188,7 @@ static int l_recv(lua_State *L)
 static int l_send(lua_State *L)
 {
     static const char *const kinds[] = { "text", "binary", NULL };
-    struct socket *s = socket_at(L);
+    struct cc_lua_ws *s = socket_at(L);
     size_t len;
     const char *data = luaL_checklstring(L, 2, &len);
     int kind = luaL_checkoption(L, 3, "text", kinds) ? CC_WS_BINARY : CC_WS_TEXT;
@@ -226,14 +210,14 @@ static int l_send(lua_State *L)
     s->out_len = len;
     s->out_kind = kind;
     s->writer = t;
-    hold(L, 1, s);
+    cc_lua_ws_hold(L, 1, s);
     cc_task_park(t, cancel_send, s);
     return lua_yield(L, 0);
 }
 
 static int l_close(lua_State *L)
 {
-    struct socket *s = socket_at(L);
+    struct cc_lua_ws *s = socket_at(L);
     lua_Integer code = luaL_optinteger(L, 2, 1000);
     const char *reason = luaL_optstring(L, 3, "");
 
@@ -246,7 +230,7 @@ static int l_close(lua_State *L)
 /* A WebSocket that nobody holds any more is closed: as going away, since nobody will read it. */
 static int l_gc(lua_State *L)
 {
-    struct socket *s = socket_at(L);
+    struct cc_lua_ws *s = socket_at(L);
 
     unlist(s);
     if (s->ws)
@@ -256,12 +240,11 @@ static int l_gc(lua_State *L)
     return 0;
 }
 
-static const struct cc_ws_events events = { on_message, on_close, on_drain };
+const struct cc_ws_events cc_lua_ws_events = { on_message, on_close, on_drain };
 
-/* On top of the stack. */
-static struct socket *new_socket(lua_State *L)
+struct cc_lua_ws *cc_lua_ws_new(lua_State *L)
 {
-    struct socket *s = lua_newuserdata(L, sizeof(*s));
+    struct cc_lua_ws *s = lua_newuserdata(L, sizeof(*s));
 
     memset(s, 0, sizeof(*s));
     luaL_getmetatable(L, WS_META);
@@ -273,7 +256,7 @@ int cc_lua_req_websocket(lua_State *L)
 {
     struct cc_lua_req *q = cc_lua_req_at(L);
     struct cc_ws_opts o = { 0 };
-    struct socket *s;
+    struct cc_lua_ws *s;
     struct cc_req *r;
     int rc;
 
@@ -293,9 +276,9 @@ int cc_lua_req_websocket(lua_State *L)
         return cc_lua_fail(L, CC_E_IO, "the request has ended");
     if (q->waiter || cc_req_started(q->r))
         return luaL_error(L, "req:websocket: the request is in use");
-    s = new_socket(L);
+    s = cc_lua_ws_new(L);
     r = q->r;
-    rc = cc_ws_open(r, &o, &events, s, &s->ws);
+    rc = cc_ws_open(r, &o, &cc_lua_ws_events, s, &s->ws);
     q->r = NULL;
     if (rc == 0) {
         cc_ws_resume(s->ws);
@@ -305,120 +288,12 @@ int cc_lua_req_websocket(lua_State *L)
     return cc_lua_fail(L, rc, "not a WebSocket upgrade that can be served");
 }
 
-/* ---------------------------------------------------------------- the client's end */
-
-static int push_refusal(lua_State *L, const struct cc_ws_answer *answer, const struct cc_err *err)
-{
-    cc_push_err(L, err);
-    if (answer) {
-        lua_pushinteger(L, answer->status);
-        lua_setfield(L, -2, "status");
-        lua_pushlstring(L, answer->body, answer->body_len);
-        lua_setfield(L, -2, "body");
-    }
-    return 2;
-}
-
-static void on_dialled(void *arg, struct cc_ws *ws, const struct cc_ws_answer *answer, const struct cc_err *err)
-{
-    struct socket *s = arg;
-    struct cc_task *t = s->reader;
-    lua_State *co = cc_task_stack(t);
-
-    s->dial = NULL;
-    s->reader = NULL;
-    if (!ws) {
-        cc_task_wake(t, push_refusal(co, answer, err));
-        release(co, s);
-        return;
-    }
-    s->ws = ws;
-    s->listed = true;
-    s->next = clients;
-    clients = s;
-    lua_rawgeti(co, LUA_REGISTRYINDEX, s->self);
-    cc_task_wake(t, 1);
-    release(co, s);
-    cc_ws_resume(ws); /* a message that is there already waits for recv */
-}
-
-static void cancel_dial(void *op)
-{
-    struct socket *s = op;
-    struct cc_task *t = s->reader;
-
-    cc_ws_dial_cancel(s->dial);
-    s->dial = NULL;
-    s->reader = NULL;
-    release(cc_task_stack(t), s);
-}
-
-/* A field of the table at 1; it stays on the stack, which anchors a string. */
-static const char *opt_text(lua_State *L, const char *name)
-{
-    size_t len;
-    const char *s;
-
-    lua_getfield(L, 1, name);
-    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
-        luaL_error(L, "http.websocket: %s must be a string", name);
-    s = lua_tolstring(L, -1, &len);
-    if (s && strlen(s) != len)
-        luaL_error(L, "http.websocket: %s holds a NUL", name);
-    return s;
-}
-
-static lua_Number opt_seconds(lua_State *L, const char *name)
-{
-    lua_Number v;
-
-    lua_getfield(L, 1, name);
-    v = lua_tonumber(L, -1);
-    if ((!lua_isnil(L, -1) && !lua_isnumber(L, -1)) || v < 0 || v > (1 << 30))
-        luaL_error(L, "http.websocket: %s must be a number that is not negative", name);
-    lua_pop(L, 1);
-    return v;
-}
-
-int cc_lua_http_websocket(lua_State *L)
-{
-    struct cc_hdr headers[CC_LUA_HEADERS];
-    struct cc_ws_dial_opts o = { .events = &events, .headers = headers, .done = on_dialled };
-    struct cc_task *t;
-    struct cc_err err;
-    struct socket *s;
-
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
-    o.url = opt_text(L, "url");
-    if (!o.url)
-        return luaL_error(L, "http.websocket: url must be given");
-    o.unix_path = opt_text(L, "unix");
-    o.ca_file = opt_text(L, "ca");
-    o.protocol = opt_text(L, "subprotocol");
-    o.timeout_ms = (uint32_t)(opt_seconds(L, "timeout") * 1000);
-    o.ws.ping_ms = (uint32_t)(opt_seconds(L, "ping") * 1000);
-    o.ws.max_message = (size_t)opt_seconds(L, "max_message");
-    lua_getfield(L, 1, "headers");
-    o.n_headers = cc_lua_headers(L, lua_gettop(L), headers);
-    t = cc_task_need(L, "http.websocket");
-    s = new_socket(L);
-    o.arg = s;
-    s->dial = cc_ws_dial(cc_vm_loop(L), cc_vm_pool(L), &o, &err);
-    if (!s->dial)
-        return cc_push_err(L, &err);
-    s->reader = t;
-    hold(L, lua_gettop(L), s);
-    cc_task_park(t, cancel_dial, s);
-    return lua_yield(L, 0);
-}
-
 /* The program ends: nobody will read what they still say. */
 static void close_clients(void *arg)
 {
     (void)arg;
     while (clients) {
-        struct socket *s = clients;
+        struct cc_lua_ws *s = clients;
 
         unlist(s);
         cc_ws_drop(s->ws);

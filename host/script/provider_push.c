@@ -233,10 +233,41 @@ static void push_console(lua_State *L, const struct cc_console *c)
     set_number(L, "until_at", (lua_Number)c->until_at);
 }
 
-void cc_push_provider_result(lua_State *L, enum cc_provider_op op, const char *id, const struct cc_provider_res *r)
+static void push_machines(lua_State *L, const struct cc_machine_list *l)
 {
     size_t i;
 
+    cc_push_list(L, l->n);
+    for (i = 0; i < l->n; i++) {
+        push_machine(L, &l->v[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static void push_volumes(lua_State *L, const struct cc_volume_list *l)
+{
+    size_t i;
+
+    cc_push_list(L, l->n);
+    for (i = 0; i < l->n; i++) {
+        push_volume(L, &l->v[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+static void push_places(lua_State *L, const struct cc_strs *l)
+{
+    size_t i;
+
+    cc_push_list(L, l->n);
+    for (i = 0; i < l->n; i++) {
+        lua_pushstring(L, l->v[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+void cc_push_provider_result(lua_State *L, enum cc_provider_op op, const char *id, const struct cc_provider_res *r)
+{
     switch (op) {
     case CC_OP_CREATE:
     case CC_OP_START:
@@ -256,22 +287,14 @@ void cc_push_provider_result(lua_State *L, enum cc_provider_op op, const char *i
         push_exec(L, &r->exec);
         break;
     case CC_OP_LIST:
-        cc_push_list(L, r->machines.n);
-        for (i = 0; i < r->machines.n; i++) {
-            push_machine(L, &r->machines.v[i]);
-            lua_rawseti(L, -2, (int)i + 1);
-        }
+        push_machines(L, &r->machines);
         break;
     case CC_OP_VOLUME_CREATE:
     case CC_OP_VOLUME_CLONE:
         push_volume(L, &r->volume);
         break;
     case CC_OP_VOLUME_LIST:
-        cc_push_list(L, r->volumes.n);
-        for (i = 0; i < r->volumes.n; i++) {
-            push_volume(L, &r->volumes.v[i]);
-            lua_rawseti(L, -2, (int)i + 1);
-        }
+        push_volumes(L, &r->volumes);
         break;
     case CC_OP_SNAPSHOT_CREATE:
         push_snapshot(L, &r->snapshot);
@@ -284,6 +307,9 @@ void cc_push_provider_result(lua_State *L, enum cc_provider_op op, const char *i
         break;
     case CC_OP_CHECK:
         push_checks(L, &r->checks);
+        break;
+    case CC_OP_PLACES:
+        push_places(L, &r->places);
         break;
     case CC_OP_CONSOLE:
         push_console(L, &r->console);
@@ -327,6 +353,7 @@ void cc_push_capabilities(lua_State *L, const struct cc_driver *d, const struct 
     set_bool(L, "attach_live", c->attach_live);
     set_bool(L, "logs", d->logs != NULL);
     set_bool(L, "check", d->check != NULL);
+    set_bool(L, "places", d->places != NULL);
     set_bool(L, "images", d->image_build != NULL);
     set_bool(L, "watch", d->watch != NULL);
     set_bool(L, "suspend", d->suspend != NULL);

@@ -220,6 +220,9 @@ struct cc_machine_spec *cc_read_machine(lua_State *L, struct cc_arena *a, int t)
     s->address = cc_read_text(L, a, t, "address", NULL);
     s->user_data = cc_read_text(L, a, t, "user_data", NULL);
     s->shell = cc_read_text(L, a, t, "shell", NULL);
+    s->agent_key = cc_read_text(L, a, t, "agent_key", NULL);
+    s->ring = (uint32_t)cc_read_number(L, t, "ring", 1 << 30);
+    s->sessions = (uint32_t)cc_read_number(L, t, "sessions", 10000);
     s->vcpu = cc_read_number(L, t, "vcpu", 4096);
     s->memory_mib = (uint32_t)cc_read_number(L, t, "memory_mib", 4e9);
     s->disk_gib = (uint32_t)cc_read_number(L, t, "disk_gib", 4e9);

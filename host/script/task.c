@@ -5,10 +5,12 @@
  * phase (right after I/O) and prepare phase (right before it waits again);
  * a long queue is cut after SLICE resumptions so that I/O gets its turn, and
  * an idle handle then keeps the loop from sleeping on the rest.
+ * HELD: a duty that was woken from an idle wait while duties are held.
  */
 #include "host/script/task.h"
 
 #include "host/observe/log.h"
+#include "host/observe/turn.h"
 #include "host/script/vm.h"
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
@@ -19,19 +21,21 @@
 #include <string.h>
 
 enum { SLICE = 256, SPARE_MAX = 256 };
-enum state { QUEUED, RUNNING, PARKED };
+enum state { QUEUED, RUNNING, PARKED, HELD };
 
 struct cc_task {
     lua_State *co;
     int ref; /* anchors co in the registry */
     enum state state;
     bool cancelled; /* the next wait ends at once */
+    bool duty, idle;
     char *why;
     int nargs; /* values on co for the next resume */
     cc_cancel_fn cancel;
     void *op;
     cc_task_end_fn end;
     void *end_arg;
+    struct cc_context context;
     struct cc_task *next; /* run queue, or spare list */
     struct cc_task *all_prev, *all_next;
 };
@@ -47,7 +51,7 @@ struct sched {
     struct cc_task *current;
     unsigned count, spares;
     unsigned handles; /* while closing */
-    bool draining;
+    bool draining, holding;
 };
 
 static const char sched_key = 's';
@@ -116,7 +120,7 @@ static void task_put(struct sched *s, struct cc_task *t, bool clean)
     s->count--;
     free(t->why);
     t->why = NULL;
-    t->cancelled = false;
+    t->cancelled = t->duty = t->idle = false;
     if (!clean || s->spares >= SPARE_MAX) {
         task_free(s, t);
         return;
@@ -145,7 +149,7 @@ static void finish(struct sched *s, struct cc_task *t, int status)
     if (t->end)
         t->end(t->end_arg, false, t->co, 0, text);
     else
-        cc_log(CC_LOG_ERROR, "task", "%s", text);
+        cc_log_raised("task", "a task raised", text);
     lua_pop(s->L, 1);
     task_put(s, t, false);
 }
@@ -157,12 +161,15 @@ static void resume(struct sched *s, struct cc_task *t)
     t->state = RUNNING;
     t->nargs = 0;
     s->current = t;
+    cc_context_enter(&t->context);
     status = lua_resume(t->co, n);
     s->current = NULL;
     if (status != LUA_YIELD) {
         finish(s, t, status);
+        cc_context_enter(NULL);
         return;
     }
+    cc_context_enter(NULL);
     if (t->state == RUNNING) { /* a bare coroutine.yield: nobody would ever wake it */
         lua_settop(t->co, 0);
         lua_pushliteral(t->co, "coroutine.yield outside a coroutine of one's own");
@@ -192,8 +199,26 @@ static void drain(struct sched *s)
         uv_idle_stop(&s->idle);
 }
 
-static void on_prepare(uv_prepare_t *h) { drain(h->data); }
-static void on_check(uv_check_t *h) { drain(h->data); }
+/* From outside of drain the loop may be about to sleep. */
+static void enqueue_awake(struct sched *s, struct cc_task *t)
+{
+    t->idle = false;
+    enqueue(s, t);
+    if (!s->draining && !uv_is_active((uv_handle_t *)&s->idle))
+        uv_idle_start(&s->idle, on_idle);
+}
+
+static void on_prepare(uv_prepare_t *h)
+{
+    drain(h->data);
+    cc_turn_end();
+}
+
+static void on_check(uv_check_t *h)
+{
+    cc_turn_begin();
+    drain(h->data);
+}
 
 int cc_sched_init(lua_State *L, uv_loop_t *loop)
 {
@@ -230,8 +255,10 @@ void cc_sched_close(lua_State *L)
 {
     struct sched *s = sched_of(L);
     struct cc_task *t, *next;
+    struct cc_log_field at;
     int rounds;
 
+    cc_sched_hold(L, false);
     for (rounds = 0; s->all && rounds < 100; rounds++) {
         for (t = s->all; t; t = next) {
             next = t->all_next;
@@ -246,7 +273,10 @@ void cc_sched_close(lua_State *L)
     while ((t = s->all)) {
         s->queue = NULL; /* what is queued is in s->all, and nothing of it runs any more */
         s->queue_end = &s->queue;
-        cc_log(CC_LOG_WARN, "task", "a task would not end and is dropped");
+        luaL_traceback(s->L, t->co, NULL, 0);
+        at = (struct cc_log_field){ "traceback", lua_tostring(s->L, -1), strlen(lua_tostring(s->L, -1)), false };
+        cc_log_fields(CC_LOG_WARN, "task", "a task would not end and is dropped", &at, 1);
+        lua_pop(s->L, 1);
         if (t->state == PARKED && t->cancel)
             t->cancel(t->op); /* what it waits for must not find it later */
         if (t->end)
@@ -266,14 +296,18 @@ struct cc_task *cc_task_spawn(lua_State *L, int nargs, cc_task_end_fn end, void 
 {
     struct sched *s = sched_of(L);
     struct cc_task *t = task_get(s);
+    const struct cc_context *context = cc_context_now();
 
+    if (context)
+        t->context = *context;
+    else
+        memset(&t->context, 0, sizeof(t->context));
     lua_xmove(L, t->co, nargs + 1);
     t->nargs = nargs;
     t->end = end;
     t->end_arg = arg;
-    enqueue(s, t);
-    if (!s->draining && !uv_is_active((uv_handle_t *)&s->idle))
-        uv_idle_start(&s->idle, on_idle);
+    t->duty = s->current && s->current->duty;
+    enqueue_awake(s, t);
     return t;
 }
 
@@ -285,6 +319,7 @@ struct cc_task *cc_task_self(lua_State *L)
 }
 
 lua_State *cc_task_stack(struct cc_task *t) { return t->co; }
+struct cc_context *cc_task_context(struct cc_task *t) { return &t->context; }
 
 void cc_task_park(struct cc_task *t, cc_cancel_fn cancel, void *op)
 {
@@ -292,6 +327,39 @@ void cc_task_park(struct cc_task *t, cc_cancel_fn cancel, void *op)
     t->state = PARKED;
     t->cancel = cancel;
     t->op = op;
+}
+
+void cc_task_park_idle(struct cc_task *t, cc_cancel_fn cancel, void *op)
+{
+    cc_task_park(t, cancel, op);
+    t->idle = true;
+}
+
+void cc_task_set_duty(struct cc_task *t, bool duty) { t->duty = duty; }
+
+void cc_sched_hold(lua_State *L, bool hold)
+{
+    struct sched *s = sched_of(L);
+    struct cc_task *t;
+
+    s->holding = hold;
+    for (t = s->all; t && !hold; t = t->all_next)
+        if (t->state == HELD)
+            enqueue_awake(s, t);
+}
+
+unsigned cc_sched_duties_at_work(lua_State *L, struct cc_task **one)
+{
+    struct cc_task *t;
+    unsigned n = 0;
+
+    *one = NULL;
+    for (t = sched_of(L)->all; t; t = t->all_next)
+        if (t->duty && t->state != HELD && !(t->state == PARKED && t->idle)) {
+            *one = t;
+            n++;
+        }
+    return n;
 }
 
 void cc_task_wake(struct cc_task *t, int nresults)
@@ -302,9 +370,10 @@ void cc_task_wake(struct cc_task *t, int nresults)
     t->cancel = NULL;
     t->op = NULL;
     t->nargs = nresults;
-    enqueue(s, t);
-    if (!s->draining && !uv_is_active((uv_handle_t *)&s->idle))
-        uv_idle_start(&s->idle, on_idle);
+    if (s->holding && t->duty && t->idle)
+        t->state = HELD;
+    else
+        enqueue_awake(s, t);
 }
 
 void cc_task_cancel(struct cc_task *t, const char *why)
@@ -316,9 +385,11 @@ void cc_task_cancel(struct cc_task *t, const char *why)
     if (why && !t->why)
         t->why = cc_xstrdup(why);
     t->cancelled = true;
+    if (t->state == HELD) /* its wait is over: it comes out of that, and its next one ends at once */
+        enqueue_awake(the_sched, t);
     if (t->state != PARKED)
         return;
-    t->cancelled = false;
+    t->cancelled = t->idle = false;
     if (cancel)
         cancel(op);
     cc_err_set(&err, CC_E_CANCELLED, "cancelled: %s", t->why ? t->why : "no reason given");

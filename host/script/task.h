@@ -14,6 +14,8 @@
 #ifndef CC_TASK_H
 #define CC_TASK_H
 
+#include "host/sys/context.h"
+
 #include <lua.h>
 #include <stdbool.h>
 #include <uv.h>
@@ -34,13 +36,23 @@ unsigned cc_sched_count(lua_State *L);            /* tasks alive */
 struct cc_task *cc_task_spawn(lua_State *L, int nargs, cc_task_end_fn end, void *arg);
 struct cc_task *cc_task_self(lua_State *L); /* NULL outside a task */
 lua_State *cc_task_stack(struct cc_task *t);
+struct cc_context *cc_task_context(struct cc_task *t); /* for whom it runs; a task that it spawns begins with a copy */
 
 /* The current task waits from here to cc_task_wake. `cancel(op)` must stop the operation so that
  * it never wakes the task; it runs at most once, and never after a wake. */
 void cc_task_park(struct cc_task *t, cc_cancel_fn cancel, void *op);
+/* The same for a wait that no work is under way in: a sleep, a signal, news that may come or not. A held duty stays in it. */
+void cc_task_park_idle(struct cc_task *t, cc_cancel_fn cancel, void *op);
 void cc_task_wake(struct cc_task *t, int nresults); /* queues; never resumes here */
 /* The wait under way (or the next one) returns nil, err with code "cancelled". */
 void cc_task_cancel(struct cc_task *t, const char *why);
+
+/* A duty is what goes on by itself, and every task that it spawns. While duties are held, none of them comes out of an
+ * idle wait: each does what it is at and then rests. Let go, they go on where they were; a cancelled one comes out. */
+void cc_task_set_duty(struct cc_task *t, bool duty);
+void cc_sched_hold(lua_State *L, bool hold);
+/* How many duties do not rest; one of them, NULL for none. */
+unsigned cc_sched_duties_at_work(lua_State *L, struct cc_task **one);
 
 /* [raises] "NAME: not in a task" unless L is the running task. */
 struct cc_task *cc_task_need(lua_State *L, const char *name);

@@ -40,6 +40,11 @@ int64_t cc_wall_ms(void)
     return atomic_load(&is_virtual) ? atomic_load(&virtual_wall) : (int64_t)(read_ns(CLOCK_REALTIME) / 1000000);
 }
 
+int64_t cc_wall_ns(void)
+{
+    return atomic_load(&is_virtual) ? atomic_load(&virtual_wall) * 1000000 : (int64_t)read_ns(CLOCK_REALTIME);
+}
+
 uint64_t cc_mono_ms(void)
 {
     return atomic_load(&is_virtual) ? atomic_load(&virtual_mono) : read_ns(CLOCK_MONOTONIC) / 1000000;

@@ -13,6 +13,7 @@
 #include <uv.h>
 
 int64_t cc_wall_ms(void);  /* unix time in ms [any thread] */
+int64_t cc_wall_ns(void);  /* the same in ns [any thread] */
 uint64_t cc_mono_ms(void); /* ms that never jump back [any thread] */
 uint64_t cc_mono_ns(void); /* the real one, for measuring only [any thread] */
 

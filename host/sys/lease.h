@@ -18,7 +18,7 @@
 #define CC_BUSY_ENV "CCHOST_BUSY_SOCKET"
 #define CC_BUSY_BIN CC_BUSY_DIR "/bin" /* of machines that are given cchost-busy */
 
-#define CC_LEASE_TURN "claude-turn" /* held while a turn of Claude is under way */
+#define CC_LEASE_TURN "claude-turn" /* held while a turn of Claude is under way; also with ".SESSION" */
 
 enum {
     CC_LEASES_MAX = 64, /* of a machine */

@@ -26,6 +26,7 @@
 enum { IDLE_SECONDS = 10, STACK_BYTES = 256 * 1024 };
 
 struct cc_pool {
+    struct cc_pool *next; /* of all that there are */
     uv_async_t async;
     pthread_mutex_t lock;
     pthread_cond_t work_cond;
@@ -34,10 +35,32 @@ struct cc_pool {
     struct cc_job *running;            /* linked for close to cancel */
     unsigned threads, idle, busy, queued, max;
     unsigned under_way; /* loop's count: submitted, not delivered */
-    uint64_t finished;
+    uint64_t finished, cancelled, timed_out;
     bool closing;
     char name[16];
 };
+
+static struct cc_pool *pools;
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER; /* of the list; taken before a pool's own */
+
+static void enlist(struct cc_pool *p)
+{
+    pthread_mutex_lock(&pools_lock);
+    p->next = pools;
+    pools = p;
+    pthread_mutex_unlock(&pools_lock);
+}
+
+static void delist(struct cc_pool *p)
+{
+    struct cc_pool **at = &pools;
+
+    pthread_mutex_lock(&pools_lock);
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    pthread_mutex_unlock(&pools_lock);
+}
 
 static void push(struct cc_job ***end, struct cc_job *j)
 {
@@ -94,12 +117,18 @@ static void *worker(void *arg)
     pthread_mutex_lock(&p->lock);
     while ((j = next_job(p))) {
         pthread_mutex_unlock(&p->lock);
+        cc_context_enter(&j->context);
         if (!atomic_load(&j->call.cancelled))
             j->work(j);
+        cc_context_enter(NULL);
         pthread_mutex_lock(&p->lock);
         unlink_running(p, j);
         p->busy--;
         p->finished++;
+        if (atomic_load(&j->call.cancelled))
+            p->cancelled++;
+        else if (cc_call_over(&j->call))
+            p->timed_out++;
         push(&p->done_end, j);
         uv_async_send(&p->async);
     }
@@ -114,6 +143,7 @@ static void on_closed(uv_handle_t *h)
 {
     struct cc_pool *p = h->data;
 
+    delist(p);
     pthread_mutex_destroy(&p->lock);
     pthread_cond_destroy(&p->work_cond);
     free(p);
@@ -161,6 +191,7 @@ struct cc_pool *cc_pool_new(uv_loop_t *loop, const char *name, unsigned max_thre
         abort();
     p->async.data = p;
     uv_unref((uv_handle_t *)&p->async);
+    enlist(p);
     return p;
 }
 
@@ -184,7 +215,11 @@ static void add_thread(struct cc_pool *p)
 
 void cc_pool_submit(struct cc_pool *p, struct cc_job *job)
 {
+    const struct cc_context *context = cc_context_now();
+
     assert(job->work && job->done && !p->closing);
+    if (context)
+        job->context = *context;
     job->pool = p;
     job->call.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (p->under_way++ == 0)
@@ -257,6 +292,27 @@ int cc_call_left_ms(const struct cc_call *c)
 void cc_pool_stats(struct cc_pool *p, struct cc_pool_stats *out)
 {
     pthread_mutex_lock(&p->lock);
-    *out = (struct cc_pool_stats){ p->threads, p->busy, p->queued, p->finished };
+    *out = (struct cc_pool_stats){ p->threads, p->busy, p->queued, p->finished, p->cancelled, p->timed_out };
     pthread_mutex_unlock(&p->lock);
+}
+
+void cc_pool_stats_of(const char *name, struct cc_pool_stats *out)
+{
+    struct cc_pool_stats sum = { 0 }, one;
+    struct cc_pool *p;
+
+    pthread_mutex_lock(&pools_lock);
+    for (p = pools; p; p = p->next) {
+        if (strcmp(p->name, name) != 0)
+            continue;
+        cc_pool_stats(p, &one);
+        sum.threads += one.threads;
+        sum.busy += one.busy;
+        sum.queued += one.queued;
+        sum.finished += one.finished;
+        sum.cancelled += one.cancelled;
+        sum.timed_out += one.timed_out;
+    }
+    pthread_mutex_unlock(&pools_lock);
+    *out = sum;
 }

@@ -10,6 +10,8 @@
 #ifndef CC_POOL_H
 #define CC_POOL_H
 
+#include "host/sys/context.h"
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,8 +33,9 @@ struct cc_job {
     void (*work)(struct cc_job *job); /* [worker] */
     void (*done)(struct cc_job *job); /* [loop] always called once; frees the job */
     struct cc_call call;
-    struct cc_job *next;  /* the pool's */
-    struct cc_pool *pool; /* the pool's */
+    struct cc_job *next;       /* the pool's */
+    struct cc_pool *pool;      /* the pool's */
+    struct cc_context context; /* for whom: of who submitted it; the pool's */
 };
 
 /* max_threads 1..256. The pool keeps no loop alive while nothing is queued or running. [loop] */
@@ -60,8 +63,11 @@ int cc_call_left_ms(const struct cc_call *c);
 
 struct cc_pool_stats {
     unsigned threads, busy, queued;
-    uint64_t finished;
+    uint64_t finished, cancelled, timed_out; /* all that ended; of those: given up, and past their deadline */
 };
 void cc_pool_stats(struct cc_pool *p, struct cc_pool_stats *out);
+
+/* The stats of all pools of the process that have that name, added up: zeros without any. [any thread] */
+void cc_pool_stats_of(const char *name, struct cc_pool_stats *out);
 
 #endif

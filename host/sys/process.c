@@ -44,6 +44,7 @@ static int spawn(struct run *r, int child[3], struct cc_err *err)
     posix_spawnattr_init(&attr);
     for (i = 0; i < 3; i++)
         posix_spawn_file_actions_adddup2(&fa, child[i], i);
+    posix_spawn_file_actions_addclosefrom_np(&fa, 3); /* what libraries opened without O_CLOEXEC */
     if (r->p->dir)
         posix_spawn_file_actions_addchdir_np(&fa, r->p->dir);
     sigemptyset(&none);

@@ -3,6 +3,7 @@
 -- and nobody.
 
 local cancels = require "stripe.cancels"
+local conversations = require "conversations"
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local events = require "events"
@@ -23,6 +24,7 @@ local tokens = require "accounts.tokens"
 local users = require "accounts.users"
 local volume_record = require "volumes.record"
 local volumes = require "volumes"
+local webhooks = require "webhooks.hooks"
 
 local M = {}
 
@@ -74,14 +76,16 @@ end
 
 local function encoded(list, err) return list and json.encode(list), err end
 
--- All that is a user's, secrets left out: the JSON text of {user, machines, volumes, sessions, tokens, ledger (its entries),
--- events, exported_at}. What the store has as text stays text: to decode and encode a long log would hold up everybody.
+-- All that is a user's, secrets left out: the JSON text of {user, machines, volumes, sessions, tokens, conversations, webhooks,
+-- ledger (its entries), events, exported_at}.
+-- What the store has as text stays text: to decode and encode a long log would hold up everybody.
 -- -> text | nil, err
 function M.export(user)
   local parts = { '"exported_at":' .. json.encode(time.rfc3339(time.now())), '"user":' .. json.encode(user) }
   for _, part in ipairs {
     { "machines", texts_of(instances, user.id) }, { "volumes", texts_of(volumes, user.id) },
     { "sessions", encoded(sessions.list(user.id)) }, { "tokens", encoded(tokens.list(user.id)) },
+    { "conversations", conversations.export(user.id) }, { "webhooks", json.encode(webhooks.list(user.id)) },
     { "ledger", events_text(user.id, "ledger") }, { "events", events_text(user.id) },
   } do
     local name, text, err = part[1], part[2], part[3]
@@ -165,6 +169,7 @@ local function finish(id, by)
   for _, step in ipairs {
     function() return credentials.end_sessions(id, by) end,
     function() return tokens.revoke_all(id, by) end,
+    function() return webhooks.forget(id, by) end,
     function()
       local err
       operations, err = delete_machines(id)
@@ -179,6 +184,7 @@ local function finish(id, by)
       gone, err = delete_networks(id, operations)
       return gone ~= nil or nil, err
     end,
+    function() return conversations.forget(id) end,
     function() return forget_personal_data(id) end,
     function()
       return store.update(function(tx)

@@ -7,7 +7,8 @@
 --
 -- credentials.authenticate(http, with_ticket) -> actor | nil, err
 -- An actor is {admin = bool, user = uuid or nil (the operator's key), email =, plan =, scopes = {name = true} or nil (all),
--- machine = uuid or nil (any), credential = {kind =, id =, who = "USER/KIND:ID", revoked = true once it is}}. It is shared by
+-- machine = uuid or nil (any), admin_for = the one scope in which an admin's token may what he may,
+-- credential = {kind =, id =, who = "USER/KIND:ID", revoked = true once it is}}. It is shared by
 -- all requests with the same credential: never written to but by credentials.revoke.
 --
 -- What was found good is remembered until it ends or until credentials.forget; serve also follows the log for what other
@@ -108,10 +109,16 @@ function M.revoke(prefix, reason)
   M.on_revoked()
 end
 
+-- A credential of another kind ("who" as here) is in somebody's hands: it is marked when it ends. -> credential
+function M.hand_out(credential)
+  given[credential] = true
+  return credential
+end
+
 -- Called after a revocation: whoever holds something open for a credential looks at credential.revoked.
 function M.on_revoked() end
 
-local over_reasons = { session = "the session has expired", token = "the token has expired" }
+local over_reasons = { session = "the session has expired", token = "the token has expired", preview = "the link has expired" }
 
 -- Time ends them as a revocation does. However many they are, what is remembered is walked once.
 function expiring.on_over(list)
@@ -175,6 +182,7 @@ local function token_actor(text, id, secret)
   local actor = actor_of(user, "token", id)
   actor.scopes = {}
   for _, scope in ipairs(token.scopes) do actor.scopes[scope] = true end
+  actor.admin_for = actor.admin and actor.scopes.metrics and "metrics" or nil
   actor.admin = actor.admin and actor.scopes.operator == true
   actor.machine = type(token.machine) == "string" and token.machine or nil
   note_use(id, token)
@@ -225,6 +233,7 @@ function M.make_ticket(actor, machine, console)
   local secret = crypto.token(24)
   local value = {
     user = actor.user, admin = actor.admin or nil, who = actor.credential.who, machine = machine, console = console,
+    connects = actor.scopes and not actor.scopes["instances:write"] or nil, -- alone, and starts nothing
     expires_at = time.rfc3339(time.now() + ticket_seconds * 1000),
   }
   local ok, err = store.update(function(tx)
@@ -257,7 +266,10 @@ local function ticket(secret)
   local credential = { kind = "ticket", who = value.who }
   given[credential] = true
   local admin = value.admin == true and (value.user == nil or account(value.user).role == "admin")
-  return { admin = admin, user = value.user, machine = value.machine, console = value.console, credential = credential }
+  return {
+    admin = admin, user = value.user, machine = value.machine, console = value.console, credential = credential,
+    scopes = value.connects and { ["instances:connect"] = true } or nil,
+  }
 end
 
 -- ---- whether it is still so
@@ -273,7 +285,8 @@ end
 function M.check_in(tx, actor)
   if not actor.user then return true end
   local user = tx:get("user", actor.user)
-  if not user or user.status ~= "active" or actor.admin and user.role ~= "admin" then return bad("invalid token") end
+  local as_admin = actor.admin or actor.admin_for
+  if not user or user.status ~= "active" or as_admin and user.role ~= "admin" then return bad("invalid token") end
   local c = actor.credential
   if c and (c.kind == "session" or c.kind == "token") and not tx:get(c.kind, c.id) then return bad("invalid token") end
   return true

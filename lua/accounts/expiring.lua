@@ -1,6 +1,6 @@
--- Records that end by themselves: sessions, magic links, tickets, API tokens. Each has `expires_at`, and an entry in the index
--- "expiring" until it goes; whoever reads one compares the time itself, so a late sweep lets nobody in. Those of a user
--- (value.user) that he can list are in the index KIND_user, too: user/id, and in the record "held" KIND/user, {ids = oldest
+-- Records that end by themselves: sessions, magic links, tickets, API tokens, links to ports. Each has `expires_at`, and an entry
+-- in the index "expiring" until it goes; whoever reads one compares the time itself, so a late sweep lets nobody in. Those of a
+-- user (value.user) that he can list are in the index KIND_user, too: user/id, and in the record "held" KIND/user, {ids = oldest
 -- first}: an update sees of an index only what it looks up, and of others' commits under way nothing, so a bound needs a record.
 --
 --   expiring.put(tx, kind, id, value, owner)     in an update; value.expires_at is RFC 3339
@@ -19,7 +19,10 @@ local M = {}
 
 local PAGE = 500
 local KEY = "^%d+/([a-z_]+)/(.+)$"
-local listed = { session = true, token = true }
+local listed = { session = true, token = true, preview = true }
+
+-- An index of a kind beside: its name and key.
+local also = { preview = function(id, value) return "preview_machine", value.machine .. "/" .. id end }
 
 local function key_of(kind, id, value) return ("%015d/%s/%s"):format(time.parse(value.expires_at), kind, id) end
 
@@ -60,6 +63,10 @@ function M.put(tx, kind, id, value, owner)
   if listed[kind] then list(tx, kind, id, value.user) end
   tx:put(kind, id, value, owner)
   tx:index("expiring", key_of(kind, id, value), "")
+  if also[kind] then
+    local index, key = also[kind](id, value)
+    tx:index(index, key, "")
+  end
 end
 
 local function take(tx, kind, id, key, value)
@@ -67,6 +74,7 @@ local function take(tx, kind, id, key, value)
   if not value then return end
   tx:del(kind, id)
   if listed[kind] then tx:unindex(kind .. "_user", value.user .. "/" .. id) end
+  if also[kind] then tx:unindex(also[kind](id, value)) end
 end
 
 function M.drop(tx, kind, id)

@@ -1,6 +1,7 @@
 -- A user's own credentials for what runs on his machines: an Anthropic key, or an OAuth token, which counts more when both are
 -- there. Kept in the vault; read back masked.
 
+local claude = require "accounts.claude"
 local credentials = require "accounts.credentials"
 local secrets = require "secrets"
 local store = require "store"
@@ -9,14 +10,12 @@ local vault = require "vault"
 
 local M = {}
 
-local names = { "anthropic_api_key", "claude_oauth_token" }
+local names, place = claude.names, claude.place
 
 local value = { "string", max = 1024, pattern = "^[\33-\126]*$", hint = "visible ASCII characters" }
 
 -- "" takes a value away, an absent one stays.
 M.fields = { anthropic_api_key = value, claude_oauth_token = value }
-
-local function place(user, name) return ("user/%s/%s"):format(user, name) end
 
 -- Which are there: {name = bool}
 function M.have(user)
@@ -55,7 +54,9 @@ function M.put(actor, values)
       end
       if text then changed[#changed + 1] = name end
     end
-    if #changed > 0 then users.note(tx, actor.user, "settings_changed", { names = changed }, users.by(actor)) end
+    if #changed == 0 then return true end
+    claude.mark_owner(tx, actor.user)
+    users.note(tx, actor.user, "settings_changed", { names = changed }, users.by(actor))
     return true
   end)
 end

@@ -1,6 +1,5 @@
 -- Hands the settings of accounts and access to those who need them.
 --
--- setup.open(settings) -> true | nil, err    the master key's secrets can be read: serve, and scripts that need them
 -- setup.serve(settings) -> the place of the operator's key | nil, err    what answering requests needs
 
 local app = require "app"
@@ -12,25 +11,14 @@ local limits = require "limits"
 local mailer = require "accounts.mailer"
 local origin = require "origin"
 local receipts = require "billing.receipts"
-local vault = require "vault"
 
 local M = {}
 
-function M.open(settings)
-  local ring, err = keys.master(settings)
-  if not ring then return nil, err end
-  vault.setup(ring)
-  return true
-end
-
 function M.serve(settings)
-  local ok, err = M.open(settings)
-  if not ok then return nil, err end
   local key, place = keys.api_key(settings)
   if not key then return nil, place end
   credentials.api_key = key
-  local secret
-  secret, err = keys.jwt(settings)
+  local secret, err = keys.jwt(settings)
   if not secret then return nil, err end
   credentials.setup(secret)
   local receipt

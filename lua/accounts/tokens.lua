@@ -40,8 +40,8 @@ function M.create(actor, spec, machine)
       { field = "scopes" })
   end
   for i, scope in ipairs(spec.scopes) do
-    if scope == "operator" and not actor.admin then
-      return errors.fail("denied", ("scopes[%d]: only an admin's token may have 'operator'"):format(i - 1))
+    if rights.of_admins[scope] and not actor.admin then
+      return errors.fail("denied", ("scopes[%d]: only an admin's token may have '%s'"):format(i - 1, scope))
     end
   end
   local id, secret = crypto.token(8), crypto.token(32)

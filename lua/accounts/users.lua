@@ -59,14 +59,15 @@ end
 
 -- Accounts by their number, those deleted left out: {users = {...}, after = cursor or nil}.
 function M.list(after, limit)
-  local users = json.array {}
+  local users, keys = json.array {}, {}
   local page, err = store.scan("user_number", { after = after, limit = limit + 1 })
   if not page then return nil, err end
   for i = 1, math.min(#page, limit) do
     after = page[i].key
-    users[#users + 1] = M.get(page[i].value)
+    local user = M.get(page[i].value)
+    if user then users[#users + 1], keys[#keys + 1] = user, after end
   end
-  return { users = users, after = #page > limit and after or nil }
+  return { users = users, keys = keys, after = #page > limit and after or nil }
 end
 
 -- ---- writing

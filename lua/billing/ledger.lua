@@ -25,13 +25,15 @@
 -- all the entries (`carries`) that made them.
 
 local book = require "billing.book"
-local json = require "json"
 local meter = require "billing.meter"
 local months = require "billing.months"
 local segments = require "billing.segments"
+local json = require "json"
+local slices = require "slices"
 local store = require "store"
 local task = require "task"
 local time = require "time"
+local walk = require "walk"
 
 local M = {}
 
@@ -277,18 +279,14 @@ end
 
 -- `each(owner, entries)` is called after every account.
 function M.verify(each)
-  local out, after = { accounts = 0, entries = 0, faults = {} }, nil
-  repeat
-    local page = assert(store.list("ledger", { after = after, limit = 100 }))
-    for _, row in ipairs(page) do
-      after = row.id
-      local n, fault = verify_one(row.id, json.decode(row.json))
-      out.accounts, out.entries = out.accounts + 1, out.entries + n
-      if fault then out.faults[#out.faults + 1] = fault end
-      if each then each(row.id, n) end
-    end
-    task.sleep(0)
-  until #page < 100
+  local out, pause = { accounts = 0, entries = 0, faults = {} }, slices.new()
+  for row in walk.kind("ledger", { limit = 100 }) do
+    local n, fault = verify_one(row.id, json.decode(row.json))
+    out.accounts, out.entries = out.accounts + 1, out.entries + n
+    if fault then out.faults[#out.faults + 1] = fault end
+    if each then each(row.id, n) end
+    pause()
+  end
   return out
 end
 

@@ -41,6 +41,7 @@
 local amount = require "billing.amount"
 local months = require "billing.months"
 local postings = require "billing.postings"
+local sorted_keys = require "sorted_keys"
 
 local M = {}
 
@@ -67,10 +68,7 @@ local function goes_on(x) return M.goes_on(x.acct, (plan_of(x))) end
 
 -- Machines in a fixed order: entries are the same in every replay.
 local function each_open(x)
-  local ids = {}
-  for id in pairs(x.acct.open) do ids[#ids + 1] = id end
-  table.sort(ids)
-  local i = 0
+  local ids, i = sorted_keys(x.acct.open), 0
   return function()
     i = i + 1
     return ids[i], x.acct.open[ids[i]]

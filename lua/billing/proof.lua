@@ -12,14 +12,16 @@
 
 local amount = require "billing.amount"
 local book = require "billing.book"
-local history = require "history"
-local json = require "json"
 local ledger = require "billing.ledger"
 local segments = require "billing.segments"
+local usage = require "billing.usage"
+local history = require "history"
+local json = require "json"
+local slices = require "slices"
 local store = require "store"
 local task = require "task"
 local time = require "time"
-local usage = require "billing.usage"
+local walk = require "walk"
 
 local M = {}
 
@@ -173,17 +175,13 @@ end
 
 -- Machines whose record and whose place in instance_purged are gone, and whose usage stays.
 local function each_forgotten(seen, fn)
-  local after
-  repeat
-    local page = assert(store.list("usage", { after = after, limit = 500 }))
-    for _, row in ipairs(page) do
-      after = row.id
-      local id = row.id:match("^(.*)/")
-      if not seen[id] then fn(id) end
-      seen[id] = true
-    end
-    task.sleep(0)
-  until #page < 500
+  local pause = slices.new()
+  for row in walk.kind("usage") do
+    local id = row.id:match("^(.*)/")
+    if not seen[id] then fn(id) end
+    seen[id] = true
+    pause()
+  end
 end
 
 function M.verify(each)

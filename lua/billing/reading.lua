@@ -4,7 +4,7 @@
 --   reading.now(owner, user) -> what GET /billing/usage answers
 --   reading.records(owner, from, to) -> {record, ...} in the order of time
 --   reading.place(record) -> text: where it stands in that order, whatever is used meanwhile
---   reading.from_place(records, place) -> the number of the first that stands behind it, or nil: that is no place
+--   reading.days(owner, from, to) -> {day, ...} of UTC, the oldest first, also those on which nothing was used
 --   reading.summary(owner, from, to) -> what GET /billing/summary answers
 --   reading.invoice(inv) -> an invoice (invoice.lua)      reading.entry(e) -> an entry (ledger.entries)
 --   reading.hours(owner) -> hours of the running period, of machines that ran
@@ -84,14 +84,32 @@ end
 -- No machine begins two stretches at once.
 function M.place(record) return ("%d-%s"):format(time.parse(record.start_time), record.resource_id) end
 
-function M.from_place(records, place)
-  local at, id = place:match("^(%d+)%-([%x-]+)$")
-  if not at or #at > 15 then return nil end
-  local start = rfc3339(tonumber(at))
-  for i, r in ipairs(records) do
-    if r.start_time > start or r.start_time == start and r.resource_id > id then return i end
+local DAY = 86400000
+
+-- What is cut at midnights costs its parts (usage.lua), so the days come to the whole.
+local function add_days(days, s)
+  local from = s.from
+  while from < s.to do
+    local n = math.floor(from / DAY)
+    local ends = math.min(s.to, (n + 1) * DAY)
+    local charged, waived = usage.cost { rate = s.rate, how = s.how, from = from, to = ends }
+    local day, field = days[n], s.state == "STOPPED" and "storage_ms" or "ms"
+    day[field], day.micro, day.waived = day[field] + ends - from, day.micro + charged, day.waived + waived
+    from = ends
   end
-  return #records + 1
+end
+
+function M.days(owner, from, to)
+  local days, out = {}, json.array {}
+  local first, last = math.floor(from / DAY), math.floor((to - 1) / DAY)
+  for n = first, last do days[n] = { ms = 0, storage_ms = 0, micro = 0, waived = 0 } end
+  usage.each(owner, from, to, function(_, s) add_days(days, s) end)
+  for n = first, last do
+    local d = days[n]
+    out[#out + 1] = { day = rfc3339(n * DAY):sub(1, 10), hours = hours(d.ms), ms = d.ms, storage_hours = hours(d.storage_ms),
+      amount = text(d.micro), waived = d.waived ~= 0 and text(d.waived) or nil }
+  end
+  return out
 end
 
 function M.summary(owner, from, to)

@@ -27,11 +27,15 @@ local FAR = 10 * 366 * 86400000
 
 -- ---- figures
 
+-- Runs with nothing left to pay for it. Hours that were bought end by themselves; the disk of a stopped machine, which hours
+-- do not pay for, is no end of them.
+local function over(m) return m.how == "overrun" and m.state == "RUNNING" and not m.ends end
+
 -- When hours and credit are over if the machines of now go on: the meter is run ahead on a copy, up to `FAR`.
 local function runs_out(x, t)
   local open, rated = x.acct.open, false
   for _, m in pairs(open) do
-    if m.how == "overrun" and not m.ends then return t end -- hours that were bought end by themselves
+    if over(m) then return t end
     rated = rated or m.state == "RUNNING" and m.how ~= "block" and m.how ~= "free"
   end
   if not rated then return nil end
@@ -40,7 +44,7 @@ local function runs_out(x, t)
     if not at or at > t + FAR then return nil end
     meter.advance(x, at)
     for _, m in pairs(x.acct.open) do
-      if m.how == "overrun" and not m.ends then return at end
+      if over(m) then return at end
     end
     if x.acct.period and x.acct.period.from > t + 400 * 86400000 then return nil end -- goes on by itself
   end

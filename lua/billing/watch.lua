@@ -8,19 +8,20 @@
 -- An account is looked at when its books change, when something ends (hours, credit, a month, a price's day), an hour before
 -- they run out, and at least every five minutes. What was last said of it stands in its ledger record: `standing`.
 
-local changes = require "machines.changes"
+local ledger = require "billing.ledger"
+local prepaid = require "billing.prepaid"
+local standing = require "billing.standing"
 local due = require "due"
 local instances = require "instances"
 local json = require "json"
-local ledger = require "billing.ledger"
 local log = require "log"
+local changes = require "machines.changes"
 local outbox = require "outbox"
 local policy = require "policy"
-local prepaid = require "billing.prepaid"
 local slices = require "slices"
-local standing = require "billing.standing"
 local steady = require "steady"
 local store = require "store"
+local walk = require "walk"
 
 local M = { counts = { checked = 0, warned = 0, stopped = 0 } }
 
@@ -133,15 +134,11 @@ function decide(owner)
 end
 
 local function all()
-  local after, pause = nil, slices.new()
-  repeat
-    local page = store.list("ledger", { after = after, limit = 100 })
-    for _, row in ipairs(page) do
-      after = row.id
-      if runs(json.decode(row.json)) then accounts:soon(row.id) end
-      if not pause() then return end
-    end
-  until #page < 100
+  local pause = slices.new()
+  for row in walk.kind("ledger", { limit = 100 }) do
+    if runs(json.decode(row.json)) then accounts:soon(row.id) end
+    if not pause() then return end
+  end
 end
 
 function M.serve()

@@ -7,7 +7,7 @@
 --   args.hours(text) -> number          args.instance(text) -> a machine's key
 
 local config = require "config"
-local log = require "log"
+local logging = require "observe.logging"
 local say = require "ccc.say"
 local script = require "script"
 local sys = require "sys"
@@ -95,7 +95,7 @@ function M.read(argv, spec)
   end
   local settings, faults = config.load(given)
   if not settings then say.fail(table.concat(faults, "; ")) end
-  log.setup { level = sys.env("LOG_LEVEL") or "error", json = settings.ENVIRONMENT == "production" }
+  logging.of_command(settings, "error")
   local url = options.url or sys.env("CCHOST_URL")
   local far = url ~= nil and url ~= ""
   return options, words, function(how)

@@ -49,7 +49,7 @@ local function one(ms, key)
 end
 
 function M.run(argv)
-  local options, words, settings = command.read(argv, { usage = USAGE, options = { json = "flag" }, words = { 2, 3 } })
+  local _, words, settings = command.read(argv, { usage = USAGE, words = { 2, 3 } })
   local ms, err = when.parse(words[1], time.now())
   if not ms then command.usage("%s", err.message) end
   if not (words[2] == "instances" and not words[3] or words[2] == "instance" and words[3]) then
@@ -57,7 +57,7 @@ function M.run(argv)
   end
   command.open(settings)
   if words[3] then return command.out("%s", json.encode(one(ms, words[3]))) end
-  each(ms, function(record) command.machine(record, options.json) end)
+  each(ms, function(record) command.machine(record) end)
 end
 
 return M

@@ -1,10 +1,12 @@
 -- cchost attach ID: a terminal on a machine, through the server's proxy (GET /instances/ID/terminal, ttyd's protocol).
 
 local command = require "command"
+local crypto = require "crypto"
 local escape = require "escape"
 local http = require "http"
 local json = require "json"
 local remote = require "remote"
+local resuming = require "resuming"
 local script = require "script"
 local sys = require "sys"
 local task = require "task"
@@ -13,9 +15,10 @@ local tty = require "tty"
 local M = {}
 
 M.help = [[
-usage: cchost attach ID [--url=URL] [--token-file=FILE] [--ca=FILE]
+usage: cchost attach ID [--session=NAME] [--url=URL] [--token-file=FILE] [--ca=FILE]
 
-Opens a terminal on a machine, through its server. ID is the machine's id, its short form, or its name.
+Opens a terminal on a machine, through its server. ID is the machine's id, its short form, or its name. When the
+connection is lost it comes back by itself, for two minutes, and goes on where it was.
 
 Typed at the beginning of a line:
   ~.   leaves; what runs on the machine goes on when its terminal is zellij's or tmux's
@@ -24,6 +27,8 @@ Typed at the beginning of a line:
 When standard input is no terminal it is typed as it comes, without these two, and Ctrl-D at its end until the shell
 has ended, too.
 
+  --session=NAME     the terminal of that name, which others may look at, too; it stays when you leave. Else a new one,
+                     which ends when you leave, or a day after you were lost
   --url=URL          where the server is: http://HOST[:PORT], https://HOST[:PORT] or unix:/PATH; else CCHOST_URL, else
                      the address that serve has on this host
   --token-file=FILE  a file with an API token or a session of yours; else CCHOST_TOKEN, else the operator's key
@@ -68,51 +73,32 @@ local function refused(id, server, err)
   command.fail("the server refused: %s", said(err))
 end
 
-local function open(id, options, settings)
+-- -> fn(query) -> ws | nil, err; the server
+local function opener(id, options, settings)
   local server, err = remote.server(settings, options.url)
   if not server then command.usage("%s", err.message) end
   local headers
   headers, err = remote.credential(settings, server, options["token-file"])
   if not headers then command.fail("%s", err.message) end
-  local ws
-  ws, err = http.websocket {
-    url = server.base .. "/instances/" .. segment(id) .. "/terminal", unix = server.unix, headers = headers, ca = options.ca,
-    subprotocol = "tty", timeout = OPEN_SECONDS,
-  }
-  if not ws then refused(id, server, err) end
-  return ws
+  return function(query)
+    return http.websocket {
+      url = server.base .. "/instances/" .. segment(id) .. "/terminal?" .. query, unix = server.unix, headers = headers,
+      ca = options.ca, subprotocol = "tty", timeout = OPEN_SECONDS,
+    }
+  end, server
 end
 
 -- ---- the session
-
--- One task sends at a time; others wait for their turn.
-local function sender(ws)
-  local busy, free = false, task.signal()
-  return function(message)
-    while busy do free:wait(3600) end
-    busy = true
-    local ok, err = ws:send(message, "binary")
-    busy = false
-    free:fire()
-    return ok, err
-  end
-end
 
 local function size()
   local columns, rows = tty.size()
   return { columns = columns or 80, rows = rows or 24 }
 end
 
-local function hello()
-  local text = size()
-  text.AuthToken = ""
-  return json.encode(text)
-end
-
 -- Ctrl-D, again and again: one that comes while a shell sets its terminal up is lost, and another program may be in front
 -- of the shell.
 local function type_end(s)
-  while s.send("0\4") do task.sleep(1) end
+  while s.terminal:type("\4") do task.sleep(1) end
 end
 
 -- Passes on what is typed until it ends, or until the person leaves.
@@ -122,32 +108,17 @@ local function pass_input(s)
     local bytes, err = tty.read()
     if not bytes then
       s.fault = err.message
-      return s.ws:close(1000, "standard input failed")
+      return s.terminal:close("standard input failed")
     end
     if bytes == "" then
-      if s.raw then return s.ws:close(1000, "the terminal has gone") end
+      if s.raw then return s.terminal:close("the terminal has gone") end
       return type_end(s)
     end
     local out, leave = typed(bytes)
-    if out ~= "" and not s.send("0" .. out) then return end
+    if out ~= "" and not s.terminal:type(out) then return end
     if leave then
       s.left = true
-      return s.ws:close(1000, "left")
-    end
-  end
-end
-
--- Prints what comes until the connection ends. -> how it ended (an error value)
-local function pass_output(s)
-  while true do
-    local data, kind = s.ws:recv()
-    if not data then return kind end
-    if data:sub(1, 1) == "0" then
-      local ok, err = sys.stdout(data:sub(2))
-      if not ok then
-        s.unread, s.fault = err.code == "cancelled", err.message
-        s.ws:close(1000, "nobody reads")
-      end
+      return s.terminal:close("left")
     end
   end
 end
@@ -159,38 +130,55 @@ local reasons = {
 
 -- Says how it ended. -> exit code
 local function farewell(s, id, ended)
-  local back = "come back with: cchost attach " .. id
+  local back = "come back with: cchost attach " .. id .. (s.named and " --session=" .. s.named or "")
   if s.left then
     say("left; %s", back)
     return 0
   end
-  if s.unread then return 0 end
-  if s.fault then
-    say("%s", s.fault)
+  if s.terminal.unread then return 0 end
+  local fault = s.fault or s.terminal.fault
+  if fault then
+    say("%s", fault)
+    return 1
+  end
+  if s.terminal.exit and s.terminal.exit ~= 0 then
+    say("%s; %s", reasons[1011], back)
     return 1
   end
   if ended.close_code == 1000 then
     if s.raw then say("the shell has ended") end
     return 0
   end
-  local why = reasons[ended.close_code] or (ended.reason ~= "" and ended.reason or "closed with code " .. ended.close_code)
+  local told = ended.reason or ""
+  local words = told ~= "" and told ~= "the machine went away" and plain(told) or nil
+  local why = ended.status and said(ended) or not ended.close_code and ended.message or words or reasons[ended.close_code]
+    or "closed with code " .. ended.close_code
   say("%s; %s", why, back)
   return 1
 end
 
 function M.run(argv)
   local options, words, settings = command.read(argv, {
-    usage = "cchost attach ID [--url=URL] [--token-file=FILE] [--ca=FILE]",
-    options = { url = "text", ["token-file"] = "text", ca = "text" }, words = { 1, 1 },
+    usage = "cchost attach ID [--session=NAME] [--url=URL] [--token-file=FILE] [--ca=FILE]",
+    options = { session = "text", url = "text", ["token-file"] = "text", ca = "text" }, words = { 1, 1 },
   })
-  local id = words[1]
-  local ws = open(id, options, settings)
-  local s = { ws = ws, send = sender(ws), raw = sys.isatty(0) }
+  local id, named = words[1], options.session
+  if named and not (#named <= 64 and named:match("^[%w_][%w._-]*$")) then
+    command.usage("--session: 1 to 64 letters, digits, '.', '_' or '-' expected, no '.' or '-' first")
+  end
+  local open, server = opener(id, options, settings)
+  local s = { raw = sys.isatty(0), named = named }
+  s.terminal = resuming.new {
+    open = open, size = size, output = sys.stdout, session = named or "attach-" .. crypto.token(6),
+    client = crypto.token(16), keep = not named and 86400 or nil,
+    say = function(sentence) io.stderr:write(s.raw and "\r\n" or "", "cchost: ", sentence, s.raw and "\r\n" or "\n") end,
+  }
+  local ok, err = s.terminal:start()
+  if not ok then refused(id, server, err) end
   if s.raw then script.must(tty.raw()) end
-  sys.signal("WINCH", function() s.send("1" .. json.encode(size())) end)
-  s.send(hello())
+  sys.signal("WINCH", function() s.terminal:resize() end)
   task.spawn(pass_input, s)
-  local ended = pass_output(s)
+  local ended = s.terminal:run()
   tty.restore()
   return farewell(s, id, ended)
 end

@@ -28,6 +28,8 @@ local commands = {
   extend = "ccc.extend", types = "ccc.types",
 }
 
+M.commands = commands
+
 local function asks_for_help(argv)
   for _, a in ipairs(argv) do
     if a == "--" then return false end

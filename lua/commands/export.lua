@@ -2,6 +2,7 @@
 
 local command = require "command"
 local fs = require "fs"
+local script = require "script"
 local store = require "store"
 local sys = require "sys"
 local transfer = require "transfer"
@@ -10,7 +11,7 @@ local transfer_state = require "transfer_state"
 local M = {}
 
 M.help = [[
-usage: cchost export [FILE] [--even-broken]
+usage: cchost export [FILE] [--even-broken] [--json]
        cchost export --instances-json [FILE]
 
 Writes every record and index entry as one line of JSON, to standard output or into FILE, which must not exist. Also
@@ -18,6 +19,7 @@ while a server runs: what is written is the store at one moment (a copy is made 
 store). The log stays behind; a backup has it. The lines hold secrets: FILE is readable by its owner alone.
 
   --even-broken      also when the log is broken: what is, is said on standard error
+  --json             with FILE: {file, records, indexes} when it is written (the lines are JSON anyway)
   --instances-json   the machines as instances.json, the state file of the ccc scripts
 ]]
 
@@ -32,7 +34,8 @@ end
 local function freeze(settings, even_broken)
   local dir = ("%s/export-%d"):format(settings.DATA_DIR, sys.pid())
   command.must(fs.mkdir(dir .. "/store", tonumber("700", 8)))
-  local made, err = store.backup(dir .. "/store/data.mdb", { even_broken = even_broken })
+  local made, err = script.during(script.clock("a copy is made"), store.backup, dir .. "/store/data.mdb",
+    { even_broken = even_broken })
   local opened
   if made then
     store.close()
@@ -54,7 +57,7 @@ local function to_file(path)
   command.must(fs.write(part, "", { mode = tonumber("600", 8), exclusive = true }))
   local file = command.must(io.open(part, "w"))
   local function must(ok, why)
-    if ok then return end
+    if ok then return ok end
     os.remove(part)
     command.fail("%s: %s", path, tostring(why))
   end
@@ -79,9 +82,15 @@ function M.run(argv)
   if as_instances then
     write((transfer_state.export():gsub("\n$", "")))
   else
-    must(transfer.export(write))
+    local total = command.must(store.stats()).records
+    local n = must(transfer.export(write, function(done) script.bar(done, total, ("%d records"):format(done)) end))
+    script.end_progress()
+    finish()
+    if path then command.tell { file = path, records = n.records, indexes = n.indexes } end
+    return
   end
   finish()
+  if path then command.tell { file = path } end
 end
 
 return M

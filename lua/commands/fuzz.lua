@@ -4,13 +4,14 @@ local command = require "command"
 local fs = require "fs"
 local fuzz = require "policy.fuzz"
 local generation = require "policy.generation"
+local json = require "json"
 local kinds = require "policy.kinds"
 local policy = require "policy"
 local time = require "time"
 
 local M = {}
 
-local USAGE = "cchost fuzz DIR | FILE.lua [--count=N] [--seed=S] [--seconds=T]"
+local USAGE = "cchost fuzz DIR | FILE.lua [--count=N] [--seed=S] [--seconds=T] [--json]"
 
 M.help = "usage: " .. USAGE .. [[
 
@@ -23,6 +24,7 @@ policies, of which the shipped files are the rest; FILE.lua one of them, which a
   --count=N     inputs of each function (10000)
   --seed=S      where chance begins: the same seed finds the same (it is printed)
   --seconds=T   for so long, in place of a count
+  --json        {found = null, inputs, seed}, or what was found: {file, line, text, name, seed, number, input}
 ]]
 
 -- -> sources, the kind that is meant or nil
@@ -45,6 +47,12 @@ end
 local function names_of(v) return v:match("^(%w+)%.(%w+)$") end
 
 local function print_found(what)
+  if command.is_json() then
+    return command.tell {
+      file = what.file, line = what.line, text = what.text, name = what.name, seed = what.seed, number = what.number,
+      input = what.input, now = what.now,
+    }
+  end
   local kind, fn = names_of(what.name)
   local spec = kinds.find(what.name)
   local function call(input) return ("P.%s(%s%s)"):format(fn, input, spec.now and ", now" or "") end
@@ -83,7 +91,8 @@ function M.run(argv)
     print_found(what)
     return 1
   end
-  command.out("nothing found in %d inputs (seed %d)", told.inputs, seed)
+  command.tell({ found = json.null, inputs = told.inputs, seed = seed },
+    "nothing found in %d inputs (seed %d)", told.inputs, seed)
   return 0
 end
 

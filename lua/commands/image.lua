@@ -45,7 +45,10 @@ local function hash_of(settings) return command.must(nixos.hash(flake_of(setting
 
 local actions = {}
 
-function actions.hash(_, settings) command.out("%s", hash_of(settings)) end
+function actions.hash(_, settings)
+  local hash = hash_of(settings)
+  command.tell({ hash = hash }, "%s", hash)
+end
 
 -- After these the server is still there.
 local goes_on = { timeout = true, cancelled = true, limit = true, unavailable = true }
@@ -57,7 +60,7 @@ function actions.build(options, settings)
   if not image then
     command.fail("%s%s", err.message, goes_on[err.code] and "; the same command goes on where it was" or "")
   end
-  command.out("image %s of configuration %s is there", image.id, hash)
+  command.tell(image, "image %s of configuration %s is there", image.id, hash)
 end
 
 local function row(image, current)
@@ -84,9 +87,9 @@ function actions.prune(options, settings)
   local list = nixos.superfluous(images, hash, options.keep or 1)
   for _, image in ipairs(list) do
     command.must(p:image_delete(image.id, { deadline = providers.seconds }))
-    command.out("%s is deleted", image.id)
+    command.tell({ deleted = image.id }, "%s is deleted", image.id)
   end
-  command.out("%d deleted, %d kept", #list, #images - #list)
+  command.tell({ count = #list, kept = #images - #list }, "%d deleted, %d kept", #list, #images - #list)
 end
 
 function M.run(argv)

@@ -20,21 +20,21 @@ local function print_one(key)
   command.out("%s", command.must(instances.text(instances.operator, key)))
 end
 
-local function print_all(as_json)
+local function print_all()
   local after
   repeat
     local page = instances.list(instances.operator, after, 500)
-    for _, text in ipairs(page.texts) do command.machine(json.decode(text), as_json) end
+    for _, text in ipairs(page.texts) do command.machine(json.decode(text)) end
     after = page.after
   until not after
 end
 
 function M.run(argv)
-  local options, words, settings = command.read(argv, {
-    usage = "cchost instances [ID] [--json]", options = { json = "flag" }, words = { 0, 1 },
+  local _, words, settings = command.read(argv, {
+    usage = "cchost instances [ID] [--json]", words = { 0, 1 },
   })
   command.open(settings)
-  if words[1] then print_one(words[1]) else print_all(options.json) end
+  if words[1] then print_one(words[1]) else print_all() end
 end
 
 return M

@@ -1,18 +1,20 @@
 -- cchost ledger: the accounts' books, their proof, and what an operator does to them.
 
+local users = require "accounts.users"
 local accounts = require "billing.accounts"
 local amount = require "billing.amount"
-local command = require "command"
-local crypto = require "crypto"
-local json = require "json"
 local ledger = require "billing.ledger"
 local proof = require "billing.proof"
 local reading = require "billing.reading"
+local command = require "command"
+local crypto = require "crypto"
+local json = require "json"
 local script = require "script"
 local setup = require "setup"
+local sorted_keys = require "sorted_keys"
 local steady = require "steady"
 local store = require "store"
-local users = require "accounts.users"
+local walk = require "walk"
 
 local M = {}
 
@@ -76,26 +78,18 @@ local function tell(owner, name, as_json)
 end
 
 local function tell_balances(owner)
-  local names = {}
   local balances = ledger.look(owner, now()).acct.balances
-  for name in pairs(balances) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(sorted_keys(balances)) do
     local value = balances[name]
     command.out("  %-50s %18s", name, ledger.money[name] and amount.text(value) or ("%.6f h"):format(value / amount.HOUR))
   end
 end
 
 local function tell_all(as_json)
-  local after
-  repeat
-    local page = command.must(store.list("ledger", { after = after, limit = 200 }))
-    for _, row in ipairs(page) do
-      after = row.id
-      local user = users.get(row.id)
-      tell(row.id, user and user.email ~= json.null and user.email or row.id, as_json)
-    end
-  until #page < 200
+  for row in walk.kind("ledger") do
+    local user = users.get(row.id)
+    tell(row.id, user and user.email ~= json.null and user.email or row.id, as_json)
+  end
 end
 
 local function entry_line(e)

@@ -6,6 +6,7 @@ local events = require "events"
 local instances = require "instances"
 local json = require "json"
 local rights = require "rights"
+local script = require "script"
 local store = require "store"
 local sys = require "sys"
 local time = require "time"
@@ -16,7 +17,7 @@ local USAGE = "cchost log [--follow] [--after=SEQ | --since=TIME] [--type=T] [--
 
 M.help = "usage: " .. USAGE .. [[
 
-       cchost log --verify
+       cchost log --verify [--json]
 
 Prints one line per entry, oldest first: sequence, time, kind, id, type, who, what changed.
 
@@ -140,9 +141,10 @@ local function filter(options)
 end
 
 local function verify()
-  local found, err = store.verify()
+  local found, err = script.during(script.clock("the log is read"), store.verify)
   if not found then return errors.fail(err.code, "the log is not whole: " .. err.message) end
-  command.out("the log is whole: %d entries of %d objects", found.entries, found.objects)
+  command.tell({ whole = true, entries = found.entries, objects = found.objects }, "the log is whole: %d entries of %d objects",
+    found.entries, found.objects)
   return true
 end
 
@@ -150,7 +152,7 @@ end
 local function verify_apart(argv)
   local line = { "/proc/self/exe", "log", timeout = 86400 }
   for _, word in ipairs(argv) do line[#line + 1] = word == "--verify" and "--verify-here" or word end
-  local r = command.must(sys.run(line))
+  local r = command.must(script.during(script.clock("the log is read"), sys.run, line))
   sys.stdout(r.stdout)
   io.stderr:write(r.stderr)
   if r.exit >= 0 and r.exit <= 2 then return r.exit end
@@ -166,7 +168,11 @@ function M.run(argv)
       type = "text", kind = "text", instance = "text", limit = "count",
     },
   })
-  if (options.verify or options["verify-here"]) and next(options, next(options)) then command.usage("--verify goes alone") end
+  if options.verify or options["verify-here"] then
+    for name in pairs(options) do
+      if name ~= "json" and not name:match("^verify") then command.usage("--verify goes alone") end
+    end
+  end
   if options.after and options.since then command.usage("either --after or --since") end
   if options.verify then return verify_apart(argv) end
   command.open(settings)

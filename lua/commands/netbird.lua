@@ -7,8 +7,8 @@ local setup = require "setup"
 local M = {}
 
 M.help = [[
-usage: cchost netbird key
-       cchost netbird sweep
+usage: cchost netbird key [--json]
+       cchost netbird sweep [--json]
 
 key: prints a key, good once and for a day, with which this host joins as the one that reaches the machines' agents.
 sweep: removes now what the job netbird of policies/schedule.lua removes every 30 minutes.
@@ -25,7 +25,7 @@ local actions = {}
 function actions.key()
   need_token()
   local made = command.must(netbird.host_key())
-  command.out("%s", made.key)
+  command.tell({ key = made.key, management_url = netbird.manager }, "%s", made.key)
   local manager = netbird.manager and " --management-url " .. netbird.manager or ""
   io.stderr:write("On this host, with the key in a file: netbird up" .. manager .. " --setup-key-file FILE\n")
 end
@@ -34,7 +34,8 @@ function actions.sweep(settings)
   need_token()
   command.at_store(settings)
   command.must(setup.open(settings, { serve = false }))
-  command.out("%d removed", command.must(netbird.sweep()).removed)
+  local removed = command.must(netbird.sweep()).removed
+  command.tell({ removed = removed }, "%d removed", removed)
 end
 
 function M.run(argv)

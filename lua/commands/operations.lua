@@ -4,6 +4,7 @@ local command = require "command"
 local ids = require "ids"
 local json = require "json"
 local store = require "store"
+local walk = require "walk"
 local workflow = require "workflow"
 
 local M = {}
@@ -25,15 +26,10 @@ local function print_row(text, op, as_json)
 end
 
 local function print_all(options)
-  local after, page
-  repeat
-    page = command.must(store.list("operation", { after = after, limit = 500 }))
-    for _, row in ipairs(page) do
-      local op = json.decode(row.json)
-      if options.all or not workflow.over(op) then print_row(row.json, op, options.json) end
-      after = row.id
-    end
-  until #page < 500
+  for row in walk.kind("operation") do
+    local op = json.decode(row.json)
+    if options.all or not workflow.over(op) then print_row(row.json, op, options.json) end
+  end
 end
 
 function M.run(argv)

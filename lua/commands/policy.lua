@@ -1,20 +1,21 @@
 -- cchost policy: which policies are in force, what they were, and another set in their place.
 
 local command = require "command"
-local crypto = require "crypto"
-local describe = require "policy.describe"
-local diff = require "policy.diff"
 local fs = require "fs"
-local generation = require "policy.generation"
-local history = require "policy.history"
 local json = require "json"
 local policy = require "policy"
+local describe = require "policy.describe"
+local diff = require "policy.diff"
+local folders = require "policy.folder"
+local generation = require "policy.generation"
+local history = require "policy.history"
+local trying = require "policy.staging_command"
+local told = require "policy.told"
+local sorted_keys = require "sorted_keys"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
-local told = require "policy.told"
-local trying = require "policy.staging_command"
 local watch = require "watch"
 
 local M = {}
@@ -53,22 +54,17 @@ is good; DIR is another folder of policies, of which the shipped files are the r
   unstage    ends it; who was decided for by it is decided for by the live set
   staged     what both sets said, and the last differences (--limit=10)
 
+--json: one JSON object a line, of every action.
+
 A staged set returns by itself to deciding for nobody when (--NAME=off: never)
 ]=] .. trying.help() .. "\n"
 
 local spec = {
-  usage = "cchost policy status|test|describe|apply|log|show|diff|rollback|stage|promote|unstage|staged ...; "
+  usage = "cchost policy status|test|describe|apply|log|show|diff|rollback|stage|promote|unstage|staged ... [--json]; "
     .. "see cchost policy --help",
   words = { 1, 3 }, options = { json = "flag", watch = "flag", meta = "flag", note = "text", author = "text", limit = "count" },
 }
 for name, kind in pairs(trying.options) do spec.options[name] = kind end
-
-local function sorted(map)
-  local out = {}
-  for name in pairs(map) do out[#out + 1] = name end
-  table.sort(out)
-  return out
-end
 
 local function number(word)
   if not word then return nil end
@@ -114,10 +110,11 @@ local function test_once(folder)
   local begun = time.mono()
   local gen = build(read(folder))
   if not gen then return 1 end
-  command.out("%s: good: %d tests, %d of the recorded decisions would be others (%d ms)", folder, gen.tests, #gen.changes,
-    time.mono() - begun)
+  local took = time.mono() - begun
+  command.tell({ folder = folder, tests = gen.tests, changes = json.array(gen.changes), ms = took },
+    "%s: good: %d tests, %d of the recorded decisions would be others (%d ms)", folder, gen.tests, #gen.changes, took)
   for i, change in ipairs(gen.changes) do
-    if i > 10 then break end
+    if i > 10 or command.is_json() then break end
     command.out("  %s: %s -> %s (%s)", change.name, tostring(change.was[1]), tostring(change.is[1]), tostring(change.is[2]))
   end
   gen:close()
@@ -136,17 +133,11 @@ end
 
 -- ---- putting files into POLICIES_DIR
 
--- Where a file lies, whole and synced, until it takes its place: no policy is called so.
-local function beside(folder, name) return folder .. "/" .. name:gsub("[^/]+$", ".%0.next") end
-
--- What was never in force is in no generation, and somebody's work: it is kept under another name. -> whether
-local function set_aside(path)
-  local text = fs.read(path, 1048576)
-  if not text or store.get("policy_source", crypto.hex(crypto.sha256(text))) then return false end
-  local to = path .. ".replaced-" .. os.date("!%Y%m%dT%H%M%SZ", math.floor(time.now() / 1000))
-  command.must(fs.rename(path, to))
-  command.out("%s was never in force: it is kept as %s", path, to)
-  return true
+local function set_aside(folder, name)
+  local kept = command.must(folders.keep(folder, name))
+  local file = folder .. "/" .. name
+  if kept then command.tell({ file = file, kept = kept }, "%s was never in force: it is kept as %s", file, kept) end
+  return kept
 end
 
 -- A server takes changes that are close together as one edit (policy/reload.lua). Writing may be slow, so that is done
@@ -154,10 +145,9 @@ end
 local function install(folder, sources, keep)
   command.must(fs.mkdir(folder))
   local moved, gone = {}, {}
-  for _, name in ipairs(sorted(sources)) do
-    if name:match("^tests/") then command.must(fs.mkdir(folder .. "/tests")) end
+  for _, name in ipairs(sorted_keys(sources)) do
     if fs.read(folder .. "/" .. name, 1048576) ~= sources[name] then
-      command.must(fs.write(beside(folder, name), sources[name], { mode = tonumber("644", 8) }))
+      command.must(folders.prepare(folder, name, sources[name]))
       moved[#moved + 1] = name
     end
   end
@@ -166,10 +156,10 @@ local function install(folder, sources, keep)
       if name:match("^[^.].*%.lua$") and not sources[dir .. name] then gone[#gone + 1] = dir .. name end
     end
   end
-  for _, name in ipairs(moved) do set_aside(folder .. "/" .. name) end
-  for _, name in ipairs(moved) do command.must(fs.rename(beside(folder, name), folder .. "/" .. name)) end
+  for _, name in ipairs(moved) do set_aside(folder, name) end
+  for _, name in ipairs(moved) do command.must(folders.place(folder, name)) end
   for _, name in ipairs(gone) do
-    if not set_aside(folder .. "/" .. name) then command.must(fs.remove(folder .. "/" .. name)) end
+    if not set_aside(folder, name) then command.must(fs.remove(folder .. "/" .. name)) end
   end
 end
 
@@ -184,7 +174,7 @@ local function wait_for(hash)
   repeat
     local live = history.live()
     if live and live.hash == hash then
-      command.out("generation %d is in force", live.generation)
+      command.tell({ generation = live.generation, in_force = true }, "generation %d is in force", live.generation)
       return 0
     end
     task.sleep(0.05)
@@ -202,7 +192,8 @@ local function put_built(settings, gen, sources, note, author, keep)
   install(folder, sources, keep)
   if served(settings) then return wait_for(gen.hash) end
   local set = command.must(history.add(gen, "cchost policy"))
-  command.out("generation %d is in force when the server starts", set.generation)
+  command.tell({ generation = set.generation, in_force = false }, "generation %d is in force when the server starts",
+    set.generation)
   return 0
 end
 
@@ -231,7 +222,7 @@ function actions.status(_, options, settings)
   end)
   if options.json then return command.out("%s", json.encode(is)) end
   command.out("generation %d  %s  by %s%s", set.generation, set.at, set.author, set.note and ": " .. set.note or "")
-  for _, name in ipairs(sorted(set.files)) do command.out("  %s  %s", set.files[name]:sub(1, 12), name) end
+  for _, name in ipairs(sorted_keys(set.files)) do command.out("  %s  %s", set.files[name]:sub(1, 12), name) end
   for _, w in ipairs(is.warnings) do command.out("warning: %s", generation.text(w)) end
   if not is.saved and err.code ~= "not_found" then
     command.out("%s cannot be read, what is in force stays: %s", settings.POLICIES_DIR, err.message)
@@ -260,12 +251,17 @@ function actions.apply(words, options, settings)
 end
 
 function actions.describe(_, options)
+  if command.is_json() then
+    return describe.each(function(file, name, f)
+      command.tell { file = file, name = name, gives = describe.results(f), input = json.array(describe.fields(f)) }
+    end)
+  end
   command.must(sys.stdout(options.meta and describe.annotations() or describe.markdown()))
 end
 
 function actions.log(_, options)
   for _, set in ipairs(history.list(nil, options.limit or 50)) do
-    command.out("%4d  %s  %-20s %s%s%s", set.generation, set.at, set.author or "", table.concat(set.changed or {}, " "),
+    command.tell(set, "%4d  %s  %-20s %s%s%s", set.generation, set.at, set.author or "", table.concat(set.changed or {}, " "),
       set.note and "  (" .. set.note .. ")" or "", set.state == "staged" and "  [staged]" or "")
   end
 end
@@ -276,10 +272,14 @@ function actions.show(words)
   if words[3] then
     local text = sources[words[3]]
     if not text then command.fail("generation %d has no %s", set.generation, words[3]) end
+    if command.is_json() then return command.tell { generation = set.generation, file = words[3], text = text } end
     return command.must(sys.stdout(text))
   end
+  if command.is_json() then
+    return command.tell { generation = set.generation, at = set.at, author = set.author, note = set.note, files = sources }
+  end
   command.out("generation %d  %s  by %s", set.generation, set.at, set.author)
-  for _, name in ipairs(sorted(sources)) do
+  for _, name in ipairs(sorted_keys(sources)) do
     command.out("\n-- %s", name)
     command.must(sys.stdout(sources[name]))
   end
@@ -300,9 +300,13 @@ function actions.diff(words, _, settings)
   local names = {}
   for name in pairs(was) do names[name] = true end
   for name in pairs(is) do names[name] = true end
-  for _, name in ipairs(sorted(names)) do
+  for _, name in ipairs(sorted_keys(names)) do
     local text = diff.unified(name, was[name] or "", is[name] or "")
-    if text ~= "" then command.must(sys.stdout(text)) end
+    if text ~= "" and command.is_json() then
+      command.tell { file = name, diff = text }
+    elseif text ~= "" then
+      command.must(sys.stdout(text))
+    end
   end
 end
 

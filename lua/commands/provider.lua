@@ -1,8 +1,9 @@
 -- cchost provider: whether a provider will do, and what is there.
 
+local checks = require "provider_checks"
 local command = require "command"
+local fs = require "fs"
 local json = require "json"
-local netbird = require "netbird"
 local providers = require "providers"
 local reconcile = require "reconcile"
 local script = require "script"
@@ -35,13 +36,11 @@ end
 local function findings_of(name, settings)
   if name == "netbird" then
     command.must(setup.use(settings))
-    return netbird.check()
+  else
+    if not checks.known(name) then open(name) end
+    command.must(fs.mkdir(settings.DATA_DIR, tonumber("700", 8))) -- as the server's first start does
   end
-  local p = open(name)
-  if not p:capabilities().check then
-    command.fail("the provider %s has no check: it needs nothing, or says so when it is opened", name)
-  end
-  return command.must(p:check { deadline = providers.seconds })
+  return command.must(checks.of(name, settings))
 end
 
 local function check(name, options, settings)

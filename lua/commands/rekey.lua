@@ -1,13 +1,13 @@
 -- cchost rekey: secrets at rest, sealed anew under the current master key.
 
-local accounts = require "accounts.setup"
 local command = require "command"
+local setup = require "setup"
 local vault = require "vault"
 
 local M = {}
 
 M.help = [[
-usage: cchost rekey
+usage: cchost rekey [--json]
 
 Seals every secret in the store anew that is not under the current master key, also while the server runs. To change
 the key:
@@ -20,11 +20,11 @@ A secret that neither key opens is named and ends the command with 1: the old ke
 ]]
 
 function M.run(argv)
-  local _, _, settings = command.read(argv, { usage = "cchost rekey", options = {}, words = { 0, 0 } })
+  local _, _, settings = command.read(argv, { usage = "cchost rekey [--json]", words = { 0, 0 } })
   command.open(settings)
-  command.must(accounts.open(settings))
+  command.must(setup.open_vault(settings))
   local n = command.must(vault.rekey())
-  command.out("%d secrets sealed anew", n)
+  command.tell({ sealed_anew = n }, "%d secrets sealed anew", n)
 end
 
 return M

@@ -2,9 +2,10 @@
 
 local command = require "command"
 local json = require "json"
-local queue = require "stripe.queue"
 local store = require "store"
+local queue = require "stripe.queue"
 local time = require "time"
+local walk = require "walk"
 require "stripe.cancels"
 require "stripe.inbox"
 require "stripe.orders"
@@ -31,14 +32,7 @@ local KINDS = { "stripe_event", "stripe_order", "stripe_report", "stripe_cancel"
 -- Calls fn(kind, id, record, text) for all.
 local function each(fn)
   for _, kind in ipairs(KINDS) do
-    local after, page
-    repeat
-      page = command.must(store.list(kind, { after = after, limit = 500 }))
-      for _, row in ipairs(page) do
-        after = row.id
-        fn(kind, row.id, json.decode(row.json), row.json)
-      end
-    until #page < 500
+    for row in walk.kind(kind) do fn(kind, row.id, json.decode(row.json), row.json) end
   end
 end
 
@@ -62,7 +56,7 @@ end
 
 local function retry(kind, id)
   command.must(queue.all[kind]:retry(id))
-  command.out("%s is tried again", id)
+  command.tell({ kind = kind, id = id }, "%s is tried again", id)
 end
 
 function M.run(argv)

@@ -1,14 +1,24 @@
 -- cchost types: the machine types on offer.
 
-local sys = require "sys"
+local command = require "command"
 local types = require "types"
 
-local M = { help = "usage: cchost types\n\nPrints name, processors, memory and disk of every machine type.\n" }
+local M = {}
 
-function M.run()
+M.help = [[
+usage: cchost types [--json]
+
+Prints name, processors, memory and disk of every machine type.
+
+  --json   one JSON object a line
+]]
+
+function M.run(argv)
+  command.read(argv, { usage = "cchost types [--json]" })
   for _, t in ipairs(types.list()) do
-    sys.stdout(("%-8s %d vCPU %6d MiB memory %4d GiB disk%s\n"):format(t.name, t.vcpu, t.memory_mib, t.disk_gib,
-      t.name == types.default and "   (default)" or ""))
+    local default = t.name == types.default
+    command.tell({ name = t.name, vcpu = t.vcpu, memory_mib = t.memory_mib, disk_gib = t.disk_gib, default = default },
+      "%-8s %d vCPU %6d MiB memory %4d GiB disk%s", t.name, t.vcpu, t.memory_mib, t.disk_gib, default and "   (default)" or "")
   end
   return 0
 end

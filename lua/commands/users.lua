@@ -30,7 +30,7 @@ within a second: whoever is suspended or deleted is signed out, and his terminal
 local operator = instances.operator
 
 local function say(user)
-  command.out("%6d  %s  %-9s  %-5s  %s", user.number, user.id, user.status, user.role, user.email)
+  command.tell(user, "%6d  %s  %-9s  %-5s  %s", user.number, user.id, user.status, user.role, user.email)
 end
 
 local actions = {
@@ -50,31 +50,25 @@ local actions = {
   end,
 }
 
-local function list(options)
+local function list()
   local after
   repeat
     local page = command.must(users.list(after, 500))
-    for _, u in ipairs(page.users) do
-      if options.json then
-        command.out("%s", json.encode(u))
-      else
-        say(u)
-      end
-    end
+    for _, u in ipairs(page.users) do say(u) end
     after = page.after
   until not after
 end
 
 function M.run(argv)
   local options, words, settings = command.read(argv, {
-    usage = "cchost users [ACTION USER] [--json] [--machines]", options = { json = "flag", machines = "flag" }, words = { 0, 2 },
+    usage = "cchost users [ACTION USER] [--json] [--machines]", options = { machines = "flag" }, words = { 0, 2 },
   })
   local action = words[1] and actions[words[1]]
   if words[1] and not (action and words[2]) then
     command.usage("users: an action (show, suspend, resume, export, add, admin, user, delete) and a user expected")
   end
   command.open(settings)
-  if not action then return list(options) end
+  if not action then return list() end
   action(words[2], options)
 end
 

@@ -17,6 +17,7 @@ local store = require "store"
 local sys = require "sys"
 local task = require "task"
 local time = require "time"
+local told = require "policy.told"
 local totals = require "whatif.totals"
 
 local M = {}
@@ -25,7 +26,7 @@ local USAGE = "cchost whatif FILE.lua [FILE.lua ...] | DIR [--since=30d] [--unti
 
 M.help = "usage: " .. USAGE .. [[
 
-       cchost whatif --null [--since=30d] [--until=TIME] [--interval=300]
+       cchost whatif --null [--since=30d] [--until=TIME] [--interval=300] [--json]
 
 Replays what machines and people did under the policies in force, and under the same with these files in their places;
 tells both and the difference. Nothing is changed: it reads the store, beside a running server or without one. A file is
@@ -38,6 +39,7 @@ with exit code 1.
   --interval=S     seconds between two decisions about a machine (ACTIVITY_CHECK_INTERVAL); another one makes both sides
                    differ from what was recorded
   --json           everything, with the machine-hours of each day for a chart
+  --progress       with --json, before it and a line each: {"progress": machines}, {"faults": [...]}
   --null           tests the replay itself: the policies in force must decide again what they decided since they are in
                    force, and come to the usage that was recorded; exit code 1 when they do not. To three minutes ago,
                    when not told otherwise
@@ -45,7 +47,7 @@ with exit code 1.
 
 local spec = {
   usage = USAGE, words = { 0, 32 },
-  options = { since = "time", ["until"] = "time", json = "flag", interval = "count", null = "flag" },
+  options = { since = "time", ["until"] = "time", json = "flag", interval = "count", null = "flag", progress = "flag" },
 }
 
 local DELAY, NEAR = 60000, 15 * 60000
@@ -53,7 +55,10 @@ local UNWRITTEN = 180000 -- what a server has noted in its last minutes may not 
 
 -- ---- the two sets
 
+local tell_progress = false
+
 local function refuse(faults)
+  if tell_progress then command.out("%s", json.encode { faults = told.faults(faults) }) end
   for _, f in ipairs(faults) do io.stderr:write("cchost: ", generation.text(f), "\n") end
   script.quit(1)
 end
@@ -116,6 +121,7 @@ local function each(from, to, fn)
       if time.mono() - begun > 200 then
         begun = time.mono()
         script.progress("%d machines replayed", n)
+        if tell_progress then command.out('{"progress":%d}', n) end
         task.sleep(0)
       end
     end
@@ -249,19 +255,23 @@ local function test_null(from, to, side, model)
     differences = differences + #found.differences
     if found.ms ~= found.recorded_ms then
       usage = usage + 1
-      command.out("%s: %d ms of usage were recorded, %d come of the replay", p.id, found.recorded_ms, found.ms)
+      command.tell({ id = p.id, recorded_ms = found.recorded_ms, replayed_ms = found.ms },
+        "%s: %d ms of usage were recorded, %d come of the replay", p.id, found.recorded_ms, found.ms)
     end
     for _, d in ipairs(found.differences) do
       if shown < 20 then
         local function t(x) return x and x[1] .. " (" .. x[2] .. ")" or "nothing" end
-        command.out("%s at %s: recorded %s, replayed %s", p.id, time.rfc3339(d.ms), t(d.recorded), t(d.replayed))
+        command.tell({ id = p.id, at = time.rfc3339(d.ms), recorded = d.recorded, replayed = d.replayed },
+          "%s at %s: recorded %s, replayed %s", p.id, time.rfc3339(d.ms), t(d.recorded), t(d.replayed))
         shown = shown + 1
       end
     end
   end)
-  command.out("%d machines, %d recorded decisions: %d differ; the usage of %d machines does", machines, decisions, differences,
-    usage)
-  if others > 0 then command.out("%d machines were left out: other policies decided about them, too", others) end
+  command.tell({ machines = machines, decisions = decisions, differ = differences, usage_differs = usage, left_out = others },
+    "%d machines, %d recorded decisions: %d differ; the usage of %d machines does", machines, decisions, differences, usage)
+  if others > 0 and not command.is_json() then
+    command.out("%d machines were left out: other policies decided about them, too", others)
+  end
   return differences + usage == 0 and 0 or 1
 end
 
@@ -270,6 +280,7 @@ end
 function M.run(argv)
   local options, words, settings = command.read(argv, spec)
   if #words == 0 and not options.null or #words > 0 and options.null then command.usage("usage: %s", USAGE) end
+  tell_progress = options.progress and options.json
   command.open(settings)
   samples.load()
   local to = options["until"] or time.now() - (options.null and UNWRITTEN or 0)

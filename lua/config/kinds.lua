@@ -7,7 +7,7 @@ local limiter = require "limiter"
 local mail = require "mail"
 local secrets = require "secrets"
 
-local M = { of_many = { cidrs = true, files = true } }
+local M = { of_many = { cidrs = true, files = true, levels = true } }
 
 local MAX_NETWORKS = 64 -- as the server has room for
 local MAX_WORD = 250
@@ -39,6 +39,25 @@ function M.int(d, text)
   return n
 end
 
+-- a part of a whole, from 0 to 1
+function M.ratio(_, text)
+  local n = text:match("^%d*%.?%d+$") and tonumber(text)
+  if not n or n > 1 then return nil, "a number from 0 to 1 expected" end
+  return n
+end
+
+-- "name=value,name=value", values as in URLs: a list of {name, value}
+function M.values(_, text)
+  local out = {}
+  for item in text:gmatch("[^,]+") do
+    local name, value = item:match("^%s*([%w!#$&'*+.^_`|~-]+)%s*=%s*(.-)%s*$")
+    if not name or #name > 250 then return nil, "names with values like name=value,other=value expected" end
+    out[#out + 1] = { name, (value:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)) }
+  end
+  if #out > 32 then return nil, "at most 32 of them expected" end
+  return out
+end
+
 local units = { s = 1, m = 60, h = 3600, d = 86400 }
 
 -- seconds; "90s", "5m", "2h", "1d", or a plain number of them
@@ -56,6 +75,22 @@ function M.enum(d, text)
     if v == text then return v end
   end
   return nil, "one of " .. table.concat(d.one_of, ", ") .. " expected"
+end
+
+local levels = { debug = true, info = true, warn = true, error = true, off = true }
+
+-- "access=off,tls=debug"
+function M.levels(_, text)
+  local out, n = {}, 0
+  for item in text:gmatch("[^,%s]+") do
+    local module, level = item:match("^([%l_]+)=(%l+)$")
+    if not levels[level or ""] or #module > 31 then
+      return nil, "modules with levels like access=off,tls=debug expected (debug, info, warn, error, off)"
+    end
+    out[module], n = level, n + 1
+  end
+  if n > 64 then return nil, "at most 64 modules expected" end
+  return out
 end
 
 -- "host:port", ":port" (all addresses), "[v6]:port", "unix:/path"

@@ -222,6 +222,11 @@ M.list = {
     if s.SMTP_USERNAME and not s.SMTP_PASSWORD then return "missing, and SMTP_USERNAME is set" end
     if s.SMTP_PASSWORD and not s.SMTP_USERNAME then return "it is set, and SMTP_USERNAME is not" end
   end },
+  { names = { "WEBHOOK_ALLOW" }, check = function(s)
+    for _, range in ipairs(s.WEBHOOK_ALLOW or {}) do
+      if range == "unix" then return "addresses or networks expected, not 'unix'" end
+    end
+  end },
   { names = { "SMTP_FROM", "SMTP_HOST", "BASE_URL" }, check = function(s)
     if s.SMTP_HOST and not s.SMTP_FROM and not s.BASE_URL then
       return "missing, and there is no BASE_URL to take the host from"
@@ -237,6 +242,7 @@ function M.derive(s)
       and not is_public(s.BASE_URL) and #s.TRUSTED_PROXIES == 0
     s.DEV_LOGIN = on and "on" or "off"
   end
+  if s.WEBHOOK_ALLOW == nil then s.WEBHOOK_ALLOW = s.ENVIRONMENT == "development" and { "127.0.0.0/8", "::1" } or {} end
   if not s.ADMIN_EMAIL and s.ENVIRONMENT == "development" then s.ADMIN_EMAIL = "admin@localhost" end
   if s.SMTP_HOST and not s.SMTP_FROM and s.BASE_URL then
     local host = s.BASE_URL:match("^https?://([^:/]+)")

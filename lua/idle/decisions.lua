@@ -6,11 +6,12 @@
 -- again by the generation that took it, from the day's signals (idle/timeline.lua), the record as it was then
 -- (history.lua) and the account's plan of that time: what comes out must be what is kept, and it is said when it is not.
 --
---   decisions.list(id, {since =, until_ms =, after = cursor, kind =, limit =}) -> rows, after = cursor or nil | nil, err
---       [yields] newest first; times: unix ms. row: {kind =, from =, to =, count =, verdict =, reason =, generation =,
---       name = "idle.decide": the function, event = type of the log's entry}
+--   decisions.list(id, {since =, until_ms =, after = cursor, kind =, limit =}) -> rows, after = cursor or nil, keys | nil, err
+--       [yields] newest first; keys: the cursor behind each; times: unix ms. row: {kind =, from =, to =, count =, verdict =,
+--       reason =, generation =, name = "idle.decide": the function, event = type of the log's entry}
 --   decisions.at(id, ms [, kind [, actor]]) -> the last one that is not after ms, explained | nil, err    [yields]
 --   decisions.stopped_at(id) -> when the machine was stopped by a policy, and not started since (ms) | nil
+--   decisions.stopped_by(id [, actor]) -> the decision that stopped it, explained | nil, err    [yields]
 --   decisions.threshold      the setting IDLE_THRESHOLD
 --   decisions.kinds          all of them      decisions.kind_fault(kind) -> why there are no decisions of that kind, or nil
 --   decisions.name_of(kind) -> "idle.decide": the function that decides it
@@ -33,11 +34,11 @@ local tracker = require "idle.tracker"
 
 local M = { threshold = 7200 }
 
-M.kinds = { "idle", "expiry", "placement", "access", "lease", "billing" }
+M.kinds = { "idle", "expiry", "placement", "access", "lease", "billing", "health" }
 
 -- The function of a decision that does not name it; which one of a kind with several each says by itself.
 local name_of = { idle = "idle.decide", expiry = "expiry.decide", placement = "placement.place", billing = "billing.decide",
-  access = "access.wake", lease = "idle.lease" }
+  access = "access.wake", lease = "idle.lease", health = "health.decide" }
 
 function M.name_of(kind) return name_of[kind] end
 
@@ -172,7 +173,7 @@ local function merged(id, options)
 end
 
 function M.list(id, options)
-  local rows, before, skip = {}, nil, 0
+  local rows, keys, before, skip = {}, {}, nil, 0
   if options.after then
     local ms, k = options.after:match("^(%d+)%.(%d+)$")
     if not ms then return errors.fail("invalid", "after: a cursor from a Link expected", { field = "after" }) end
@@ -184,14 +185,13 @@ function M.list(id, options)
     if row.from == before and skip > 0 then
       skip = skip - 1
     elseif #rows == options.limit then
-      rows.after = ("%d.%d"):format(at, same_ms)
-      return rows, rows.after
+      return rows, keys[#rows], keys
     else
-      rows[#rows + 1] = row
       if row.from == at then same_ms = same_ms + 1 else at, same_ms = row.from, 1 end
+      rows[#rows + 1], keys[#keys + 1] = row, ("%d.%d"):format(at, same_ms)
     end
   end
-  return rows
+  return rows, nil, keys
 end
 
 -- ---- one decision about idleness, taken again
@@ -381,6 +381,12 @@ function M.stopped_at(id)
       return d.kind == "idle" and d.at and time.parse(d.at) or e.at, d.kind
     end
   end
+end
+
+function M.stopped_by(id, actor)
+  local ms, kind = M.stopped_at(id)
+  if not ms then return errors.fail("not_found", "no policy has stopped this machine since it was started last") end
+  return M.at(id, ms, kind, actor)
 end
 
 return M

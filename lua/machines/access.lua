@@ -1,5 +1,6 @@
 -- Using a machine that runs: commands, logs, activity, and where its terminal is. Starts again what was found dead.
 
+local agent_secret = require "machines.agent_secret"
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local instances = require "instances"
@@ -55,7 +56,7 @@ function M.exec(actor, key, cmd, seconds)
   end
   executing[name] = (executing[name] or 0) + 1
   M.on_use(rec.id)
-  local result, err = p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60 })
+  local result, err = p:exec(rec.provider_id, { cmd = cmd, timeout = seconds or 60, secret = agent_secret.get(rec) })
   executing[name] = executing[name] - 1
   M.on_use(rec.id)
   if not result then
@@ -102,7 +103,7 @@ end
 function M.activity(actor, key)
   local rec, p = M.running(actor, key)
   if not rec then return nil, p end
-  return p:activity(rec.provider_id)
+  return p:activity(rec.provider_id, { secret = agent_secret.get(rec) })
 end
 
 local function lacks(rec, what)

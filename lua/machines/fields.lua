@@ -3,14 +3,15 @@
 local crypto = require "crypto"
 local ids = require "ids"
 local json = require "json"
+local vpc = require "machines.vpc"
 local providers = require "providers"
 local ssh_keys = require "ssh_keys"
 local time = require "time"
 local types = require "types"
-local vpc = require "machines.vpc"
 
 local record = require "machines.record"
 local statuses = require "statuses"
+local sorted_keys = require "sorted_keys"
 
 local M = {}
 
@@ -113,10 +114,7 @@ local record_form = {
 
 -- Which field of a machine's record cannot be, or nil.
 function M.record_fault(rec)
-  local names = {}
-  for name in pairs(record_form) do names[#names + 1] = name end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(sorted_keys(record_form)) do
     local v = rec[name]
     if v == nil or not record_form[name](v) then return name end
   end

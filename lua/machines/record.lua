@@ -16,6 +16,8 @@
 -- The record "account" of an owner other than the operator counts the machines that use his quota.
 
 local addresses = require "machines.addresses"
+local agent_secret = require "machines.agent_secret"
+local claude = require "accounts.claude"
 local json = require "json"
 local plain = require "plain"
 local statuses = require "statuses"
@@ -26,6 +28,7 @@ local vpc = require "machines.vpc"
 
 local M = {}
 
+local OFF = { STOPPED = true, DELETED = true } -- its agent is asked nothing more, and hears of another secret first
 local FULL_EVERY = 32 -- versions between entries of the log that hold the whole record
 
 function M.get(tx, id) return tx:get("instance", id) end
@@ -149,6 +152,8 @@ function M.before_save(tx, old, rec, by) end -- luacheck: ignore 212
 
 -- Called when it is written, in the same update: what else its change changes (volumes.lua).
 function M.on_save(tx, old, rec, by) end -- luacheck: ignore 212
+-- Called in the update that is its end: what was of it alone.
+function M.on_deleted(tx, id) end -- luacheck: ignore 212
 
 -- Puts the record into a status, whose whole time begins now. `suspended_at` (of what is RUNNING and stands still) ends with it.
 function M.enter(rec, status)
@@ -172,6 +177,9 @@ function M.save(tx, old, rec, type, by, note, named)
   count(tx, old, rec)
   vpc.count(tx, old, rec)
   if rec.address and rec.status == "DELETED" and old.status ~= "DELETED" then addresses.release(tx, rec) end
+  if rec.status == "DELETED" and old.status ~= "DELETED" then M.on_deleted(tx, rec.id) end
+  claude.mark(tx, old, rec)
+  if OFF[rec.status] and old and not OFF[old.status] then agent_secret.forget(tx, rec.id) end
   tx:put("instance", rec.id, rec, rec.owner)
   M.on_save(tx, old, rec, by)
   local data = M.event(old, rec, note)
@@ -184,6 +192,7 @@ end
 function M.remove(tx, rec, by)
   for _, day in ipairs(store.list("activity", { prefix = rec.id .. "/" })) do tx:del("activity", day.id) end
   tx:del("lease_hold", rec.id)
+  tx:del("health", rec.id)
   M.reindex(tx, M.entries(rec), {})
   tx:index("instance_purged", rec.id, time.rfc3339(time.now()))
   tx:del("instance", rec.id)

@@ -14,6 +14,7 @@
 local addresses = require "addresses"
 local cidr = require "networks.cidr"
 local errors = require "errors"
+local ids = require "ids"
 local json = require "json"
 local networks = require "networks"
 local providers = require "providers"
@@ -41,7 +42,7 @@ function M.fault(spec, place)
   end
   local p = providers.get(place.provider)
   local can = p and p:capabilities() or { network = {} }
-  if can.addresses and not can.network.vpc and not store.raw("subnet", spec.subnet_id) then return nil end
+  if can.addresses and not can.network.vpc and not store.raw("subnet", ids.canonical(spec.subnet_id)) then return nil end
   if not can.network.vpc then
     return errors.new("conflict", ("subnet_id: the provider '%s' has no private networks of users"):format(place.provider),
       { field = "subnet_id" })
@@ -80,7 +81,7 @@ end
 
 -- Its subnet and the VPC of that, if they are its owner's and can have it. -> subnet | nil, err
 local function subnet_of(tx, rec, spec)
-  local subnet = tx:get("subnet", spec.subnet_id)
+  local subnet = tx:get("subnet", ids.canonical(spec.subnet_id))
   if not subnet or subnet.owner ~= rec.owner then return nil, invalid("subnet_id", "no such subnet") end
   local vpc = tx:get("vpc", subnet.vpc_id)
   if says(spec.vpc_id) and spec.vpc_id:lower() ~= vpc.id and spec.vpc_id ~= vpc.name then
@@ -107,9 +108,11 @@ function M.join(tx, rec, spec)
 end
 
 function M.regroup(tx, rec, groups)
-  local ok, err = check_groups(tx, rec, groups)
+  local list = json.array {}
+  for i, id in ipairs(groups) do list[i] = ids.canonical(id) end
+  local ok, err = check_groups(tx, rec, list)
   if not ok then return nil, err end
-  rec.security_groups = json.array { unpack(groups) }
+  rec.security_groups = list
   return true
 end
 

@@ -17,6 +17,7 @@ local GRACE_MS = 5000   -- for the last try to come back
 local BEGIN_MS = 30000  -- for what an earlier process left: it is taken up first, and given time (workflow.take_over)
 
 local began = steady.now()
+M.began = began
 
 -- Pure. Whether a deadline (unix ms) has passed for good, at `now`, in a process that began then.
 function M.due(deadline, now, begun) return now >= math.max(deadline + GRACE_MS, begun + BEGIN_MS) end

@@ -1,9 +1,10 @@
--- What is done to a machine, as workflows: create, start, recover, stop, suspend, delete, cleanup, resize, attach, detach,
--- snapshot, snapshot_delete, restore.
+-- What is done to a machine, as workflows: create, start, recover, restart, stop, suspend, delete, cleanup, resize, attach,
+-- detach, snapshot, snapshot_delete, restore.
 --
 -- Provider calls name a machine by cc-<short>, which every provider derives from the record: what a cut-off attempt
 -- has made is found again, by whoever goes on.
 
+local agent_secret = require "machines.agent_secret"
 local attached = require "volumes.machines"
 local errors = require "errors"
 local host_http = require "http"
@@ -14,6 +15,7 @@ local provisioning = require "policy.provisioning"
 local record = require "machines.record"
 local snapshots = require "snapshots"
 local statuses = require "statuses"
+local store = require "store"
 local time = require "time"
 local types = require "types"
 local volumes = require "machines.volumes"
@@ -25,6 +27,8 @@ workflow.subject("instance", record)
 
 local M = {}
 
+M.terminals = {} -- setup.lua: {ring =, sessions =} of the agents that start from now on
+
 local function at_provider(rec) return "cc-" .. rec.short end
 
 -- What the provider is to make, from the record.
@@ -34,7 +38,8 @@ local function spec_of(rec)
     location = rec.location ~= json.null and rec.location or nil, vcpu = rec.resources.vcpu,
     memory_mib = rec.resources.memory_mib, disk_gib = rec.resources.disk_gib, env = rec.env, cmd = rec.cmd,
     network = rec.network, volumes = volumes.mounts(rec), ports = rec.ports, labels = rec.labels, ssh_keys = rec.ssh_keys,
-    address = rec.address, vpc = vpc.place(rec), user_data = provisioning.user_data(rec),
+    address = rec.address, vpc = vpc.place(rec), user_data = provisioning.user_data(rec), agent_key = agent_secret.key(rec),
+    ring = M.terminals.ring, sessions = M.terminals.sessions,
   }
 end
 
@@ -43,30 +48,20 @@ local function with(x, fn)
   local p, err = providers.get(x.rec.provider)
   if not p then return nil, err end
   local value
-  value, err = fn(p, at_provider(x.rec), { deadline = x.seconds })
+  value, err = fn(p, at_provider(x.rec), { deadline = x.seconds, secret = agent_secret.get(x.rec) })
   if value == nil and err then return nil, volumes.plain(x.rec.owner, err) end
   return value, err
 end
 
--- A volume that is not there is made: by its own workflow, or here where it has no record. -> true | nil, err
-local function make_volume(p, x, v, options)
-  local ready, why = attached.ready(x.rec, v.id, x.seconds)
-  if ready ~= false then return ready, why end
-  local made, err = p:volume_create({ id = volumes.there(x.rec.owner, v.id), size_gib = x.rec.resources.disk_gib }, options)
-  if not made and err.code ~= "exists" then return nil, err end
-  return true
-end
-
 -- ---- effects
 
+-- Each by its own workflow, which is waited for.
 local function make_volumes(x)
-  return with(x, function(p, _, options)
-    for _, v in ipairs(x.rec.volumes) do
-      local ok, err = make_volume(p, x, v, options)
-      if not ok then return nil, err end
-    end
-    return true
-  end)
+  for _, v in ipairs(x.rec.volumes) do
+    local ok, err = attached.ready(x.rec, v.id, x.seconds)
+    if not ok then return nil, volumes.plain(x.rec.owner, err) end
+  end
+  return true
 end
 
 -- Of a machine that was plugged in: what its groups say is in force before it counts as done. -> info | nil, err
@@ -85,21 +80,45 @@ local function out_of_network(x, value, err)
   return value
 end
 
+-- Called in the step that has started a machine, which may take `seconds` more, with its record as it will be: what it is to be
+-- told first (claude.lua). It fails for nobody.
+function M.on_up(rec, seconds) end -- luacheck: ignore 212
+
+local function greeted(x, info, err)
+  if not info then return nil, err end
+  local rec = record.edit(x.rec)
+  rec.provider_id = info.provider_id
+  M.on_up(rec, x.seconds)
+  return info
+end
+
+-- Whether another process has not ended the operation meanwhile: it may have deleted what is to be made.
+local function wanted(x)
+  local op = store.get("operation", x.op.id)
+  if op and op.version == x.op.version then return true end
+  return errors.fail("state", "the operation was ended meanwhile")
+end
+
 -- A create that was cut off may have made it, and it may be stopped by now.
 local function create(x)
-  return in_network(x, with(x, function(p, name, options)
+  local ok, why = agent_secret.ensure(x.rec)
+  if ok then ok, why = wanted(x) end
+  if not ok then return nil, why end
+  return in_network(x, greeted(x, with(x, function(p, name, options)
     local info, err = p:create(spec_of(x.rec), options)
     if info and info.state == "stopped" then return p:start(name, options, spec_of(x.rec)) end
     return info, err
-  end))
+  end)))
 end
 
 local effects
 
 -- What is not there any more is made anew.
 local function start(x)
+  local known, unknown = agent_secret.ensure(x.rec)
+  if not known then return nil, unknown end
   local info, err = with(x, function(p, name, options) return p:start(name, options, spec_of(x.rec)) end)
-  if info or err.code ~= "not_found" then return in_network(x, info, err) end
+  if info or err.code ~= "not_found" then return in_network(x, greeted(x, info, err)) end
   local ready, why = provisioning.prepare(x, effects)
   if not ready then return nil, why end
   info, err = create(x)
@@ -215,7 +234,9 @@ local creating = {
 -- A command on the machine that is being made, as its policy asks for it.
 local function exec(x, cmd, seconds)
   return with(x, function(p, name, options)
-    return p:exec(name, { cmd = cmd, timeout = math.min(seconds or 60, 3600), deadline = options.deadline })
+    return p:exec(name, {
+      cmd = cmd, timeout = math.min(seconds or 60, 3600), deadline = options.deadline, secret = options.secret,
+    })
   end)
 end
 
@@ -308,15 +329,16 @@ workflow.define("cleanup", {
 
 local function ran(_, op) return op.input.ran end
 
--- [step before or after]; a failure starts what ran, as it was.
+-- With the step `middle`, if there is one, while it is off; a failure starts what ran, as it was.
 local function off_and_on(middle)
-  return {
+  local steps = {
     { name = "stop", when = ran, enter = entering "STOPPING", run = stop,
       undoing = entering "STARTING", undo = brief(start), undone = is_running },
-    middle,
     { name = "start", when = ran, enter = entering "STARTING", run = brief(start), done = note_info,
       undoing = entering "STOPPING", undo = stop },
   }
+  if middle then table.insert(steps, 2, middle) end
+  return steps
 end
 
 local function on_again(rec, op)
@@ -328,6 +350,12 @@ local function back_or_failed(rec, op, err, undone)
 end
 
 local function nothing() return true end
+
+-- What a policy wants of one that fails (healing.lua).
+define("restart", {
+  subject = "instance", cancel = true, undone_to_yield = true, event = "restarted",
+  steps = off_and_on(), finish = on_again, fail = back_or_failed,
+})
 
 -- The start applies it. What has a disk that grows keeps one that is larger than its new type's: no disk ever shrinks.
 define("resize", {
@@ -363,7 +391,7 @@ end
 local function attach_volume(x)
   local v = x.op.input.volume
   return with(x, function(p, name, options)
-    local ok, err = make_volume(p, x, v, options)
+    local ok, err = attached.ready(x.rec, v.id, x.seconds)
     if not ok then return nil, err end
     return p:attach(name, { id = volumes.at(x.rec, v.id), path = v.path }, options)
   end)

@@ -1,6 +1,6 @@
 ---@meta http
 -- luacheck: ignore 212 241
--- What `require "http"` gives (host/script/bind_http*.c, bind_ws.c, bind_proxy.c). [yields] marks what waits.
+-- What `require "http"` gives (host/script/bind_http*.c, bind_ws*.c, bind_proxy.c, bind_pass.c). [yields] marks what waits.
 
 ---@class http
 local http = {}
@@ -51,8 +51,14 @@ function server:addr() end
 function server:stats() end
 ---Stops listening, closes what idles, sends WebSockets 1001, waits for requests. [yields]
 ---@param seconds? number   30
+---@param gently? boolean   who idles may ask once more
 ---@return true|nil, table|nil err   code timeout: the rest was cut
-function server:drain(seconds) end
+function server:drain(seconds, gently) end
+---Descriptors of its listeners, for a process that listens on.
+---@return integer[]|nil, table|nil err
+function server:copy_fds() end
+---Another process listens on: the files of its unix sockets stay.
+function server:leave_files() end
 ---New connections get these certificates; on an error the old ones stay. [yields]
 ---@param certificates http.certificate[]
 ---@return true|nil, table|nil err
@@ -67,6 +73,9 @@ function req:method() end
 ---Percent-decoded once; "%2F" stays as it came.
 ---@return string|nil
 function req:path() end
+---As it came, percent-encoded.
+---@return string|nil
+function req:raw_path() end
 ---Raw, without the question mark; nil when there is none.
 ---@return string|nil
 function req:query() end
@@ -81,6 +90,12 @@ function req:remote() end
 ---Over https; also when a trusted proxy says so (X-Forwarded-Proto).
 ---@return boolean
 function req:secure() end
+---Which route it is of (nil: as said before), and whose; its task carries that from here on.
+---@param route integer|nil
+---@param user? string
+---@param machine? string
+---@param plan? string
+function req:of(route, user, machine, plan) end
 ---The client's X-Request-Id when it is sane, else 16 random hex digits; every reply carries it.
 ---@return string|nil
 function req:id() end
@@ -95,6 +110,10 @@ function req:wants_upgrade() end
 ---@param max? integer
 ---@return string|nil, table|nil err   codes: limit, timeout, invalid, io; the connection ends with the reply
 function req:body(max) end
+---The body as it comes; nil alone at its end. Not together with req:body. [yields]
+---@param max? integer   bytes of the whole body
+---@return string|nil, table|nil err   codes as of req:body
+function req:read(max) end
 ---Content-Type is JSON unless `headers` says otherwise. Raises on headers that cannot be sent.
 ---@param status integer
 ---@param body? string
@@ -103,27 +122,76 @@ function req:body(max) end
 function req:reply(status, body, headers) end
 ---@param status integer
 ---@param headers? table<string, string|string[]>
+---@param length? integer   of the body; more raises, less cuts the connection
 ---@return true|nil, table|nil err
-function req:start(status, headers) end
+function req:start(status, headers, length) end
 ---[yields while the client reads slowly]
 ---@param chunk string
 ---@return true|nil, table|nil err   code io: the client has gone
 function req:write(chunk) end
 function req:finish() end
 
----@class http.proxy_options
+---@class http.way
 ---@field unix? string             or host (an address) and port
 ---@field host? string
 ---@field port? integer
----@field path? string             the target to ask for; default: the client's, without its query
----@field headers? table<string, string>
+---@field tunnel? string           the target of a request with "Upgrade: tcp" that comes first: a port of the machine
+---@field secret? string           Authorization of that
+---@field path? string             the target to ask for; default: the client's path, without its query
+---@field authority? string        Host; "localhost"
+---@field headers? table<string, string>   in the place of the client's
 ---@field id? string               for http.streams and http.close_streams; at most 39 bytes
 ---@field who? string              whose it is and by which credential, for http.close_streams_of; at most 95 bytes
+---@field timeout? number          seconds to connect (5)
+
+---@class http.proxy_options: http.way
+---@field kind? "terminal"|"screen"|"chat"|"other"   what of it is somebody's input ("terminal")
+---@field ping? number             both sides are pinged every so many seconds
 
 ---Passes a WebSocket upgrade on. On failure the request still wants its reply. [yields]
 ---@param o http.proxy_options
----@return true|nil, table|nil err   codes: unavailable, timeout, invalid, unsupported, io
+---@return true|nil, table|nil err   codes: unavailable, timeout, invalid, unsupported, io, not_found (what a tunnel leads to)
 function req:proxy(o) end
+
+---Accepts the upgrade before there is something to pass it on to. The request has ended; of the client's input 64 KiB wait.
+---@param o {protocol?: string, id?: string, who?: string, kind?: string, ping?: number}
+---@return http.held|nil, table|nil err   codes: invalid, unsupported, io
+function req:hold(o) end
+
+---@class http.held
+local held = {}
+---A binary message.
+---@param bytes string
+---@return boolean
+function held:say(bytes) end
+---The client has gone, or it is passed on, or leaving.
+---@return boolean
+function held:gone() end
+---@param code? integer   1011
+---@param reason? string
+function held:close(code, reason) end
+---Passes it on. On failure it is held still, unless it is gone. [yields]
+---@param o http.proxy_options
+---@return true|nil, table|nil err
+function held:proxy(o) end
+
+---@class http.forward_options: http.way
+---@field body_max? integer        bytes of the client's body; default: the server's own bound
+---@field idle? number             seconds that the other side may neither take nor give (60)
+---@field head? number             seconds from the first byte of the answer's head to its last (10)
+
+---Passes an HTTP request on, with its body as it comes, and gives the answer's head. Behind it the request wants req:give, or a
+---reply, which drops the answer. [yields]
+---@param o http.forward_options
+---@return {status: integer, headers: {[1]: string, [2]: string}[], length?: integer}|nil, table|nil err
+---codes: unavailable, timeout, not_found, limit, invalid, io (the client has gone)
+function req:forward(o) end
+
+---Sends this head and the body that belongs to the answer, as it comes. The request has ended. [yields]
+---@param status integer
+---@param headers {[1]: string, [2]: string}[]
+---@return true|nil, table|nil err   io: it was cut; invalid, limit: the head cannot be sent, and the request wants its reply
+function req:give(status, headers) end
 
 ---@param o? {protocol?: string, max_message?: integer, ping?: number}
 ---@return http.websocket|nil, table|nil err   the request has been answered either way
@@ -136,6 +204,7 @@ function req:websocket(o) end
 ---@field subprotocol? string      offered, and then demanded
 ---@field timeout? number          seconds until it is open (10)
 ---@field ca? string               a file of authorities to trust instead of the system's
+---@field traced? boolean          whom it asks is ours, and is told of which trace this is a part (traceparent)
 ---@field max_message? integer     bytes (1 MiB)
 ---@field ping? number             seconds of silence until a ping, and again until we give up (30)
 
@@ -177,6 +246,20 @@ function http.close_streams_of(prefix, code, reason) end
 ---@return {id: string, opened: number, typed_at: number|nil, from_client: integer, from_machine: integer, typed: integer}[]
 function http.streams() end
 
+---How many of each id, but for those who only look on.
+---@return table<string, integer>
+function http.stream_counts() end
+
+---Those whose user typed since it was last asked, and when last, in unix ms.
+---@return table<string, integer>
+function http.typed() end
+
+---A number for a route; the same one each time.
+---@param method string
+---@param pattern string
+---@return integer
+function http.route(method, pattern) end
+
 ---@class http.request_options
 ---@field url string               http or https; no redirects are followed
 ---@field method? string           GET, or POST with a body
@@ -186,6 +269,8 @@ function http.streams() end
 ---@field connect_timeout? number  10
 ---@field unix? string             dial this socket instead of the URL's host
 ---@field max_body? integer        bytes of the answer (8 MiB)
+---@field cut? boolean             of a longer answer that much will do
+---@field public? string[]         it may lead to public addresses that are not this host's, and to these ranges; no proxy is used
 ---@field ca? string               a file of authorities to trust instead of the system's
 
 ---[yields]

@@ -91,6 +91,29 @@ function use(name) end
 ---@field status "RUNNING"|"STOPPED"|"ERROR" its status
 ---@field type string its machine type
 
+---@class policies.health.decide
+---@field busy_at? integer when its agent last saw a turn of Claude, a login over ssh, or a load of 0.5 and more
+---@field connections integer terminals and other streams that are open through us
+---@field error string what was heard last
+---@field failing_since integer when it was first found to fail
+---@field failures integer how often in a row it has failed
+---@field id string the machine's uuid
+---@field input_at? integer the last bytes typed, or command run, by its user
+---@field labels table<string, string> its labels
+---@field lease_reason? string what its holder said
+---@field lease_until? integer until when a busy lease is held
+---@field most integer how often in an hour it may be (HEALTH_RESTARTS_PER_HOUR); the host keeps to it, too
+---@field name string its name
+---@field owner string the account that has it; "operator" for the operator's own
+---@field plan "free"|"starter"|"pro"|string the account's plan
+---@field provider string where it is
+---@field restarts integer how often it was restarted since it fails
+---@field restarts_hour integer how often within the last hour
+---@field source "agent"|"provider" what fails: its agent, which does not answer; or what its provider says of it, while the agent answers
+---@field started_at integer when it began to run
+---@field type string its machine type
+---@field widespread boolean more than two machines of its provider, and more than a quarter, fail now
+
 ---@class policies.idle.decide
 ---@field busy_at? integer when the agent last saw a turn of Claude, a login over ssh, or a load of 0.5 and more
 ---@field connections integer terminals and other streams that are open through us

@@ -59,8 +59,9 @@ local function counts(api, add)
   end
   add(finding("groups", "ok", "%d groups, %d of them of users of this host; each user with machines takes one", #groups, own))
   if not control or (control.peers_count or 0) == 0 then
-    add(finding("this host", "warn", "no peer is in the group %s-control: machines are not reached through the network from "
-      .. "here; run `cchost netbird key` and join with what it prints", api.prefix))
+    add(finding("this host", "warn", "no peer is in the group %s-control: no port of machines is reached through the network "
+      .. "from here (cchost needs none, it goes by ssh); where you want that, join with what `cchost netbird key` prints",
+      api.prefix))
   else
     add(finding("this host", "ok", "%d peer in the group %s-control", control.peers_count, api.prefix))
   end

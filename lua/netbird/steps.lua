@@ -7,6 +7,7 @@
 -- The key is kept sealed (vault.lua, "machine/ID/netbird_key") from its making until it has been used or is taken back: no
 -- record, no operation, no log and no policy ever has it.
 
+local agent_secret = require "machines.agent_secret"
 local devices = require "netbird.devices"
 local errors = require "errors"
 local json = require "json"
@@ -77,6 +78,7 @@ local function tell(api, x)
   local result
   result, err = p:exec("cc-" .. x.rec.short, {
     cmd = { "sh" }, stdin = script, timeout = math.min(300, x.seconds), deadline = x.seconds,
+    secret = agent_secret.get(x.rec),
   })
   if not result then return nil, err end
   if result.exit == 0 then return true end

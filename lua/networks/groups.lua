@@ -22,7 +22,6 @@ local runner = require "runner"
 local schema = require "schema"
 local store = require "store"
 local subnets = require "networks.subnets"
-local time = require "time"
 local users = require "accounts.users"
 local vpcs = require "networks.vpcs"
 
@@ -30,7 +29,9 @@ local M = {}
 
 local MOST, MOST_RULES = 127, 256 -- of a VPC, of a group: CC_NET_GROUPS_MAX, CC_NET_RULES_MAX
 
-M.objects = objects.new { kind = "security_group", what = "security group", scope = function(rec) return rec.vpc_id end }
+M.objects = objects.new {
+  kind = "security_group", what = "security group", part = "group", scope = function(rec) return rec.vpc_id end,
+}
 
 M.rule_fields = {
   direction = { "string", required = true, one_of = { "ingress", "egress" } },
@@ -67,8 +68,8 @@ end
 local function new_rule(r)
   return {
     id = crypto.token(6), direction = r.direction, protocol = r.protocol or "all", port_min = r.port_min or json.null,
-    port_max = r.port_max or r.port_min or json.null, cidr = r.cidr or json.null, group_id = r.group_id or json.null,
-    priority = r.priority or 100, action = r.action or "allow",
+    port_max = r.port_max or r.port_min or json.null, cidr = r.cidr or json.null,
+    group_id = r.group_id and ids.canonical(r.group_id) or json.null, priority = r.priority or 100, action = r.action or "allow",
   }
 end
 
@@ -98,30 +99,19 @@ function M.create(actor, spec)
   end
   local vpc_id, err = subnets.vpc_of(actor, spec.vpc_id)
   if not vpc_id then return nil, err end
-  local by, op = users.by(actor), nil
-  local rec, why = store.update(function(tx)
-    local rec = {
-      id = crypto.uuid(), vpc_id = vpc_id, name = spec.name, description = spec.description or "", rules = rules,
-      created_at = time.rfc3339(tx:now()),
-    }
-    local fault = M.objects:taken(tx, rec)
-    for i, rule in ipairs(rules) do fault = fault or stranger(tx, rule, rec, ("rules[%d]."):format(i - 1)) end
-    if fault then return nil, fault end
-    op, fault = vpcs.change(tx, vpc_id, by, "group_created", { group = rec.id }, function(vpc)
-      rec.owner = vpc.owner
-      local out = { unpack(vpc.security_groups) }
-      out[#out + 1] = rec.id
-      vpc.security_groups = json.array(out)
-      return #out > MOST and errors.new("quota", ("a VPC has at most %d security groups"):format(MOST)) or nil
-    end)
-    if not op then return nil, fault end
-    M.objects:save(tx, nil, rec, "created", by)
-    if actor.idempotent then actor.idempotent:claim(tx, rec, op, 201) end
-    return rec
+  local new = { id = crypto.uuid(), vpc_id = vpc_id, name = spec.name, description = spec.description or "", rules = rules }
+  return vpcs.add(actor, M.objects, new, "group_created", function(tx, vpc, rec)
+    for i, rule in ipairs(rules) do
+      local wrong = stranger(tx, rule, rec, ("rules[%d]."):format(i - 1))
+      if wrong then return wrong end
+    end
+    if #vpc.security_groups >= MOST then
+      return errors.new("quota", ("a VPC has at most %d security groups"):format(MOST))
+    end
+    local out = { unpack(vpc.security_groups) }
+    out[#out + 1] = rec.id
+    vpc.security_groups = json.array(out)
   end)
-  if not rec then return nil, why end
-  runner.drive("vpc", vpc_id)
-  return rec, op
 end
 
 -- Who names it, as a sentence, or nil.
@@ -132,8 +122,8 @@ local function in_use(tx, rec)
       local machine = store.get("instance", row.key:sub(#rec.id + 2))
       list[#list + 1] = machine and machine.name or nil
     end
-    return ("%d machines have the security group '%s'%s"):format(use.machines, rec.name,
-      #list > 0 and ": " .. vpcs.names(list, 5) or "")
+    return ("%s the security group '%s'%s"):format(use.machines == 1 and "1 machine has" or use.machines .. " machines have",
+      rec.name, #list > 0 and ": " .. vpcs.names(list, 5) or "")
   end
   for _, id in ipairs(tx:get("vpc", rec.vpc_id).security_groups) do
     local other = id ~= rec.id and tx:get("security_group", id)

@@ -1,9 +1,10 @@
 -- What VPCs, subnets and security groups have in common: records of an owner's, with a name that is unique where they are.
 --
 --   local vpcs = objects.new { kind = "vpc", what = "VPC", scope = function(rec) return rec.owner end }
+--     part: what the log of a VPC calls one that is in it
 --     scope: where its name is unique; the owner's are also called by their name where that is the owner
 --   vpcs:find(actor, key) -> id, JSON text | nil, err        vpcs:get(actor, key) -> record | nil, err
---   vpcs:list(actor, after, limit) -> {texts =, after = cursor or nil} | nil, err
+--   vpcs:list(actor, after, limit) -> {texts =, keys =, after = cursor or nil} | nil, err
 --   in an update:
 --   vpcs:taken(tx, rec) -> err or nil
 --   vpcs:save(tx, old, rec, type, by, note)                  old nil: a new one
@@ -54,12 +55,13 @@ function Objects:list(actor, after, limit)
   if not actor.admin then index, prefix = self.kind .. "_owner", actor.user .. "/" end
   local page, err = store.scan(index, { prefix = prefix, after = after and prefix .. after, limit = limit + 1 })
   if not page then return nil, err end
-  local texts = {}
+  local texts, keys = {}, {}
   for i = 1, math.min(#page, limit) do
     after = page[i].key:sub(#prefix + 1)
-    texts[#texts + 1] = store.raw(self.kind, after)
+    local text = store.raw(self.kind, after)
+    if text then texts[#texts + 1], keys[#keys + 1] = text, after end
   end
-  return { texts = texts, after = #page > limit and after or nil }
+  return { texts = texts, keys = keys, after = #page > limit and after or nil }
 end
 
 -- ---- in an update

@@ -9,10 +9,10 @@
 local json = require "json"
 local machine_vpc = require "machines.vpc"
 local store = require "store"
+local walk = require "walk"
 
 local M = {}
 
-local PAGE = 500
 
 local function subnets_of(vpc)
   local out, known = {}, {}
@@ -62,21 +62,17 @@ end
 function M.of(vpc)
   local subnets, in_subnets = subnets_of(vpc)
   local groups, in_groups = groups_of(vpc)
-  local ports, machines, after = {}, {}, nil
-  repeat
-    local page = assert(store.scan("instance_vpc", { prefix = vpc.id .. "/", after = after, limit = PAGE }))
-    for _, row in ipairs(page) do
-      after = row.key
-      local rec = store.get("instance", row.key:sub(#vpc.id + 2))
-      if rec and rec.address and in_subnets[rec.subnet_id] then
-        machines[rec.id] = rec
-        ports[#ports + 1] = {
-          id = rec.id, subnet = rec.subnet_id, mac = machine_vpc.mac(rec.address), address = rec.address:match("^[%d.]+"),
-          groups = members(rec, in_groups),
-        }
-      end
+  local ports, machines = {}, {}
+  for row in walk.index("instance_vpc", { prefix = vpc.id .. "/" }) do
+    local rec = store.get("instance", row.key:sub(#vpc.id + 2))
+    if rec and rec.address and in_subnets[rec.subnet_id] then
+      machines[rec.id] = rec
+      ports[#ports + 1] = {
+        id = rec.id, subnet = rec.subnet_id, mac = machine_vpc.mac(rec.address), address = rec.address:match("^[%d.]+"),
+        groups = members(rec, in_groups),
+      }
     end
-  until #page < PAGE
+  end
   return { subnets = subnets, groups = groups, ports = ports }, machines
 end
 

@@ -16,7 +16,6 @@ local objects = require "networks.objects"
 local requested = require "requested"
 local runner = require "runner"
 local store = require "store"
-local time = require "time"
 local users = require "accounts.users"
 local vpcs = require "networks.vpcs"
 
@@ -24,7 +23,7 @@ local M = {}
 
 local MOST = 64 -- of a VPC
 
-M.objects = objects.new { kind = "subnet", what = "subnet", scope = function(rec) return rec.vpc_id end }
+M.objects = objects.new { kind = "subnet", what = "subnet", part = "subnet", scope = function(rec) return rec.vpc_id end }
 
 M.fields = {
   vpc_id = { "string", required = true, min = 1, max = 128 },
@@ -67,30 +66,16 @@ function M.create(actor, spec)
   if not networks.configured() then return networks.off() end
   local vpc_id, err = M.vpc_of(actor, spec.vpc_id)
   if not vpc_id then return nil, err end
-  local by, op = users.by(actor), nil
-  local rec, why = store.update(function(tx)
-    local rec = {
-      id = crypto.uuid(), vpc_id = vpc_id, name = spec.name, cidr_block = spec.cidr_block,
-      gateway = cidr.gateway(spec.cidr_block), created_at = time.rfc3339(tx:now()),
-    }
-    local fault = M.objects:taken(tx, rec)
-    if fault then return nil, fault end
-    op, fault = vpcs.change(tx, vpc_id, by, "subnet_created", { subnet = rec.id }, function(vpc)
-      rec.owner = vpc.owner
-      local out = { unpack(vpc.subnets) }
-      out[#out + 1] = { id = rec.id, name = rec.name, cidr_block = rec.cidr_block }
-      local wrong = misplaced(vpc, rec.cidr_block)
-      vpc.subnets = json.array(out)
-      return wrong
-    end)
-    if not op then return nil, fault end
-    M.objects:save(tx, nil, rec, "created", by)
-    if actor.idempotent then actor.idempotent:claim(tx, rec, op, 201) end
-    return rec
+  local new = {
+    id = crypto.uuid(), vpc_id = vpc_id, name = spec.name, cidr_block = spec.cidr_block, gateway = cidr.gateway(spec.cidr_block),
+  }
+  return vpcs.add(actor, M.objects, new, "subnet_created", function(_, vpc, rec)
+    local wrong = misplaced(vpc, rec.cidr_block)
+    if wrong then return wrong end
+    local out = { unpack(vpc.subnets) }
+    out[#out + 1] = { id = rec.id, name = rec.name, cidr_block = rec.cidr_block }
+    vpc.subnets = json.array(out)
   end)
-  if not rec then return nil, why end
-  runner.drive("vpc", vpc_id)
-  return rec, op
 end
 
 -- The machines that have an address there, by name, for a sentence.

@@ -8,14 +8,15 @@ local log = require "log"
 local machine_vpc = require "machines.vpc"
 local networks = require "networks"
 local plan = require "networks.plan"
+local vpcs = require "networks.vpcs"
 local runner = require "runner"
 local store = require "store"
-local vpcs = require "networks.vpcs"
+local task = require "task"
+local walk = require "walk"
 local workflow = require "workflow"
 
 local M = {}
 
-local PAGE = 200
 
 -- Ports whose machine needs none. -> {[VPC's id] = how many} | nil, err
 local function left_ports(n)
@@ -62,17 +63,6 @@ local function look(n, id, bridges, left)
   return true
 end
 
-local function each_vpc(fn)
-  local after
-  repeat
-    local page = assert(store.scan("vpc_all", { after = after, limit = PAGE }))
-    for _, row in ipairs(page) do
-      after = row.key
-      fn(row.key)
-    end
-  until #page < PAGE
-end
-
 function M.run()
   if not networks.configured() then return { repaired = 0, orphans = 0 } end
   local n, err = networks.driver()
@@ -84,7 +74,10 @@ function M.run()
   if not left then return nil, err end
   local bridges, out = {}, { repaired = 0, orphans = 0 }
   for _, b in ipairs(list) do bridges[b.id] = true end
-  each_vpc(function(id) out.repaired = out.repaired + (look(n, id, bridges, left) and 1 or 0) end)
+  for row in walk.index("vpc_all") do
+    if not task.sleep(0) then return out end -- a place to rest at (upgrade.lua)
+    out.repaired = out.repaired + (look(n, row.key, bridges, left) and 1 or 0)
+  end
   for id in pairs(bridges) do
     if not store.raw("vpc", id) then -- its record is written before it is made, and goes after it
       local ok, why = n:vpc_remove(id)

@@ -16,6 +16,8 @@
 --   vpcs.settle(id, seconds) -> true | nil, err       [yields] what the store says now is in force
 --   vpcs.touch(id) -> true | nil, err                 [yields] it will be
 --   vpcs.wait(operation, seconds)                     [yields] at most so long
+--   vpcs.add(actor, objects, new, type, fn(tx, vpc, rec) -> err or nil) -> record, operation | nil, err     [yields] makes what
+--     a VPC has, of what is to be its record; fn puts it into the VPC's
 
 local cidr = require "networks.cidr"
 local crypto = require "crypto"
@@ -163,6 +165,27 @@ function M.change(tx, id, by, type, note, fn)
   return op
 end
 
+function M.add(actor, kind, new, type, fn)
+  local by, op = users.by(actor), nil
+  local rec, err = store.update(function(tx)
+    local rec = machine_record.edit(new)
+    rec.created_at = time.rfc3339(tx:now())
+    local fault = kind:taken(tx, rec)
+    if fault then return nil, fault end
+    op, fault = M.change(tx, rec.vpc_id, by, type, { [kind.part] = rec.id }, function(vpc)
+      rec.owner = vpc.owner
+      return fn(tx, vpc, rec)
+    end)
+    if not op then return nil, fault end
+    kind:save(tx, nil, rec, "created", by)
+    if actor.idempotent then actor.idempotent:claim(tx, rec, op, 201) end
+    return rec
+  end)
+  if not rec then return nil, err end
+  runner.drive("vpc", rec.vpc_id)
+  return rec, op
+end
+
 local function asked(id)
   local op, err = store.update(function(tx)
     if not tx:get("vpc", id) then return false end
@@ -225,9 +248,7 @@ function M.create(actor, spec)
     if actor.idempotent then actor.idempotent:claim(tx, rec, rec.operation, 201) end
     return rec
   end)
-  if not rec then return nil, err end
-  runner.drive("vpc", rec.id)
-  return rec, rec.operation
+  return requested.begun("vpc", rec, err, by)
 end
 
 local function names(list, most)

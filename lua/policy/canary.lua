@@ -34,6 +34,7 @@ local M = {}
 
 M.watched = { -- real decisions that have a verdict
   ["idle.decide"] = true, ["expiry.decide"] = true, ["orphans.decide"] = true, ["placement.place"] = true,
+  ["health.decide"] = true,
   ["access.create"] = true, ["access.wake"] = true, ["access.volume"] = true, ["access.signup"] = true,
 }
 

@@ -120,10 +120,10 @@ function M.serve()
   looking = task.spawn(function()
     repeat
       rests = true
-      task.sleep(EVERY) -- finish ends it early
+      local slept = task.sleep(EVERY) -- finish ends it early; so does a start that fails
       rests = false
-      if not over then look(MINUTE) end
-    until over
+      if slept and not over then look(MINUTE) end
+    until over or not slept
   end)
 end
 

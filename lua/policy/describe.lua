@@ -2,17 +2,14 @@
 -- policies/README.md, and lua/meta/policies.lua, the annotations for editors. Pure.
 --
 --   describe.markdown() -> text      describe.annotations() -> text
+--   describe.each(fn)          fn(file, function, spec), of all that kinds.lua has
+--   describe.results(spec)     what it gives, in words
+--   describe.fields(spec) -> {{name=, is=, doc=}, ...}
 
 local kinds = require "policy.kinds"
+local sorted_keys = require "sorted_keys"
 
 local M = {}
-
-local function sorted(map)
-  local out = {}
-  for name in pairs(map) do out[#out + 1] = name end
-  table.sort(out)
-  return out
-end
 
 local function range(f)
   if f[1] == "enum" then
@@ -36,8 +33,19 @@ end
 
 local function each_function(fn)
   for _, name in ipairs(kinds.list) do
-    for _, fn_name in ipairs(sorted(kinds[name].functions)) do fn(name, fn_name, kinds[name].functions[fn_name]) end
+    for _, fn_name in ipairs(sorted_keys(kinds[name].functions)) do fn(name, fn_name, kinds[name].functions[fn_name]) end
   end
+end
+
+M.each, M.results = each_function, results
+
+function M.fields(spec)
+  local out = {}
+  for i, name in ipairs(sorted_keys(spec.input)) do
+    local f = spec.input[name]
+    out[i] = { name = name, is = range(f) .. (f.optional and ", may be nil" or ""), doc = f.doc or "" }
+  end
+  return out
 end
 
 function M.markdown()
@@ -50,9 +58,9 @@ function M.markdown()
     add("")
     add("| field | is | |")
     add("|---|---|---|")
-    for _, field in ipairs(sorted(spec.input)) do
-      local f = spec.input[field]
-      add("| `%s`%s | %s | %s |", field, f.optional and " (may be nil)" or "", range(f), (f.doc or ""):gsub("|", "\\|"))
+    for _, f in ipairs(M.fields(spec)) do
+      local is, nilable = f.is:gsub(", may be nil$", "")
+      add("| `%s`%s | %s | %s |", f.name, nilable > 0 and " (may be nil)" or "", is, (f.doc:gsub("|", "\\|")))
     end
     add("")
   end)
@@ -94,7 +102,7 @@ function M.annotations()
   }
   each_function(function(kind, fn, spec)
     out[#out + 1] = ("---@class policies.%s.%s"):format(kind, fn)
-    for _, field in ipairs(sorted(spec.input)) do
+    for _, field in ipairs(sorted_keys(spec.input)) do
       local f = spec.input[field]
       out[#out + 1] = ("---@field %s%s %s %s"):format(field, f.optional and "?" or "", type_of(f), f.doc or "")
     end

@@ -14,11 +14,12 @@
 -- mattered, and a point at which all that it looked at is as it was needs not be asked. Flips are in the order of their
 -- ranks, then of their fields' names.
 
+local plain = require "plain"
 local generation = require "policy.generation"
 local grid = require "policy.grid"
 local kinds = require "policy.kinds"
-local plain = require "plain"
 local say = require "policy.say"
+local sorted_keys = require "sorted_keys"
 local sys = require "sys"
 local task = require "task"
 
@@ -30,13 +31,6 @@ local SLICE_MS = 2    -- then others run
 
 M.stats = { asked = 0 } -- points that the policy was asked about
 M.budget_ms = 5000      -- of CPU time, for one explanation
-
-local function sorted(map)
-  local out = {}
-  for name in pairs(map) do out[#out + 1] = name end
-  table.sort(out)
-  return out
-end
 
 -- ---- asking
 
@@ -190,7 +184,7 @@ end
 
 local function flips_of(q)
   local flips = {}
-  for _, field in ipairs(sorted(q.spec.input)) do flips[#flips + 1] = flip_of(q, field) end
+  for _, field in ipairs(sorted_keys(q.spec.input)) do flips[#flips + 1] = flip_of(q, field) end
   table.sort(flips, function(a, b)
     if a.rank ~= b.rank then return a.rank < b.rank end
     return a.field < b.field
@@ -226,7 +220,7 @@ function M.decision(gen, name, input, now)
   local spec, kind = kinds.find(name)
   local q = question(gen, name, input, now)
   local flips, reads = flips_of(q), nil
-  if q.read then reads = sorted(q.read) end
+  if q.read then reads = sorted_keys(q.read) end
   local fault = q.failed and generation.fault_of(q.failed, kind.file)
   local line = not q.ended and fault and fault.line or q.trace.last -- one that came to an end did so at its verdict
   return {

@@ -19,13 +19,14 @@
 --   gen.on_failure   fn() for when its code that waits fails, or nil: whoever tries it sets this
 --   gen:close()
 
-local allowed = require "policy.allowed"
 local crypto = require "crypto"
 local fence = require "fence"
-local kinds = require "policy.kinds"
 local plain = require "plain"
+local allowed = require "policy.allowed"
+local kinds = require "policy.kinds"
 local random = require "policy.random"
 local slices = require "slices"
+local sorted_keys = require "sorted_keys"
 
 local M = {}
 local Generation = {}
@@ -86,13 +87,6 @@ end
 
 -- ---- files
 
-local function sorted(map)
-  local out = {}
-  for name in pairs(map) do out[#out + 1] = name end
-  table.sort(out)
-  return out
-end
-
 local function is_test(name) return name:match("^tests/") ~= nil end
 local function path_of(name) return "policies/" .. name end
 
@@ -106,7 +100,7 @@ local function order(sources)
       done[file] = true
     end
   end
-  local rest = sorted(sources)
+  local rest = sorted_keys(sources)
   for _, tests in ipairs { false, true } do
     for _, name in ipairs(rest) do
       if not done[name] and is_test(name) == tests then out[#out + 1] = name end
@@ -117,7 +111,7 @@ end
 
 local function hash_of(sources)
   local parts, files = {}, {}
-  for _, name in ipairs(sorted(sources)) do
+  for _, name in ipairs(sorted_keys(sources)) do
     files[name] = crypto.hex(crypto.sha256(sources[name]))
     parts[#parts + 1] = name .. " " .. files[name] .. "\n"
   end
@@ -131,7 +125,7 @@ function M.hash(sources) return (hash_of(sources)) end
 
 local function unknown_files(sources)
   local faults = {}
-  for _, name in ipairs(sorted(sources)) do
+  for _, name in ipairs(sorted_keys(sources)) do
     local kind = kinds.of_file(name)
     if not kind and not is_test(name) and not name:match("^lib_[%w_]+%.lua$") then
       local expected = {}

@@ -8,8 +8,8 @@
 --     trial:pair(name, input, staged, live)   what both sets say to the same input, of which `staged` counts
 --     trial:gone(id)                          a machine that runs no longer
 --     trial:figures() -> {asked, failed, stops, live_stops, denials, live_denials, running, kept}
--- Stops are counted by machine, however often one is told to stop; denials by decision. `kept` are the machines that the live
--- set would have stopped by now and that run on: the share of `running` by which the bill grows.
+-- Stops, and restarts of what fails, are counted by machine, however often one is told to stop; denials by decision. `kept` are
+-- the machines that the live set would have stopped by now and that run on: the share of `running` by which the bill grows.
 
 local M = {}
 
@@ -86,7 +86,7 @@ local function once(self, set, counter, id)
   self.n[counter] = self.n[counter] + 1
 end
 
-local ends = { stop = true, delete = true }
+local ends = { stop = true, delete = true, restart = true }
 
 function Trial:gone(id)
   local kept = self.machines[id]
@@ -104,7 +104,7 @@ local function runs(self, id, kept)
 end
 
 function Trial:pair(name, input, staged, live)
-  if name == "idle.decide" or name == "expiry.decide" then
+  if name == "idle.decide" or name == "expiry.decide" or name == "health.decide" then
     if ends[staged] then once(self, self.stopped, "stops", input.id) end
     if ends[live] then once(self, self.live_stopped, "live_stops", input.id) end
   elseif name == "access.create" or name == "access.wake" or name == "access.volume" then

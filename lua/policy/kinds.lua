@@ -446,6 +446,42 @@ M.expiry = {
   },
 }
 
+-- ---- health
+
+M.health = {
+  file = "health.lua", optional = true, doc = "what is done about a machine that runs and fails: nothing, or a restart",
+  functions = {
+    decide = {
+      now = true, verdicts = { "keep", "restart" }, safe = keep, recorded = true,
+      would = { keep = "been left as it was", restart = "been restarted" },
+      input = with {
+        id = text "the machine's uuid", name = text "its name", type = text "its machine type", provider = text "where it is",
+        labels = { "map", doc = "its labels" },
+        started_at = past("when it began to run", false, { moved = "its start" }),
+        failing_since = past("when it was first found to fail", false, { moved = "its first failure" }),
+        failures = count("how often in a row it has failed", 1000000),
+        source = { "enum", of = { "agent", "provider" },
+          doc = "what fails: its agent, which does not answer; or what its provider says of it, while the agent answers" },
+        error = text "what was heard last",
+        restarts = count("how often it was restarted since it fails", 1000),
+        restarts_hour = count("how often within the last hour", 60),
+        most = count("how often in an hour it may be (HEALTH_RESTARTS_PER_HOUR); the host keeps to it, too", 60),
+        connections = count("terminals and other streams that are open through us", 1000),
+        input_at = past("the last bytes typed, or command run, by its user", true,
+          { moved = "input", given = "input", gone = "no input" }),
+        busy_at = past("when its agent last saw a turn of Claude, a login over ssh, or a load of 0.5 and more", true,
+          { moved = "work", given = "work", gone = "no work" }),
+        lease_until = { "time", optional = true, future = true, doc = "until when a busy lease is held",
+          say = { moved = "its busy lease ending", given = "a busy lease", gone = "no busy lease" } },
+        lease_reason = { "text", optional = true, doc = "what its holder said", from = { "lease_until" },
+          derived = function(m) return m.lease_until and (m.lease_reason or "work") end },
+        widespread = { "flag", doc = "more than two machines of its provider, and more than a quarter, fail now",
+          say = { given = "many others failing", gone = "few others failing" } },
+      },
+    },
+  },
+}
+
 -- ---- orphans
 
 M.orphans = {
@@ -601,7 +637,7 @@ M.schedule = {
 -- ---- reading the table
 
 -- In the order in which they are loaded.
-M.list = { "plans", "access", "billing", "expiry", "idle", "orphans", "placement", "provision", "netbird", "routes",
+M.list = { "plans", "access", "billing", "expiry", "health", "idle", "orphans", "placement", "provision", "netbird", "routes",
   "schedule" }
 
 local by_file = {}

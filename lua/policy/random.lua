@@ -6,6 +6,7 @@
 -- derived of other fields is what they make it.
 
 local grid = require "policy.grid"
+local sorted_keys = require "sorted_keys"
 
 local M = {}
 M.__index = M
@@ -69,16 +70,9 @@ function make:map()
   return out
 end
 
-local function sorted(fields)
-  local names = {}
-  for name in pairs(fields) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 function M:input(fields, now)
   local out = {}
-  for _, name in ipairs(sorted(fields)) do
+  for _, name in ipairs(sorted_keys(fields)) do
     local f = fields[name]
     if not f.optional or self:below(3) > 0 then out[name] = make[f[1]](self, f, now) end
   end

@@ -23,7 +23,7 @@ M.look_seconds = 5
 local changed = task.signal()
 local n_changes, changed_at = 0, 0
 local watches = {}   -- [folder] = {inode =, w =}
-local seen           -- the hash that was tried last
+local seen           -- {hash =, over = the number of what was in force then}: of what was tried last
 
 local function on_change()
   n_changes, changed_at = n_changes + 1, time.mono()
@@ -83,10 +83,20 @@ end
 -- How often it was told of a change since the program began.
 function M.heard() return n_changes end
 
+-- The folder, read while nobody tries a set: who does has saved it there first, and what was read before that is older than his.
+local function read_at_rest(folder)
+  while true do
+    local ok, why = policy.rest()
+    if not ok then return nil, why end
+    local sources, err = read(folder)
+    if not policy.trying() then return sources, err end
+  end
+end
+
 -- Reads the folder and tries what is new. -> false: it was cancelled
 function M.look()
   local folder = policy.folder
-  local sources, err = read(folder)
+  local sources, err = read_at_rest(folder)
   if not sources and err.code == "cancelled" then return false end
   if not sources then
     policy.refuse(err)
@@ -94,10 +104,10 @@ function M.look()
     return
   end
   local hash = generation.hash(sources)
-  if hash == seen then return end
-  seen = hash
+  if seen and hash == seen.hash and seen.over == policy.live().number then return end
   local set, faults = policy.try(sources, author(folder))
-  if not set and faults[1].file == "store" then seen = nil end -- it could not be written: again at the next look
+  local unwritten = not set and faults[1].file == "store" -- then it is tried again at the next look
+  seen = not unwritten and { hash = hash, over = policy.live().number } or nil
 end
 
 function M.follow()

@@ -4,12 +4,13 @@
 -- M.served(settings), M.author(options)
 
 local command = require "command"
+local json = require "json"
+local policy = require "policy"
 local generation = require "policy.generation"
 local guards = require "policy.guards"
 local history = require "policy.history"
-local json = require "json"
-local policy = require "policy"
 local staging = require "policy.staging"
+local sorted_keys = require "sorted_keys"
 local store = require "store"
 local task = require "task"
 local time = require "time"
@@ -23,13 +24,6 @@ function M.help()
   local out = {}
   for _, g in ipairs(guards.list) do out[#out + 1] = ("    --%-20s %4g  %s"):format(g.option .. "=N", g.default, g.doc) end
   return table.concat(out, "\n")
-end
-
-local function sorted(map)
-  local out = {}
-  for name in pairs(map) do out[#out + 1] = name end
-  table.sort(out)
-  return out
 end
 
 local function staged()
@@ -66,7 +60,8 @@ function M.actions.stage(words, options, settings)
   local found = wait_for(settings, rec, function() return true end)
   for _, f in ipairs(found and found.faults or {}) do io.stderr:write("cchost: ", generation.text(f), "\n") end
   if found and found.faults then command.fail("the server cannot use it") end
-  command.out("generation %d is staged%s, without effect: %s", rec.generation,
+  command.tell({ generation = rec.generation, changed = rec.changed, asked = found ~= nil },
+    "generation %d is staged%s, without effect: %s", rec.generation,
     found and (", and asked beside generation %d"):format(live.generation) or "; a server asks it when it runs",
     table.concat(rec.changed, " "))
 end
@@ -87,7 +82,7 @@ local function newer(settings, rec)
       if not saved[name] then names[name] = true end
     end
   end
-  return sorted(names)
+  return sorted_keys(names)
 end
 
 local function to_all(rec, options, settings)
@@ -112,13 +107,15 @@ function M.actions.promote(_, options, settings)
   rec = command.must(staging.promote(percent, guards.with(given), M.author(options)))
   local found = wait_for(settings, rec, function(f) return f.faults or f.promotion == rec.promotion end)
   if found and found.faults then command.fail("the server cannot use it: see cchost policy staged") end
-  if percent == 0 then return command.out("generation %d is asked, and decides for nobody", rec.generation) end
-  command.out("generation %d decides for %g%% of the users%s", rec.generation, percent, found and "" or " when a server runs")
+  local is = { generation = rec.generation, percent = percent, guards = rec.guards, taken = found ~= nil }
+  if percent == 0 then return command.tell(is, "generation %d is asked, and decides for nobody", rec.generation) end
+  command.tell(is, "generation %d decides for %g%% of the users%s", rec.generation, percent,
+    found and "" or " when a server runs")
 end
 
 function M.actions.unstage(_, options)
   local rec = command.must(staging.unstage(M.author(options)))
-  command.out("generation %d is staged no longer", rec.generation)
+  command.tell({ generation = rec.generation, staged = false }, "generation %d is staged no longer", rec.generation)
 end
 
 -- ---- staged
@@ -126,10 +123,10 @@ end
 local function show_counts(counts)
   if next(counts) == nil then return command.out("nothing was decided yet") end
   command.out("%-20s %10s %10s %10s %10s", "decision", "agree", "differ", "failed", "skipped")
-  for _, name in ipairs(sorted(counts)) do
+  for _, name in ipairs(sorted_keys(counts)) do
     local n = counts[name]
     command.out("%-20s %10d %10d %10d %10d", name, n.agree, n.differ, n.failed, n.skipped)
-    for _, pair in ipairs(sorted(n.pairs)) do command.out("  %10d  %s", n.pairs[pair], pair) end
+    for _, pair in ipairs(sorted_keys(n.pairs)) do command.out("  %10d  %s", n.pairs[pair], pair) end
   end
 end
 

@@ -91,8 +91,11 @@ function M.run(gen, file, field, host, ...)
   end
   gen:give_back(fence)
   if said[1] == nil then return failed(gen, file, field, said[2].message) end
-  local fault = said[2] == nil and said[3] ~= nil and error_fault(said[3])
-  if fault then return failed(gen, file, field, fault) end
+  if said[2] == nil and said[3] ~= nil then
+    local fault = error_fault(said[3])
+    if fault then return failed(gen, file, field, fault) end
+    return nil, task.error(said[3]) -- it came as plain data, and is said as every other
+  end
   return unpack(said, 2, n)
 end
 

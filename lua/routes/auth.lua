@@ -4,6 +4,7 @@ local app = require "app"
 local credentials = require "accounts.credentials"
 local errors = require "errors"
 local json = require "json"
+local lists = require "lists"
 local log = require "log"
 local limits = require "limits"
 local mailer = require "accounts.mailer"
@@ -22,7 +23,7 @@ local users = require "accounts.users"
 local M = {}
 
 M.base_url = nil      -- where links lead, without a last slash
-M.frontend_url = nil  -- where a browser goes once it is signed in; nil: it stays here
+M.frontend_url = nil  -- whose dashboard a browser goes to once it is signed in; nil: ours
 M.dev_login = false   -- whoever is on this host signs in as anybody
 
 local MAX_BODY = 8192
@@ -102,22 +103,26 @@ local function mail_link(address)
   return true
 end
 
-app.post("/auth/login", { open = true, rate = "auth", body = { email = { "string", max = 320 } }, body_max = MAX_BODY },
-  function(req)
-    local elsewhere = from_elsewhere(req.http)
-    if elsewhere then return nil, elsewhere end
-    if not req.body.email then return errors.fail("invalid", "email is required", { field = "email" }) end
-    local address, err = users.address(req.body.email)
-    if not address then return nil, err end
-    if may_sign_in_at_once(req.http) then return sign_in_at_once(req.http, address) end
-    if not mailer.configured() then return errors.fail("unavailable", "signing in by mail is not set up here (SMTP_HOST)") end
-    local too_many = limits.mail(address)
-    if too_many then return nil, too_many end
-    local ok
-    ok, err = mail_link(address)
-    if not ok then return nil, err end
-    return 200, { message = "magic link sent" }
-  end)
+app.post("/auth/login", {
+  open = true, rate = "auth", body = { email = { "string", max = 320 } }, body_max = MAX_BODY,
+  does = "Sends a link to sign in by mail",
+  more = "In development on loopback `token` at once, and the link in the log. 503 when mail cannot be sent.",
+  gives = { [200] = "LoginAnswer" }, fails = { 403, 503 }, example = { email = "ann@example.org" },
+}, function(req)
+  local elsewhere = from_elsewhere(req.http)
+  if elsewhere then return nil, elsewhere end
+  if not req.body.email then return errors.fail("invalid", "email is required", { field = "email" }) end
+  local address, err = users.address(req.body.email)
+  if not address then return nil, err end
+  if may_sign_in_at_once(req.http) then return sign_in_at_once(req.http, address) end
+  if not mailer.configured() then return errors.fail("unavailable", "signing in by mail is not set up here (SMTP_HOST)") end
+  local too_many = limits.mail(address)
+  if too_many then return nil, too_many end
+  local ok
+  ok, err = mail_link(address)
+  if not ok then return nil, err end
+  return 200, { message = "magic link sent" }
+end)
 
 -- A HEAD uses nothing up, whatever it accepts.
 local function wants_json(http)
@@ -132,7 +137,8 @@ end
 
 local function error_page(err)
   return page.answer(errors.status[err.code] or 500, "That did not work",
-    "<p>" .. page.escape(err.message) .. ". Ask for a new link and use it within " .. credentials.link_minutes .. " minutes.</p>")
+    ("<p>%s. Ask for a <a href=\"%s/auth/login\">new link</a> and use it within %d minutes.</p>")
+      :format(page.escape(err.message), page.escape(M.frontend_url or ""), credentials.link_minutes))
 end
 
 local function confirm_page(token)
@@ -144,7 +150,12 @@ local function confirm_page(token)
 end
 
 -- A program's GET uses the link up; for a browser it is a page whose button does, as what scans mail opens links, too.
-app.get("/auth/verify", { open = true, rate = "auth" }, function(req)
+app.get("/auth/verify", {
+  open = true, rate = "auth", others = true, does = "Uses a link up", -- mailers add parameters of theirs to links
+  more = "With `Accept: application/json`; for a browser a page whose button does.",
+  query = { token = { "string", about = "That of the link" } },
+  gives = { [200] = "SignedIn" }, fails = { 400, 401 }, also = "text/html",
+}, function(req)
   local token = app.query(req.http, "token") or ""
   local json_wanted = wants_json(req.http)
   if token == "" then
@@ -174,17 +185,18 @@ end
 
 local function signed_in(http, session)
   local headers = app.session_cookie(http, session.token)
-  if M.frontend_url then
-    headers.Location = M.frontend_url .. "/dashboard"
-    return 303, "", headers
-  end
-  local status, body, more = page.answer(200, "You are signed in",
-    "<p>As <b>" .. page.escape(session.user.email) .. "</b>. You may close this page.</p>")
-  more["Set-Cookie"] = headers["Set-Cookie"]
-  return status, body, more
+  headers.Location = (M.frontend_url or "") .. "/dashboard"
+  return 303, "", headers
 end
 
-app.post("/auth/verify", { open = true, rate = "auth", body = "raw" }, function(req)
+local link_token = { "object", fields = { token = { "string", required = true, about = "That of the link" } } }
+
+app.post("/auth/verify", {
+  open = true, rate = "auth", body = "raw", does = "Uses a link up, also by the page's form", others = true,
+  more = "The form: a cookie, and 303 to `/dashboard`, of `FRONTEND_URL` where there is one.",
+  takes = { ["application/json"] = link_token, ["application/x-www-form-urlencoded"] = link_token },
+  gives = { [200] = "SignedIn", [303] = false }, fails = { 400, 401, 403 },
+}, function(req)
   local elsewhere = from_elsewhere(req.http)
   if elsewhere then return nil, elsewhere end
   local token, is_form = posted_token(req.http)
@@ -207,15 +219,31 @@ local function me(user)
   }
 end
 
-app.get("/auth/me", { scope = "account:read", user = true }, function(req) return 200, me(users.get(req.actor.user)) end)
+-- One's own account's.
+local function reads(o)
+  o.scope, o.user = "account:read", true
+  return o
+end
+local function writes(o)
+  o.scope, o.user = "account:write", true
+  return o
+end
 
-app.patch("/auth/me", { scope = "account:write", user = true, body = users.self_fields }, function(req)
+app.get("/auth/me", reads { does = "One's account", gives = { [200] = "Me" } }, function(req)
+  return 200, me(users.get(req.actor.user))
+end)
+
+app.patch("/auth/me", writes {
+  body = users.self_fields, does = "Changes one's name", gives = { [200] = "Me" }, versioned = true, example = { name = "Ann" },
+}, function(req)
   local user, err = users.patch(req.actor, req.actor.user, req.body)
   if not user then return nil, err end
   return 200, me(user)
 end)
 
-app.post("/auth/logout", { scope = "any", user = true, body = {} }, function(req)
+app.post("/auth/logout", {
+  scope = "any", user = true, body = {}, does = "Ends the session, its tickets and its open terminals", gives = { [204] = false },
+}, function(req)
   local c = req.actor.credential
   if c.kind ~= "session" then
     return errors.fail("invalid", "this is no session; an API token is ended by DELETE /auth/tokens/" .. c.id)
@@ -241,20 +269,25 @@ rights.find.session, rights.find.token = personal "session", personal "token"
 
 local function current(actor) return actor.credential.kind == "session" and actor.credential.id or nil end
 
-app.get("/auth/sessions", { scope = "account:read", user = true }, function(req)
+app.get("/auth/sessions", lists.route(reads {
+  does = "One's sessions", of = "Session", filters = { "current" }, sort = { "created_at", "expires_at" }, order = "-created_at",
+}), function(req)
   local list, err = sessions.list(req.actor.user, current(req.actor))
   if not list then return nil, err end
-  return 200, list
+  return lists.answer(req, { items = list })
 end)
 
-app.delete("/auth/sessions/{id}", { scope = "account:write", user = true, object = "session" }, function(req)
+app.delete("/auth/sessions/{id}", writes { object = "session", does = "Ends one", gives = { [204] = false } }, function(req)
   local ended, err = credentials.end_session(req.actor.user, req.id, req.actor.user)
   if ended == nil then return nil, err end
   return 204, "", req.id == current(req.actor) and { ["Set-Cookie"] = app.no_cookie } or nil
 end)
 
 -- Signs out everywhere, here too; ?others=true: everywhere else.
-app.delete("/auth/sessions", { scope = "account:write", user = true }, function(req)
+app.delete("/auth/sessions", writes {
+  does = "Signs out everywhere", gives = { [204] = false },
+  query = { others = { "string", one_of = { "true", "false" }, about = "`true`: everywhere else", example = "true" } },
+}, function(req)
   local others = app.query(req.http, "others") == "true"
   local n, err = credentials.end_sessions(req.actor.user, req.actor.user, others and current(req.actor) or nil)
   if not n then return nil, err end
@@ -263,13 +296,20 @@ end)
 
 -- ---- API tokens: made in a session alone, so that a token cannot breed
 
-app.get("/auth/tokens", { scope = "account:read", user = true }, function(req)
+app.get("/auth/tokens", lists.route(reads {
+  does = "One's API tokens, without their secrets", of = "Token", filters = { "name", "instance" },
+  sort = { "id", "name", "created_at", "expires_at", "last_used_at" }, order = "id",
+}), function(req)
   local list, err = tokens.list(req.actor.user)
   if not list then return nil, err end
-  return 200, list
+  return lists.answer(req, { items = list })
 end)
 
-app.post("/auth/tokens", { scope = "any", user = true, session = true, secret = true, body = tokens.fields }, function(req)
+app.post("/auth/tokens", {
+  scope = "any", user = true, session = true, secret = true, body = tokens.fields, does = "Makes an API token",
+  more = "For 90 days unless said, for one machine if said.", gives = { [201] = "NewToken" },
+  example = { name = "ci", scopes = { "instances:read" }, days = 30 },
+}, function(req)
   local machine, err
   if req.body.instance then
     machine, err = rights.find.instance(req.actor, req.body.instance)
@@ -281,7 +321,7 @@ app.post("/auth/tokens", { scope = "any", user = true, session = true, secret = 
   return 201, token, { ["Cache-Control"] = "no-store" }
 end)
 
-app.delete("/auth/tokens/{id}", { scope = "account:write", user = true, object = "token" }, function(req)
+app.delete("/auth/tokens/{id}", writes { object = "token", does = "Revokes one", gives = { [204] = false } }, function(req)
   local ok, err = tokens.revoke(req.actor.user, req.id, req.actor.user)
   if not ok then return nil, err end
   return 204, ""
@@ -297,19 +337,25 @@ function rights.find.ssh_key(actor, id)
   return errors.fail("not_found", "no such SSH key")
 end
 
-app.get("/auth/ssh-keys", { scope = "account:read", user = true }, function(req)
-  return 200, json.array(users.get(req.actor.user).ssh_keys)
+app.get("/auth/ssh-keys", lists.route(reads {
+  does = "One's SSH keys", of = "SshKey", filters = { "type", "name" }, sort = { "name", "created_at" }, order = "created_at",
+}), function(req)
+  return lists.answer(req, { items = users.get(req.actor.user).ssh_keys })
 end)
 
 local key_fields = { key = { "string", required = true, max = 16384 }, name = users.self_fields.name }
 
-app.post("/auth/ssh-keys", { scope = "account:write", user = true, body = key_fields }, function(req)
+app.post("/auth/ssh-keys", writes {
+  body = key_fields, does = "Adds one", more = "ed25519, or RSA of 4096 bits and more.", gives = { [201] = "SshKey" },
+  example = { key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKHEf3B2HLpAcGEzYg1GxPBvg3kqd+ZPEbcDzTJmlRdF ann@laptop",
+    name = "laptop" },
+}, function(req)
   local key, err = users.add_key(req.actor, req.actor.user, req.body)
   if not key then return nil, err end
   return 201, key
 end)
 
-app.delete("/auth/ssh-keys/{id}", { scope = "account:write", user = true, object = "ssh_key" }, function(req)
+app.delete("/auth/ssh-keys/{id}", writes { object = "ssh_key", does = "Removes one", gives = { [204] = false } }, function(req)
   local user, err = users.remove_key(req.actor, req.actor.user, req.id)
   if not user then return nil, err end
   return 204, ""
@@ -317,13 +363,17 @@ end)
 
 -- ---- settings: credentials for the user's machines
 
-app.get("/auth/settings", { scope = "account:read", user = true }, function(req)
+app.get("/auth/settings", reads { does = "Credentials for Claude on one's machines, masked", gives = { [200] = "Settings" } },
+  function(req)
   local values, err = settings.masked(req.actor.user)
   if not values then return nil, err end
   return 200, values
 end)
 
-app.put("/auth/settings", { scope = "account:write", user = true, body = settings.fields }, function(req)
+app.put("/auth/settings", writes {
+  body = settings.fields, does = "Sets them", gives = { [200] = "Status" }, example = { anthropic_api_key = "" },
+  more = "An empty text clears, absent keeps; machines that run are told at once (docs/agent.md).",
+}, function(req)
   local ok, err = settings.put(req.actor, req.body)
   if not ok then return nil, err end
   return 200, { status = "updated" }

@@ -8,16 +8,36 @@ local accounts = require "billing.accounts"
 local app = require "app"
 local errors = require "errors"
 local invoice = require "billing.invoice"
-local json = require "json"
 local ledger = require "billing.ledger"
+local lists = require "lists"
 local months = require "billing.months"
+local query = require "query"
 local reading = require "billing.reading"
 local receipts = require "billing.receipts"
 local steady = require "steady"
 local users = require "accounts.users"
 local when = require "when"
 
-local function asked(...) return { scope = "billing", query = { "user", ... } } end
+local params = {
+  month = { "string", pattern = "^%d%d%d%d%-%d%d$", about = "Like 2026-11; the running one without it" },
+  start = { "string", about = "A time; the beginning of the month without it", example = "7d ago" },
+  ["end"] = { "string", about = "A time; now without it", example = "0s ago" },
+  plan = { "string", about = "As that plan would have made it", example = "pro" },
+}
+
+-- `...`: names of its parameters.
+local function asked(does, gives, more, ...)
+  local taken = { user = { "string", about = "An admin's: another account, by uuid, number or address" } }
+  for _, name in ipairs { ... } do taken[name] = params[name] end
+  return { scope = "billing", query = taken, does = does, more = more, gives = { [200] = gives }, fails = { 404 } }
+end
+
+-- One that is a list of `of`.
+local function listed(of, options, more)
+  options.of = of
+  for name, value in pairs(more) do options[name] = value end
+  return lists.route(options)
+end
 
 local function bad(field, message) return errors.fail("invalid", field .. ": " .. message, { field = field }) end
 
@@ -65,47 +85,37 @@ local function stretch(http)
   return out.start, out["end"]
 end
 
--- The query without `after`, for a Link.
-local function same_query(http)
-  local kept = {}
-  for pair in (http:query() or ""):gmatch("[^&]+") do
-    if not pair:match("^after=") then kept[#kept + 1] = pair end
-  end
-  return table.concat(kept, "&")
-end
-
-local function next_page(http, path, after)
-  local kept = same_query(http)
-  return { Link = ('<%s?%s%safter=%s>; rel="next"'):format(path, kept, kept ~= "" and "&" or "", after) }
-end
-
 -- ---- usage
 
 local function records(req, user)
   local from, to = stretch(req.http)
   if not from then return nil, to end
-  local limit, after = app.page(req.http)
-  if not limit then return nil, after end
-  local all = reading.records(user.id, from, to)
-  local first = 1
-  if after then first = reading.from_place(all, after) end
-  if not first then return bad("after", "a cursor from a Link expected") end
-  local last = math.min(first + limit - 1, #all)
-  local out = json.array { unpack(all, first, last) }
-  return 200, out, last < #all and next_page(req.http, "/billing/usage", reading.place(all[last])) or nil
+  return lists.answer(req, { items = reading.records(user.id, from, to), key = reading.place })
 end
 
 -- With a time: a list of what was used; else how the account stands.
-app.get("/billing/usage", asked("start", "end", "month", "limit", "after"), function(req)
+local time_params = { "start", "end", "month" }
+
+app.get("/billing/usage", listed("UsageRecord", asked("How the account stands, or what was used",
+  { "choice", of = { "Standing", { "list", of = "UsageRecord" } } },
+  "With `start`, `end` or `month` a list of what was used, the oldest first; all else that it takes is the list's.",
+  unpack(time_params)), {
+  filters = { "resource_id", "state", "machine_type", "paid_by", "plan" },
+  sort = { "start_time", "quantity", "resource_id", "machine_type" },
+}), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
-  for _, name in ipairs { "start", "end", "month" } do
-    if app.query(req.http, name) then return records(req, user) end
+  local said = query.all(req.http:query())
+  for _, name in ipairs(time_params) do
+    if said[name] then return records(req, user) end
   end
+  said.user = nil
+  local other = next(said)
+  if other then return bad(other, "only with start, end or month") end
   return 200, reading.now(user.id, user)
 end)
 
-app.get("/billing/summary", asked("start", "end", "month"), function(req)
+app.get("/billing/summary", asked("What was used in all", "Summary", nil, "start", "end", "month"), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local from, to = stretch(req.http)
@@ -113,24 +123,42 @@ app.get("/billing/summary", asked("start", "end", "month"), function(req)
   return 200, reading.summary(user.id, from, to)
 end)
 
--- ---- the books
+local DAYS = 366 -- of one answer
 
-app.get("/billing/ledger", asked("limit", "after"), function(req)
+app.get("/billing/days", listed("UsageDay", asked("What was used by day of UTC, the oldest first", { "list", of = "UsageDay" },
+  "Also days on which nothing was used; 366 at most.", "start", "end", "month"), {
+  page = DAYS, sort = { "day", "hours", "storage_hours" }, filters = { "day" },
+}), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
-  local limit, after = app.page(req.http)
-  if not limit then return nil, after end
-  if after and not (after:match("^%d+$") and #after < 16) then return bad("after", "a cursor from a Link expected") end
-  local list = ledger.entries(user.id, { before = after and tonumber(after), limit = limit })
-  local out = json.array {}
-  for i, e in ipairs(list) do out[i] = reading.entry(e) end
+  local from, to = stretch(req.http)
+  if not from then return nil, to end
+  if to - from > DAYS * 86400000 then return bad("start", ("at most %d days before the end expected"):format(DAYS)) end
+  return lists.answer(req, { items = reading.days(user.id, from, to), key = "day" })
+end)
+
+-- ---- the books
+
+-- The cursor of an entry is the one before it in the account's chain.
+local function ledger_page(user, after, limit)
+  if after and not (after:match("^%d+$") and #after < 17) then return bad("after", "a cursor from a Link expected") end
+  local items, keys, list = {}, {}, ledger.entries(user, { before = after and tonumber(after), limit = limit })
+  for i, e in ipairs(list) do items[i], keys[i] = reading.entry(e), ("%016d"):format(e.prev) end
   local last = list[#list]
-  local more = last and #list == limit and last.prev > 0
-  return 200, out, more and next_page(req.http, "/billing/ledger", ("%d"):format(last.prev)) or nil
+  return { items = items, keys = keys, after = last and #list == limit and last.prev > 0 and keys[#keys] or nil }
+end
+
+app.get("/billing/ledger", listed("LedgerEntry", asked("Entries of the books, the newest first",
+  { "list", of = "LedgerEntry" }), {
+  filters = { "type", "machine", "machine_type", "state", "how", "plan", "by" }, sort = { "seq", "type" },
+}), function(req)
+  local user, err = whose(req)
+  if not user then return nil, err end
+  return lists.answer(req, { scan = function(after, limit) return ledger_page(user.id, after, limit) end })
 end)
 
 -- ?plan=NAME: as that plan would have made it.
-app.get("/billing/invoices/preview", asked("month", "plan"), function(req)
+app.get("/billing/invoices/preview", asked("What a month came to", "Invoice", nil, "month", "plan"), function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local from, to = month(req.http)
@@ -147,7 +175,8 @@ end)
 
 -- ---- receipts
 
-app.get("/billing/receipts", asked "month", function(req)
+app.get("/billing/receipts", asked("A signed receipt of a month", "application/jose", "A JWS; docs/ledger.md.", "month"),
+  function(req)
   local user, err = whose(req)
   if not user then return nil, err end
   local from, to = month(req.http)
@@ -155,6 +184,8 @@ app.get("/billing/receipts", asked "month", function(req)
   return 200, receipts.of(user.id, from, to, steady.now()), { ["Content-Type"] = "application/jose" }
 end)
 
-app.get("/billing/receipts/key", { open = true, query = {} }, function()
+app.get("/billing/receipts/key", {
+  open = true, does = "The key that receipts are verified by", gives = { [200] = "Jwk" },
+}, function()
   return 200, receipts.jwk(), { ["Cache-Control"] = "public, max-age=3600" }
 end)

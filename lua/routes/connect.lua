@@ -41,7 +41,14 @@ local function connect_script(http)
   return connect.script(rec, base_url())
 end
 
-app.get("/connect.sh", { open = true, kind = "script" }, function(req) return 200, connect_script(req.http), headers end)
+local script = { [200] = "text/x-shellscript" }
+
+app.get("/connect.sh", {
+  open = true, does = "A shell script that connects the caller's terminal to a machine",
+  more = 'See "Scripts". 200 always: an error is a script that says so.',
+  query = { instance = { "string", about = "Machine" }, user_id = { "string", about = "Account; the operator's key alone" } },
+  gives = script,
+}, function(req) return 200, connect_script(req.http), headers end)
 
 -- A script that we carry, with this server's address in the line that has one.
 local function carried(name, variable)
@@ -54,5 +61,7 @@ local function carried(name, variable)
   end
 end
 
-app.get("/cli/claude-cloud", { open = true, kind = "script" }, carried("claude-cloud.sh", "default_url"))
-app.get("/install.sh", { open = true, kind = "script" }, carried("install.sh", "base_url"))
+app.get("/cli/claude-cloud", { open = true, does = "The tool for people's own computers", gives = script },
+  carried("claude-cloud.sh", "default_url"))
+app.get("/install.sh", { open = true, does = "A shell script that installs it", gives = script },
+  carried("install.sh", "base_url"))

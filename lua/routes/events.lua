@@ -3,6 +3,8 @@
 local app = require "app"
 local errors = require "errors"
 local events = require "events"
+local lists = require "lists"
+local names = require "openapi.names"
 
 local function bad(field, what) return errors.fail("invalid", field .. ": " .. what .. " expected", { field = field }) end
 
@@ -46,14 +48,6 @@ local function read_query(http, machine)
   return query
 end
 
-local function next_link(path, query, after)
-  local link = ("<%s?limit=%d&after=%d"):format(path, query.limit, after)
-  for _, field in ipairs { "type", "kind" } do
-    if query[field] then link = ("%s&%s=%s"):format(link, field, query[field]) end
-  end
-  return link .. (query.newest and "&order=newest" or "") .. '>; rel="next"'
-end
-
 local function wants_stream(http)
   return http:method() == "GET" and (http:header("accept") or ""):lower():find("text/event-stream", 1, true) ~= nil
 end
@@ -67,20 +61,35 @@ local function stream(req, query)
   return events.stream(req.http, req.actor, query)
 end
 
-local function answer(req, path, machine)
+local function answer(req, machine)
   local query, err = read_query(req.http, machine)
   if not query then return nil, err end
   if wants_stream(req.http) then return stream(req, query) end
   local page
   page, err = events.page(req.actor, query)
   if not page then return nil, err end
-  local headers = { ["Cache-Control"] = "no-store", Vary = "Accept" }
-  if page.after then headers.Link = next_link(path, query, page.after) end
-  return 200, "[" .. table.concat(page.texts, ",") .. "]", headers
+  local more = page.after and { limit = query.limit, name = "after", value = ("%d"):format(page.after) }
+  local status, text, headers = lists.page(req, page.texts, more)
+  if not status then return nil, text end
+  headers["Cache-Control"], headers.Vary = "no-store", "Accept"
+  return status, text, headers
 end
 
-app.get("/events", { scope = "instances:read" }, function(req) return answer(req, "/events") end)
+local word_field = { "string", max = 64, pattern = "^[a-z_]+$" }
 
-app.get("/instances/{id}/events", { scope = "instances:read", object = "history" }, function(req)
-  return answer(req, "/instances/" .. req.id .. "/events", req.id)
+local function route(o)
+  o.scope, o.of, o.gives = "instances:read", "Event", { [200] = { "list", of = "Event" } }
+  o.also, o.more = "text/event-stream", 'As pages, or with `Accept: text/event-stream` as a stream. See "Events".'
+  o.query = {
+    limit = names.limit, after = { "integer", min = 0, about = "The sequence of an entry", example = 0 }, type = word_field,
+    kind = word_field,
+    order = { "string", one_of = { "oldest", "newest" }, example = "newest" },
+  }
+  return lists.own(o)
+end
+
+app.get("/events", route { does = "The log" }, function(req) return answer(req) end)
+
+app.get("/instances/{id}/events", route { object = "history", does = "The log of a machine" }, function(req)
+  return answer(req, req.id)
 end)

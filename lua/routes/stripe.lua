@@ -49,7 +49,10 @@ local pay = {
 }
 
 app.post("/billing/checkout", {
-  scope = "billing", user = true, body = fields, when = configured, effect_outside = true,
+  scope = "billing", user = true, body = fields, when = configured, effect_outside = true, does = "Where to pay at Stripe",
+  more = [[There where Stripe is set up. Exactly one of `plan`, `hours` (of `type`, for `machine` or a new one by `spec`),
+    `credit`.]],
+  gives = { [200] = "Url" }, fails = { 404, 502, 503 }, example = { plan = "starter" },
 }, function(req)
   local way, err = way_of(req.body)
   if not way then return nil, err end
@@ -60,7 +63,10 @@ app.post("/billing/checkout", {
   return 200, { url = url }, { ["Cache-Control"] = "no-store" }
 end)
 
-app.get("/billing/portal", { scope = "billing", user = true, when = configured, query = {} }, function(req)
+app.get("/billing/portal", {
+  scope = "billing", user = true, when = configured, does = "Stripe's own pages about the account", gives = { [200] = "Url" },
+  more = "There where Stripe is set up.", fails = { 404, 409, 502, 503 },
+}, function(req)
   local url, err = checkout.portal(req.actor.user, dashboard())
   if not url then return nil, err end
   return 200, { url = url }, { ["Cache-Control"] = "no-store" }
@@ -70,7 +76,11 @@ end)
 
 -- Answered as soon as it is kept; the work comes later (stripe/inbox.lua). What is not signed by Stripe is never read.
 app.post("/billing/webhook", {
-  open = true, rate = false, body = "raw", when = function() return stripe.configured() and #inbox.secrets > 0 end,
+  open = true, rate = false, body = "raw", does = "What Stripe tells", more = "There where Stripe is set up.", fails = { 400,
+  413 },
+  takes = { ["application/json"] = { "object", fields = {}, about = "An event of Stripe's" } }, gives = { [200] = "Status" },
+  others = true,
+  when = function() return stripe.configured() and #inbox.secrets > 0 end,
 }, function(req)
   local text, err = req.http:body(MAX_BODY)
   if not text then return nil, err end

@@ -6,6 +6,7 @@ local credentials = require "accounts.credentials"
 local closing = require "accounts.closing"
 local errors = require "errors"
 local json = require "json"
+local lists = require "lists"
 local reading = require "billing.reading"
 local rights = require "rights"
 local store = require "store"
@@ -28,14 +29,22 @@ local function answer(user, err)
   return 200, told(user), { ETag = ('"%d"'):format(user.version) }
 end
 
-app.get("/users", { scope = "operator", admin = true }, function(req)
-  local limit, after = app.page(req.http)
-  if not limit then return nil, after end
-  local page, err = users.list(after, limit)
-  if not page then return nil, err end
-  local headers = page.after and { Link = ('</users?limit=%d&after=%s>; rel="next"'):format(limit, page.after) } or nil
-  for i, user in ipairs(page.users) do page.users[i] = told(user) end
-  return 200, "[" .. table.concat(page.users, ",") .. "]", headers
+local function admins(o)
+  o.scope, o.admin = "operator", true
+  return o
+end
+
+app.get("/users", lists.route(admins {
+  does = "Accounts", of = "User", filters = { "email", "plan", "role", "status", "subscription_status" },
+  sort = { "number", "email", "name", "plan", "created_at", "last_sign_in_at", "usage_hours" },
+}), function(req)
+  local function scan(after, limit)
+    local page, err = users.list(after, limit)
+    if not page then return nil, err end
+    for i, user in ipairs(page.users) do page.users[i] = told(user) end
+    return { texts = page.users, keys = page.keys, after = page.after }
+  end
+  return lists.answer(req, { scan = scan })
 end)
 
 local create_fields = {
@@ -43,7 +52,10 @@ local create_fields = {
   role = users.admin_fields.role, reason = users.admin_fields.reason,
 }
 
-app.post("/users", { scope = "operator", admin = true, body = create_fields }, function(req)
+app.post("/users", admins {
+  body = create_fields, does = "Makes an account", gives = { [201] = "User" },
+  example = { email = "ben@example.org", name = "Ben", plan = "free", role = "user" },
+}, function(req)
   local address, err = users.address(req.body.email)
   if not address then return nil, err end
   local plan, reason, by = req.body.plan, req.body.reason, users.by(req.actor)
@@ -67,30 +79,45 @@ app.post("/users", { scope = "operator", admin = true, body = create_fields }, f
   return 201, text, headers
 end)
 
-app.get("/users/{id}", { scope = "operator", admin = true, object = "user" }, function(req)
+app.get("/users/{id}", admins { object = "user", does = "One account", gives = { [200] = "User", [304] = false } }, function(req)
   return app.tagged(req.http, told(users.get(req.id)))
 end)
 
-app.patch("/users/{id}", { scope = "operator", admin = true, object = "user", body = users.admin_fields }, function(req)
+app.patch("/users/{id}", admins {
+  object = "user", body = users.admin_fields, does = "Changes it", gives = { [200] = "User" }, fails = { 409 }, versioned = true,
+  more = "`plan`: given by the operator, it needs no subscription; `granted` says by whom and why (`reason`).",
+  example = { plan = "free", reason = "a trial" },
+}, function(req)
   return answer(users.patch(req.actor, req.id, req.body))
 end)
 
-app.post("/users/{id}/suspend", { scope = "operator", admin = true, object = "user", body = {} }, function(req)
+app.post("/users/{id}/suspend", admins {
+  object = "user", body = {}, does = "Signs it out and lets it do nothing", more = "Its machines go on.",
+  gives = { [200] = "User" }, versioned = true,
+}, function(req)
   return answer(users.suspend(req.actor, req.id))
 end)
 
-app.post("/users/{id}/resume", { scope = "operator", admin = true, object = "user", body = {} }, function(req)
+app.post("/users/{id}/resume", admins {
+  object = "user", body = {}, does = "Lets it do again what it may", gives = { [200] = "User" }, versioned = true,
+}, function(req)
   return answer(users.resume(req.actor, req.id))
 end)
 
-app.get("/users/{id}/export", { scope = "operator", admin = true, object = "user" }, function(req)
+app.get("/users/{id}/export", admins {
+  object = "user", does = "All that is the account's", more = "Secrets are left out.", gives = { [200] = "Export" },
+}, function(req)
   local export, err = closing.export(users.get(req.id))
   if not export then return nil, err end
   return 200, export, { ["Cache-Control"] = "no-store" }
 end)
 
 -- The answer is the export of what was his.
-app.delete("/users/{id}", { scope = "operator", admin = true, object = "user" }, function(req)
+app.delete("/users/{id}", admins {
+  object = "user", does = "Deletes the account",
+  more = "The answer is the same export. With machines and volumes only by `machines=delete`, else 409.",
+  query = { machines = { "string", one_of = { "delete" } } }, gives = { [200] = "Closed" }, fails = { 409 }, versioned = true,
+}, function(req)
   local machines = app.query(req.http, "machines")
   if machines ~= nil and machines ~= "delete" then
     return errors.fail("invalid", "machines: 'delete' expected", { field = "machines" })

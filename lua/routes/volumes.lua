@@ -2,11 +2,21 @@
 
 local app = require "app"
 local json = require "json"
+local lists = require "lists"
+local names = require "openapi.names"
 local volumes = require "volumes"
 
 -- What routes beneath one volume need.
-local read = { scope = "instances:read", object = "volume" }
-local function write(body) return { scope = "instances:write", object = "volume", body = body } end
+local function read(o)
+  o.scope, o.object = "instances:read", "volume"
+  return o
+end
+local wait = { wait = names.wait }
+local function write(o)
+  o.scope, o.object, o.query, o.begins, o.versioned = "instances:write", "volume", wait, true, true
+  o.gives = o.gives or { [200] = "Volume", [202] = "Volume" }
+  return o
+end
 
 local function tag(rec) return ('"%d"'):format(rec.version) end
 
@@ -34,43 +44,68 @@ local function making(fn)
   end
 end
 
-app.post("/volumes", { scope = "instances:write", body = volumes.fields.create }, making(function(req)
+app.post("/volumes", {
+  scope = "instances:write", body = volumes.fields.create, query = wait, begins = true, does = "Makes a volume",
+  gives = { [201] = "Volume" },
+  more = "400 `unsupported`: its provider has none of its own.", example = { name = "data", size_gib = 10 },
+}, making(function(req)
   return volumes.create(req.actor, req.body)
 end))
 
-app.get("/volumes", { scope = "instances:read" }, function(req)
-  local limit, after = app.page(req.http)
-  if not limit then return nil, after end
-  local page = volumes.list(req.actor, after, limit)
-  local headers
-  if page.after then headers = { Link = ('</volumes?limit=%d&after=%s>; rel="next"'):format(limit, page.after) } end
-  return 200, "[" .. table.concat(page.texts, ",") .. "]", headers
+app.get("/volumes", lists.route {
+  scope = "instances:read", does = "Volumes that are not deleted", of = "Volume",
+  filters = { "name", "owner", "provider", "status", "attached_to" },
+  sort = { "name", "owner", "status", "size_gib", "created_at", "updated_at" },
+}, function(req)
+  return lists.answer(req, { scan = function(after, limit) return volumes.list(req.actor, after, limit) end })
 end)
 
-app.get("/volumes/{id}", read, function(req) return app.tagged(req.http, req.text) end)
+app.get("/volumes/{id}", read {
+  does = "One volume", gives = { [200] = "Volume", [304] = false }, fails = { 409 },
+  more = "A deleted one reads `DELETED` by its id. 409: two providers have one of that name.",
+}, function(req) return app.tagged(req.http, req.text) end)
 
-app.delete("/volumes/{id}", write(), changing(function(req, seconds) return volumes.delete(req.actor, req.id, seconds) end))
+app.delete("/volumes/{id}", write {
+  does = "Deletes it with its data and its snapshots", more = "409 `state` while a machine has it, or something is under way.",
+  fails = { 409 },
+}, changing(function(req, seconds) return volumes.delete(req.actor, req.id, seconds) end))
 
-app.post("/volumes/{id}/attach", write(volumes.fields.attach), changing(function(req, seconds)
+app.post("/volumes/{id}/attach", write {
+  body = volumes.fields.attach, does = "Attaches it to a machine", example = { machine = "api", path = "/data" },
+}, changing(function(req, seconds)
   return volumes.attach(req.actor, req.id, req.body, seconds)
 end))
 
-app.post("/volumes/{id}/detach", write {}, changing(function(req, seconds) return volumes.detach(req.actor, req.id, seconds) end))
+app.post("/volumes/{id}/detach", write {
+  body = {}, does = "Detaches it from its machine",
+}, changing(function(req, seconds) return volumes.detach(req.actor, req.id, seconds) end))
 
-app.post("/volumes/{id}/snapshots", write(volumes.fields.snapshot), changing(function(req, seconds)
+app.post("/volumes/{id}/snapshots", write {
+  body = volumes.fields.snapshot, does = "Takes a snapshot", more = "32 at most.", example = { name = "monday" },
+}, changing(function(req, seconds)
   return volumes.snapshot(req.actor, req.id, req.body.name, seconds)
 end))
 
-app.get("/volumes/{id}/snapshots", read, function(req) return 200, json.array(json.decode(req.text).snapshots) end)
+app.get("/volumes/{id}/snapshots", lists.route(read {
+  does = "Its snapshots", of = "VolumeSnapshot", filters = { "name" }, sort = { "name", "created_at", "size_gib" },
+  order = "created_at",
+}), function(req) return lists.answer(req, { items = json.decode(req.text).snapshots, key = "name" }) end)
 
-app.delete("/volumes/{id}/snapshots/{snapshot}", write(), changing(function(req, seconds)
+app.delete("/volumes/{id}/snapshots/{snapshot}", write { does = "Deletes a snapshot", fails = { 409 } }, changing(function(req,
+  seconds)
   return volumes.drop_snapshot(req.actor, req.id, req.second, seconds)
 end))
 
-app.post("/volumes/{id}/restore", write(volumes.fields.restore), changing(function(req, seconds)
+app.post("/volumes/{id}/restore", write {
+  body = volumes.fields.restore, does = "Makes its data what they were at a snapshot", more = "The snapshot stays.",
+  example = { snapshot = "monday" },
+}, changing(function(req, seconds)
   return volumes.restore(req.actor, req.id, req.body.snapshot, seconds)
 end))
 
-app.post("/volumes/{id}/clone", write(volumes.fields.clone), making(function(req)
+app.post("/volumes/{id}/clone", write {
+  body = volumes.fields.clone, does = "Another volume with its data of now, or of a snapshot", gives = { [201] = "Volume" },
+  example = { name = "copy", snapshot = "monday" },
+}, making(function(req)
   return volumes.clone(req.actor, req.id, req.body)
 end))

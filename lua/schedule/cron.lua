@@ -10,6 +10,7 @@
 -- have names of three letters; Sunday is 0 and 7, and ends a range ("fri-sun"). Of day and weekday, when both are
 -- restricted, either is enough, as with every cron; a field that begins with * is not restricted: then both must fit.
 
+local sorted_keys = require "sorted_keys"
 local spelling = require "spelling"
 
 local M = {}
@@ -104,9 +105,7 @@ end
 local function from_short(text)
   if short[text] then return short[text] end
   if text == "@reboot" then return nil, "there is no @reboot: serve is one of many processes, and goes on where it was" end
-  local list = {}
-  for name in pairs(short) do list[#list + 1] = name end
-  table.sort(list)
+  local list = sorted_keys(short)
   local near = spelling.nearest(text, list, 2)
   local hint = near and "did you mean '" .. near .. "'?" or "there are " .. table.concat(list, " ")
   return nil, ("unknown '%s'; %s"):format(text, hint)

@@ -20,20 +20,22 @@
 -- ledger's entry is written once.
 
 local accounts = require "billing.accounts"
+local book = require "billing.book"
+local ledger = require "billing.ledger"
+local meter = require "billing.meter"
 local crypto = require "crypto"
 local errors = require "errors"
 local json = require "json"
-local ledger = require "billing.ledger"
 local log = require "log"
-local meter = require "billing.meter"
-local objects = require "stripe.objects"
-local prices = require "stripe.prices"
-local book = require "billing.book"
-local queue = require "stripe.queue"
+local slices = require "slices"
 local steady = require "steady"
 local store = require "store"
 local stripe = require "stripe"
+local objects = require "stripe.objects"
+local prices = require "stripe.prices"
+local queue = require "stripe.queue"
 local task = require "task"
+local walk = require "walk"
 
 local M = {}
 
@@ -140,16 +142,11 @@ function M.settle(tx, owner)
 end
 
 function M.waits(owner)
-  local after
-  repeat
-    local page = store.scan("stripe_report_pending", { after = after, limit = 500 }) or {}
-    for _, row in ipairs(page) do
-      after = row.key
-      local rec = store.get("stripe_report", row.key:match("/(.*)$"))
-      if rec and rec.user == owner then return true end
-    end
-    if #page == 500 and not task.sleep(0) then return true end
-  until #page < 500
+  local pause = slices.new()
+  for row in walk.index("stripe_report_pending") do
+    local rec = store.get("stripe_report", row.key:match("/(.*)$"))
+    if rec and rec.user == owner or not pause() then return true end
+  end
   return false
 end
 
@@ -162,18 +159,14 @@ end
 
 -- Posts what is open of all accounts that Stripe bills. Entries are then a day long at most.
 function M.settle_all()
-  local after
-  repeat
-    local page = store.list("ledger", { after = after, limit = 500 }) or {}
-    for _, row in ipairs(page) do
-      after = row.id
-      if has_open(json.decode(row.json)) then
-        local ok, err = settle(row.id)
-        if not ok then log.warn("stripe", "usage could not be posted; tried again", { user = row.id, error = tostring(err) }) end
-      end
+  local pause = slices.new()
+  for row in walk.kind("ledger") do
+    if has_open(json.decode(row.json)) then
+      local ok, err = settle(row.id)
+      if not ok then log.warn("stripe", "usage could not be posted; tried again", { user = row.id, error = tostring(err) }) end
     end
-    if not task.sleep(0) then return end
-  until #page < 500
+    if not pause() then return end
+  end
 end
 
 function M.serve()

@@ -178,11 +178,10 @@ local function again(id)
   end)
 end
 
--- Waits until a volume that a machine names is at its provider, for a step of the machine's workflow. One that has no record is
--- not known here: `false`. -> true | false | nil, err
+-- Waits until a volume that a machine names is at its provider, for a step of the machine's workflow. -> true | nil, err
 function M.ready(rec, name, seconds)
   local vol = record.of_machine(rec, name)
-  if not vol then return false end
+  if not vol then return errors.fail("not_found", ("the machine's owner has no volume %s there"):format(name)) end
   if vol.made_at ~= json.null then return true end
   if vol.status == "ERROR" then
     local err

@@ -11,15 +11,16 @@
 -- past: {id =, owner =, from =, to =, there = the span in which it ran at `from`, idle = when it was stopped for idleness before,
 --   state =, static =, recorded =, ran = ms, things = {{ms, kind, ...}, ...}}
 
-local chunk = require "idle.chunk"
 local history = require "history"
+local chunk = require "idle.chunk"
+local timeline = require "idle.timeline"
 local json = require "json"
 local plain = require "plain"
 local policy = require "policy"
-local recorded = require "whatif.recorded"
 local store = require "store"
 local time = require "time"
-local timeline = require "idle.timeline"
+local walk = require "walk"
+local recorded = require "whatif.recorded"
 
 local M = {}
 
@@ -242,15 +243,10 @@ local PAGE = 32 -- days read at once
 local function days_of(id, from, to)
   local out = {}
   local after, stop = chunk.key(id, chunk.day(from) - 1), chunk.key(id, chunk.day(to - 1))
-  local page
-  repeat
-    page = store.list("activity", { prefix = id .. "/", after = after, limit = PAGE })
-    for _, row in ipairs(page) do
-      after = row.id
-      if row.id > stop then return out end
-      out[#out + 1] = json.decode(row.json)
-    end
-  until #page < PAGE
+  for row in walk.kind("activity", { prefix = id .. "/", after = after, limit = PAGE }) do
+    if row.id > stop then break end
+    out[#out + 1] = json.decode(row.json)
+  end
   return out
 end
 

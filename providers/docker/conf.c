@@ -15,7 +15,8 @@ const char *cc_docker_path(const struct cc_docker *d, struct cc_arena *a, const 
     return cc_arena_printf(a, "%s/machines/%s%s%s", d->dir, short_id, *leaf ? "/" : "", leaf);
 }
 
-/* Nobody but us comes as far as its parent; what is inside of it is the machine's, whatever uids dockerd gives to that. */
+/* Nobody but us comes as far as its parent; what is inside of it is the machine's, whatever uids dockerd gives to that:
+ * where its root may, it takes away the rest of 0777 (host/agent/init.c). */
 static int folder(const char *path, mode_t mode, struct cc_err *err)
 {
     if ((mkdir(path, mode) != 0 && errno != EEXIST) || chmod(path, mode) != 0)
@@ -117,6 +118,17 @@ static json_t *command(const json_t *facts, const struct cc_machine_spec *spec)
     return list;
 }
 
+/* Where volumes stand, its own among them: the agent gives those that are still root's to the image's user. */
+static json_t *places(const struct cc_machine_spec *spec)
+{
+    json_t *list = json_pack("[s]", CC_DOCKER_OWN_AT);
+    size_t i;
+
+    for (i = 0; spec && i < spec->n_volumes; i++)
+        json_array_append_new(list, json_string(spec->volumes[i].path));
+    return list;
+}
+
 static json_t *conf_of(const struct cc_docker *d, const json_t *facts, const struct cc_machine_spec *spec)
 {
     json_t *env = json_object();
@@ -125,9 +137,11 @@ static json_t *conf_of(const struct cc_docker *d, const json_t *facts, const str
 
     for (i = 0; spec && i < spec->env.n; i++)
         json_object_set_new(env, spec->env.v[i].key, json_string(spec->env.v[i].value));
-    return json_pack("{s:o,s:o,s:s?,s:s,s:i,s:i,s:b}", "cmd", command(facts, spec), "env", env, "shell", shell, "user",
-                     cc_docker_text(facts, "user"), "stop_signal", signal_of(cc_docker_text(facts, "stop")), "grace_ms",
-                     (int)d->stop_grace_ms, "ssh", spec && spec->ssh_keys.n > 0);
+    return json_pack("{s:o,s:o,s:s?,s:s?,s:I,s:I,s:s,s:i,s:i,s:b,s:o}", "cmd", command(facts, spec), "env", env,
+                     "shell", shell, "key", spec ? spec->agent_key : NULL, "ring", (json_int_t)(spec ? spec->ring : 0),
+                     "sessions", (json_int_t)(spec ? spec->sessions : 0), "user", cc_docker_text(facts, "user"),
+                     "stop_signal", signal_of(cc_docker_text(facts, "stop")), "grace_ms", (int)d->stop_grace_ms, "ssh",
+                     spec && spec->ssh_keys.n > 0, "volumes", places(spec));
 }
 
 int cc_docker_conf(const struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *facts,

@@ -215,10 +215,11 @@ int cc_docker_disks_drop(struct cc_docker *d, struct cc_provider_ctx *x, const c
     const json_t *row, *tag;
     json_t *list;
     size_t i, k;
-    int r = cc_docker_get(d, x,
-                          cc_arena_printf(x->arena, "/images/json?%s",
-                                          cc_docker_filter(x->arena, "{\"reference\":[\"claude-disk-%s\"]}", short_id)),
-                          "listing images", &list);
+    int r = cc_docker_get(
+        d, x,
+        cc_arena_printf(x->arena, "/images/json?%s",
+                        cc_docker_filter(x->arena, "{\"reference\":[\"" CC_DOCKER_DISK "%s\"]}", short_id)),
+        "listing images", &list);
 
     if (r != 0)
         return r;

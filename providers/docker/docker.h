@@ -30,6 +30,7 @@
 #include <stdatomic.h>
 
 #define CC_DOCKER_OWN_AT "/claude-data"
+#define CC_DOCKER_DISK "claude-disk-"
 #define CC_DOCKER_SOCKET "/run/cchost/agent/agent.sock" /* as a machine sees it */
 
 enum { CC_DOCKER_API_MIN = 41, CC_DOCKER_API_MAX = 47, CC_DOCKER_CONF_MAX = 4 * 1024 * 1024 };

@@ -48,31 +48,44 @@ static const char *forward_chain(struct cc_docker *d, struct cc_provider_ctx *x)
     return iptables(d, x, "-n -L DOCKER-USER") == 0 ? "DOCKER-USER" : "FORWARD";
 }
 
-static int make(struct cc_docker *d, struct cc_provider_ctx *x, const char *forward)
-{
-    const char *lines[] = {
-        "-N " IN_CHAIN,
-        "-F " IN_CHAIN,
-        "-A " IN_CHAIN " -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
-        "-A " IN_CHAIN " -j REJECT",
-        "-I INPUT 1 -i " BRIDGES " -j " IN_CHAIN,
-        "-N " OUT_CHAIN,
-        "-F " OUT_CHAIN,
-        "-A " OUT_CHAIN " -d 169.254.0.0/16 -j REJECT",
-        cc_arena_printf(x->arena, "-I %s 1 -i " BRIDGES " -j " OUT_CHAIN, forward),
-    };
-    size_t i;
+#define FROM_INSIDE "-i " BRIDGES " -j "
+#define ANSWERS IN_CHAIN " -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN"
+#define ASKS IN_CHAIN " -j REJECT"
+#define METADATA OUT_CHAIN " -d 169.254.0.0/16 -j REJECT"
 
-    for (i = 0; i < sizeof(lines) / sizeof(*lines); i++)
-        if (iptables(d, x, lines[i]) != 0 && strncmp(lines[i], "-N", 2) != 0)
-            return x->err->code ? x->err->code : CC_E_IO;
-    return 0;
+static bool has(struct cc_docker *d, struct cc_provider_ctx *x, const char *rule)
+{
+    return iptables(d, x, cc_arena_printf(x->arena, "-C %s", rule)) == 0;
 }
 
+/* One way into a chain, before whatever else the host has there. */
+static int lead(struct cc_docker *d, struct cc_provider_ctx *x, const char *from, const char *to)
+{
+    if (has(d, x, cc_arena_printf(x->arena, "%s " FROM_INSIDE "%s", from, to)))
+        return 0;
+    return iptables(d, x, cc_arena_printf(x->arena, "-I %s 1 " FROM_INSIDE "%s", from, to));
+}
+
+static int make(struct cc_docker *d, struct cc_provider_ctx *x, const char *forward)
+{
+    static const char *const lines[] = { "-N " IN_CHAIN,  "-F " IN_CHAIN,  "-A " ANSWERS, "-A " ASKS,
+                                         "-N " OUT_CHAIN, "-F " OUT_CHAIN, "-A " METADATA };
+    size_t i;
+    int r = 0;
+
+    for (i = 0; i < sizeof(lines) / sizeof(*lines) && r == 0; i++)
+        if ((r = iptables(d, x, lines[i])) != 0 && strncmp(lines[i], "-N", 2) == 0)
+            r = 0;
+    if (r == 0 && (r = lead(d, x, "INPUT", IN_CHAIN)) == 0)
+        r = lead(d, x, forward, OUT_CHAIN);
+    return r == 0 ? 0 : x->err->code ? x->err->code : CC_E_IO;
+}
+
+/* The chains themselves, too: one that somebody emptied, or that a killed host was about to fill, keeps nobody out. */
 static bool stands(struct cc_docker *d, struct cc_provider_ctx *x, const char *forward)
 {
-    return iptables(d, x, "-C INPUT -i " BRIDGES " -j " IN_CHAIN) == 0 &&
-           iptables(d, x, cc_arena_printf(x->arena, "-C %s -i " BRIDGES " -j " OUT_CHAIN, forward)) == 0;
+    return has(d, x, "INPUT " FROM_INSIDE IN_CHAIN) && has(d, x, ANSWERS) && has(d, x, ASKS) &&
+           has(d, x, cc_arena_printf(x->arena, "%s " FROM_INSIDE OUT_CHAIN, forward)) && has(d, x, METADATA);
 }
 
 bool cc_docker_fence_stands(struct cc_docker *d, struct cc_provider_ctx *x)
@@ -90,7 +103,7 @@ int cc_docker_fence(struct cc_docker *d, struct cc_provider_ctx *x)
     if (!d->fence)
         return 0;
     y = cc_docker_after(&own, x, 5000);
-    if (iptables(d, y, "-C INPUT -i " BRIDGES " -j " IN_CHAIN) == 0 && cc_docker_fence_stands(d, y))
+    if (cc_docker_fence_stands(d, y))
         return 0;
     if (make(d, y, forward_chain(d, y)) == 0) {
         cc_log(CC_LOG_INFO, "docker",

@@ -113,11 +113,45 @@ static const char *facts_of(struct cc_arena *a, const json_t *doc)
     return out;
 }
 
+/* The disk of somebody's machine (mounts.c), which is an image to dockerd: the labels of its container are on it. */
+static bool is_disk(const json_t *doc)
+{
+    const json_t *tag;
+    size_t i;
+    bool named = false;
+
+    json_array_foreach (json_object_get(doc, "RepoTags"), i, tag)
+        named |= json_string_value(tag) && strstr(json_string_value(tag), CC_DOCKER_DISK);
+    return named || json_object_get(cc_docker_at(doc, "Config.Labels"), "cchost.short");
+}
+
+/* dockerd takes the beginning of an id for a name: so all that it has could be tried out. */
+static bool by_id(const json_t *doc, const char *image)
+{
+    const char *id = cc_docker_text(doc, "Id"), *at = strncmp(image, "sha256:", 7) == 0 ? image + 7 : image;
+    const json_t *tag;
+    size_t i, n = strlen(image);
+
+    json_array_foreach (json_object_get(doc, "RepoTags"), i, tag) {
+        const char *name = json_string_value(tag), *slash = name ? strrchr(name, '/') : NULL;
+
+        if (name && (strncmp(name, image, n) == 0 || (slash && strncmp(slash + 1, image, n) == 0)))
+            return false;
+    }
+    id += strncmp(id, "sha256:", 7) == 0 ? 7 : 0;
+    return *at && strncmp(id, at, strlen(at)) == 0;
+}
+
 static int look(struct cc_docker *d, struct cc_provider_ctx *x, const char *image, const char **facts)
 {
     json_t *doc;
     int r = cc_docker_get(d, x, cc_arena_printf(x->arena, "/images/%s/json", image), "looking for the image", &doc);
 
+    if (r == 0 && (is_disk(doc) || by_id(doc, image))) {
+        json_decref(doc);
+        return cc_err_set(x->err, CC_E_DENIED,
+                          "\"%.80s\" is no image for machines: name one by its name, not by its id", image);
+    }
     if (r != 0)
         return r;
     *facts = facts_of(x->arena, doc);
@@ -129,6 +163,7 @@ static int look(struct cc_docker *d, struct cc_provider_ctx *x, const char *imag
 static bool image_ok(const char *s)
 {
     return *s && strlen(s) <= 200 && *s != '/' && *s != '.' && *s != '-' && !strstr(s, "..") &&
+           !strstr(s, CC_DOCKER_DISK) &&
            strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/:@.-_") == strlen(s);
 }
 

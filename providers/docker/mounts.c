@@ -18,7 +18,7 @@
 /* claude-disk-SHORT:N -> the next N; 1 where there is none. */
 static unsigned next_disk(const struct cc_box *b)
 {
-    const char *colon = strncmp(b->from, "claude-disk-", 12) == 0 ? strchr(b->from, ':') : NULL;
+    const char *colon = strncmp(b->from, CC_DOCKER_DISK, strlen(CC_DOCKER_DISK)) == 0 ? strchr(b->from, ':') : NULL;
 
     return colon ? (unsigned)atoi(colon + 1) + 1 : 1;
 }
@@ -26,13 +26,13 @@ static unsigned next_disk(const struct cc_box *b)
 static int commit(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b)
 {
     unsigned n = next_disk(b);
-    int r =
-        cc_docker_send(d, x, "POST",
-                       cc_arena_printf(x->arena, "/commit?container=claude-%s&repo=claude-disk-%s&tag=%u&pause=false",
-                                       b->short_id, b->short_id, n),
-                       json_object(), "keeping the machine's disk");
+    int r = cc_docker_send(d, x, "POST",
+                           cc_arena_printf(x->arena,
+                                           "/commit?container=claude-%s&repo=" CC_DOCKER_DISK "%s&tag=%u&pause=false",
+                                           b->short_id, b->short_id, n),
+                           json_object(), "keeping the machine's disk");
 
-    b->from = cc_arena_printf(x->arena, "claude-disk-%s:%u", b->short_id, n);
+    b->from = cc_arena_printf(x->arena, CC_DOCKER_DISK "%s:%u", b->short_id, n);
     return r;
 }
 

@@ -2,14 +2,13 @@
 #include "providers/docker/docker.h"
 
 #include "host/sys/mem.h"
+#include "providers/files.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int known(const struct cc_pairs *p, struct cc_err *err)
 {
@@ -44,23 +43,6 @@ static int number(const struct cc_pairs *p, const char *key, unsigned long other
                               most, text);
     }
     *out = (uint32_t)n;
-    return 0;
-}
-
-static int absolute(const char *dir, char **out, struct cc_err *err)
-{
-    char here[PATH_MAX];
-
-    if (!dir || !*dir)
-        return cc_err_set(err, CC_E_INVALID, "provider docker: the setting \"dir\" is missing");
-    if (*dir == '/')
-        *out = cc_xstrdup(dir);
-    else if (getcwd(here, sizeof(here)))
-        *out = cc_xasprintf("%s/%s", here, dir);
-    else
-        return cc_err_sys(err, errno, "the current directory");
-    if (strlen(*out) > 200)
-        return cc_err_set(err, CC_E_INVALID, "provider docker: dir \"%.80s...\" is too long", *out);
     return 0;
 }
 
@@ -150,7 +132,7 @@ int cc_docker_settings(struct cc_docker *d, const struct cc_pairs *p, struct cc_
     int r = known(p, err);
 
     if (r == 0)
-        r = absolute(cc_pairs_get(p, "dir", NULL), &d->dir, err);
+        r = cc_dir_setting(cc_pairs_get(p, "dir", NULL), 200, "sockets of agents are below it", &d->dir, err);
     if (r == 0)
         r = subnets(d, p, err);
     if (r == 0)

@@ -101,6 +101,35 @@ static int check_type(struct cc_provider_ctx *x, const json_t *types, const char
     return 0;
 }
 
+/* What the project has of others' servers, and numbers are easily tried out: nobody's machine is made of that, unless the operator
+ * has said so. */
+static bool is_private(const struct cc_hz *h, const char *asked, const json_t *image)
+{
+    const char *type = cc_hz_text(image, "type");
+
+    return type && (strcmp(type, "snapshot") == 0 || strcmp(type, "backup") == 0) && !cc_hz_label(image, CC_HZ_IMAGE) &&
+           strcmp(asked, h->image) != 0;
+}
+
+int cc_hz_places(struct cc_hz *h, struct cc_provider_ctx *x, const char *type, struct cc_strs *out)
+{
+    json_auto_t *types = NULL;
+    int r = cc_hz_catalogue(h, x, &types);
+    json_t *places = r == 0 ? json_object_get(named(types, cc_pairs_get(&h->types, type, type)), "locations") : NULL,
+           *place;
+    const char **v = cc_arena_alloc(x->arena, (json_array_size(places) + 1) * sizeof(*v));
+    size_t i, n = 0;
+
+    json_array_foreach (places, i, place) {
+        const char *name = cc_hz_text(place, "name");
+
+        if (name && !is_over(place))
+            v[n++] = cc_arena_strdup(x->arena, name);
+    }
+    *out = (struct cc_strs){ v, n };
+    return r;
+}
+
 /* By its number or its name. A snapshot has a number alone. */
 static int check_image(struct cc_hz *h, struct cc_provider_ctx *x, const char *image, const char *arch)
 {
@@ -113,6 +142,11 @@ static int check_image(struct cc_hz *h, struct cc_provider_ctx *x, const char *i
 
     if (r == CC_E_NOT_FOUND || (r == 0 && !number && json_array_size(json_object_get(doc, "images")) == 0))
         return cc_err_set(x->err, CC_E_NOT_FOUND, "Hetzner has no image %.80s for %s", image, arch ? arch : "x86");
+    if (r == 0 && number && is_private(h, image, json_object_get(doc, "image")))
+        return cc_err_set(x->err, CC_E_DENIED,
+                          "Hetzner's image %.20s is the project's own: the operator labels it " CC_HZ_IMAGE
+                          "=NAME where machines may be made from it",
+                          image);
     return r;
 }
 

@@ -33,8 +33,7 @@ static void h_close(void *self)
     struct cc_hz *h = self;
     size_t i;
 
-    if (h->dir)
-        cc_hz_ways_fini(h);
+    cc_hz_ways_fini(h);
     cc_rest_close(h->rest);
     for (i = 0; i < h->types.n; i++) {
         free((char *)h->types.v[i].key);
@@ -87,7 +86,7 @@ static int h_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     cc_hz_budget_init(&h->budget, hour);
     if (r == 0 && !(h->rest = cc_rest_open(&o, err)))
         r = err->code;
-    if (r == 0 && (r = cc_hz_make_dirs(h, cc_pairs_get(settings, "dir", ""), err)) == 0) {
+    if (r == 0 && (r = cc_hz_make_dirs(h, err)) == 0) {
         cc_hz_ways_init(h);
         r = cc_hz_identity(h, err);
     }
@@ -642,6 +641,11 @@ static int h_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume
     return cc_hz_volume_list(self, x, out);
 }
 
+static int h_places(void *self, struct cc_provider_ctx *x, const char *type, struct cc_strs *out)
+{
+    return cc_hz_places(self, x, type, out);
+}
+
 const struct cc_driver cc_driver_hetzner = {
     .name = "hetzner",
     .threads = 16,
@@ -663,6 +667,7 @@ const struct cc_driver cc_driver_hetzner = {
     .volume_delete = h_volume_delete,
     .volume_list = h_volume_list,
     .check = cc_hz_check,
+    .places = h_places,
     .image_build = cc_hz_image_build,
     .image_list = cc_hz_image_list,
     .image_delete = cc_hz_image_delete,

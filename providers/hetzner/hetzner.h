@@ -65,7 +65,7 @@ struct cc_hz_ways {
     size_t n_wanted;
     pthread_t opener;
     struct cc_call call; /* the opener's */
-    bool running;
+    bool begun, running; /* by cc_hz_ways_init; the opener */
 };
 
 /* ---- nixos.c: NixOS put onto a server by nixos-anywhere */
@@ -81,6 +81,7 @@ struct cc_hz {
     struct cc_rest *rest;
     char *dir, *location, *image, *type, *ssh;
     char *shell;           /* of terminals where a machine does not say; NULL: the agent's choice */
+    bool install;          /* setup.sh runs whole on each server, beside its user */
     char *public_key;      /* the host's own, its line */
     struct cc_pairs types; /* names of ours -> theirs */
     struct cc_hz_nixos nixos;
@@ -148,6 +149,8 @@ int cc_hz_act(struct cc_hz *h, struct cc_provider_ctx *x, const char *path, json
 /* Type, image and location of the box, in Hetzner's words; "not_found": no such image. */
 int cc_hz_plan(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b);
 int cc_hz_catalogue(struct cc_hz *h, struct cc_provider_ctx *x, json_t **out);
+/* Where that type, in our words or Hetzner's, is sold. */
+int cc_hz_places(struct cc_hz *h, struct cc_provider_ctx *x, const char *type, struct cc_strs *out);
 const char *cc_hz_zone(struct cc_hz *h, struct cc_provider_ctx *x, const char *location); /* network zone, or NULL */
 
 /* ---- shared.c: what machines share: firewall, key of this host, network of an owner */
@@ -205,7 +208,7 @@ int cc_hz_identity(struct cc_hz *h, struct cc_err *err); /* the host's own key, 
 
 /* ---- settings.c: 0, or what is wrong with which of them. `hour`: requests that Hetzner allows in one */
 int cc_hz_settings(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err);
-int cc_hz_make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err);
+int cc_hz_make_dirs(const struct cc_hz *h, struct cc_err *err);
 
 /* ---- tell.c */
 void cc_hz_tell(const struct cc_hz *h, struct cc_arena *a, const struct cc_hz_box *b, struct cc_machine_info *out);

@@ -88,15 +88,19 @@ static char *read_pair(struct cc_arena *a, const char *path, char **public_key)
     return cc_arena_strndup(a, text, (size_t)(at - text));
 }
 
+/* Another process that makes one at the same moment may be first: then it is that one's. */
 static char *make_pair(struct cc_arena *a, const char *path, char **public_key)
 {
     char key[CC_HOST_KEY_MAX], pub[CC_HOST_KEY_MAX], *text;
     struct cc_err err;
+    int r;
 
     if (cc_host_key_make(key, pub) != 0)
         return NULL;
     text = cc_arena_printf(a, "%s%s", key, pub);
-    if (cc_write_whole(path, text, strlen(text), &err) != 0)
+    if ((r = cc_write_once(path, text, strlen(text), &err)) == CC_E_EXISTS)
+        return read_pair(a, path, public_key);
+    if (r != 0)
         return NULL;
     *public_key = cc_arena_strndup(a, pub, strcspn(pub, "\n"));
     return cc_arena_strdup(a, key);

@@ -1,11 +1,14 @@
 #!/bin/sh
 # What a fresh server gets over ssh, as root, each time that it was made: volumes, the agent, the machine's environment and
-# command. Before it stand: set -- DEVICE PATH ..., ENV_TEXT, CMD_TEXT, SHELL_TEXT, ID_TEXT, KEYS_TEXT (providers/hetzner/ssh.c). Safe
-# to run again. A NixOS has the units and the user in its configuration (providers/image/nixos), and is told the rest.
+# command. Before it stand: set -- DEVICE PATH ..., ENV_TEXT, CMD_TEXT, SHELL_TEXT, AGENT_KEY, RING, SESSIONS, ID_TEXT, KEYS_TEXT,
+# INSTALL (providers/hetzner/ssh.c). Safe to run again. A NixOS has the units and the user in its configuration
+# (providers/image/nixos), and is told the rest.
 set -eu
 lib=/usr/local/lib/cchost
+share=/usr/local/share/cchost
 conf=/etc/cchost
-: "${ENV_TEXT=}" "${CMD_TEXT=}" "${SHELL_TEXT=}" "${ID_TEXT=}" "${KEYS_TEXT=}"
+: "${ENV_TEXT=}" "${CMD_TEXT=}" "${SHELL_TEXT=}" "${AGENT_KEY=}" "${RING=0}" "${SESSIONS=0}" "${ID_TEXT=}" "${KEYS_TEXT=}"
+: "${INSTALL=}"
 nixos=
 [ ! -e /etc/NIXOS ] || nixos=y
 
@@ -47,9 +50,13 @@ umask 027
 printf '%s' "$ENV_TEXT" >"$conf/env"
 printf '. %s/env\nexec %s\n' "$conf" "${CMD_TEXT:-true}" >"$conf/cmd"
 {
+  [ -z "$nixos" ] || echo '. /etc/profile' # where its programs are
   printf '%s\n' "cd '$home'; export HOME='$home' USER=claude LOGNAME=claude SHELL=$login" ". $conf/env"
   printf 'exec %s/cchost-agent --listen /run/cchost/agent/agent.sock --busy /run/cchost/busy.sock' "$lib"
   [ -z "$SHELL_TEXT" ] || printf ' --shell "$SHELL_TEXT"'
+  [ -z "$AGENT_KEY" ] || printf ' --key %s' "$AGENT_KEY"
+  [ "$RING" = 0 ] || printf ' --ring %s' "$RING"
+  [ "$SESSIONS" = 0 ] || printf ' --sessions %s' "$SESSIONS"
   echo
 } >"$conf/agent"
 [ -z "$SHELL_TEXT" ] || printf '%s' "$SHELL_TEXT" >"$conf/shell"
@@ -60,25 +67,13 @@ umask 022
 [ -n "$nixos" ] || printf '[ ! -r %s/env ] || . %s/env\n' "$conf" "$conf" >/etc/profile.d/cchost.sh
 mkdir -p /usr/local/bin
 ln -sf "$lib/cchost-agent" /usr/local/bin/cchost-busy
+[ -n "$nixos" ] || sh $share/setup.sh --only layout,session || echo 'the layout could not be put into place' >&2
 
 # The agent, kept running.
 if [ -n "$nixos" ]; then
   systemctl restart cchost-agent
 elif [ -d /run/systemd/system ]; then
-  cat >/etc/systemd/system/cchost-agent.service <<UNIT
-[Unit]
-Description=cchost's agent
-After=network.target
-[Service]
-User=claude
-RuntimeDirectory=cchost cchost/agent
-ExecStart=/bin/sh $conf/agent
-KillMode=process
-Restart=always
-RestartSec=1
-[Install]
-WantedBy=multi-user.target
-UNIT
+  cp $share/parts/cchost-agent.service /etc/systemd/system/cchost-agent.service
   systemctl daemon-reload
   systemctl enable --quiet cchost-agent
   systemctl restart cchost-agent
@@ -102,4 +97,9 @@ if [ -n "$CMD_TEXT" ] && [ "$(cat $conf/ran 2>/dev/null)" != "$boot" ]; then
   echo "$boot" >"$conf/ran"
   (cd "$home" && HOME=$home USER=claude LOGNAME=claude setsid runuser -u claude -- sh "$conf/cmd" \
     >"$home/.cmd.log" 2>&1 </dev/null &)
+fi
+
+# The tools that it has not yet, where that is asked for: nobody waits for them.
+if [ -n "$INSTALL" ] && [ -z "$nixos" ]; then
+  setsid sh $share/setup.sh >/var/log/cchost-setup.log 2>&1 </dev/null &
 fi

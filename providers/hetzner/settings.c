@@ -2,6 +2,7 @@
 #include "providers/hetzner/hetzner.h"
 
 #include "host/sys/mem.h"
+#include "providers/files.h"
 #include "providers/ssh.h"
 
 #include <ctype.h>
@@ -10,10 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-/* What stands behind `dir` in the directory of a machine's connection: "/machines/" and a short id. */
-enum { DIR_MAX = CC_SSH_DIR_MAX - 22 };
 
 struct number {
     const char *name;
@@ -33,8 +30,9 @@ static const struct number numbers[] = {
 };
 
 static const char *const words[] = {
-    "dir",   "token",       "endpoint",      "location",          "image",      "type",        "ssh",
-    "shell", "nixos.flake", "nixos.program", "requests_per_hour", "nixos.base", "nixos.kexec", "nixos.build_on"
+    "dir",    "token",       "endpoint",      "location",          "image",      "type",        "ssh",
+    "shell",  "nixos.flake", "nixos.program", "requests_per_hour", "nixos.base", "nixos.kexec", "nixos.build_on",
+    "install"
 };
 
 static bool known(const char *key)
@@ -75,7 +73,7 @@ static void type_settings(struct cc_hz *h, const struct cc_pairs *s)
 }
 
 /* In front of what OpenSSH reads of it as more than a path. */
-static bool plain_dir(const char *dir) { return dir[0] && strlen(dir) <= DIR_MAX && !strpbrk(dir, " \t\"'%$~:\n"); }
+static bool is_plain(const char *dir) { return !strpbrk(dir, " \t\"'%$~:\n"); }
 
 static char *copy_of(const struct cc_pairs *s, const char *key, const char *other)
 {
@@ -101,6 +99,14 @@ static int nixos_settings(struct cc_hz_nixos *n, const struct cc_pairs *s, struc
     return 0;
 }
 
+static int bool_setting(const struct cc_pairs *s, const char *name, bool *out, struct cc_err *err)
+{
+    const char *text = cc_pairs_get(s, name, "false");
+
+    *out = strcmp(text, "true") == 0;
+    return *out || strcmp(text, "false") == 0 ? 0 : cc_err_set(err, CC_E_INVALID, "%s: true or false expected", name);
+}
+
 int cc_hz_settings(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, struct cc_err *err)
 {
     size_t i;
@@ -112,9 +118,13 @@ int cc_hz_settings(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, st
     for (i = 0; r == 0 && i < sizeof(numbers) / sizeof(*numbers); i++)
         r = number_setting(s, numbers[i].name, numbers[i].other, numbers[i].least, numbers[i].most,
                            (uint32_t *)(void *)((char *)h + numbers[i].at), err);
-    if (r == 0 && !plain_dir(cc_pairs_get(s, "dir", "")))
+    if (r == 0)
+        r = bool_setting(s, "install", &h->install, err);
+    if (r == 0)
+        r = cc_dir_setting(cc_pairs_get(s, "dir", NULL), CC_SSH_DRIVER_DIR_MAX, CC_SSH_DIR_WHY, &h->dir, err);
+    if (r == 0 && !is_plain(h->dir))
         r = cc_err_set(err, CC_E_INVALID,
-                       "dir: at most %d bytes, no blanks, quotes, \"%%\", \"$\", \"~\" or \":\" expected", DIR_MAX);
+                       "dir: no blanks, quotes, \"%%\", \"$\", \"~\" or \":\" expected, as ssh reads it: %s", h->dir);
     if (r == 0 && !*cc_pairs_get(s, "token", ""))
         r = cc_err_set(err, CC_E_INVALID, "hetzner needs a token of its API (HCLOUD_TOKEN)");
     h->location = cc_xstrdup(cc_pairs_get(s, "location", "fsn1"));
@@ -126,23 +136,16 @@ int cc_hz_settings(struct cc_hz *h, const struct cc_pairs *s, uint32_t *hour, st
     return r == 0 ? nixos_settings(&h->nixos, s, err) : r;
 }
 
-int cc_hz_make_dirs(struct cc_hz *h, const char *dir, struct cc_err *err)
+int cc_hz_make_dirs(const struct cc_hz *h, struct cc_err *err)
 {
     static const char *const leaves[] = { "", "/machines", "/locks" };
-    char path[DIR_MAX + 16], real[DIR_MAX + 16];
+    char path[CC_SSH_DRIVER_DIR_MAX + 16];
     size_t i;
 
     for (i = 0; i < sizeof(leaves) / sizeof(*leaves); i++) {
-        snprintf(path, sizeof(path), "%s%s", dir, leaves[i]);
+        snprintf(path, sizeof(path), "%s%s", h->dir, leaves[i]);
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
             return cc_err_sys(err, errno, "making %s", path);
     }
-    if (dir[0] == '/') {
-        h->dir = cc_xstrdup(dir);
-        return 0;
-    }
-    if (!getcwd(real, sizeof(real)) || strlen(real) + strlen(dir) + 1 > DIR_MAX || !plain_dir(real))
-        return cc_err_set(err, CC_E_INVALID, "dir: the whole path is too long, or not plain");
-    h->dir = cc_xasprintf("%s/%s", real, dir);
     return 0;
 }

@@ -50,20 +50,28 @@ static const char drop_first[] = "set -e; cd /etc/ssh; rm -f ssh_host_ecdsa_key*
                                  "systemctl restart sshd; "
                                  "else kill -HUP \"$(cat /run/sshd.pid)\"; fi";
 
+/* When the time is up, what the tries before were told is the reason, not that the last of them was cut short. */
+static int cut_short(struct cc_provider_ctx *x, int r, const char *why)
+{
+    return r == CC_E_TIMEOUT && why ? cc_err_set(x->err, r, "%.200s; its time was up", why) : r;
+}
+
 /* Tries until somebody lets us in and does it; sshd, too, is away for a moment when it takes another key. What cannot change by
  * waiting ends it at once. */
 int cc_hz_ssh_persist(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, const char *line,
                       const char *in, size_t in_len, const char **out)
 {
+    const char *why = NULL;
     uint32_t i;
     int r = CC_E_UNAVAILABLE;
 
     for (i = 0; i < h->ssh_tries; i++) {
         if (i > 0 && (r = cc_rest_pause(x, h->ssh_every_ms)) != 0)
-            return r;
+            return cut_short(x, r, why);
         r = once(h, x, b, line, in, in_len, out);
         if (r != CC_E_UNAVAILABLE)
-            return cc_hz_way_told(x, r);
+            return cut_short(x, cc_hz_way_told(x, r), why);
+        why = cc_arena_strndup(x->arena, x->err->message, strlen(x->err->message));
     }
     return r;
 }
@@ -112,6 +120,17 @@ static int install_agent(struct cc_hz *h, struct cc_provider_ctx *x, const struc
                              agent->data, agent->len, NULL);
 }
 
+/* setup.sh and its parts (providers/image), which server-setup.sh finds there. */
+static int install_parts(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b)
+{
+    const struct cc_carried *parts = cc_carried_find("image.tar");
+
+    if (!parts)
+        return cc_err_set(x->err, CC_E_INTERNAL, "this binary carries no image.tar");
+    return cc_hz_ssh(h, x, b, "mkdir -p /usr/local/share/cchost && tar -xf - -C /usr/local/share/cchost", parts->data,
+                     parts->len, NULL);
+}
+
 static const char *exports_of(struct cc_arena *a, const struct cc_pairs *env)
 {
     const char *text = "";
@@ -142,10 +161,14 @@ static const char *script_of(const struct cc_hz *h, struct cc_arena *a, const st
     for (i = 0; i < b->n_mounts; i++)
         mounts = cc_arena_printf(a, "%s /dev/disk/by-id/scsi-0HC_Volume_%lld %s", mounts, (long long)b->mounts[i].id,
                                  cc_ssh_word(a, b->mounts[i].path));
-    return cc_arena_printf(a, "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\nID_TEXT=%s\nKEYS_TEXT=%s\n%s", mounts,
-                           cc_ssh_word(a, exports_of(a, &b->spec.env)), cc_ssh_word(a, cc_ssh_quote(a, &b->spec.cmd)),
-                           cc_ssh_word(a, shell ? shell : ""), b->short_id,
-                           cc_ssh_word(a, lines_of(a, &b->spec.ssh_keys)), script ? script->data : "exit 1");
+    return cc_arena_printf(
+        a,
+        "set --%s\nENV_TEXT=%s\nCMD_TEXT=%s\nSHELL_TEXT=%s\nAGENT_KEY=%s\nRING=%u\nSESSIONS=%u\nID_TEXT=%s\n"
+        "KEYS_TEXT=%s\nINSTALL=%s\n%s",
+        mounts, cc_ssh_word(a, exports_of(a, &b->spec.env)), cc_ssh_word(a, cc_ssh_quote(a, &b->spec.cmd)),
+        cc_ssh_word(a, shell ? shell : ""), b->spec.agent_key ? b->spec.agent_key : "", b->spec.ring, b->spec.sessions,
+        b->short_id, cc_ssh_word(a, lines_of(a, &b->spec.ssh_keys)), h->install ? "y" : "",
+        script ? script->data : "exit 1");
 }
 
 int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
@@ -153,6 +176,8 @@ int cc_hz_setup(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
     const char *script;
     int r = install_agent(h, x, b);
 
+    if (r == 0)
+        r = install_parts(h, x, b);
     if (r != 0)
         return r;
     script = script_of(h, x->arena, b);

@@ -130,6 +130,7 @@ void cc_hz_ways_init(struct cc_hz *h)
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
     w->call.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    w->begun = true;
     w->running = pthread_create(&w->opener, NULL, opener, h) == 0;
 }
 
@@ -138,6 +139,8 @@ void cc_hz_ways_fini(struct cc_hz *h)
     struct cc_hz_ways *w = &h->ways;
     uint64_t one = 1;
 
+    if (!w->begun)
+        return;
     pthread_mutex_lock(&w->lock);
     atomic_store(&w->call.cancelled, true);
     if (write(w->call.wake_fd, &one, sizeof(one)) < 0)

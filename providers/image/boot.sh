@@ -17,6 +17,9 @@ if [ -e "$seed/network" ] && read -r mac address gateway whole <"$seed/network";
   done
 fi
 
+# One with nothing on it is its user's, also where a guest ended between the formatting and this.
+own() { [ -n "$(find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found | head -n 1)" ] || chown 1000:1000 "$1"; }
+
 # Formatted once, when nothing is on it; never again.
 while read -r serial path; do
   dev=/dev/disk/by-id/virtio-$serial
@@ -26,10 +29,10 @@ while read -r serial path; do
   [ -b "$dev" ] || { echo "cchost: the volume for $path is not there ($serial)" >&2; continue; }
   mkdir -p "$path"
   grep -q " $path " /proc/mounts && continue
-  mount "$dev" "$path" 2>/dev/null && continue
+  mount "$dev" "$path" 2>/dev/null && { own "$path"; continue; }
   if [ "$(head -c 65536 "$dev" | tr -d '\0' | wc -c)" = 0 ]; then
     mke2fs -q -t ext4 "$dev" 2>/dev/null || mke2fs -q "$dev" >/dev/null
-    mount "$dev" "$path" && chown 1000:1000 "$path"
+    mount "$dev" "$path" && own "$path"
   else
     echo "cchost: what is on the volume for $path cannot be mounted, and is left as it is" >&2
   fi
@@ -40,6 +43,10 @@ home=$(eval echo ~claude)
 mkdir -p "$home/.ssh" && cat "$seed/keys" >"$home/.ssh/authorized_keys"
 chmod 700 "$home/.ssh" && chmod 600 "$home/.ssh/authorized_keys" && chown -R claude "$home/.ssh"
 passwd -S claude 2>/dev/null | grep -q ' L ' && usermod -p '*' claude # without a password, but not locked
+
+# The layout and the session; setup.sh has the rest, for who wants it.
+share=/usr/local/share/cchost
+mkdir -p $share && tar -xf "$seed/image.tar" -C $share && sh $share/setup.sh --only layout,session
 
 # The way in for the host: an sshd behind a virtio port, for the host's key alone.
 cp "$seed/host_key" $run/ssh/host_key && chmod 600 $run/ssh/host_key

@@ -2,11 +2,12 @@
 # setup.sh - what makes a plain Ubuntu or Debian a machine of cchost: git, mosh, Node.js, Claude Code, Zellij, the user claude.
 #
 # Safe to run again: each tool is looked for before it is installed, and nothing is overwritten that somebody may have changed.
-# It runs in the Dockerfile beside it, and by cloud-init on machines that boot a system. Needs root.
+# The Dockerfile beside it runs all of it; hetzner/server-setup.sh and boot.sh run what needs no download (layout, session), and
+# leave it in /usr/local/share/cchost, for the rest (hetzner's setting `install`). The texts that it puts down are in parts/, which NixOS reads, too. Needs root.
 #
 #   --skip TOOL[,TOOL]   leave these out, and say so: for places from which they cannot be downloaded
 #   --only TOOL[,TOOL]   nothing but these         --list   the tools that there are, in their order
-#   ZELLIJ_VERSION, NODE_MAJOR, CLAUDE_CODE_VERSION   which; ZELLIJ_SHA256: its archive's sum, checked when it is set
+#   ZELLIJ_VERSION, CLAUDE_CODE_VERSION   which; ZELLIJ_SHA256: its archive's sum, checked when it is set
 set -eu
 
 tools='base user node claude zellij layout session'
@@ -30,6 +31,9 @@ for word in $(printf '%s,%s' "$skip" "$only" | tr ',' ' '); do
     case " $tools " in *" $word "*) ;; *) die "there is no tool $word: $tools" ;; esac
 done
 [ "$(id -u)" = 0 ] || die 'only root can do this'
+here=$(cd "$(dirname "$0")" && pwd)
+for parts in "$here/parts" "$here/nixos/parts"; do [ ! -d "$parts" ] || break; done
+[ -d "$parts" ] || die "its parts are not beside it: $here/parts"
 
 # packages PACKAGE...: those that are not there yet.
 packages() {
@@ -39,9 +43,9 @@ packages() {
     done
     [ -n "$missing" ] || return 0
     say "installing$missing"
-    apt-get -qq update
+    apt-get -o DPkg::Lock::Timeout=300 -qq update
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $missing >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq install -y --no-install-recommends $missing >/dev/null
 }
 
 tool_base() {
@@ -83,61 +87,30 @@ tool_zellij() {
     rm -rf "$at"
 }
 
-# Only where there is none: it is the user's to change.
-put() {
-    [ ! -e "$1" ] || return 0
-    install -d -o claude -g claude "$(dirname "$1")"
-    cat >"$1"
-    chown claude:claude "$1"
+# mine NAME: a program of ours, as it is here; what has not changed is left alone.
+mine() {
+    cmp -s "$parts/$1" "/usr/local/bin/$1" && [ -x "/usr/local/bin/$1" ] && return 0
+    mkdir -p /usr/local/bin
+    cp "$parts/$1" "/usr/local/bin/.$1.new"
+    chmod 0755 "/usr/local/bin/.$1.new"
+    mv "/usr/local/bin/.$1.new" "/usr/local/bin/$1"
 }
 
-# Claude on the left in 70 of 100, a shell on the right. The terminal's own session is called claude.
+# theirs NAME PATH: into the user's home, only where there is none, for it is his to change; and by himself, as what stands
+# in the way may be a link of his.
+theirs() {
+    su -s /bin/sh claude -c "umask 022; cd && { [ -e '$2' ] || { mkdir -p '${2%/*}' && cat >'$2'; }; }" <"$parts/$1" || say "not put into place: $2"
+}
+
 tool_layout() {
-    put /home/claude/.config/zellij/layouts/claude.kdl <<'LAYOUT'
-layout {
-    pane split_direction="vertical" {
-        pane size="70%" name="claude" command="claude-pane"
-        pane size="30%" name="shell"
-    }
-}
-LAYOUT
-    put /home/claude/.config/zellij/config.kdl <<'CONFIG'
-default_layout "claude"
-show_startup_tips false
-CONFIG
-    chown -R claude:claude /home/claude/.config
-    # A pane that stays when Claude Code is left, or is not there.
-    cat >/usr/local/bin/claude-pane <<'PANE'
-#!/bin/sh
-cd /claude-data 2>/dev/null || cd
-if command -v claude >/dev/null 2>&1; then claude "$@"; else echo 'Claude Code is not installed here.'; fi
-exec "${SHELL:-/bin/sh}" -l
-PANE
-    chmod 0755 /usr/local/bin/claude-pane
+    theirs layout.kdl .config/zellij/layouts/claude.kdl
+    theirs config.kdl .config/zellij/config.kdl
+    mine claude-pane
 }
 
-# What the machine runs at each start: a session that waits for whoever comes, and what the image's health is asked of.
+# What the machine runs at each start: a session that waits for whoever comes. It is called claude, as the terminal's own.
 tool_session() {
-    cat >/usr/local/bin/claude-session <<'SESSION'
-#!/bin/sh
-# claude-session         begins the detached session, as the user whose it is
-# claude-session health  whether it is there
-name=claude
-there() {
-    if command -v zellij >/dev/null 2>&1; then zellij list-sessions --short 2>/dev/null | grep -qx "$name"
-    else tmux has-session -t "$name" 2>/dev/null; fi
-}
-if [ "${1:-}" = health ]; then
-    if [ "$(id -u)" = 0 ]; then exec setpriv --reuid claude --regid claude --init-groups env HOME=/home/claude "$0" health; fi
-    there
-    exit
-fi
-there && exit 0
-if command -v zellij >/dev/null 2>&1; then exec zellij attach --create-background "$name"; fi
-cd /claude-data 2>/dev/null || cd
-exec tmux new-session -d -s "$name" claude-pane \; split-window -h -l 30% \; select-pane -L
-SESSION
-    chmod 0755 /usr/local/bin/claude-session
+    mine claude-session
 }
 
 for tool in $tools; do

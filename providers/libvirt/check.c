@@ -129,6 +129,10 @@ static void network(struct look *l)
     else
         SAY(l, "network", CC_CHECK_OK, "%s is on", l->v->network);
     if (n)
+        SAY(l, "firewall", CC_CHECK_WARN,
+            "is this host's own to set: guests on %s may reach what listens on all of this host's addresses",
+            l->v->network);
+    if (n)
         cc_vir.network_free(n);
 }
 

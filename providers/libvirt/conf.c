@@ -4,6 +4,7 @@
 #include "host/script/carried.h"
 #include "host/sys/mem.h"
 #include "providers/files.h"
+#include "providers/ssh.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -82,17 +83,15 @@ int cc_libvirt_open_storage(struct cc_libvirt *v, const struct cc_pairs *p, stru
 
 int cc_libvirt_settle(struct cc_libvirt *v, const struct cc_pairs *p, struct cc_err *err)
 {
-    const char *dir = cc_pairs_get(p, "dir", NULL);
     uint32_t milli;
     int r = known(p, err);
 
-    if (r == 0 && (!dir || dir[0] != '/'))
-        r = cc_err_set(err, CC_E_INVALID, "libvirt: dir must be an absolute path");
+    if (r == 0)
+        r = cc_dir_setting(cc_pairs_get(p, "dir", NULL), CC_SSH_DRIVER_DIR_MAX, CC_SSH_DIR_WHY, &v->dir, err);
     if (r != 0)
         return r;
-    v->dir = cc_xstrdup(dir);
     v->uri = copy(p, "uri", "qemu:///system");
-    v->images = cc_pairs_get(p, "images", NULL) ? copy(p, "images", NULL) : cc_xasprintf("%s/images", dir);
+    v->images = cc_pairs_get(p, "images", NULL) ? copy(p, "images", NULL) : cc_xasprintf("%s/images", v->dir);
     v->virt = copy(p, "virt", "kvm");
     v->arch = copy(p, "arch", "x86_64");
     v->machine = copy(p, "machine", "q35");

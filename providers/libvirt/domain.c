@@ -120,6 +120,24 @@ int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out
     return 0;
 }
 
+/* A domain that cannot be read is no machine less: only one that is gone meanwhile, or is not called like ours, is passed over. */
+int cc_domain_listed(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out, enum cc_machine_state *state)
+{
+    struct cc_provider_ctx quiet = *x;
+    struct cc_err why = { 0 };
+    const char *name = cc_vir.domain_name(d);
+    int r;
+
+    quiet.err = &why;
+    r = cc_domain_read(&quiet, d, out, state);
+    if (r == 0)
+        return 1;
+    if (r == CC_E_NOT_FOUND || r == CC_E_EXISTS || !name || !cc_provider_id_ok(name))
+        return 0;
+    *x->err = why;
+    return r;
+}
+
 virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const char *provider_id)
 {
     virDomainPtr d = NULL;

@@ -45,8 +45,11 @@ static void capabilities(struct cc_libvirt *v)
     struct cc_err err;
 
     v->missing[0] = (struct cc_unenforced){ "process limits", "a guest's processes are its own kernel's" };
+    v->missing[1] =
+        (struct cc_unenforced){ "a firewall",
+                                "what listens on this host's addresses is for this host to keep from guests on nat" };
     if (cc_png_load(&err) != 0)
-        v->missing[1] = (struct cc_unenforced){ "screenshots", "libpng16 is not on this host" };
+        v->missing[2] = (struct cc_unenforced){ "screenshots", "libpng16 is not on this host" };
     v->caps = (struct cc_capabilities){
         .driver = "libvirt",
         .exec = true,
@@ -65,7 +68,7 @@ static void capabilities(struct cc_libvirt *v)
         .limit_disk = true,
         .default_image = v->image,
         .missing = v->missing,
-        .n_missing = v->missing[1].what ? 2 : 1,
+        .n_missing = v->missing[2].what ? 3 : 2,
     };
 }
 
@@ -170,17 +173,13 @@ int cc_libvirt_image(const struct cc_libvirt *v, struct cc_provider_ctx *x, cons
 static int volumes_of(struct cc_libvirt *v, struct cc_provider_ctx *x, virConnectPtr c, const struct cc_box *b,
                       struct cc_disk *disks)
 {
-    const char *who;
     size_t i;
-    int r;
+    int r = 0;
 
-    for (i = 0; i < b->n_volumes; i++) {
-        if ((r = v->storage->find(v->store, x, b->volumes[i].id, &disks[i])) != 0)
-            return r;
-        if ((who = cc_libvirt_user_of(x, c, b->volumes[i].id, b->short_id, true)))
-            return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", b->volumes[i].id, who);
-    }
-    return 0;
+    for (i = 0; i < b->n_volumes && r == 0; i++)
+        if ((r = v->storage->find(v->store, x, b->volumes[i].id, &disks[i])) == 0)
+            r = cc_libvirt_volume_free(x, c, b->volumes[i].id, b->short_id, true);
+    return r;
 }
 
 static int define(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold *h)
@@ -515,10 +514,8 @@ static int v_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
 {
     struct cc_libvirt *v = self;
     virConnectPtr c = cc_libvirt_connect(v, x);
-    struct cc_provider_ctx quiet = *x;
-    struct cc_err dropped;
     virDomainPtr *all;
-    int i, n;
+    int i, n, r = 0;
 
     if (!c)
         return x->err->code;
@@ -527,19 +524,18 @@ static int v_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
         cc_vir.connect_close(c);
         return cc_libvirt_error(x->err, "listing machines");
     }
-    quiet.err = &dropped;
     out->v = cc_arena_alloc(x->arena, ((size_t)n + 1) * sizeof(*out->v));
     for (i = 0; i < n; i++) {
         enum cc_machine_state state;
         struct cc_box b;
 
-        if (cc_domain_read(&quiet, all[i], &b, &state) == 0)
+        if (r >= 0 && (r = cc_domain_listed(x, all[i], &b, &state)) == 1)
             tell(v, x->arena, &b, state, &out->v[out->n++]);
         cc_vir.domain_free(all[i]);
     }
     free(all);
     cc_vir.connect_close(c);
-    return 0;
+    return r < 0 ? r : 0;
 }
 
 /* The agent's socket of a machine that runs. */
@@ -589,7 +585,6 @@ static int v_attach(void *self, struct cc_provider_ctx *x, const char *provider_
     struct cc_mount_spec now[CC_MOUNTS_MAX + 1];
     struct cc_disk disk;
     struct cc_hold h;
-    const char *who;
     size_t i;
     int r = cc_libvirt_take(v, x, provider_id, &h);
 
@@ -602,8 +597,8 @@ static int v_attach(void *self, struct cc_provider_ctx *x, const char *provider_
         r = v->storage->find(v->store, x, volume->id, &disk);
     if (r == 0 && h.state != CC_M_STOPPED)
         r = cc_err_set(x->err, CC_E_STATE, "%s runs: a volume is attached while it is stopped", provider_id);
-    if (r == 0 && (who = cc_libvirt_user_of(x, h.c, volume->id, h.box.short_id, true)))
-        r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", volume->id, who);
+    if (r == 0)
+        r = cc_libvirt_volume_free(x, h.c, volume->id, h.box.short_id, true);
     if (r == 0) {
         h.box.volumes[h.box.n_volumes++] = (struct cc_box_volume){ volume->id, volume->path };
         r = define(v, x, &h);

@@ -136,15 +136,17 @@ virConnectPtr cc_libvirt_connect(struct cc_libvirt *v, struct cc_provider_ctx *x
 int cc_libvirt_error(struct cc_err *err, const char *what); /* from libvirt's last error */
 virDomainPtr cc_domain_find(virConnectPtr c, struct cc_provider_ctx *x, const char *short_id); /* NULL: x->err */
 int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out, enum cc_machine_state *state);
+/* Of a list: 1, 0: none of ours, or gone since, or an error: then the list is none. */
+int cc_domain_listed(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out, enum cc_machine_state *state);
 /* The domain of a machine that runs or is suspended; else NULL. */
 virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const char *provider_id);
 int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms);
 bool cc_domain_is_off(virDomainPtr d);
 
 /* ---- volume.c: the calls of provider.h */
-/* The name of a machine other than `me` that has this volume (running_only: and does not stand still), or NULL. */
-const char *cc_libvirt_user_of(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
-                               bool running_only);
+/* "conflict": a machine other than `me` has this volume (running_only: and does not stand still). Who cannot look is told so. */
+int cc_libvirt_volume_free(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
+                           bool running_only);
 int cc_libvirt_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
                              struct cc_volume_info *out);
 int cc_libvirt_volume_delete(void *self, struct cc_provider_ctx *x, const char *id);

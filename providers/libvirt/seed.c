@@ -2,6 +2,7 @@
  *
  *   meta-data, user-data                cloud-init's own; it runs boot.sh at every boot, whatever else it is told
  *   boot.sh                             providers/image/boot.sh
+ *   image.tar                           setup.sh and its parts, which are the same on every machine
  *   volumes                             "SERIAL PATH" of each disk to be mounted
  *   network, network-config             its address in its owner's network, for boot.sh and for cloud-init; only there
  *   keys                                who may log in as claude
@@ -90,8 +91,9 @@ static void put_spec(const struct cc_libvirt *v, struct seed *s, const struct cc
         keys = cc_arena_printf(s->x->arena, "%s%s\n", keys, spec->ssh_keys.v[i]);
     put(s, "keys", keys, strlen(keys));
     put_json(s, "machine.json", "",
-             json_pack("{s:o?,s:o,s:s?,s:s,s:i,s:i}", "cmd", spec->cmd.n ? words(&spec->cmd) : NULL, "env",
-                       names(&spec->env), "shell", shell, "user", "claude", "stop_signal", 15, "grace_ms", 10000));
+             json_pack("{s:o?,s:o,s:s?,s:s?,s:I,s:I,s:s,s:i,s:i}", "cmd", spec->cmd.n ? words(&spec->cmd) : NULL, "env",
+                       names(&spec->env), "shell", shell, "key", spec->agent_key, "ring", (json_int_t)spec->ring,
+                       "sessions", (json_int_t)spec->sessions, "user", "claude", "stop_signal", 15, "grace_ms", 10000));
 }
 
 /* A file of the host's, as it is. */
@@ -177,6 +179,7 @@ int cc_seed_write(const struct cc_libvirt *v, struct cc_provider_ctx *x, const s
     put_file(&s, "host", cc_arena_printf(a, "%s/key.pub", v->dir));
     put_volumes(&s, b);
     put_carried(&s, "boot.sh");
+    put_carried(&s, "image.tar");
     put_carried(&s, "cchost-agent");
     if (s.r == 0)
         s.r = CC_TOOL(x, NULL, "genisoimage", "-quiet", "-r", "-J", "-V", "cidata", "-o", made, s.dir);

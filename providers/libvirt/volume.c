@@ -17,28 +17,35 @@ static bool is_root(const char *volume)
     return n > 6 && strcmp(volume + n - 6, "..root") == 0;
 }
 
-const char *cc_libvirt_user_of(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
-                               bool running_only)
+static bool has(const struct cc_box *b, const char *volume)
+{
+    size_t i;
+
+    for (i = 0; i < b->n_volumes; i++)
+        if (strcmp(b->volumes[i].id, volume) == 0)
+            return true;
+    return false;
+}
+
+int cc_libvirt_volume_free(struct cc_provider_ctx *x, virConnectPtr c, const char *volume, const char *me,
+                           bool running_only)
 {
     virDomainPtr *all;
-    const char *who = NULL;
-    int i, n = cc_vir.list_all_domains(c, &all, 0);
+    int i, n = cc_vir.list_all_domains(c, &all, 0), r = 0;
 
+    if (n < 0)
+        return cc_libvirt_error(x->err, "looking who has the volume");
     for (i = 0; i < n; i++) {
         enum cc_machine_state state;
         struct cc_box b;
-        size_t k;
 
-        if (!who && cc_domain_read(x, all[i], &b, &state) == 0 && strcmp(b.short_id, me) != 0 &&
-            (!running_only || state != CC_M_STOPPED))
-            for (k = 0; k < b.n_volumes; k++)
-                if (strcmp(b.volumes[k].id, volume) == 0)
-                    who = cc_arena_printf(x->arena, "cc-%s", b.short_id);
+        if (r >= 0 && (r = cc_domain_listed(x, all[i], &b, &state)) == 1 && strcmp(b.short_id, me) != 0 &&
+            (!running_only || state != CC_M_STOPPED) && has(&b, volume))
+            r = cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by cc-%s", volume, b.short_id);
         cc_vir.domain_free(all[i]);
     }
-    if (n >= 0)
-        free(all);
-    return who;
+    free(all);
+    return r < 0 ? r : 0;
 }
 
 static void tell_volume(const struct cc_disk *d, const char *user, struct cc_volume_info *out)
@@ -85,20 +92,18 @@ static int hold_volume(struct cc_libvirt *v, struct cc_provider_ctx *x, const ch
 {
     int fd = cc_name_lock(v->dir, lock_name(x->arena, id), x->call, x->err);
     virConnectPtr c;
-    const char *who;
+    int r;
 
     if (fd < 0)
         return fd;
-    if (!(c = cc_libvirt_connect(v, x))) {
-        close(fd);
-        return x->err->code;
-    }
-    who = cc_libvirt_user_of(x, c, id, "", running_only);
-    cc_vir.connect_close(c);
-    if (!who)
+    c = cc_libvirt_connect(v, x);
+    r = c ? cc_libvirt_volume_free(x, c, id, "", running_only) : x->err->code;
+    if (c)
+        cc_vir.connect_close(c);
+    if (r == 0)
         return fd;
     close(fd);
-    return cc_err_set(x->err, CC_E_CONFLICT, "volume %s is in use by %s", id, who);
+    return r;
 }
 
 int cc_libvirt_volume_delete(void *self, struct cc_provider_ctx *x, const char *id)

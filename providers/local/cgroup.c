@@ -196,24 +196,73 @@ void cc_cgroups_find(struct cc_cgroups *cg, const char *wish)
         use_v1(cg, c);
 }
 
-static int limit(const char *dir, bool v2, int c, const struct cc_local *l, const struct cc_machine_spec *s)
+struct limit {
+    const char *leaf;
+    char text[64];
+    bool optional; /* kernels without swap accounting have none */
+};
+
+/* What a controller is told of a machine: up to two files of its group. */
+static int limits_of(const struct cc_local *l, const struct cc_machine_spec *s, bool v2, int c, struct limit out[2])
 {
     long long bytes = (long long)s->memory_mib * 1024 * 1024, quota = (long long)(s->vcpu * PERIOD_US);
-    char text[64];
-    int r = 0;
 
+    memset(out, 0, 2 * sizeof(*out));
     if (c == CC_CG_MEMORY && bytes) {
-        snprintf(text, sizeof(text), "%lld", bytes);
-        r = put(dir, v2 ? "memory.max" : "memory.limit_in_bytes", text);
-        put(dir, v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", v2 ? "0" : text); /* where it exists */
-    } else if (c == CC_CG_PIDS && l->pids) {
-        snprintf(text, sizeof(text), "%u", l->pids);
-        r = put(dir, "pids.max", text);
-    } else if (c == CC_CG_CPU && quota) {
-        snprintf(text, sizeof(text), v2 ? "%lld %d" : "%lld", quota, PERIOD_US);
-        r = put(dir, v2 ? "cpu.max" : "cpu.cfs_quota_us", text);
+        out[0].leaf = v2 ? "memory.max" : "memory.limit_in_bytes";
+        out[1].leaf = v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes";
+        out[1].optional = true;
+        snprintf(out[0].text, sizeof(out[0].text), "%lld", bytes);
+        snprintf(out[1].text, sizeof(out[1].text), "%lld", v2 ? 0 : bytes);
+        return 2;
+    }
+    if (c == CC_CG_PIDS && l->pids) {
+        out[0].leaf = "pids.max";
+        snprintf(out[0].text, sizeof(out[0].text), "%u", l->pids);
+        return 1;
+    }
+    if (c == CC_CG_CPU && quota) {
+        out[0].leaf = v2 ? "cpu.max" : "cpu.cfs_quota_us";
+        snprintf(out[0].text, sizeof(out[0].text), v2 ? "%lld %d" : "%lld", quota, PERIOD_US);
+        return 1;
+    }
+    return 0;
+}
+
+static int limit(const char *dir, bool v2, int c, const struct cc_local *l, const struct cc_machine_spec *s)
+{
+    struct limit limits[2];
+    int i, r = 0, one, n = limits_of(l, s, v2, c, limits);
+
+    for (i = 0; i < n && r == 0; i++) {
+        one = put(dir, limits[i].leaf, limits[i].text);
+        r = limits[i].optional ? 0 : one;
     }
     return r;
+}
+
+void cc_cgroups_theirs(struct cc_cgroups *cg, bool given)
+{
+    int c;
+
+    memset(cg, 0, sizeof(*cg));
+    cg->v2 = true;
+    for (c = 0; c < CC_CG_COUNT; c++)
+        if (given)
+            snprintf(cg->base[c], sizeof(cg->base[c]), "(the spawner's)");
+        else
+            snprintf(cg->why[c], sizeof(cg->why[c]), "no control group v2 is delegated to the spawner");
+}
+
+void cc_cgroups_words(const struct cc_local *l, struct cc_arena *a, const struct cc_machine_spec *s, const char **out)
+{
+    struct limit limits[2];
+    int c, i, n, at = 0;
+
+    for (c = 0; c < CC_CG_COUNT; c++)
+        for (i = 0, n = limits_of(l, s, true, c, limits); i < n && at < CC_LIMITS; i++)
+            out[at++] = cc_arena_printf(a, "%s=%s", limits[i].leaf, limits[i].text);
+    out[at] = NULL;
 }
 
 int cc_cgroups_make(const struct cc_local *l, struct cc_arena *a, struct cc_machine *m, struct cc_err *err)
@@ -226,7 +275,7 @@ int cc_cgroups_make(const struct cc_local *l, struct cc_arena *a, struct cc_mach
         char *dir;
 
         m->group[c] = NULL;
-        if (!cg->base[c][0])
+        if (!cg->base[c][0] || l->spawner)
             continue;
         dir = cc_arena_printf(a, "%s/cc-%s", cg->base[c], m->short_id);
         if (mkdir(dir, 0755) != 0 && errno != EEXIST)

@@ -6,10 +6,10 @@
 #include "providers/local/local.h"
 
 #include "host/sys/mem.h"
+#include "providers/local/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +76,7 @@ static int known(const struct cc_pairs *p, struct cc_err *err)
     static const char *const keys[] = { "dir",    "share",      "share_more", "hide",      "block",
                                         "pasta",  "dns",        "uid_base",   "uid_slots", "stop_grace_ms",
                                         "pids",   "memory_mib", "disk_gib",   "vcpu",      "cgroup",
-                                        "nested", "shell",      "sshd",       "ssh_ports" };
+                                        "nested", "shell",      "sshd",       "ssh_ports", "spawner" };
     size_t i, k;
 
     for (i = 0; i < p->n; i++) {
@@ -104,32 +104,14 @@ static int port_range(struct cc_local *l, const char *text, struct cc_err *err)
     return 0;
 }
 
-static int absolute(const char *dir, char **out, struct cc_err *err)
-{
-    char here[PATH_MAX];
-
-    if (!dir || !*dir)
-        return cc_err_set(err, CC_E_INVALID, "provider local: the setting \"dir\" is missing");
-    if (*dir == '/')
-        *out = cc_xstrdup(dir);
-    else if (getcwd(here, sizeof(here)))
-        *out = cc_xasprintf("%s/%s", here, dir);
-    else
-        return cc_err_sys(err, errno, "the current directory");
-    /* DIR/machines/SHORT/agent.sock must fit into a socket address for those who connect. */
-    if (strlen(*out) > 107 - strlen("/machines/0123456789ab/agent.sock"))
-        return cc_err_set(err, CC_E_INVALID, "provider local: dir \"%.80s...\" is too long for unix sockets below it",
-                          *out);
-    return 0;
-}
-
 int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_err *err)
 {
     unsigned long grace, pids, memory, disk, vcpu;
     int r = known(p, err);
 
     if (r == 0)
-        r = absolute(cc_pairs_get(p, "dir", NULL), &l->dir, err);
+        r = cc_dir_setting(cc_pairs_get(p, "dir", NULL), 107 - strlen("/machines/0123456789ab/agent.sock"),
+                           "sockets of agents are below it, whose paths have at most 107", &l->dir, err);
     if (r == 0)
         r = split(&l->share, "share",
                   cc_pairs_get(p, "share", "/usr /bin /sbin /lib /lib32 /lib64 /libx32 /etc /nix/store"), err);
@@ -172,7 +154,10 @@ int cc_local_settings(struct cc_local *l, const struct cc_pairs *p, struct cc_er
         l->sshd = cc_xstrdup(cc_pairs_get(p, "sshd", NULL));
     l->pasta = find_pasta(cc_pairs_get(p, "pasta", NULL));
     l->dns = cc_xstrdup(cc_pairs_get(p, "dns", "169.254.0.53"));
-    cc_cgroups_find(&l->cg, cc_pairs_get(p, "cgroup", NULL));
+    if (cc_pairs_get(p, "spawner", NULL))
+        l->spawner = cc_xstrdup(cc_pairs_get(p, "spawner", NULL));
+    else
+        cc_cgroups_find(&l->cg, cc_pairs_get(p, "cgroup", NULL));
     return 0;
 }
 
@@ -186,7 +171,7 @@ static int make_filter(struct cc_local *l, bool nested, struct cc_err *err)
     if (access(l->filter, R_OK) == 0)
         return 0;
     argv[2] = tmp = cc_xasprintf("%s.%d", l->filter, getpid());
-    if (cc_local_run(argv, text, sizeof(text)) != 0)
+    if (cc_local_run(NULL, argv, text, sizeof(text)) != 0)
         r = cc_err_set(err, CC_E_IO, "making the seccomp program: %s", text);
     else if (rename(tmp, l->filter) != 0)
         r = cc_err_sys(err, errno, "writing %s", l->filter);
@@ -224,12 +209,33 @@ int cc_local_install(struct cc_local *l, bool nested, struct cc_err *err)
 
 static void first_line(char *text) { text[strcspn(text, "\n")] = 0; }
 
+/* What a spawner says of its side. -> errno of /dev/net/tun */
+static int ask_spawner(struct cc_local *l)
+{
+    struct cc_spawn s;
+    struct cc_err err = { 0 };
+    int r = cc_spawn_open(l->spawner, &s, &err);
+
+    cc_cgroups_theirs(&l->cg, r == 0 && s.group[0]);
+    cc_spawn_drop(&s);
+    return r == 0 ? s.tun : ECONNREFUSED;
+}
+
+static int open_tun(bool root)
+{
+    struct stat st;
+
+    if (stat("/dev/net/tun", &st) != 0 || (!root && access("/dev/net/tun", R_OK | W_OK) != 0))
+        return errno;
+    return 0;
+}
+
 void cc_local_probe(struct cc_local *l)
 {
     const char *argv[] = { l->launch, "probe", NULL };
-    struct stat st;
+    int tun = l->spawner ? ask_spawner(l) : open_tun(l->root);
 
-    if (cc_local_run(argv, l->no_machines, sizeof(l->no_machines)) == 0)
+    if (cc_local_run(l->spawner, argv, l->no_machines, sizeof(l->no_machines)) == 0)
         l->no_machines[0] = 0;
     else
         first_line(l->no_machines);
@@ -237,8 +243,6 @@ void cc_local_probe(struct cc_local *l)
         snprintf(l->no_nat, sizeof(l->no_nat), "pasta (package passt) is not installed");
     else if (!executable(l->pasta))
         snprintf(l->no_nat, sizeof(l->no_nat), "%.150s is not a program", l->pasta);
-    else if (stat("/dev/net/tun", &st) != 0)
-        snprintf(l->no_nat, sizeof(l->no_nat), "/dev/net/tun: %s", strerror(errno));
-    else if (!l->root && access("/dev/net/tun", R_OK | W_OK) != 0)
-        snprintf(l->no_nat, sizeof(l->no_nat), "/dev/net/tun is closed to this user: %s", strerror(errno));
+    else if (tun)
+        snprintf(l->no_nat, sizeof(l->no_nat), "/dev/net/tun: %s", strerror(tun));
 }

@@ -68,7 +68,7 @@ static int unpack(const struct cc_local *l, struct cc_provider_ctx *x, const cha
 
     if ((r = cc_remove_tree(tmp)) != 0 || mkdir(tmp, 0755) != 0)
         return cc_err_sys(x->err, r ? r : errno, "unpacking the image");
-    if (cc_local_run(argv, text, sizeof(text)) != 0) {
+    if (cc_local_run(NULL, argv, text, sizeof(text)) != 0) {
         cc_remove_tree(tmp);
         text[strcspn(text, "\n")] = 0;
         return cc_err_set(x->err, CC_E_INVALID, "unpacking image %.80s: %.120s", image, text);

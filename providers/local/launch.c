@@ -1,15 +1,15 @@
-/* launch.c - a machine's processes: begun by cchost-launch, ended by us.
+/* launch.c - a machine's processes: begun by cchost-launch (spawn.h), ended by us.
  *
  * Own clone3, mounts, pivot_root and seccomp instead of bubblewrap: measured
  * 2.4-3.5 ms against 4.8, a uid range per machine, an agent socket that is
- * not inside, and a pid 1 that is ours.  The launcher is posix_spawned from a
- * pool thread (a vfork in effect), so the host's size costs nothing.
+ * not inside, and a pid 1 that is ours.
  */
 #include "providers/local/local.h"
 
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 #include "providers/local/launch/launch.h"
+#include "providers/local/spawn.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +18,6 @@
 #include <net/if.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -151,69 +150,39 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
         add(w, "env", cc_arena_printf(a, "%s=%s", s->env.v[i].key, s->env.v[i].value));
     if (s->shell || l->shell)
         add(w, "shell", s->shell ? s->shell : l->shell);
+    if (s->agent_key)
+        add(w, "key", s->agent_key);
+    if (s->ring)
+        add(w, "ring", cc_arena_printf(a, "%u", s->ring));
+    if (s->sessions)
+        add(w, "sessions", cc_arena_printf(a, "%u", s->sessions));
     for (i = 0; i < s->cmd.n; i++)
         add(w, "cmd", s->cmd.v[i]);
 }
 
-/* `fd` becomes the child's fd 3, `err_fd` its stderr (-1: /dev/null). The launcher's session is its own. */
-static int spawn(const char *program, const char *const *argv, int fd, int err_fd, pid_t *pid)
-{
-    static char *const no_environment[] = { NULL };
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t at;
-    sigset_t all, none;
-    int r;
-
-    sigfillset(&all);
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_RDWR, 0);
-    if (err_fd >= 0)
-        posix_spawn_file_actions_adddup2(&fa, err_fd, 2);
-    else
-        posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_RDWR, 0);
-    if (fd >= 0)
-        posix_spawn_file_actions_adddup2(&fa, fd, CC_LAUNCH_FD);
-    posix_spawnattr_init(&at);
-    posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-    posix_spawnattr_setsigdefault(&at, &all);
-    posix_spawnattr_setsigmask(&at, &none);
-    r = posix_spawn(pid, program, &fa, &at, (char *const *)argv, no_environment);
-    posix_spawnattr_destroy(&at);
-    posix_spawn_file_actions_destroy(&fa);
-    return r;
-}
-
-static int wait_for(pid_t pid)
-{
-    int status = -1;
-
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    return status != -1 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-int cc_local_run(const char *const *argv, char *text, size_t size)
+int cc_local_run(const char *spawner, const char *const *argv, char *text, size_t size)
 {
     size_t n = 0;
     ssize_t r;
     char rest[256];
     int p[2], status = -1;
-    pid_t pid;
+    struct cc_err err = { 0 };
+    struct cc_spawn s;
 
-    if (pipe2(p, O_CLOEXEC) != 0)
+    if ((r = cc_spawn_open(spawner, &s, &err)) != 0 || pipe2(p, O_CLOEXEC) != 0) {
+        snprintf(text, size, "%s", r ? err.message : strerror(errno));
         return -1;
-    r = spawn(argv[0], argv, -1, p[1], &pid);
+    }
+    r = cc_spawn_start(&s, argv[0], argv, NULL, -1, p[1], &err);
     close(p[1]);
     if (r == 0) {
         while ((r = n + 1 < size ? read(p[0], text + n, size - n - 1) : read(p[0], rest, sizeof(rest))) > 0)
             if (n + 1 < size)
                 n += (size_t)r;
-        status = wait_for(pid);
     } else {
-        n = (size_t)snprintf(text, size, "%s: %s", argv[0], strerror((int)r));
+        n = (size_t)snprintf(text, size, "%s", err.message);
     }
+    status = cc_spawn_wait(&s);
     text[n < size ? n : size - 1] = 0;
     close(p[0]);
     return status;
@@ -259,37 +228,53 @@ static int judge(const char *line, struct cc_err *err)
     return cc_err_set(err, sys == ENOSPC || sys == EDQUOT ? CC_E_FULL : CC_E_IO, "starting the machine: %s", line + at);
 }
 
-int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,
-                    const char *image_root)
+/* With a spawner the group is made there, by the limits that are sent along. */
+static int connect_spawner(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m,
+                           struct cc_spawn *spawn)
+{
+    int c, r = cc_spawn_open(l->spawner, spawn, x->err);
+
+    for (c = 0; c < CC_CG_COUNT && r == 0 && spawn->fd >= 0; c++)
+        m->group[c] = spawn->group[0] ? cc_arena_strdup(x->arena, spawn->group) : NULL;
+    return r;
+}
+
+int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m, const char *image_root)
 {
     const char *argv[] = { "cchost-init", "run", NULL }; /* all that the machine sees of its pid 1 */
+    const char *sets[CC_LIMITS + 1] = { NULL };
     struct wishes w = { 0 };
+    struct cc_spawn spawn;
     uint32_t len;
     char line[512];
-    int s[2], r;
-    pid_t pid;
+    int s[2], r = connect_spawner(l, x, m, &spawn);
 
+    if (r != 0)
+        return r;
+    if (spawn.group[0])
+        cc_cgroups_words(l, x->arena, &m->spec, sets);
     build(&w, l, x->arena, m, image_root);
-    if (w.n > CC_LAUNCH_SPEC_MAX) {
+    if (w.n > CC_LAUNCH_SPEC_MAX)
+        r = cc_err_set(x->err, CC_E_INVALID, "environment and command are too long");
+    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
+        r = cc_err_sys(x->err, errno, "socketpair");
+    if (r != 0) {
+        cc_spawn_drop(&spawn);
         free(w.text);
-        return cc_err_set(x->err, CC_E_INVALID, "environment and command are too long");
-    }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0) {
-        free(w.text);
-        return cc_err_sys(x->err, errno, "socketpair");
+        return r;
     }
     len = (uint32_t)w.n;
-    r = spawn(l->launch, argv, s[1], -1, &pid);
+    r = cc_spawn_start(&spawn, l->launch, argv, sets, s[1], -1, x->err);
     close(s[1]);
     if (r != 0) {
-        r = cc_err_sys(x->err, r, "starting the launcher");
+        cc_spawn_drop(&spawn);
     } else {
         if (send(s[0], &len, sizeof(len), MSG_NOSIGNAL) == sizeof(len) && len)
             r = send(s[0], w.text, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : -1;
         r = r ? cc_err_sys(x->err, errno, "telling the launcher") : answer(s[0], x->call, line, sizeof(line), x->err);
         if (r != 0)
-            kill(pid, SIGKILL);
-        wait_for(pid);
+            cc_spawn_kill(&spawn);
+        cc_spawn_wait(&spawn);
         if (r == 0)
             r = judge(line, x->err);
     }

@@ -36,12 +36,15 @@ static void l_close(void *self)
     free_list(&l->share);
     free_list(&l->hide);
     free_list(&l->block);
+    if (l->dir_fd >= 0)
+        close(l->dir_fd);
     free(l->dir);
     free(l->launch);
     free(l->agent);
     free(l->filter);
     free(l->pasta);
     free(l->dns);
+    free(l->spawner);
     free(l->sshd);
     free(l->shell);
     free(l);
@@ -111,9 +114,10 @@ static void sweep_links(const struct cc_local *l, const char *which)
         closedir(d);
 }
 
-/* What a killed host left half-deleted. */
-static void sweep(const struct cc_local *l)
+/* What a killed host left half-deleted, or half-copied. */
+static void sweep(void *arg)
 {
+    const struct cc_local *l = arg;
     char path[512];
     struct dirent *e;
     DIR *d;
@@ -137,15 +141,17 @@ static int l_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     bool nested = strcmp(cc_pairs_get(settings, "nested", "off"), "on") == 0;
     int r = cc_local_settings(l, settings, err);
 
+    l->dir_fd = -1;
     if (r == 0)
         r = cc_local_install(l, nested, err);
+    if (r == 0 && (l->dir_fd = cc_dir_share(l->dir, sweep, l, err)) < 0)
+        r = l->dir_fd;
     if (r != 0) {
         l_close(l);
         return r;
     }
     cc_local_probe(l);
     capabilities(l);
-    sweep(l);
     *self = l;
     return 0;
 }
@@ -395,6 +401,9 @@ static void renew(const struct cc_local *l, struct cc_machine *m, const struct c
     m->spec.labels = spec->labels;
     m->spec.cmd = spec->cmd;
     m->spec.shell = spec->shell;
+    m->spec.agent_key = spec->agent_key;
+    m->spec.ring = spec->ring;
+    m->spec.sessions = spec->sessions;
     m->spec.ssh_keys = spec->ssh_keys;
     m->spec.vcpu = spec->vcpu > 0 ? spec->vcpu : l->vcpu;
     m->spec.memory_mib = spec->memory_mib ? spec->memory_mib : l->memory_mib;
@@ -711,5 +720,6 @@ const struct cc_driver cc_driver_local = {
     .snapshot_list = l_snapshot_list,
     .volume_restore = l_volume_restore,
     .volume_clone = l_volume_clone,
+    .check = cc_local_check,
     .endpoint = l_endpoint,
 };

@@ -44,11 +44,13 @@ struct cc_cgroups {
 };
 
 struct cc_local {
-    char *dir; /* absolute */
-    bool root; /* machines have uid ranges of their own */
+    char *dir;  /* absolute */
+    int dir_fd; /* cc_dir_share */
+    bool root;  /* machines have uid ranges of their own */
     unsigned long uid_base, slots;
     struct cc_list share, hide, block;
     char *launch, *agent, *filter, *pasta, *dns;
+    char *spawner;                /* socket of cchost-spawner; NULL: we start launchers ourselves */
     char *sshd;                   /* NULL: wherever it is */
     uint32_t ssh_first, ssh_last; /* ports for ssh */
     char *shell;                  /* of terminals, where the machine does not say; NULL: the agent's own choice */
@@ -91,6 +93,10 @@ void cc_local_probe(struct cc_local *l);
 void cc_cgroups_find(struct cc_cgroups *cg, const char *wish);
 int cc_cgroups_make(const struct cc_local *l, struct cc_arena *a, struct cc_machine *m, struct cc_err *err);
 void cc_cgroups_remove(const struct cc_machine *m);
+/* A spawner's: it makes them, by these words ("FILE=VALUE", at most CC_LIMITS). */
+enum { CC_LIMITS = 4 };
+void cc_cgroups_theirs(struct cc_cgroups *cg, bool given);
+void cc_cgroups_words(const struct cc_local *l, struct cc_arena *a, const struct cc_machine_spec *s, const char **out);
 
 /* ---- machine.c */
 const char *cc_machine_path(const struct cc_local *l, struct cc_arena *a, const char *short_id, const char *leaf);
@@ -103,7 +109,12 @@ void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct 
 int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);
 void cc_local_slot_free(const struct cc_local *l, const char *short_id);
 
+/* ---- check.c */
+int cc_local_check(void *self, struct cc_provider_ctx *x, struct cc_check_list *out);
+
 /* ---- ssh.c */
+/* Where a machine has its sshd: the host's own, or the image's. NULL: nowhere. */
+const char *cc_local_sshd(const struct cc_local *l, struct cc_arena *a, const char *image_root);
 /* Before a start: everything that its sshd needs, or why it cannot be. Never a reason not to start. */
 void cc_ssh_prepare(const struct cc_local *l, struct cc_arena *a, struct cc_machine *m, const char *image_root);
 /* After it: waits until sshd answers. True: it does not, and `why` has changed. */
@@ -114,12 +125,11 @@ void cc_ssh_forget(const struct cc_local *l, const struct cc_machine *m); /* its
 int cc_shift_owners(const char *path, unsigned long from, unsigned long to); /* a range of uids */
 
 /* ---- launch.c */
-int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,
-                    const char *image_root);
+int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, struct cc_machine *m, const char *image_root);
 /* Ends it: TERM, at most grace_ms, KILL; returns when no process of it is left. */
 int cc_local_end(const struct cc_local *l, struct cc_provider_ctx *x, const char *short_id, uint32_t grace_ms);
-/* Runs `launch ARGS` to its end; output (stderr) into `text`. Exit status or -1. */
-int cc_local_run(const char *const *argv, char *text, size_t size);
+/* Runs `launch ARGS` to its end, by the spawner if there is one; output (stderr) into `text`. Exit status or -1. */
+int cc_local_run(const char *spawner, const char *const *argv, char *text, size_t size);
 
 /* ---- image.c */
 int cc_image_check(const char *image, struct cc_err *err);

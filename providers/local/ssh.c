@@ -38,8 +38,7 @@ static bool is_program(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
 }
 
-/* Where the machine has its sshd: the host's own, or the image's. NULL: nowhere. */
-static const char *find_sshd(const struct cc_local *l, struct cc_arena *a, const char *image_root)
+const char *cc_local_sshd(const struct cc_local *l, struct cc_arena *a, const char *image_root)
 {
     static const char *const places[] = { "/usr/sbin/sshd", "/usr/bin/sshd", "/usr/local/sbin/sshd" };
     size_t i;
@@ -306,7 +305,7 @@ void cc_ssh_prepare(const struct cc_local *l, struct cc_arena *a, struct cc_mach
     m->ssh.why = m->ssh.sshd = NULL;
     if (m->spec.ssh_keys.n == 0)
         return;
-    m->ssh.sshd = find_sshd(l, a, image_root);
+    m->ssh.sshd = cc_local_sshd(l, a, image_root);
     if (m->spec.network == CC_NET_NONE)
         no_ssh(a, m, "it has no network");
     else if (!m->ssh.sshd && image_root)

@@ -153,7 +153,7 @@ int cc_mock_late_run(struct cc_mock *m, struct cc_err *err)
 
     while (r == 0 && (l = m->late) && l->due <= cc_wall_ms()) {
         json_t *what = effect(m, l);
-        struct cc_mock_effect e = { .op = cc_mock_ops[l->op],
+        struct cc_mock_effect e = { .op = cc_provider_op_names[l->op],
                                     .short_id = short_id,
                                     .id = "",
                                     .changed = what != NULL,

@@ -1,6 +1,9 @@
 /* mock.h - the parts of the `mock` driver.
  *
- *   mock.c     the calls: a mishap drawn, the effect, the answer
+ *   mock.c     the driver: machines, and snapshots of them
+ *   volume.c   volumes, what they are attached to, and snapshots of them
+ *   inside.c   what is asked of a machine that runs
+ *   turn.c     what is around every call: a mishap drawn, what was done written down
  *   script.c   the settings; its head is the manual of what can be made to go wrong
  *   mishap.c   which mishap a call meets, and how long its answer takes: counted, or drawn from the seed
  *   world.c    machines and volumes in memory
@@ -35,7 +38,8 @@ enum cc_half { CC_HALF_NO, CC_HALF_ERROR, CC_HALF_STARTING }; /* what a half-mad
 struct cc_mock_machine {
     struct cc_mock_machine *next;
     char *short_id, *id, *name, *image;
-    json_t *report; /* what its agent says, over m->report, until its next start; or NULL */
+    char *agent_key; /* or NULL */
+    json_t *report;  /* what its agent says, over m->report, until its next start; or NULL */
     double vcpu;
     uint32_t memory_mib, disk_gib;
     struct cc_mount_spec mounts[CC_MOUNTS_MAX]; /* owned strings */
@@ -82,7 +86,7 @@ struct cc_mock {
     uint64_t seed, boot_ms, list_lag_ms, late_ms;
     unsigned orphans;
     char *path, *ledger_path; /* or NULL */
-    char *endpoint, *exec_out, *ssh_why;
+    char *endpoint, *exec_out, *ssh_why, *places;
     json_t *report; /* what every agent says, or NULL */
     int exec_exit;
     struct cc_capabilities caps;
@@ -98,7 +102,7 @@ struct cc_mock {
 };
 
 /* script.c */
-extern const char *const cc_mock_ops[CC_MOCK_OPS], *const cc_mock_mishaps[CC_MISHAP_COUNT];
+extern const char *const cc_mock_mishaps[CC_MISHAP_COUNT];
 int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc_err *err);
 
 /* mishap.c: `key` is the machine's short id or the volume's id, "" for list. */
@@ -158,5 +162,47 @@ json_t *cc_mock_late_json(const struct cc_mock_late *l);
 const struct cc_mock_late *cc_mock_late_next(const struct cc_mock *m, const struct cc_mock_late *l); /* NULL: first */
 int cc_mock_late_run(struct cc_mock *m, struct cc_err *err); /* those that are due */
 void cc_mock_late_forget(struct cc_mock *m);
+
+/* turn.c */
+/* A call between enter and leave. Enter: 0 and the world locked, or an error; leave: `r` is what the effect came to. */
+struct cc_mock_turn {
+    enum cc_provider_op op;
+    const char *key; /* the short id, the volume's id, or "" */
+    const char *id;  /* of the machine, for the ledger */
+    enum cc_mishap mishap;
+    enum cc_half half;
+    const char *did; /* for the ledger: what was done, when that is not the operation's name */
+    json_t *what;    /* the change, as the journal has it; NULL: none */
+    const struct cc_machine_spec *spec;
+    bool purge;
+};
+int cc_mock_enter(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *key,
+                  struct cc_mock_turn *t);
+int cc_mock_enter_machine(struct cc_mock *m, struct cc_provider_ctx *x, enum cc_provider_op op, const char *provider_id,
+                          struct cc_mock_turn *t);
+/* The machine that the call is about. */
+int cc_mock_there(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_turn *t, struct cc_mock_machine **out);
+/* The effect takes place now: a late one waits until the caller has given up. */
+bool cc_mock_now(const struct cc_mock_turn *t);
+void cc_mock_changed(struct cc_mock_turn *t, const struct cc_mock_machine *v);
+int cc_mock_leave(struct cc_mock *m, struct cc_provider_ctx *x, struct cc_mock_turn *t, int r);
+
+/* volume.c, inside.c: calls of the driver (providers/call.h). */
+int cc_mock_attach(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_mount_spec *volume);
+int cc_mock_detach(void *self, struct cc_provider_ctx *x, const char *provider_id, const char *volume_id);
+int cc_mock_volume_create(void *self, struct cc_provider_ctx *x, const struct cc_volume_spec *spec,
+                          struct cc_volume_info *out);
+int cc_mock_volume_delete(void *self, struct cc_provider_ctx *x, const char *id);
+int cc_mock_volume_list(void *self, struct cc_provider_ctx *x, struct cc_volume_list *out);
+int cc_mock_snapshot_create(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                            struct cc_snapshot *out);
+int cc_mock_snapshot_delete(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+int cc_mock_snapshot_list(void *self, struct cc_provider_ctx *x, const char *volume, struct cc_snapshot_list *out);
+int cc_mock_volume_restore(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot);
+int cc_mock_volume_clone(void *self, struct cc_provider_ctx *x, const char *volume, const char *snapshot,
+                         const char *clone, struct cc_volume_info *out);
+int cc_mock_activity(void *self, struct cc_provider_ctx *x, const char *provider_id, struct cc_activity *out);
+int cc_mock_exec(void *self, struct cc_provider_ctx *x, const char *provider_id, const struct cc_exec_spec *spec,
+                 struct cc_exec_result *out);
 
 #endif

@@ -25,6 +25,7 @@
  *                         changed, n, mishap, address, user_data, purge}. changed = false: it found what was asked for, or failed; n numbers the
  *                         changes; mishap is there when it met one. A late effect has a second line, which says late again, when it comes
  *   endpoint = PATH       the unix socket that every machine claims to have
+ *   places = "A B"        where machines may be had, of whatever type. Without it the mock knows of no places
  *   exec.stdout, exec.exit
  *   ssh.why = TEXT        machines that were given ssh keys cannot be reached over ssh, for that reason
  *   activity.NAME         what the agent of every machine says of itself, by the names of GET /activity (host/agent/
@@ -45,29 +46,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *const cc_mock_ops[CC_MOCK_OPS] = { "create",
-                                               "destroy",
-                                               "start",
-                                               "stop",
-                                               "status",
-                                               "activity",
-                                               "list",
-                                               "exec",
-                                               "attach",
-                                               "detach",
-                                               "volume_create",
-                                               "volume_delete",
-                                               "volume_list",
-                                               "suspend",
-                                               "machine_snapshot",
-                                               "machine_snapshot_delete",
-                                               "machine_restore",
-                                               "snapshot_create",
-                                               "snapshot_delete",
-                                               "snapshot_list",
-                                               "volume_restore",
-                                               "volume_clone" };
 
 const char *const cc_mock_mishaps[CC_MISHAP_COUNT] = { "fail", "after", "lose", "half", "late" };
 
@@ -224,6 +202,7 @@ static int set_world(struct cc_mock *m, const struct cc_pair *p, struct cc_err *
       texts[] = { { "state", offsetof(struct cc_mock, path) },
                   { "ledger", offsetof(struct cc_mock, ledger_path) },
                   { "endpoint", offsetof(struct cc_mock, endpoint) },
+                  { "places", offsetof(struct cc_mock, places) },
                   { "exec.stdout", offsetof(struct cc_mock, exec_out) },
                   { "ssh.why", offsetof(struct cc_mock, ssh_why) } },
       truths[] = { { "attach_live", offsetof(struct cc_capabilities, attach_live) },
@@ -266,8 +245,8 @@ static enum cc_provider_op op_of(const char *key)
     if (strcmp(key, "list.lag_ms") == 0 || strcmp(key, "exec.stdout") == 0 || strcmp(key, "exec.exit") == 0)
         return CC_MOCK_OPS;
     for (i = 0; i < CC_MOCK_OPS; i++) {
-        len = strlen(cc_mock_ops[i]);
-        if (strncmp(key, cc_mock_ops[i], len) == 0 && key[len] == '.')
+        len = strlen(cc_provider_op_names[i]);
+        if (strncmp(key, cc_provider_op_names[i], len) == 0 && key[len] == '.')
             return (enum cc_provider_op)i;
     }
     return CC_MOCK_OPS;
@@ -287,7 +266,7 @@ static int set_general(struct cc_mock *m, const struct cc_pair *p, struct cc_err
 
 static int set_op(struct cc_mock *m, enum cc_provider_op op, const struct cc_pair *p, struct cc_err *err)
 {
-    const char *what = p->key + strlen(cc_mock_ops[op]) + 1;
+    const char *what = p->key + strlen(cc_provider_op_names[op]) + 1;
     int r = op == CC_OP_ACTIVITY ? set_report(m, what, p, err) : 1;
 
     if (r != 1)
@@ -335,6 +314,6 @@ int cc_mock_script(struct cc_mock *m, const struct cc_pairs *settings, struct cc
                 r = set_op(m, op, p, err);
         }
     for (i = 0; i < CC_MOCK_OPS && r == 0; i++)
-        r = settle(&m->whim[i], cc_mock_ops[i], err);
+        r = settle(&m->whim[i], cc_provider_op_names[i], err);
     return r;
 }

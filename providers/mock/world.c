@@ -84,6 +84,7 @@ static void clear(struct cc_mock_machine *v)
     free(v->short_id);
     free(v->id);
     free(v->name);
+    free(v->agent_key);
     free(v->image);
     json_decref(v->report);
     json_decref(v->snapshots);
@@ -185,6 +186,8 @@ struct cc_mock_machine *cc_mock_machine_load(struct cc_mock *m, const json_t *o)
     v->id = cc_xstrdup(text(o, "id"));
     v->name = cc_xstrdup(text(o, "name"));
     v->image = cc_xstrdup(text(o, "image"));
+    if (json_is_string(json_object_get(o, "agent_key")))
+        v->agent_key = cc_xstrdup(text(o, "agent_key"));
     v->vcpu = json_number_value(json_object_get(o, "vcpu"));
     v->memory_mib = (uint32_t)json_integer_value(json_object_get(o, "memory_mib"));
     v->disk_gib = (uint32_t)json_integer_value(json_object_get(o, "disk_gib"));
@@ -218,12 +221,13 @@ static json_t *mounts_json(const struct cc_mock_machine *v)
 
 json_t *cc_mock_machine_json(const struct cc_mock_machine *v)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:f, s:I, s:I, s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:O*, s:O*, s:b}", "short",
-                     v->short_id, "id", v->id, "name", v->name, "image", v->image, "vcpu", v->vcpu, "memory_mib",
-                     (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib, "volumes", mounts_json(v), "half",
-                     halves[v->half], "ssh", v->ssh, "running", v->running, "created_at", (json_int_t)v->created_at,
-                     "started_at", (json_int_t)v->started_at, "ready_at", (json_int_t)v->ready_at, "report", v->report,
-                     "snapshots", v->snapshots, "suspended", v->suspended);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s*, s:f, s:I, s:I, s:o, s:s, s:b, s:b, s:I, s:I, s:I, s:O*, s:O*, s:b}",
+                     "short", v->short_id, "id", v->id, "name", v->name, "image", v->image, "agent_key", v->agent_key,
+                     "vcpu", v->vcpu, "memory_mib", (json_int_t)v->memory_mib, "disk_gib", (json_int_t)v->disk_gib,
+                     "volumes", mounts_json(v), "half", halves[v->half], "ssh", v->ssh, "running", v->running,
+                     "created_at", (json_int_t)v->created_at, "started_at", (json_int_t)v->started_at, "ready_at",
+                     (json_int_t)v->ready_at, "report", v->report, "snapshots", v->snapshots, "suspended",
+                     v->suspended);
 }
 
 void cc_mock_run(struct cc_mock *m, struct cc_mock_machine *v)

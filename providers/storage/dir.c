@@ -3,11 +3,12 @@
  * DIR/ID.qcow2; snapshots are inside of it (qemu's internal ones: they take
  * what changes, and a restore keeps them).  A file is made under a name that
  * begins with a dot and renamed when it is whole; what a killed host left of
- * those goes at the next open.
+ * those goes at the next open by who has the directory to himself.
  */
 #include "providers/storage/storage.h"
 
 #include "host/sys/mem.h"
+#include "providers/files.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -23,6 +24,7 @@
 
 struct dir {
     char *path;
+    int fd; /* cc_dir_share */
 };
 
 static const char *file_of(const struct dir *d, struct cc_arena *a, const char *id)
@@ -30,8 +32,9 @@ static const char *file_of(const struct dir *d, struct cc_arena *a, const char *
     return cc_arena_printf(a, "%s/%s.qcow2", d->path, id);
 }
 
-static void sweep(const struct dir *d)
+static void sweep(void *arg)
 {
+    const struct dir *d = arg;
     char path[1024];
     struct dirent *e;
     DIR *all = opendir(d->path);
@@ -45,10 +48,21 @@ static void sweep(const struct dir *d)
         closedir(all);
 }
 
+static void d_close(void *self)
+{
+    struct dir *d = self;
+
+    if (d->fd >= 0)
+        close(d->fd);
+    free(d->path);
+    free(d);
+}
+
 static int d_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
 {
     const char *path = cc_pairs_get(settings, "dir", NULL);
     struct dir *d;
+    int r;
 
     if (!path || path[0] != '/')
         return cc_err_set(err, CC_E_INVALID, "storage: dir must be an absolute path");
@@ -56,17 +70,14 @@ static int d_open(const struct cc_pairs *settings, void **self, struct cc_err *e
         return cc_err_sys(err, errno, "making %s", path);
     d = cc_xcalloc(1, sizeof(*d));
     d->path = cc_xstrdup(path);
-    sweep(d);
-    *self = d;
-    return 0;
-}
-
-static void d_close(void *self)
-{
-    struct dir *d = self;
-
-    free(d->path);
-    free(d);
+    d->fd = cc_dir_share(path, sweep, d, err);
+    if (d->fd >= 0) {
+        *self = d;
+        return 0;
+    }
+    r = d->fd;
+    d_close(d);
+    return r;
 }
 
 /* The size that a guest sees stands at byte 24 of a qcow2 file, most significant byte first. */

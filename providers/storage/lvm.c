@@ -263,7 +263,7 @@ static int l_create(void *self, struct cc_provider_ctx *x, const char *id, uint6
     return r ? r : l_find(self, x, id, out);
 }
 
-/* One command for the volume and all its snapshots: what fails is told, never passed over. */
+/* What fails is told, never passed over. One that a killed host was filling is no volume yet, and takes its place all the same. */
 static int l_remove(void *self, struct cc_provider_ctx *x, const char *id)
 {
     struct cc_snapshot_list snapshots;
@@ -272,7 +272,7 @@ static int l_remove(void *self, struct cc_provider_ctx *x, const char *id)
     int r = l_snapshot_list(self, x, id, &snapshots);
 
     if (r != 0)
-        return r == CC_E_NOT_FOUND ? 0 : r;
+        return r == CC_E_NOT_FOUND ? clear(l, x, id) : r;
     for (i = 0; i < snapshots.n && r == 0; i++)
         r = LVM(l, x, NULL, "lvremove", "-q", "-y", full(l, x->arena, snapshot_lv(x->arena, id, snapshots.v[i].id)));
     return r ? r : LVM(l, x, NULL, "lvremove", "-q", "-y", full(l, x->arena, volume_lv(x->arena, id)));

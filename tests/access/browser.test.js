@@ -3,7 +3,9 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const net = require('node:net');
+const path = require('node:path');
 const { start, as, person } = require('./people.js');
+const { root } = require('../lib/cchost.js');
 
 const five = {
   'x-content-type-options': 'nosniff', 'x-frame-options': 'DENY', 'referrer-policy': 'strict-origin-when-cross-origin',
@@ -122,4 +124,64 @@ test('a cookie that is no good is taken away, and two different ones are none', 
   assert.deepStrictEqual([r.status, /^session=; .*Max-Age=0/.test(r.headers['set-cookie'][0])], [401, true]);
   assert.strictEqual((await as(s, { Cookie: `session=${p.token}; session=other` }, 'GET', '/auth/me')).status, 401);
   assert.strictEqual((await as(s, { Cookie: `x=1; session="${p.token}"` }, 'GET', '/auth/me')).status, 200);
+});
+
+test('the dashboard is served from memory: names with hashes for good, compressed, under a strict policy', async (t) => {
+  const s = await start({ rate_limit_api: 5 });
+  t.after(() => s.stop());
+  const page = await as(s, {}, 'GET', '/');
+  assert.strictEqual(page.status, 200);
+  assert.match(page.headers['content-type'], /^text\/html; charset=utf-8$/);
+  assert.strictEqual(page.headers['cache-control'], 'no-cache');
+  assert.match(page.headers['content-security-policy'], /^default-src 'none'; script-src 'self'; style-src 'self'; [^*]*frame-ancestors 'none'$/);
+  assert.doesNotMatch(page.headers['content-security-policy'], /unsafe|data:|blob:/);
+  assert.doesNotMatch(page.text, /<style|style=|<script(?! type="module" src="\/assets\/)|https?:/);
+  const files = page.text.match(/\/assets\/[\w.-]+/g);
+  assert.deepStrictEqual(files.map((f) => f.split('.').pop()).sort(), ['css', 'js', 'svg']);
+  for (const file of files) {
+    const plain = await as(s, { 'Accept-Encoding': 'identity' }, 'GET', file);
+    assert.deepStrictEqual([plain.status, plain.headers['content-encoding'], plain.headers['cache-control'], plain.headers.vary],
+      [200, undefined, 'public, max-age=31536000, immutable', 'Accept-Encoding']);
+    assert.strictEqual(plain.headers['x-content-type-options'], 'nosniff');
+    for (const [said, used] of [['gzip', 'gzip'], ['gzip, br;q=0.9', 'br'], ['br;q=0, gzip', 'gzip'], ['br;q=0.0', undefined]]) {
+      const r = await as(s, { 'Accept-Encoding': said }, 'HEAD', file);
+      assert.deepStrictEqual([r.status, r.headers['content-encoding'], r.text], [200, used, ''], said);
+      if (used) assert.ok(Number(r.headers['content-length']) < plain.text.length);
+      const again = await as(s, { 'Accept-Encoding': said, 'If-None-Match': r.headers.etag }, 'GET', file);
+      assert.deepStrictEqual([again.status, again.text], [304, '']);
+    }
+  }
+  // None of these was counted: a limit of five stands.
+  const counted = await as(s, {}, 'GET', '/plans');
+  assert.deepStrictEqual([counted.status, counted.headers['ratelimit-remaining']], [200, '4']);
+});
+
+test('its paths are pages, others are errors: a page for who asks for one', async (t) => {
+  const s = await start();
+  t.after(() => s.stop());
+  const see = async (where, headers = {}) => {
+    const r = await as(s, headers, 'GET', where);
+    return `${r.status} ${/html/.test(r.headers['content-type']) ? 'page' : r.body.code}`;
+  };
+  for (const where of ['/', '/auth/login', '/dashboard', '/dashboard/', '/dashboard/new', '/dashboard/machines/x', '/dashboard/admin/users', '/dashboard/admin/users/x', '/dashboard/chat?cwd=%2Fx']) {
+    assert.strictEqual(await see(where), '200 page', where);
+  }
+  for (const where of ['/assets/nothing.js', '/assets/..%2findex.html', '/assets/app.js.gz', `/assets/${'x'.repeat(300)}.js`]) {
+    assert.strictEqual(await see(where), '404 not_found', where);
+  }
+  assert.strictEqual(await see('/nowhere', { Accept: 'text/html,*/*' }), '404 page');
+  assert.strictEqual(await see('/nowhere'), '401 unauthorized');
+  assert.strictEqual(await see('/instances', { Accept: 'text/html' }), '401 unauthorized', 'what there is, is not a page');
+  assert.strictEqual((await as(s, { Accept: 'text/html' }, 'POST', '/nowhere', {})).status, 401);
+});
+
+test('plans and prices are open to all, as the policy has them', async (t) => {
+  const s = await start({ policies_dir: path.join(root, 'policies') });
+  t.after(() => s.stop());
+  const { status, body } = await as(s, {}, 'GET', '/plans');
+  assert.strictEqual(status, 200);
+  assert.deepStrictEqual(body.plans.map((p) => [p.name, p.month_micro, p.machines, p.included_hours, p.trial_hours, p.overage]),
+    [['free', 0, 1, 0, 5, false], ['starter', 19e6, 1, 20, 0, true], ['pro', 29e6, 0, 60, 0, true]]);
+  assert.deepStrictEqual([body.currency, body.default, body.storage_micro, body.checkout, body.for_sale], ['USD', 'free', 100, false, []]);
+  assert.deepStrictEqual(body.types[1], { name: 'small', vcpu: 1, memory_mib: 2048, disk_gib: 20, prepaid: false, hour_micro: 40000, block_micro: 40000 });
 });

@@ -132,7 +132,7 @@ test('no secret is shown, by whatever way it came', () => {
   assert.strictEqual(r.status, 0, r.stderr);
   assert.ok(!(r.stdout + r.stderr).includes(secret));
   assert.match(r.stdout, /^API_KEY +\(set\) +API_KEY \(environment\)$/m);
-  assert.match(r.stdout, /^OTEL_EXPORTER_OTLP_ENDPOINT +default, not used yet$/m);
+  assert.match(r.stdout, /^ANTHROPIC_API_KEY +default, not used yet$/m);
   const line = run(['check', `--api-key=${secret}`]);
   assert.match(line.stderr, /warning: --api-key: whoever is on this host can read it/);
 });

@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { binary } = require('../lib/cchost.js');
+const { makers } = require('./objects.js');
 const { start, sign, as, bearer, person, admin, apiToken } = require('./people.js');
 
 const command = (...args) => {
@@ -15,7 +16,7 @@ const command = (...args) => {
   return r.stdout;
 };
 const routes = command('routes', '--json').trim().split('\n').map((l) => JSON.parse(l));
-const scopes = [...new Set(routes.map((r) => r.scope))].filter((s) => s && s !== 'any' && s !== 'operator');
+const scopes = [...new Set(routes.map((r) => r.scope))].filter((s) => s && s !== 'any' && !['operator', 'metrics'].includes(s));
 
 test('the routes and what they need are those that were decided', () => {
   assert.strictEqual(command('routes'), fs.readFileSync(path.join(__dirname, 'routes.txt'), 'utf8'));
@@ -30,66 +31,39 @@ let who;
 
 test('set up', async () => {
   // Stripe is set up, so that its routes are there, and nowhere.
-  s = await start({ quota_instances: 0, quota_vpcs: 0, network_backend: 'mock', policies_dir: path.join(__dirname, 'policies') }, undefined,
+  s = await start({ quota_instances: 0, quota_vpcs: 0, quota_webhooks: 0, network_backend: 'mock', policies_dir: path.join(__dirname, 'policies') }, undefined,
     { env: { STRIPE_SECRET_KEY: 'sk_test_nowhere', STRIPE_API_URL: 'http://127.0.0.1:1', STRIPE_WEBHOOK_SECRET: 'whsec_nowhere' } });
   who = { owner: await person(s, 'owner@example.org'), other: await person(s, 'other@example.org'), root: await admin(s) };
   const gone = await person(s, 'owner@example.org');
   assert.strictEqual((await gone.call('POST', '/auth/logout')).status, 204);
   who.revoked = gone.token;
+  make = makers(s, () => who.owner);
 });
 
-// Fresh objects of the owner's, made when they are named, so that a route that takes one away can be tried by the next, too.
-let n = 0;
-const volumeOf = {}; // of a machine, by its id
-const machine = async () => {
-  const m = (await who.owner.call('POST', '/instances?wait=30', { volumes: [{ id: `v${++n}`, path: '/v1' }] })).body;
-  volumeOf[m.id] = m.volumes[0].id;
-  return m;
-};
-const make = {
-  instance: async () => (await machine()).id,
-  operation: async () => {
-    const m = await machine();
-    return (await s.call('GET', `/instances/${m.id}/events`)).body[0].data.operation;
-  },
-  volume: async () => (await who.owner.call('POST', '/volumes?wait=30', { size_gib: 1 })).body.id,
-  session: async () => (await person(s, 'owner@example.org')).session,
-  token: async () => (await apiToken(who.owner, ['billing'])).id,
-  user: async () => (await s.call('POST', '/users', { email: `user${++n}@example.org` })).body.id,
-  ssh_key: async () => {
-    const file = `${s.dir}/key${++n}`;
-    const made = spawnSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file]);
-    assert.strictEqual(made.status, 0, String(made.stderr));
-    const r = await who.owner.call('POST', '/auth/ssh-keys', { key: fs.readFileSync(`${file}.pub`, 'utf8') });
-    assert.strictEqual(r.status, 201, r.text);
-    return r.body.id;
-  },
-};
-make.vpc = async () => (await who.owner.call('POST', '/vpcs?wait=30', { name: `net${++n}` })).body.id;
-make.subnet = async () => (await who.owner.call('POST', '/subnets', { vpc_id: await make.vpc(), name: 'a', cidr_block: '10.0.0.0/24' })).body.id;
-make.security_group = async () => (await who.owner.call('POST', '/security-groups', { vpc_id: await make.vpc(), name: 'g' })).body.id;
-make.history = make.instance;
+let make;
 
 async function objects() {
   const of = {};
   for (const kind of new Set(routes.map((r) => r.object).filter(Boolean))) {
     of[kind] = await make[kind]();
-    assert.match(of[kind], /^[0-9a-f-]+$/, kind);
+    assert.match(of[kind], /^[\w.-]+$/, kind);
   }
   return of;
 }
 
 const bodies = {
+  '/instances/{id}/terminal/share': { session: 'main' },
   '/auth/login': { email: 'new@example.org' }, '/auth/tokens': { name: 'x', scopes: ['billing'] }, '/users': { email: 'x@example.org' },
   '/instances/{id}/extend': { hours: 1 }, '/instances/{id}/resize': { type: 'small' }, '/instances/{id}/exec': { cmd: ['true'] },
   '/billing/checkout': { plan: 'gold' }, // refused before Stripe is asked
-  '/security-groups/{id}/rules': { direction: 'ingress' },
+  '/conversations/{id}/messages': { role: 'user', content: 'x' }, '/security-groups/{id}/rules': { direction: 'ingress' },
+  '/webhooks': { url: 'http://127.0.0.1:1/', enabled: false }, '/webhooks/{id}/replay': { after: 0 },
   '/instances/{id}/volumes': { id: 'extra', path: '/v2' }, '/volumes/{id}/restore': { snapshot: 's1' }, '/instances/{id}/lease': { reason: 'a test', ttl: 60 },
 };
 
 function request(route, of) {
-  const where = route.path.replace('{id}', of[route.object] ?? 'x').replace('{volume}', volumeOf[of.instance] ?? 'x').replace('{lease}', 'l1')
-    .replace('{snapshot}', 's1');
+  const where = route.path.replace('{id}', of[route.object] ?? 'x').replace('{volume}', make?.volumeOf[of.instance] ?? 'x').replace('{lease}', 'l1')
+    .replace('{snapshot}', 's1').replace('{number}', '1').replace('{orphan}', '000000000000');
   if (route.path === '/volumes/{id}/attach') return ['POST', where, { machine: of.instance, path: '/v3' }];
   return [route.method, where, ['POST', 'PATCH', 'PUT'].includes(route.method) ? bodies[route.path] ?? {} : undefined];
 }
@@ -112,7 +86,7 @@ const strangers = () => {
   };
 };
 
-const allowed = (r) => ![401, 403].includes(r.status) && !(r.status === 404 && /^no such (machine|volume|operation|session|token|SSH|user|VPC|subnet|security group$)/.test(r.body?.error));
+const allowed = (r) => ![401, 403].includes(r.status) && !(r.status === 404 && /^no such (machine|volume|operation|session|token|SSH|user|conversation|VPC|subnet|security group$|webhook)/.test(r.body?.error));
 
 test('whoever shows nothing good is turned away from every route', async () => {
   const of = await objects();
@@ -134,10 +108,10 @@ test('open routes ask nobody', async () => {
 // What somebody with an account may expect of a route: a status, or 'allowed'.
 function expected(route, { isAdmin, isOwner, key, token }) {
   if (token && route.scope !== 'any' && !token.includes(route.scope)) return 403;
-  if (route.admin && !(isAdmin && (!token || token.includes('operator')))) return 403;
+  if (route.admin && !(isAdmin && (!token || token.includes('operator') || route.scope === 'metrics'))) return 403;
   if (route.user && key) return 401;
   if (route.session && token) return 403;
-  const own = ['session', 'token', 'ssh_key'].includes(route.object); // nobody else's, not an admin's either
+  const own = ['session', 'token', 'ssh_key', 'conversation'].includes(route.object); // nobody else's, not an admin's either
   if (route.object && !route.admin && !isOwner && !(isAdmin && !own)) return 404;
   return 'allowed';
 }
@@ -175,8 +149,16 @@ test("an admin's token without 'operator' is no admin", async () => {
   await matrix("an admin's token", (...a) => as(s, bearer(t.token), ...a), { token: ['instances:read'] });
 });
 
+test("an admin's token for the figures has those alone; another user's cannot be", async () => {
+  const t = await apiToken(who.root, ['metrics']);
+  await matrix('a token of metrics', (...a) => as(s, bearer(t.token), ...a), { isAdmin: true, token: ['metrics'] });
+  assert.strictEqual((await as(s, bearer(t.token), 'GET', '/metrics')).status, 200);
+  const denied = await who.other.call('POST', '/auth/tokens', { name: 'x', scopes: ['metrics'] });
+  assert.deepStrictEqual([denied.status, /only an admin's token/.test(denied.body.error)], [403, true]);
+});
+
 test('a token for one machine reaches that one', async () => {
-  const m = await machine();
+  const m = { id: await make.instance() };
   const events = (await s.call('GET', `/instances/${m.id}/events`)).body;
   const mine = { instance: m.id, history: m.id, operation: events[0].data.operation };
   const others = await objects();
@@ -185,7 +167,7 @@ test('a token for one machine reaches that one', async () => {
     if (route.method !== 'GET') continue;
     const at = async (of) => (await as(s, bearer(t.token), ...request(route, of))).status;
     const line = `${route.method} ${route.path}`;
-    if (!route.object || route.object === 'volume') { assert.strictEqual(await at(mine), 403, line); continue; } // about more
+    if (!route.object || ['volume', 'conversation'].includes(route.object)) { assert.strictEqual(await at(mine), 403, line); continue; } // about more
     assert.ok(![401, 403, 404].includes(await at(mine)), line);
     assert.strictEqual(await at(others), 404, line);
   }

@@ -88,6 +88,12 @@ test('a list of usage, its pages, and the summary are of the same milliseconds',
   assert.strictEqual(micro(total.total_amount), sum(list, (r) => micro(r.amount)));
   assert.strictEqual(micro(total.total_amount), sum(Object.values(total.usage_by_type), micro));
   assert.strictEqual(total.period_end, now);
+  const since = new Date(Date.now() - 40 * 86400e3).toISOString();
+  const days = await money(ann, `/billing/days?start=${since}&end=${now}`);
+  assert.deepStrictEqual([days.length, days[0].day, days.at(-1).day, days[0].ms, days[0].amount], [41, since.slice(0, 10), now.slice(0, 10), 0, '0.00']);
+  assert.strictEqual(days.reduce((n, d) => n + d.ms, 0), total.usage_ms);
+  assert.strictEqual(sum(days, (d) => micro(d.amount)), micro(total.total_amount));
+  assert.strictEqual((await money(ann, `/billing/days?start=${now.slice(0, 10)}&end=${now}`)).length, 1);
 });
 
 test('entries come newest first, in pages, and each comes to nothing in each unit', async () => {
@@ -168,7 +174,7 @@ test('a user sees his own alone; an operator names whose', async () => {
     assert.strictEqual((await s.call('GET', `${where}?user=nobody@example.org`)).status, 404, where);
     for (const user of [ann.id, 'ann@example.org', '1']) assert.strictEqual((await s.call('GET', `${where}?user=${user}`)).status, 200, where);
   }
-  for (const [where, field] of [['usage?start=yesterday', 'start'], ['summary?start=2026-02-01&end=2026-01-01', 'end'], ['ledger?limit=0', 'limit'],
+  for (const [where, field] of [['usage?start=yesterday', 'start'], ['summary?start=2026-02-01&end=2026-01-01', 'end'], ['days?start=2020-01-01', 'start'], ['ledger?limit=0', 'limit'],
     ['ledger?after=x', 'after'], ['usage?start=2026-01-01&after=x', 'after'],
     ['usage?mnth=2026-01', 'mnth'], ['usage?month=2026-13', 'month'], ['summary?month=2026-01&start=2026-01-01', 'month'], ['summary?plan=pro', 'plan'],
     ['ledger?start=7d', 'start'], ['receipts?start=7d', 'start'], ['receipts/key?month=2026-01', 'month']]) {

@@ -62,7 +62,7 @@ test('staged without effect: differences are told by the command and by the rout
   const [d] = body.differences;
   assert.deepStrictEqual([d.name, d.input.owner, d.live.reason, d.staged.reason, d.enforced],
     ['access.create', ann, 'within the plan', 'no large ones', false]);
-  const told = await until(async () => { const r = await s.policy('staged'); return /allow -> deny/.test(r.out) && r.out; }, 'written');
+  const told = await until(async () => { const r = await s.policy('staged'); return /2 {2}allow -> deny/.test(r.out) && r.out; }, 'written');
   assert.match(told, /^generation 2 .* by ann: a try\nchanged: access\.lua\nwithout effect\n/);
   assert.match(told, /access\.create +1 +2 +0 +0\n +2 {2}allow -> deny\n/);
   assert.match(told, /live: +within the plan\n +staged: no large ones\n/);

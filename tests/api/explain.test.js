@@ -49,6 +49,16 @@ test('the list: newest first, runs with their counts, placement from the log', a
   assert.deepStrictEqual((await s.call('GET', `/instances/${one.id}/decisions?since=2099-01-01`)).body, []);
 });
 
+test('what stopped it is named so, until it is started again', async () => {
+  const r = await s.call('GET', `/instances/${one.id}/decisions?at=stop`);
+  assert.deepStrictEqual([r.status, r.body.kind, r.body.verdict], [200, 'idle', 'stop'], r.text);
+  assert.deepStrictEqual(r.body, (await s.call('GET', `/instances/${one.id}/decisions?kind=idle&at=${encodeURIComponent(r.body.at)}`)).body);
+  const { body: two } = await s.call('POST', '/instances?wait=10', { name: 'two' });
+  const none = await s.call('GET', `/instances/${two.id}/decisions?at=stop`);
+  assert.deepStrictEqual([none.status, none.body.code], [404, 'not_found']);
+  assert.strictEqual((await s.call('DELETE', `/instances/${two.id}?wait=10`)).status, 200);
+});
+
 test('pages go on by Link', async () => {
   const all = (await s.call('GET', `/instances/${one.id}/decisions`)).body;
   const seen = [];
@@ -115,9 +125,9 @@ test('cchost explain tells why it was stopped, beside the server', async () => {
   const again = await s.call('GET', `/instances/${one.id}/decisions?at=${encodeURIComponent(told.at)}`);
   assert.deepStrictEqual(again.body, told);
   assert.match(run('explain', 'one', '2020-01-01').stderr, /nothing is kept/);
-  assert.match(run('explain', '--help').stdout, /--kind=KIND .*: idle, expiry, placement, access, lease, billing\n {2}--json/);
+  assert.match(run('explain', '--help').stdout, /--kind=KIND .*: idle, expiry, placement, access, lease, billing, health\n {2}--json/);
   const odd = run('explain', 'one', '--kind=foo');
-  assert.deepStrictEqual([odd.status, /--kind: one of idle, expiry, placement, access, lease, billing expected/.test(odd.stderr)], [2, true], odd.stderr);
+  assert.deepStrictEqual([odd.status, /--kind: one of idle, expiry, placement, access, lease, billing, health expected/.test(odd.stderr)], [2, true], odd.stderr);
   assert.strictEqual(run('explain', 'one', 'nonsense').status, 2);
   assert.strictEqual(run('explain', 'nobody').status, 1);
   assert.match(run('explain', 'one', '--kind=placement').stdout,
@@ -197,7 +207,7 @@ test('what fuzz prints is a test that fails until the bug is gone', () => {
 
 test('the shipped policies and the usage', () => {
   const r = run('fuzz', path.join(root, 'policies'), '--count=500', '--seed=1');
-  assert.deepStrictEqual([r.status, r.stdout], [0, 'nothing found in 6000 inputs (seed 1)\n'], r.stderr);
+  assert.deepStrictEqual([r.status, r.stdout], [0, 'nothing found in 6500 inputs (seed 1)\n'], r.stderr);
   assert.strictEqual(run('fuzz', path.join(root, 'policies'), '--seconds=1').status, 0);
   assert.strictEqual(run('fuzz').status, 2);
   assert.strictEqual(run('fuzz', '/nothing/here').status, 1);

@@ -89,7 +89,7 @@ test('a machine that the provider lost stayed RUNNING', async (t) => {
     const now = (await s.call('GET', `/instances/${m.id}`)).body;
     return now.version >= version + 2 && now.status === 'RUNNING';
   }, 'found down and started again');
-  assert.match(s.log, /a record and its machine disagreed.*state=absent work=recover/);
+  await s.says(/a record and its machine disagreed.*state=absent work=recover/);
 });
 
 test('ids and cursors of any length were a 500', async (t) => {
@@ -187,14 +187,15 @@ test('a machine that died was RUNNING for ever', async (t) => {
     await until(() => state() === 'Z', 'it is dead');
   };
   const m = await create(s);
+  const told = (r) => `${r.text}\n${fs.readFileSync(`${s.dir}/local/machines/${m.short}/log`, 'utf8').slice(-2000)}\n${s.log.slice(-4000)}`;
   await s.running(m.id);
   await die(m);
   let r = await s.call('POST', `/instances/${m.id}/start`);
-  assert.deepStrictEqual([r.status, r.body.status], [200, 'RUNNING'], r.text);
+  assert.deepStrictEqual([r.status, r.body.status], [200, 'RUNNING'], told(r));
   r = await s.call('POST', `/instances/${m.id}/exec`, { cmd: ['echo', 'one'] });
-  assert.strictEqual(r.body.stdout, 'one\n', r.text);
+  assert.strictEqual(r.body.stdout, 'one\n', told(r));
   await die(m);
-  await until(async () => (await s.call('POST', `/instances/${m.id}/exec`, { cmd: ['echo', 'two'] })).body.stdout === 'two\n', 'a failed command makes it start again');
+  await until(async () => { r = await s.call('POST', `/instances/${m.id}/exec`, { cmd: ['echo', 'two'] }); return r.body.stdout === 'two\n'; }, () => `a failed command makes it start again: ${told(r)}`);
 });
 
 test('a stop during the create left the machine running', async (t) => {

@@ -26,6 +26,16 @@ test('health is open, the rest is not', async () => {
   }
 });
 
+test('types say where they may be had, where the provider knows', async (t) => {
+  const told = async (of) => new Set((await of.call('GET', '/types')).body.map((x) => JSON.stringify(x.locations)));
+  assert.deepStrictEqual(await told(s), new Set([undefined]));
+  for (const [places, said] of [['fsn1  nbg1 ', '["fsn1","nbg1"]'], [' ', '[]']]) {
+    const other = await Server.start({ provider: 'mock', mock: `{places="${places}"}` });
+    t.after(() => other.stop());
+    assert.deepStrictEqual(await told(other), new Set([said]));
+  }
+});
+
 test('security headers are on every answer', async () => {
   for (const where of ['/healthz', '/instances', '/nothing']) {
     const { headers } = await s.call('GET', where);

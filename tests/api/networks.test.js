@@ -53,7 +53,7 @@ test('a VPC with a subnet, groups and a machine, from the first to the last', ()
   assert.strictEqual((await ann.call('GET', `/security-groups/${group.id}`)).body.rules.length, 1);
 
   refused(await ann.call('DELETE', `/subnets/${subnet.id}`), 409, 'conflict', undefined, /^the machines one have addresses in the subnet 'a'/);
-  refused(await ann.call('DELETE', `/security-groups/${group.id}`), 409, 'conflict', undefined, /^1 machines have the security group 'web': one$/);
+  refused(await ann.call('DELETE', `/security-groups/${group.id}`), 409, 'conflict', undefined, /^1 machine has the security group 'web': one$/);
   refused(await ann.call('DELETE', '/vpcs/net'), 409, 'conflict', undefined, /^the VPC 'net' has the subnets a and the security groups web; delete them first$/);
   for (const where of [`/subnets/${subnet.id}`, `/security-groups/${group.id}`, `/vpcs/${vpc.id}`]) assert.strictEqual((await bob.call('DELETE', where)).status, 404);
   assert.strictEqual((await ann.call('PATCH', '/instances/one', { security_groups: [] })).status, 200);

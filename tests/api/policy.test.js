@@ -407,7 +407,7 @@ test('several files that are applied are one set, however slow the disk', async 
   disk.slow(500);
   const applied = await run(['policy', 'apply', dir, `--data-dir=${s.dir}`, `--policies-dir=${s.policies}`], { ...process.env, ...disk.env });
   assert.deepStrictEqual([applied.out, applied.err], ['generation 2 is in force\n', '']);
-  assert.deepStrictEqual(fs.readdirSync(s.policies).sort(), ['access.lua', 'billing.lua', 'expiry.lua', 'idle.lua', 'netbird.lua', 'orphans.lua',
+  assert.deepStrictEqual(fs.readdirSync(s.policies).sort(), ['access.lua', 'billing.lua', 'expiry.lua', 'health.lua', 'idle.lua', 'netbird.lua', 'orphans.lua',
     'placement.lua', 'plans.lua', 'provision.lua', 'routes.lua', 'schedule.lua']);
   disk.close();
   fs.rmSync(dir, { recursive: true });

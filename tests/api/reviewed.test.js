@@ -165,7 +165,7 @@ test('cancelling an operation whose machine is gone was a 500', async (t) => {
   fs.writeFileSync(`${s.dir}/y.lua`, `
     require("script").open()
     local retention = require "retention"
-    retention.settings = { log_days = 365, tombstone_days = 1, operation_days = 30 }
+    retention.settings = { log_days = 365, tombstone_days = 1, operation_days = 30, conversation_days = 0, delivery_days = 14 }
     assert(retention.run(require("time").now() + 2 * 86400000).purged == 1)`);
   assert.strictEqual(spawnSync(binary, [`${s.dir}/y.lua`], { env: { ...process.env, DATA_DIR: s.dir, PROVIDER: 'mock' } }).status, 0);
   const r = await s.call('POST', `/operations/${op}/cancel`);

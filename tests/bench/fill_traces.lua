@@ -24,6 +24,9 @@ local function machine(tx, known)
     provider_id = "x", image = "host", type = static.type, labels = {}, plan = "free",
     desired = "RUNNING", created_at = now, expires_at = json.null,
     last_activity_at = now, operation = json.null, queue = json.array {}, error = json.null, reason = json.null,
+    ports = json.array {}, env = {}, volumes = json.array {}, cmd = json.array {}, ssh_keys = json.array {}, network = "nat",
+    location = json.null, vpc_id = json.null, subnet_id = json.null, ssh = json.null, security_groups = json.array {},
+    resources = { vcpu = 1, memory_mib = 2048, disk_gib = 20 },
   }
   record.enter(rec, "STARTING")
   record.save(tx, nil, rec, "created", known.owner)

@@ -121,11 +121,34 @@ static void test_a_create_that_was_cancelled_or_late_is_cleared_up(void **state)
     f->call.cancelled = false;
 }
 
+/* Where it says that a type may be had, it can be had. */
+static void test_a_machine_can_be_had_where_it_is_said(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_box(11);
+    int r;
+
+    if (!f->driver->places)
+        assert_int_equal(DO(f, .op = CC_OP_PLACES, .id = "cpx11"), CC_E_UNSUPPORTED);
+    NEEDS("places", f->driver->places);
+    r = DO(f, .op = CC_OP_PLACES, .id = "cpx11");
+    if (r == CC_E_UNSUPPORTED)
+        NEEDS("places, and was told of none", false);
+    assert_int_equal(r, 0);
+    assert_true(f->res.places.n > 0);
+    s.type = "cpx11";
+    s.location = strcpy((char[64]){ "" }, f->res.places.v[f->res.places.n - 1]);
+    assert_true(*s.location != 0);
+    create(f, &s);
+    destroy(f, &s);
+}
+
 const struct CMUnitTest cases_calls[] = {
     CASE(test_unknown_settings_are_refused),
     CASE(test_calls_on_the_loop),
     CASE(test_closing_ends_what_waits),
     CASE(test_who_gave_up_hears_nothing),
     CASE(test_a_create_that_was_cancelled_or_late_is_cleared_up),
+    CASE(test_a_machine_can_be_had_where_it_is_said),
 };
 const size_t n_cases_calls = sizeof(cases_calls) / sizeof(*cases_calls);

@@ -23,6 +23,42 @@ static void test_exec_and_activity_need_a_running_machine(void **state)
     destroy(f, &s);
 }
 
+/* The agent's own doing, so it is asked where the driver asks it: for what is done there. */
+static void test_an_agent_answers_who_knows_its_secret(void **state)
+{
+    static const char first[] = "the-first-secret-of-an-agent", second[] = "the-second-secret-of-an-agent",
+                      key[] = "a3a09297fce6a1b1695ca32fc28f0678add50b881558a22d586a7f959d033838",
+                      next[] = "3aee6fec655c416b2b5c2fca46811f5b74200765bfe996fb2bdc5cc0b2585184";
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_box(31);
+
+    NEEDS("activity", caps(f)->activity);
+    s.agent_key = "no key";
+    assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_INVALID);
+    s.agent_key = key;
+    OK(f, .op = CC_OP_CREATE, .machine = &s, .secret = first);
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = first);
+    assert_int_equal(DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)), CC_E_DENIED);
+    assert_int_equal(DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = second), CC_E_DENIED);
+    assert_int_equal(DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = key), CC_E_DENIED);
+    s.agent_key = next; /* one that runs is left as it is */
+    OK(f, .op = CC_OP_START, .id = pid_of(&s), .machine = &s, .secret = first);
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = first);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s), .machine = &s, .secret = second);
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = second);
+    assert_int_equal(DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = first), CC_E_DENIED);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s), .secret = second); /* as it was */
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s), .secret = second);
+    assert_int_equal(DO(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s)), CC_E_DENIED);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    s.agent_key = NULL;
+    OK(f, .op = CC_OP_START, .id = pid_of(&s), .machine = &s);
+    OK(f, .op = CC_OP_ACTIVITY, .id = pid_of(&s));
+    destroy(f, &s);
+}
+
 /* Where it is reached, or why it is not: and the same after a stop and a start. */
 static void test_who_gives_keys_hears_of_ssh(void **state)
 {
@@ -219,6 +255,7 @@ static void test_what_is_not_held_is_told(void **state)
 
 const struct CMUnitTest cases_inside[] = {
     CASE(test_exec_and_activity_need_a_running_machine),
+    CASE(test_an_agent_answers_who_knows_its_secret),
     CASE(test_who_gives_keys_hears_of_ssh),
     CASE(test_exec_tells_all),
     CASE(test_environment_and_command),

@@ -34,6 +34,25 @@ int contract_teardown(void **state)
     return 0;
 }
 
+struct driven *driven_new(int (*open_driver)(const struct cc_pairs *settings, void **self, struct cc_err *err))
+{
+    struct cc_pairs settings = { told.settings, told.n };
+    struct driven *s = calloc(1, sizeof(*s));
+
+    s->call = (struct cc_call){ .wake_fd = -1, .deadline_ms = cc_mono_ms() + 120000 };
+    s->x = (struct cc_provider_ctx){ .call = &s->call, .arena = &s->arena, .err = &s->err };
+    if (open_driver(&settings, &s->self, &s->err) != 0)
+        fail_msg("open: %s", s->err.message);
+    return s;
+}
+
+void driven_free(struct driven *s, void (*close_driver)(void *self))
+{
+    close_driver(s->self);
+    cc_arena_free(&s->arena);
+    free(s);
+}
+
 static const struct {
     const char *name;
     const char **to;

@@ -73,6 +73,24 @@ static inline void behind(struct fix *f, const char *command, const struct cc_ma
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, contract_setup, contract_teardown)
 
+/* What a driver of storage or networks is called with; it is opened with the settings that the test was told. */
+struct driven {
+    void *self;
+    struct cc_arena arena;
+    struct cc_call call;
+    struct cc_err err;
+    struct cc_provider_ctx x;
+};
+struct driven *driven_new(int (*open_driver)(const struct cc_pairs *settings, void **self, struct cc_err *err));
+void driven_free(struct driven *s, void (*close_driver)(void *self));
+
+/* A call with `struct driven *s` that must not fail. */
+#define DOES(call)                                                                                                     \
+    do {                                                                                                               \
+        if ((call) != 0)                                                                                               \
+            fail_msg(#call ": %s", s->err.message);                                                                    \
+    } while (0)
+
 int contract_storage(const char *driver); /* storage.c */
 int contract_network(const char *driver); /* network.c */
 

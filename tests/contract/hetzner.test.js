@@ -5,11 +5,14 @@ require('../lib/netns.js').enter(__filename);
 const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
-const { execFile, execFileSync, spawn } = require('node:child_process');
+const { execFile, execFileSync } = require('node:child_process');
 const { promisify } = require('node:util');
 const { Server, until, temp, root, binary } = require('../lib/cchost.js');
-const { CrashProxy } = require('../lib/crashproxy.js');
+const { CrashProxy, crashes } = require('../lib/crashproxy.js');
+const { same } = require('../lib/image.js');
+const { contract } = require('../lib/contract.js');
 const { Hetzner } = require('../lib/hetzner.js');
 const { Terminal } = require('../lib/terminal.js');
 
@@ -18,7 +21,6 @@ const why = process.getuid() !== 0 ? 'it needs root' : ['unshare', 'sshd', 'ssh'
 const skip = why && `hetzner: ${why}`;
 if (skip && (process.env.BACKENDS || '').split(' ').includes('hetzner')) throw new Error(`this host is meant to have the double of Hetzner: ${why}`);
 const unchecked = Hetzner.missing();
-const contract = path.join(root, 'build', process.env.V || 'release', 'contract');
 
 const quick = { poll_ms: 10, retry_ms: 20, ssh_every_ms: 50, ssh_tries: 100, stop_grace_ms: 2000 };
 
@@ -92,25 +94,11 @@ const serverOf = (m) => z.named(m.short);
 const ownVolume = (m) => [...z.world.volumes.values()].find((v) => v.name === `cc-${m.short}`);
 const dirOf = (s, m) => path.join(s.dir, 'hetzner', 'machines', m.short);
 
-// The TAP of a program, each of its lines a test here.
-async function tap(t, program, args) {
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, CMOCKA_MESSAGE_OUTPUT: 'TAP' } });
-  let out = '';
-  for (const s of [child.stdout, child.stderr]) s.on('data', (x) => { out += x; });
-  const code = await new Promise((r) => child.on('exit', r));
-  let seen = 0;
-  for (const m of out.matchAll(/^(not )?ok \d+ -? ?(# SKIP )?(\w+)$/gm)) {
-    seen++;
-    await t.test(m[3], { skip: !!m[2] && 'the driver says that it cannot' }, () => assert.ok(!m[1], out));
-  }
-  assert.ok(seen > 20, out);
-  assert.strictEqual(code, 0, out);
-}
-
 test('the contract', { skip }, async (t) => {
-  await tap(t, contract, ['hetzner', `endpoint=${z.url}`, `token=${z.token}`, ...Object.entries(quick).map(([k, v]) => `${k}=${v}`),
-    `@left=curl -sf ${z.base}/left`, `@halt=curl -sf ${z.base}/halt?short=$SHORT`, `@remove=curl -sf ${z.base}/remove?short=$SHORT`,
-    '@down=endpoint=http://127.0.0.1:1/v1']);
+  await contract(t, 'hetzner', { endpoint: z.url, token: z.token, ...quick }, {
+    left: `curl -sf ${z.base}/left`, halt: `curl -sf ${z.base}/halt?short=$SHORT`, remove: `curl -sf ${z.base}/remove?short=$SHORT`,
+    down: 'endpoint=http://127.0.0.1:1/v1',
+  });
 });
 
 test('the validator of the requests refuses a wrong one', { skip: skip || unchecked }, async () => {
@@ -156,6 +144,7 @@ test('a server has the agent, its volume at /claude-data, ssh for its user alone
   assert.deepStrictEqual(firewall.rules, [{ direction: 'in', protocol: 'tcp', port: '22', source_ips: ['0.0.0.0/0', '::/0'] }]);
   assert.strictEqual((await run(s, m, 'mountpoint -q /claude-data && mountpoint -q "/more data" && stat -c %U /claude-data')).stdout, 'claude\n');
   assert.match((await run(s, m, 'cat ~/.ssh/authorized_keys; ls -ld ~ | cut -d" " -f3')).stdout, /a@b\nclaude\n$/, 'whose home is his');
+  await same(async (line) => (await run(s, m, line)).stdout);
   assert.strictEqual((await run(s, m, 'cchost-busy hold -r "a build" -t 10m')).exit, 0);
   assert.deepStrictEqual((await s.call('GET', '/instances/box/stats')).body.leases.map((l) => l.reason), ['a build']);
   assert.deepStrictEqual([m.ssh.host, m.ssh.port, m.ssh.user], [server.public_net.ipv4.ip, 22, 'claude']);
@@ -163,6 +152,14 @@ test('a server has the agent, its volume at /claude-data, ssh for its user alone
   const network = only(z.world.networks);
   assert.deepStrictEqual(server.private_net.map((n) => [n.network, n.ip]), [[network.id, m.address.split('/')[0]]]);
   assert.ok(network.subnets.some((n) => n.ip_range === `${m.address.replace(/\.\d+\/\d+$/, '')}.0/24`), JSON.stringify(network.subnets));
+});
+
+test('a server gets the tools that it has not where that is asked for, and nobody waits for them', { skip }, async (t) => {
+  const s = await host(t, {}, { install: true });
+  const m = await make(s);
+  await until(async () => /^setup: /m.test((await run(s, m, 'cat /var/log/cchost-setup.log')).stdout), 'it says what it does');
+  const no = await promisify(execFile)(binary, ['provider', 'check', 'hetzner', `--hcloud-endpoint=${z.url}`, '--hcloud-options={install=1}'], { env: { ...process.env, HCLOUD_TOKEN: 'x' } }).catch((e) => e);
+  assert.match(`${no.stdout}${no.stderr}`, /install: true or false expected/);
 });
 
 test('an owner has a network in each zone where he has machines, and another one has his own', { skip }, async (t) => {
@@ -241,12 +238,15 @@ test('no secret of a machine stands in user data, and nothing of it that lasts',
 
 // C4
 test('a server that cannot be logged in to is a failure, told as it is, and nothing of it is left', { skip }, async (t) => {
-  const s = await host(t, { status_seconds: table({ STARTING: 8 }) }, { ssh_tries: 3 });
-  z.machines.refuse = true;
-  const m = await fails(s, { name: 'deaf' });
-  assert.match(m.error, /ssh to cc-\w+ \(127\.[\d.]+\): .*refused/);
-  await until(() => z.world.left().length === 0, 'nothing is left', 60);
-  assert.strictEqual(m.started_at, undefined);
+  const refused = /ssh to cc-\w+ \(127\.[\d.]+\): .*refused/.source;
+  for (const [seconds, tries, words] of [[40, 3, `${refused}$`], [12, 1000, `${refused}; its time was up$`]]) {
+    const s = await host(t, { status_seconds: table({ STARTING: seconds }) }, { ssh_tries: tries });
+    z.machines.refuse = true;
+    const m = await fails(s, { name: 'deaf' });
+    assert.match(m.error, new RegExp(words));
+    await until(() => z.world.left().length === 0, 'nothing is left', 60);
+    assert.strictEqual(m.started_at, undefined);
+  }
 });
 
 // C3, B8c
@@ -280,6 +280,36 @@ test('a type that Hetzner does not have, or no more, is refused with what it has
   assert.ok(r.status === 422 || r.status === 400, r.text);
   const old = await host(t, { hcloud_types: table({ small: 'cx11' }) });
   assert.match((await fails(old, { type: 'small' })).error, /does not sell cx11 in fsn1/);
+});
+
+test('types say where Hetzner sells them, and nothing when it does not answer', { skip }, async (t) => {
+  const s = await host(t, { hcloud_types: table({ small: 'cx11', medium: 'cpx31' }) });
+  const places = async (of) => Object.fromEntries((await of.call('GET', '/types')).body.map((x) => [x.name, x.locations]));
+  const told = await places(s);
+  assert.deepStrictEqual([told.cpx11, told.medium, told.small], [['fsn1', 'nbg1', 'hel1', 'ash'], ['fsn1', 'nbg1', 'hel1'], []], 'cx11 is sold no more');
+  const asked = () => z.asked('GET', /server_types$/).length;
+  const once = asked();
+  await places(s);
+  assert.strictEqual(asked(), once, 'it is not asked again');
+  const away = await host(t, { hcloud_endpoint: 'http://127.0.0.1:1/v1' });
+  assert.deepStrictEqual(new Set(Object.values(await places(away))), new Set([undefined]));
+});
+
+test('a snapshot or backup of the project\'s other servers is nobody\'s image, until the operator has labelled it', { skip }, async (t) => {
+  const s = await host(t);
+  const { images } = z.world;
+  t.after(() => [77, 78].forEach((id) => images.delete(id)));
+  for (const [id, type] of [[77, 'snapshot'], [78, 'backup']]) {
+    images.set(id, { ...images.get(11), id, name: null, type, labels: {}, created_from: { id: 1, name: 'shop' } });
+    assert.match((await fails(s, { image: `${id}` })).error, /is the project's own: the operator labels it cchost-image=NAME/);
+  }
+  fs.mkdirSync(path.join(z.dir, 'image-77'), { recursive: true });
+  images.get(77).labels['cchost-image'] = 'shop';
+  await make(s, { name: 'labelled', image: '77' });
+  const own = await host(t, { hcloud_image: '78' });
+  images.get(78).type = 'snapshot';
+  fs.mkdirSync(path.join(z.dir, 'image-78'), { recursive: true });
+  await make(own, { name: 'default' });
 });
 
 // the seed's own complaint: cpx21 in fsn1
@@ -435,44 +465,31 @@ test('provider check tells in plain words what is wrong', { skip }, async (t) =>
   z.refused(); // the wrong token is meant
 });
 
+test('a directory that is too long for sockets is refused by its setting, with the limit and why, whatever the driver', async () => {
+  for (const [provider, most, reason] of [['hetzner', 58, 'ssh keeps sockets below it, whose paths have at most 107'], ['libvirt', 58, 'ssh keeps sockets'],
+    ['local', 74, 'sockets of agents are below it, whose paths have at most 107'], ['docker', 200, 'sockets of agents are below it']]) {
+    const at = `${os.tmpdir()}/${'d'.repeat(most)}/${provider}`;
+    const r = await promisify(execFile)(binary, ['provider', 'check', provider, `--data-dir=${path.dirname(at)}`], { env: { ...process.env, HCLOUD_TOKEN: 'x' } }).catch((e) => e);
+    assert.strictEqual(r.code, 1);
+    assert.ok(r.stdout.includes(`bad   settings     DATA_DIR: the provider's dir: ${at.slice(0, 120)} has ${at.length} bytes, and at most ${most} expected: ${reason}`), r.stdout + r.stderr);
+    fs.rmSync(path.dirname(at), { recursive: true, force: true });
+  }
+});
+
 // ---- crash points
 
-// For the n-th changing request, killed before and after it, until there is no n-th.
-async function crashes(t, act, look) {
-  const p = await CrashProxy.start({ to: { host: '127.0.0.1', port: z.port } });
-  t.after(() => p.stop());
-  let points = 0;
-  for (let n = 1, fired = true; fired; n++) {
-    for (const when of ['before', 'after']) {
-      clean();
-      const dir = temp();
-      const s = await Server.start(settings({ hcloud_endpoint: `http://127.0.0.1:${p.port}/v1` }), dir, { env: env() });
-      t.after(() => s.child.kill('SIGKILL')); // of a test that failed
-      const went = act(s, () => p.arm(n, when, () => s.child.kill('SIGKILL')));
-      await Promise.race([went, s.exited]).catch((e) => { if (!p.fired) throw e; });
-      if (p.fired) await s.exited;
-      went.catch(() => {});
-      fired = p.fired;
-      p.disarm();
-      if (fired) {
-        s.agent.destroy();
-        await s.launch();
-      }
-      await look(s, `step ${n}, killed ${when} it`);
-      await s.deleteAll();
-      await s.stop();
-      forget();
-      assert.deepStrictEqual(z.world.left(), [], `nothing is left of step ${n}, ${when}`);
-      fs.rmSync(dir, { recursive: true, force: true });
-      if (!fired) break;
-      points++;
-    }
-  }
-  return points;
+async function points(t, act, look) {
+  const proxy = await CrashProxy.start({ to: { host: '127.0.0.1', port: z.port } });
+  const start = (dir) => {
+    clean();
+    return Server.start(settings({ hcloud_endpoint: `http://127.0.0.1:${proxy.port}/v1` }), dir, { env: env() });
+  };
+  const left = () => { forget(); return z.world.left(); };
+  return crashes(t, { proxy, start, left }, act, look);
 }
 
 test('killed at any step of a create, the host comes back to exactly one machine', { skip }, async (t) => {
-  const points = await crashes(t, async (s, arm) => {
+  const n = await points(t, async (s, arm) => {
     arm();
     await s.call('POST', '/instances', { name: 'c', type: 'cpx11' });
     await s.running('c', 60);
@@ -482,11 +499,11 @@ test('killed at any step of a create, the host comes back to exactly one machine
     const m = (await s.call('GET', '/instances/c')).body;
     assert.strictEqual((await run(s, m, 'echo in')).stdout, 'in\n', what);
   });
-  assert.ok(points >= 8, `${points} points`);
+  assert.ok(n >= 8, `${n} points`);
 });
 
 test('killed at any step of a stop and a start, its data is whole and it is there once', { skip }, async (t) => {
-  const points = await crashes(t, async (s, arm) => {
+  const n = await points(t, async (s, arm) => {
     const m = await make(s, { name: 'c' });
     await run(s, m, 'echo data >/claude-data/file');
     arm();
@@ -504,11 +521,11 @@ test('killed at any step of a stop and a start, its data is whole and it is ther
     assert.strictEqual((await run(s, m, 'cat /claude-data/file')).stdout, 'data\n', what);
     assert.deepStrictEqual(z.world.left().map((l) => l.split(' ')[0]), ['server', 'volume', 'network'], what);
   });
-  assert.ok(points >= 6, `${points} points`);
+  assert.ok(n >= 6, `${n} points`);
 });
 
 test('killed at any step of a delete, the host comes back to no machine', { skip }, async (t) => {
-  const points = await crashes(t, async (s, arm) => {
+  const n = await points(t, async (s, arm) => {
     await make(s, { name: 'c' });
     arm();
     await s.call('DELETE', '/instances/c');
@@ -516,7 +533,7 @@ test('killed at any step of a delete, the host comes back to no machine', { skip
     await until(async () => (await s.call('GET', '/instances')).body.length === 0, `${what}: it is deleted`, 60);
     assert.deepStrictEqual(z.world.left(), [], what);
   });
-  assert.ok(points >= 4, `${points} points`);
+  assert.ok(n >= 4, `${n} points`);
 });
 
 // ---- the double itself

@@ -8,6 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { Server, binary, temp, until } = require('../lib/cchost.js');
 const { Libvirtd, missing } = require('../lib/libvirtd.js');
+const { same } = require('../lib/image.js');
 const { contract } = require('../lib/contract.js');
 const { Terminal } = require('../lib/terminal.js');
 const { Vnc } = require('../lib/vnc.js');
@@ -213,6 +214,7 @@ test('a virtual machine by the API: made, used, stopped, found again by another 
     return r.body.stdout;
   };
   assert.strictEqual(await sh('echo kept > /claude-data/file; id -un; echo "$WORD"'), 'claude\nof the record\n');
+  await same(sh);
   // B: the seed, with what the record holds, was for root alone, and the way in is no one else's.
   assert.strictEqual(await sh('cat /run/cchost/private/seed/machine.json 2>&1 | grep -c "ermission denied"'), '1\n');
   const term = await Terminal.open(`${s.url}/instances/${id}/terminal`, { 'X-API-Key': s.key });
@@ -262,6 +264,7 @@ test('an operator is told whether it will do', { skip }, (t) => {
   assert.strictEqual(good.code, 0, good.text);
   for (const what of ['libvirtd', 'image', 'network', 'storage', 'folders', 'tools']) assert.strictEqual(good.of(what), 'ok', good.text);
   assert.strictEqual(good.of('machines'), 'warn', 'emulation is slow');
+  assert.strictEqual(good.of('firewall'), 'warn', 'it is not ours to set');
   fs.chmodSync(dir, 0o700);
   assert.match(check().says('folders'), new RegExp(`^${dir} is closed to other users`));
   const bad = (more, what, says, env) => {

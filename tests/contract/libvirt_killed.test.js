@@ -50,7 +50,7 @@ function points(t, act, look) {
       await s.deleteAll();
       await until(() => v.left().length === 0 && guests(s) === 0, `${what}: no domain is left`, 40);
       assert.deepStrictEqual(entries(s, 'machines'), [], what);
-      assert.ok(entries(s, 'volumes').every((n) => /^cc-[0-9a-f]{12}\.qcow2$/.test(n)), `${what}: the machine's data alone outlive it: ${entries(s, 'volumes')}`);
+      assert.deepStrictEqual(entries(s, 'volumes'), [], `${what}: no disk is left`);
       assert.strictEqual(consoles(), 0, `${what}: nobody listens for it`);
       await s.stop();
       s.trap.end();
@@ -91,14 +91,21 @@ test('killed at any step of a create, the host comes back to exactly one virtual
   among(steps, [/^mkdir .*machines/, /^program qemu-img/, /^program genisoimage/, /^rename .*seed\.iso$/, /^libvirt define/, /^libvirt create/]);
 });
 
+// The step at which the host was killed may have been another's, before the DELETE was heard: then the machine runs on, and whoever
+// got no answer asks again.
+async function ended(s) {
+  if (await s.status('c').catch(() => null) === 'RUNNING') await s.call('DELETE', '/instances/c');
+}
+
 test('killed at any step of a delete, the host comes back to no virtual machine', { skip }, async (t) => {
   const steps = await points(t, async (s, arm) => {
     await make(s);
     arm();
     await s.call('DELETE', '/instances/c');
   }, async (s, what) => {
+    await ended(s);
     await until(async () => (await s.call('GET', '/instances')).body.length === 0, `${what}: it is deleted`, 120);
-    assert.deepStrictEqual([v.left(), entries(s, 'machines'), guests(s)], [[], [], 0], what);
+    assert.deepStrictEqual([v.left(), entries(s, 'machines'), entries(s, 'volumes'), guests(s)], [[], [], [], 0], what);
   });
   t.diagnostic(`${steps.length} steps`);
   among(steps, [/^libvirt destroy/, /^libvirt undefine/, /^unlink .*root\.qcow2/, /^rmdir .*machines/]);

@@ -17,38 +17,19 @@ enum { MACHINES_MAX = 6, SOON = 5000, NOT = 300 /* ms that something is waited f
 
 static const struct cc_net_driver *driver;
 
-struct nets {
-    void *self;
-    struct cc_arena arena;
-    struct cc_call call;
-    struct cc_err err;
-    struct cc_provider_ctx x;
-    struct net_machine m[MACHINES_MAX];
-};
-
-#define DOES(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != 0)                                                                                               \
-            fail_msg(#call ": %s", s->err.message);                                                                    \
-    } while (0)
+static struct net_machine machines[MACHINES_MAX];
 
 static int setup(void **state)
 {
-    struct cc_pairs settings = { told.settings, told.n };
-    struct nets *s = calloc(1, sizeof(*s));
-
-    s->call = (struct cc_call){ .wake_fd = -1, .deadline_ms = cc_mono_ms() + 120000 };
-    s->x = (struct cc_provider_ctx){ .call = &s->call, .arena = &s->arena, .err = &s->err };
-    if (driver->open(&settings, &s->self, &s->err) != 0)
-        fail_msg("open: %s", s->err.message);
-    *state = s;
+    memset(machines, 0, sizeof(machines));
+    *state = driven_new(driver->open);
     return 0;
 }
 
 /* Nothing may be left, and what a failed case left goes. */
 static int teardown(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_plug_list plugs;
     struct cc_net_vpc_list vpcs;
     size_t i;
@@ -60,12 +41,10 @@ static int teardown(void **state)
     for (i = 0; i < vpcs.n; i++)
         driver->vpc_remove(s->self, &s->x, vpcs.v[i].id);
     for (i = 0; i < MACHINES_MAX; i++)
-        net_machine_end(&s->m[i]);
+        net_machine_end(&machines[i]);
     if (told.left)
         net_sh("test -z \"$(%s)\"", told.left);
-    driver->close(s->self);
-    cc_arena_free(&s->arena);
-    free(s);
+    driven_free(s, driver->close);
     if (vpcs.n || plugs.n)
         fail_msg("%zu VPCs and %zu ports are left", vpcs.n, plugs.n);
     return 0;
@@ -118,7 +97,7 @@ static void member(struct draft *d, const struct net_machine *m, const char *let
                                         .n_groups = i };
 }
 
-static void apply(struct nets *s, const char *vpc, const struct draft *d)
+static void apply(struct driven *s, const char *vpc, const struct draft *d)
 {
     struct cc_net_drift drift;
 
@@ -128,7 +107,7 @@ static void apply(struct nets *s, const char *vpc, const struct draft *d)
         fail_msg("it is not as it was told:\n%s", drift.text);
 }
 
-static struct cc_net_vpc vpc(struct nets *s, const char *id)
+static struct cc_net_vpc vpc(struct driven *s, const char *id)
 {
     struct cc_net_vpc v;
 
@@ -136,7 +115,7 @@ static struct cc_net_vpc vpc(struct nets *s, const char *id)
     return v;
 }
 
-static void plug(struct nets *s, const char *vpc_id, const struct net_machine *m)
+static void plug(struct driven *s, const char *vpc_id, const struct net_machine *m)
 {
     struct cc_net_plug p = { .id = m->id, .vpc = vpc_id, .mac = m->mac, .interface = m->tap };
 
@@ -144,7 +123,7 @@ static void plug(struct nets *s, const char *vpc_id, const struct net_machine *m
 }
 
 /* Machine number n: 10.0.0.n of subnet "one", or 10.0.1.n of "two", plugged in. */
-static struct net_machine *box(struct nets *s, unsigned at, const char *vpc_id, const char *id, const char *subnet,
+static struct net_machine *box(struct driven *s, unsigned at, const char *vpc_id, const char *id, const char *subnet,
                                unsigned n)
 {
     bool two = strcmp(subnet, "two") == 0;
@@ -152,20 +131,20 @@ static struct net_machine *box(struct nets *s, unsigned at, const char *vpc_id, 
 
     snprintf(mac, sizeof(mac), "52:54:00:%02x:%02x:%02x", at, two, n);
     snprintf(address, sizeof(address), "10.0.%d.%u", two, n);
-    net_machine_start(&s->m[at], id, mac, address, 24, two ? "10.0.1.254" : "10.0.0.1");
-    plug(s, vpc_id, &s->m[at]);
-    return &s->m[at];
+    net_machine_start(&machines[at], id, mac, address, 24, two ? "10.0.1.254" : "10.0.0.1");
+    plug(s, vpc_id, &machines[at]);
+    return &machines[at];
 }
 
-static void gone(struct nets *s, const char *vpc_id, unsigned from, unsigned n)
+static void gone(struct driven *s, const char *vpc_id, unsigned from, unsigned n)
 {
     unsigned i;
 
     for (i = from; i < from + n; i++)
-        DOES(driver->port_remove(s->self, &s->x, s->m[i].id));
+        DOES(driver->port_remove(s->self, &s->x, machines[i].id));
     DOES(driver->vpc_remove(s->self, &s->x, vpc_id));
     for (i = from; i < from + n; i++)
-        net_machine_end(&s->m[i]);
+        net_machine_end(&machines[i]);
 }
 
 /* A frame that may pass, of `from` to `to`. */
@@ -183,7 +162,7 @@ static const char *rundir(void) { return cc_pairs_get(&(struct cc_pairs){ told.s
 
 static void test_made_found_and_removed(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_plug_list plugs;
     struct cc_net_vpc_list list;
     struct cc_net_vpc v = vpc(s, "one"), again = vpc(s, "one"), other = vpc(s, "8ad0f3c5-8a43-4a8c-a2a4-7a2a4d1c0f11");
@@ -227,7 +206,7 @@ static void test_made_found_and_removed(void **state)
 /* What is plugged in by others with our id (as libvirt does) is found; what a machine left is found and removed. */
 static void test_plugs_of_others_and_of_the_gone(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_plug_list plugs;
     struct net_machine *m, *n;
     struct draft d;
@@ -259,7 +238,7 @@ static void test_plugs_of_others_and_of_the_gone(void **state)
 
 static void test_drift_is_told(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_drift drift;
     struct cc_net_vpc v = vpc(s, "v");
     struct net_machine *m = box(s, 0, "v", "m", "one", 5);
@@ -294,7 +273,7 @@ static void test_drift_is_told(void **state)
 /* A plan that cannot be leaves what is in force. */
 static void test_a_bad_plan_changes_nothing(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct net_machine *m, *n;
     struct cc_net_drift drift;
     struct draft d, bad;
@@ -318,7 +297,7 @@ static void test_a_bad_plan_changes_nothing(void **state)
 
 static void test_who_does_not_answer_is_told(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_pair down;
     struct cc_pairs settings = { &down, 1 };
     struct cc_net_vpc v;
@@ -347,7 +326,7 @@ static const uint16_t web[] = { 80 };
 /* Two tenants with the same addresses, all open: neither is of the other's world, and the host is of nobody's. */
 static void test_two_tenants_do_not_meet(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_vpc va = vpc(s, "tenant-a"), vb = vpc(s, "tenant-b");
     struct net_machine *a1 = box(s, 0, "tenant-a", "a1", "one", 5), *a2 = box(s, 1, "tenant-a", "a2", "one", 6),
                        *b1 = box(s, 2, "tenant-b", "b1", "one", 5), *b2 = box(s, 3, "tenant-b", "b2", "one", 6),
@@ -426,7 +405,7 @@ static void test_two_tenants_do_not_meet(void **state)
 /* A connection of one tenant makes no way in for the same addresses of another: what would be its answer is none. */
 static void test_connections_are_not_shared(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_vpc v = vpc(s, "tenant-a");
     struct net_machine *a1, *a2, *b1, *b2;
     struct net_frame f;
@@ -466,7 +445,7 @@ static void test_connections_are_not_shared(void **state)
 
 static void test_nobody_is_another(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     static const uint8_t everybody[6] = { 255, 255, 255, 255, 255, 255 }, many[6] = { 1, 0, 0x5e, 0, 0, 0xfb };
     static const char *const bad = "spoofed";
     struct net_machine *m, *n, *o;
@@ -544,7 +523,7 @@ static void attempts(const struct net_machine *m, const struct attempt *v, size_
 static void test_groups_say_what_passes(void **state)
 {
     static const uint16_t ports[] = { 80, 7999, 8000, 8001, 8003, 8004 };
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct net_server *server, *across;
     struct net_machine *m, *n, *o;
     struct draft d;
@@ -605,7 +584,7 @@ static void test_groups_say_what_passes(void **state)
 /* A machine that may ask is answered, and that is no way in; a port that is closed says so. */
 static void test_answers_alone_pass(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct net_server *server;
     struct net_machine *m, *n;
     struct net_frame f;
@@ -684,7 +663,7 @@ static void *knocking(void *arg)
 static void test_a_change_breaks_and_opens_nothing(void **state)
 {
     static const uint16_t ports[] = { 80, 7999 };
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct stream keeps = { 0 }, knocks = { 0 };
     struct net_server *server;
     struct net_machine *m, *n, *o;
@@ -731,7 +710,7 @@ static void test_a_change_breaks_and_opens_nothing(void **state)
 /* What a plan no longer allows ends, in both directions, also what was open; and a later one takes it up again. */
 static void test_a_rule_that_goes_ends_what_it_allowed(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct net_server *server;
     struct net_machine *m, *n;
     struct draft open, closed;
@@ -769,7 +748,7 @@ static void test_a_rule_that_goes_ends_what_it_allowed(void **state)
 /* The switch comes back with its bridges and closed; a plan opens it. */
 static void test_a_switch_that_starts_again_is_closed(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_drift drift;
     struct net_machine *m, *n;
     struct draft d;
@@ -795,7 +774,7 @@ static void test_a_switch_that_starts_again_is_closed(void **state)
 /* A port of the host's own is a port like others, and the only address of the host. */
 static void test_the_host_by_a_port_of_its_own(void **state)
 {
-    struct nets *s = *state;
+    struct driven *s = *state;
     struct cc_net_plug host = { .id = "host", .vpc = "v", .mac = "52:54:00:aa:00:09", .host = "10.0.0.9/24" };
     struct net_machine *m, as = { .id = "host", .mac = "52:54:00:aa:00:09", .address = "10.0.0.9" };
     struct cc_net_plug_list plugs;

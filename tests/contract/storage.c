@@ -10,31 +10,16 @@ enum { MIB = 1024 * 1024 };
 
 static const struct cc_storage *driver;
 
-struct store {
-    void *self;
-    struct cc_arena arena;
-    struct cc_call call;
-    struct cc_err err;
-    struct cc_provider_ctx x;
-};
-
 static int setup(void **state)
 {
-    struct cc_pairs settings = { told.settings, told.n };
-    struct store *s = calloc(1, sizeof(*s));
-
-    s->call = (struct cc_call){ .wake_fd = -1, .deadline_ms = cc_mono_ms() + 120000 };
-    s->x = (struct cc_provider_ctx){ .call = &s->call, .arena = &s->arena, .err = &s->err };
-    if (driver->open(&settings, &s->self, &s->err) != 0)
-        fail_msg("open: %s", s->err.message);
-    *state = s;
+    *state = driven_new(driver->open);
     return 0;
 }
 
 /* Nothing may be left, and what a failed case left goes. */
 static int teardown(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk_list list;
     size_t i;
 
@@ -42,21 +27,13 @@ static int teardown(void **state)
         fail_msg("list: %s", s->err.message);
     for (i = 0; i < list.n; i++)
         driver->remove(s->self, &s->x, list.v[i].id);
-    driver->close(s->self);
-    cc_arena_free(&s->arena);
-    free(s);
+    driven_free(s, driver->close);
     if (list.n)
         fail_msg("%zu volumes are left", list.n);
     return 0;
 }
 
-#define DOES(call)                                                                                                     \
-    do {                                                                                                               \
-        if ((call) != 0)                                                                                               \
-            fail_msg(#call ": %s", s->err.message);                                                                    \
-    } while (0)
-
-static struct cc_disk make(struct store *s, const char *id, uint64_t size)
+static struct cc_disk make(struct driven *s, const char *id, uint64_t size)
 {
     struct cc_disk d;
 
@@ -64,10 +41,10 @@ static struct cc_disk make(struct store *s, const char *id, uint64_t size)
     return d;
 }
 
-static void drop(struct store *s, const char *id) { DOES(driver->remove(s->self, &s->x, id)); }
+static void drop(struct driven *s, const char *id) { DOES(driver->remove(s->self, &s->x, id)); }
 
 /* Fills the first bytes of a volume with `byte`, and reads the first one again: as what opens it would. */
-static void put(struct store *s, const struct cc_disk *d, char byte)
+static void put(struct driven *s, const struct cc_disk *d, char byte)
 {
     char block[4096];
     int fd;
@@ -85,7 +62,7 @@ static void put(struct store *s, const struct cc_disk *d, char byte)
     close(fd);
 }
 
-static bool holds(struct store *s, const char *id, char byte)
+static bool holds(struct driven *s, const char *id, char byte)
 {
     struct cc_tool_result t = { 0 };
     struct cc_disk d;
@@ -107,7 +84,7 @@ static bool holds(struct store *s, const char *id, char byte)
 
 static void test_made_found_and_removed(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk_list list;
     struct cc_disk d = make(s, "one", 8 * MIB), again;
 
@@ -128,7 +105,7 @@ static void test_made_found_and_removed(void **state)
 
 static void test_a_volume_begins_as_its_image(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk d;
 
     NEEDS("@image", told.image);
@@ -147,7 +124,7 @@ static void test_a_volume_begins_as_its_image(void **state)
 
 static void test_it_only_grows(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk d = make(s, "one", 8 * MIB);
 
     put(s, &d, 'a');
@@ -163,7 +140,7 @@ static void test_it_only_grows(void **state)
 
 static void test_a_restore_keeps_the_snapshot(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_snapshot_list list;
     struct cc_disk d = make(s, "one", 8 * MIB);
     int i;
@@ -192,7 +169,7 @@ static void test_a_restore_keeps_the_snapshot(void **state)
 /* All of a volume may be written again after its snapshot: a fixed room for it would overflow. */
 static void test_a_snapshot_has_room_for_all(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk d = make(s, "one", 16 * MIB);
     char *block;
     int fd, i;
@@ -219,7 +196,7 @@ static void test_a_snapshot_has_room_for_all(void **state)
 
 static void test_a_clone_is_its_own(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk d = make(s, "one", 8 * MIB), c;
 
     put(s, &d, 'a');
@@ -241,9 +218,103 @@ static void test_a_clone_is_its_own(void **state)
     drop(s, "then");
 }
 
+/* Does a clone as a host that is killed while it fills it: qemu-img, where it is asked to copy, ends who called it. */
+static void clone_and_die(struct driven *s, const char *from, const char *to)
+{
+    const char *text = "#!/bin/sh\nPATH=${PATH#*:}\n[ \"$1\" = convert ] || exec qemu-img \"$@\"\nqemu-img \"$@\"\n"
+                       "kill -9 $PPID\n";
+    char dir[] = "/tmp/cchost-storage-XXXXXX";
+    const char *program;
+    FILE *f;
+    int status;
+    pid_t pid;
+
+    assert_non_null(mkdtemp(dir));
+    program = cc_arena_printf(&s->arena, "%s/qemu-img", dir);
+    f = fopen(program, "we");
+    assert_non_null(f);
+    fputs(text, f);
+    fchmod(fileno(f), 0755);
+    assert_int_equal(fclose(f), 0);
+    if ((pid = fork()) == 0) {
+        setenv("PATH", cc_arena_printf(&s->arena, "%s:%s", dir, getenv("PATH")), 1);
+        driver->clone(s->self, &s->x, from, NULL, to);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    unlink(program);
+    rmdir(dir);
+}
+
+/* All that there is under names of ours: one more than before it was begun, or not. */
+static int pieces(struct driven *s)
+{
+    const char *dir = cc_pairs_get(&(struct cc_pairs){ told.settings, told.n }, "dir", NULL),
+               *config = cc_pairs_get(&(struct cc_pairs){ told.settings, told.n }, "lvm_config", "");
+    struct cc_tool_result t = { 0 };
+    const char *c;
+    int n = 0;
+
+    if (dir)
+        DOES(CC_TOOL(&s->x, &t, "ls", "-A1", dir));
+    else
+        DOES(CC_TOOL(&s->x, &t, "lvs", "--config", config, "--noheadings", "-o", "lv_name", "-S", "lv_tags=cchost"));
+    assert_int_equal(t.exit, 0);
+    for (c = t.out; *c; c++)
+        n += *c == '\n';
+    return n;
+}
+
+static void again(struct driven *s)
+{
+    driver->close(s->self);
+    DOES(driver->open(&(struct cc_pairs){ told.settings, told.n }, &s->self, &s->err));
+}
+
+/* Who was killed leaves half a volume, which is none: it goes with the volume's removal, or when it is made again. */
+static void test_what_was_half_filled_is_no_volume_and_goes(void **state)
+{
+    struct driven *s = *state;
+    struct cc_disk d = make(s, "one", 8 * MIB);
+
+    put(s, &d, 'a');
+    clone_and_die(s, "one", "half");
+    assert_int_equal(pieces(s), 2);
+    assert_int_equal(driver->find(s->self, &s->x, "half", &d), CC_E_NOT_FOUND);
+    again(s);
+    drop(s, "half");
+    assert_int_equal(pieces(s), 1);
+    clone_and_die(s, "one", "half");
+    again(s);
+    DOES(driver->clone(s->self, &s->x, "one", NULL, "half"));
+    assert_true(holds(s, "half", 'a'));
+    assert_int_equal(pieces(s), 2);
+    drop(s, "half");
+    drop(s, "one");
+    assert_int_equal(pieces(s), 0);
+}
+
+/* A second one who opens it (`provider check`, a script) leaves alone what the first is filling. */
+static void test_who_looks_in_takes_nothing_from_who_works(void **state)
+{
+    struct driven *s = *state;
+    void *second;
+
+    make(s, "one", 8 * MIB);
+    clone_and_die(s, "one", "half");
+    DOES(driver->open(&(struct cc_pairs){ told.settings, told.n }, &second, &s->err));
+    assert_int_equal(pieces(s), 2);
+    driver->close(second);
+    again(s);
+    drop(s, "half");
+    drop(s, "one");
+    assert_int_equal(pieces(s), 0);
+}
+
 static void test_a_call_that_is_over_ends(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_disk d;
 
     s->call.cancelled = true;
@@ -257,7 +328,7 @@ static void test_a_call_that_is_over_ends(void **state)
 /* What is left is what can be made: one volume less, where they take all their size at once. */
 static void test_room_is_told(void **state)
 {
-    struct store *s = *state;
+    struct driven *s = *state;
     struct cc_room before, after;
 
     DOES(driver->room(s->self, &s->x, &before));
@@ -281,6 +352,8 @@ int contract_storage(const char *name)
         STORE(test_a_restore_keeps_the_snapshot),
         STORE(test_a_snapshot_has_room_for_all),
         STORE(test_a_clone_is_its_own),
+        STORE(test_what_was_half_filled_is_no_volume_and_goes),
+        STORE(test_who_looks_in_takes_nothing_from_who_works),
         STORE(test_a_call_that_is_over_ends),
         STORE(test_room_is_told),
     };

@@ -7,10 +7,10 @@ const path = require('node:path');
 const { root } = require('../lib/cchost.js');
 
 const range = (letter, from, to) => Array.from({ length: to - from + 1 }, (_, i) => `${letter}${from + i}`);
-const numbers = [...range('B', 1, 8), 'B8b', 'B8c', ...range('B', 9, 14), ...range('T', 5, 18), ...range('C', 3, 9)];
+const numbers = [...range('B', 1, 8), 'B8b', 'B8c', ...range('B', 9, 14), 'B18', 'B23', 'B24', 'B32', 'B33', ...range('B', 34, 38), ...range('T', 5, 18), 'S12', 'S37', 'S38', ...range('C', 3, 9)];
 
 // [{number, tests: [[file, name]...]}...]
-const rows = fs.readFileSync(path.join(root, 'docs', 'faults.md'), 'utf8').split('\n').map((line) => /^\| ([BTC]\d+[bc]?) \| [^|]+ \| (.+) \|$/.exec(line)).filter(Boolean)
+const rows = fs.readFileSync(path.join(root, 'docs', 'faults.md'), 'utf8').split('\n').map((line) => /^\| ([BTCS]\d+[bc]?) \| [^|]+ \| (.+) \|$/.exec(line)).filter(Boolean)
   .map(([, number, shown]) => ({ number, tests: [...shown.matchAll(/\]\(\.\.\/tests\/([^)]+)\)((?:,? `[^`]+`)+)/g)].flatMap(([, file, names]) => [...names.matchAll(/`([^`]+)`/g)].map((m) => [file, m[1]])) }));
 
 const plain = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');

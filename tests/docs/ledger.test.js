@@ -6,9 +6,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 const { Server, root, temp, binary } = require('../lib/cchost.js');
+const { shown } = require('../lib/shown.js');
 
-const page = fs.readFileSync(path.join(root, 'docs', 'ledger.md'), 'utf8');
-const pieces = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1].trim());
+const page = shown('docs/ledger.md');
 
 test('the commands of the page about the ledger work beside a server', async () => {
   const s = await Server.start({ provider: 'mock', policies_dir: path.join(root, 'policies') });
@@ -17,13 +17,8 @@ test('the commands of the page about the ledger work beside a server', async () 
     assert.strictEqual((await s.call('POST', '/users', { email: 'ann@example.com', plan: 'pro' })).status, 201);
     await s.running((await s.call('POST', '/instances', { name: 'box', user_id: 'ann@example.com' })).body.id);
     fs.symlinkSync(path.join(root, 'examples'), path.join(here, 'examples'));
-    const env = { ...process.env, DATA_DIR: s.dir, CCHOST_URL: s.url };
-    const said = pieces.map((lines) => {
-      const r = spawnSync('bash', ['-euc', lines.replaceAll('./cchost', binary)], { cwd: here, encoding: 'utf8', env, timeout: 60e3 });
-      assert.strictEqual(r.status, 0, `${lines}\n${r.stdout}${r.stderr}`);
-      return r.stdout;
-    });
-    assert.strictEqual(pieces.length, 5);
+    const said = await page.run({ cwd: here, env: { DATA_DIR: s.dir, CCHOST_URL: s.url } });
+    page.done();
     for (const sign of [/^ann@example\.com +pro +credit 0\.00 +owed \d+\.\d+/m, /posted as adjust\/.*\/friday\n/, /nothing changed: adjust\/.*\/friday was posted before/,
       /the books balance: \d+ entries of 1 accounts; \d+ intervals of 1 machines/]) assert.match(said[0], sign);
     assert.match(said[1], /fee, plan pro/);

@@ -1,4 +1,4 @@
-// Every command that README.md, docs/operations.md and docs/ccc.md show is run, in the order it stands there.
+// Every command that README.md, docs/operations.md, docs/ccc.md and other pages show is run, in the order it stands there.
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
@@ -6,11 +6,10 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { spawn, spawnSync } = require('node:child_process');
 const { Server, root, temp, until, binary } = require('../lib/cchost.js');
+const { shown } = require('../lib/shown.js');
 
 const read = (file) => fs.readFileSync(path.join(root, file), 'utf8');
-const shown = (text) => [...text.matchAll(/```sh\n([\s\S]*?)```/g)].map((m) => m[1].trim().split('\n'));
-const text = read('README.md');
-const blocks = shown(text);
+const readme = shown('README.md');
 
 function sh(lines, env) {
   const r = spawnSync('bash', ['-euc', lines.join('\n')], { cwd: root, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 120e3 });
@@ -19,7 +18,7 @@ function sh(lines, env) {
 }
 
 test('the first screen shows the two commands, and make knows them', () => {
-  assert.deepStrictEqual(blocks[0].map((l) => l.split('#')[0].trim()), ['make run', 'make test']);
+  assert.deepStrictEqual(readme.take(0).map((l) => l.split('#')[0].trim()), ['make run', 'make test']);
   sh(['make -n test >/dev/null']);
 });
 
@@ -39,18 +38,18 @@ test('make run serves; the commands of the first minute and the scripts work on 
     await until(() => /msg=ready.*\n/.test(log) || (child.exitCode !== null && assert.fail(log)), 'ready', 300);
     const url = /url=(http:\/\/[^ \n]+)/.exec(log)[1];
     const here = (lines) => lines.map((l) => l.replace('data/api_key', `${dir}/api_key`).replaceAll('http://127.0.0.1:8080', url).replace('./cchost', binary));
-    const lines = here(blocks[1]);
+    const lines = here(readme.take(1));
     assert.ok(/STARTING/.test(sh(lines.slice(0, 2))));
     assert.strictEqual(JSON.parse(sh([lines[0], lines[2]])).stdout, '42\n');
     assert.strictEqual(JSON.parse(sh([lines[0], lines[3]])).status, 'STOPPED');
     assert.strictEqual(JSON.parse(sh([lines[0], lines[4]])).status, 'RUNNING');
-    const signing = here(blocks[2]);
+    const signing = here(readme.take(2));
     assert.strictEqual(JSON.parse(sh(signing.slice(0, 2))).email, 'ann@example.org');
     const hers = JSON.parse(sh([signing[0], signing[2]]));
     assert.match(hers.owner, /^[0-9a-f-]{36}$/);
     assert.strictEqual(signing.length, 3);
     sh([lines[0], `curl -sf -H "X-API-Key: $KEY" -X DELETE ${url}/instances/${hers.id}`]);
-    const scripts = here(blocks[3]);
+    const scripts = here(readme.take(3));
     const env = { DATA_DIR: dir };
     assert.match(sh([scripts[0]], env), /Linux/);
     assert.match(sh([scripts[1]], env), /first +RUNNING/);
@@ -58,6 +57,9 @@ test('make run serves; the commands of the first minute and the scripts work on 
     assert.strictEqual(JSON.parse(sh([lines[0], lines[5]])).status, 'DELETED');
     assert.strictEqual(lines.length, 6);
     assert.strictEqual(scripts.length, 3);
+    const policies = readme.take(4).map((l) => l.replace('./cchost', binary));
+    assert.match(sh(policies, env), /policies: good: \d+ tests/);
+    readme.done();
   } finally {
     process.kill(-child.pid, 'SIGINT');
     await exited;
@@ -70,14 +72,9 @@ test('the commands of the operator\'s page work beside a server', async () => {
   const here = temp();
   try {
     await s.running((await s.call('POST', '/instances', { name: 'first' })).body.id);
-    const pieces = shown(read('docs/operations.md'));
-    assert.ok(pieces.length >= 8);
-    const said = pieces.map((lines) => {
-      const r = spawnSync('bash', ['-euc', lines.join('\n').replaceAll('./cchost', binary)],
-        { cwd: here, encoding: 'utf8', env: { ...process.env, DATA_DIR: s.dir, POLICIES_DIR: path.join(s.dir, 'policies') }, timeout: 60e3 });
-      assert.strictEqual(r.status, 0, `${lines.join('\n')}\n${r.stdout}${r.stderr}`);
-      return r.stdout;
-    }).join('');
+    const page = shown('docs/operations.md');
+    const said = (await page.run({ cwd: here, env: { DATA_DIR: s.dir, POLICIES_DIR: path.join(s.dir, 'policies') } })).join('');
+    page.done();
     for (const sign of [/ RUNNING +mock +small +operator +first\n/, /the log is whole: /, / created /, /cchost.backup: \d+ bytes/,
       /restored: restored, /, /lines imported: \d+/, /machines imported: 1/, /"provider":"foreign"/,
       /generation 2 is staged, and asked beside generation 1/, /generation 2 decides for 10% of the users\n/, /generation 3 is in force\n/, /statuses: sound/]) {
@@ -93,31 +90,45 @@ test('the commands of the operator\'s page work beside a server', async () => {
 test('the commands of the page about ccc work, on a store and at a server', async () => {
   const here = temp();
   fs.symlinkSync(binary, path.join(here, 'ccc'));
-  const [walk, far, ...more] = shown(read('docs/ccc.md'));
-  assert.strictEqual(more.length, 0);
+  const page = shown('docs/ccc.md');
   const s = await Server.start({ provider: 'mock', mock: `{state="${here}/world"}` });
-  const run = (lines, env) => {
-    const r = spawnSync('bash', ['-euc', lines.join('\n').replaceAll('http://127.0.0.1:8080', s.url).replaceAll('data/api_key', `${s.dir}/api_key`)],
-      { cwd: here, encoding: 'utf8', env: { ...process.env, ...env }, timeout: 60e3 });
-    assert.strictEqual(r.status, 0, `${lines.join('\n')}\n${r.stdout}${r.stderr}`);
-    return r.stdout;
-  };
+  const change = (text) => text.replaceAll('http://127.0.0.1:8080', s.url).replaceAll('data/api_key', `${s.dir}/api_key`);
+  const run = async (n, env) => (await page.run({ cwd: here, env, change }, n))[0];
   try {
     for (const env of [{ DATA_DIR: path.join(here, 'data'), PROVIDER: 'mock', MOCK: `{state="${here}/own"}` }, { CCHOST_URL: s.url, API_KEY: s.key }]) {
-      const said = run(walk, env);
+      const said = await run(0, env);
       fs.rmSync(path.join(here, 'id_ann'));
       for (const sign of [/cpx31 {2}4 vCPU/, /Instance provisioned successfully!\n/, /SSH command: ssh claude@/, /Remaining: {3}59m\n/, / by 24 hours\n/, / by 2 hours\n/,
         /"serverType":"cpx31"/, /\nDone\n$/]) assert.match(said, sign);
     }
-    assert.match(run(far, {}), /^[0-9a-f]{12}\t192\.0\.2\.\d+\tbob@example\.org\t/);
+    assert.match(await run(1, {}), /^[0-9a-f]{12}\t192\.0\.2\.\d+\tbob@example\.org\t/);
+    page.done();
   } finally {
     await s.stop();
     fs.rmSync(here, { recursive: true, force: true });
   }
 });
 
+test('the commands of the page about the service work, and its files are those of the package', async () => {
+  const here = temp();
+  try {
+    const text = read('docs/service.md');
+    const page = shown('docs/service.md');
+    const [said] = await page.run({ cwd: here });
+    page.done();
+    assert.match(fs.readFileSync(path.join(here, '_cchost'), 'utf8'), /^#compdef cchost ccc\n/);
+    for (const name of ['cchost.1', 'cchost.lua.5']) assert.match(fs.readFileSync(path.join(here, name), 'utf8'), /^\.TH /);
+    assert.match(said, /^cchost-policies\.7$/m);
+    sh(['make -n deb >/dev/null', 'make -n package >/dev/null']);
+    const units = fs.readdirSync(path.join(root, 'host', 'service')).filter((f) => /\.(service|socket|slice)$/.test(f));
+    for (const unit of units) assert.ok(text.includes(unit.replace(/@\.service$/, '@').replace(/^cchost\.service$/, 'systemctl status cchost').replace('cchost-spawner.socket', 'cchost-spawner.sock')), unit);
+  } finally {
+    fs.rmSync(here, { recursive: true, force: true });
+  }
+});
+
 test('every file that the documents name is there', () => {
-  const pages = ['README.md', 'policies/README.md', 'providers/README.md', ...fs.readdirSync(path.join(root, 'docs')).map((name) => `docs/${name}`)];
+  const pages = ['README.md', 'policies/README.md', 'providers/README.md', ...fs.readdirSync(path.join(root, 'docs')).filter((n) => n.endsWith('.md')).map((n) => `docs/${n}`)];
   for (const page of pages) {
     for (const [, file] of read(page).matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)) assert.ok(fs.existsSync(path.join(root, path.dirname(page), file)), `${page}: ${file}`);
   }

@@ -32,7 +32,7 @@ const lines = (text) => text.split('\n').filter(Boolean);
 const objects = (text) => lines(text).map((l) => JSON.parse(l));
 
 // A machine without what is told beside its record: what it is doing, and when it was last used as of now.
-const recorded = (m) => ({ ...m, idle: undefined, last_activity_at: undefined });
+const recorded = (m) => ({ ...m, idle: undefined, last_activity_at: undefined, health: undefined });
 
 const folders = [];
 const folder = () => { const dir = temp(); folders.push(dir); return dir; };
@@ -74,7 +74,7 @@ test('every command has its help, and refuses what it cannot understand', () => 
     assert.match(ok(s.dir, name, '--help'), name === 'ccc' ? /^Claude Code Cloud CLI\n\nUsage: ccc / : new RegExp(`^usage: cchost ${name}`));
   }
   for (const args of [['log', '--bad'], ['log', '--limit=0'], ['log', '--limit'], ['log', '--follow=1'], ['log', '--since=yesterday'],
-    ['log', '--after=x'], ['log', '--after=1', '--since=1h'], ['log', '--verify', '--json'], ['log', 'more'], ['at'], ['at', 'now'],
+    ['log', '--after=x'], ['log', '--after=1', '--since=1h'], ['log', '--verify', '--limit=1'], ['log', 'more'], ['at'], ['at', 'now'],
     ['at', 'then', 'instances'], ['at', 'now', 'instance'], ['at', 'now', 'instances', 'x'], ['backup'], ['backup', 'a', 'b'], ['restore'],
     ['import'], ['export', 'a', 'b'], ['instances', 'a', 'b'], ['operations', 'a', 'b'], ['nothing'], ['check', 'x']]) {
     refused(2, /cchost: /, s.dir, ...args);

@@ -31,7 +31,7 @@ test('from an HTTP call to a shell, through stop and start, to nothing left', as
   let x = await s.call('POST', '/instances/box/stop');
   assert.deepStrictEqual([x.status, x.body.status], [200, 'STOPPED'], x.text);
   assert.deepStrictEqual([left().processes, left().cgroups], [[], []], 'stop frees the processes');
-  await assert.rejects(Terminal.open(where, auth), { status: 409 });
+  await assert.rejects(Terminal.open(`${where}?wake=false`, auth), { status: 409 });
   x = await s.call('POST', '/instances/box/start');
   assert.deepStrictEqual([x.status, x.body.status], [200, 'RUNNING'], x.text);
 

@@ -48,8 +48,8 @@ test('a volume is made, used, saved, spoilt, restored, cloned and deleted', asyn
   assert.strictEqual(await sh(ann, m.id, 'echo first > /work/file && cat /work/file'), 'first\n');
 
   // a running machine writes to it: nothing that needs it to stand still
-  for (const [verb, where, body] of [['POST', 'snapshots', { name: 'one' }], ['POST', 'clone', {}], ['DELETE', '', undefined]]) {
-    const r = await ok(ann, 409, verb, `/volumes/work/${where}`, body);
+  for (const [verb, where, body] of [['POST', '/snapshots', { name: 'one' }], ['POST', '/clone', {}], ['DELETE', '', undefined]]) {
+    const r = await ok(ann, 409, verb, `/volumes/work${where}`, body);
     assert.match(r.body.error, /attached to the machine box/, r.text);
   }
   await ok(ann, 200, 'POST', '/instances/box/stop');

@@ -25,6 +25,24 @@ test('5,000 pipelined requests in one write', async () => {
   assert.strictEqual(r.replies.length, 5001);
 });
 
+test('a body is read as it comes, by a reader that is slow, and its bound is kept', async () => {
+  const big = 'x'.repeat(5e6);
+  const chunked = Array.from({ length: 50 }, () => `${(1e5).toString(16)}\r\n${'x'.repeat(1e5)}\r\n`).join('') + '0\r\n\r\n';
+  const r = await exchange(server.port, req('POST /read', `Content-Length: ${big.length}\r\n`, big) + req('POST /read', 'Content-Length: 0\r\n') +
+    req('POST /read', 'Transfer-Encoding: chunked\r\n', chunked) + req('GET /read') + req('POST /read?10', 'Content-Length: 10\r\n', '0123456789') +
+    req('POST /read?10', `Content-Length: 11\r\n${last}`, '0123456789a'), { ms: 20000 });
+  assert.deepStrictEqual(r.replies.map((x) => [x.status, text(x).split(' ')[0]]), [[200, '5000000'], [200, '0'], [200, '5000000'], [200, '0'], [200, '10'], [413, 'limit']]);
+});
+
+test('a reply of a known length keeps the connection; less than was promised cuts it, more is a fault', async () => {
+  const r = await exchange(server.port, req('GET /sized?5,5') + req('GET /sized?0,0') + req('GET /nobody', last));
+  assert.deepStrictEqual(r.replies.map((x) => [x.status, x.headers['content-length']]), [[200, '5'], [200, '0'], [204, undefined]]);
+  for (const [promised, written] of [[5, 4], [5, 6]]) {
+    const cut = await exchange(server.port, req(`GET /sized?${promised},${written}`) + req('GET /nobody', last));
+    assert.ok(cut.closed && !cut.bytes.includes(' 204 '), `${promised},${written}: nothing comes behind it`);
+  }
+});
+
 test('a reply names what it must', async () => {
   const r = await exchange(server.port, req('GET /', last));
   const h = r.replies[0].headers;

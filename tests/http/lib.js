@@ -106,7 +106,7 @@ function exchange(where, data, { until, ms = 5000, heads = false, end = false, p
 
 const count = (n) => (replies) => replies.length >= n && replies[n - 1].status >= 200;
 
-async function until(fn, ms = 5000) {
+async function until(fn, ms = 30000) {
   const stop = Date.now() + ms;
   for (;;) {
     const v = await fn();

@@ -34,6 +34,29 @@ routes["/small"] = function(req)
   req:reply(body and 200 or 413, body or tostring(err))
 end
 
+-- The body as it comes: how many bytes, and their sum, so that a test knows that none was lost or doubled.
+routes["/read"] = function(req)
+  local n, sum, max = 0, 0, tonumber(req:query() or "")
+  while true do
+    local bytes, err = req:read(max or 1e9)
+    if not bytes then
+      if err then return req:reply(err.code == "limit" and 413 or 400, err.code) end
+      return req:reply(200, ("%d %d"):format(n, sum))
+    end
+    n = n + #bytes
+    for i = 1, #bytes, 997 do sum = (sum + bytes:byte(i)) % 65521 end
+    if n % 5 == 0 then task.sleep(0.001) end -- a slow reader
+  end
+end
+
+-- /sized?promised,written
+routes["/sized"] = function(req)
+  local promised, written = (req:query() or ""):match("^(%d+),(%d+)$")
+  req:start(200, {}, tonumber(promised))
+  req:write(("x"):rep(tonumber(written)))
+  req:finish()
+end
+
 routes["/unread"] = function(req) req:reply(200, "did not look") end
 routes["/nobody"] = function(req) req:reply(204) end
 routes["/raise"] = function() error("a fault on purpose") end

@@ -50,6 +50,7 @@ async function contract(t, driver, settings, facts, { seconds = 1500 } = {}) {
   const n = await cases(t, text);
   if (signal) throw new Error(`the suite was ended by ${signal}, after:\n${text.slice(-2000)}`);
   if (n === 0) throw new Error(`the suite ran nothing (${code}):\n${text}`);
+  if (code !== 0 && !/^not ok \d+ (- )?(?!.*# SKIP)/m.test(text)) throw new Error(`no case failed, and yet it ended with ${code}:\n${text.slice(-2000)}`);
 }
 
 module.exports = { contract, cases, program };

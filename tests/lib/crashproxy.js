@@ -7,9 +7,16 @@
 //   p.fired     whether it came so far      p.disarm()      p.cut(test)   ends connections whose request passes test(request)
 //   await p.stop()
 //
+//   const points = await crashes(t, how, act, look)    a host that is ended at every such step of what act(server, arm) asks for
+//               once it has called arm(), and started again: look(server, what) says whether what came of it is right.
+//               how: {proxy, start(dir) -> a Server whose vendor is behind the proxy, left() -> what is there of ours, a list}
+//
 // Answers are passed on as they come, requests when they are whole; a request that becomes a stream (101) is one connection to the other.
 'use strict';
+const assert = require('node:assert');
+const fs = require('node:fs');
 const http = require('node:http');
+const { temp } = require('./cchost.js');
 
 class CrashProxy {
   static async start(how) {
@@ -129,4 +136,38 @@ class CrashProxy {
   }
 }
 
-module.exports = { CrashProxy };
+// One life: the host is ended `when` ("before", "after") the n-th changing request. -> whether there was one
+async function crash(t, { proxy, start, left }, act, look, n, when) {
+  const dir = temp();
+  const s = await start(dir);
+  t.after(() => s.child.kill('SIGKILL')); // of a test that failed
+  const went = act(s, () => proxy.arm(n, when, () => s.child.kill('SIGKILL')));
+  await Promise.race([went, s.exited]).catch((e) => { if (!proxy.fired) throw e; });
+  if (proxy.fired) await s.exited;
+  went.catch(() => {});
+  const { fired } = proxy;
+  proxy.disarm();
+  if (fired) {
+    s.agent.destroy();
+    await s.launch();
+  }
+  await look(s, `step ${n}, killed ${when} it`);
+  await s.deleteAll();
+  await s.stop();
+  assert.deepStrictEqual(await left(), [], `nothing is left of step ${n}, ${when}`);
+  fs.rmSync(dir, { recursive: true, force: true });
+  return fired;
+}
+
+async function crashes(t, how, act, look) {
+  t.after(() => how.proxy.stop());
+  let points = 0;
+  for (let n = 1; ; n++) {
+    for (const when of ['before', 'after']) {
+      if (!await crash(t, how, act, look, n, when)) return points;
+      points++;
+    }
+  }
+}
+
+module.exports = { CrashProxy, crashes };

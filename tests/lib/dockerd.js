@@ -95,7 +95,8 @@ class Dockerd {
     fs.writeFileSync(`${dir}/containers.conf`, `[containers]\ndefault_ulimits = ["nofile=16000:16000", "nproc=16000:16000"]\n`);
     const log = fs.openSync(`${dir}/log`, 'a');
     const command = ['unshare', '-m', '--propagation', 'private', ...(this.how.podman ? podman : dockerd)];
-    this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, CONTAINERS_CONF: `${dir}/containers.conf` } });
+    // podman leaves a file called "oom" where it is, when a container has ended for want of memory
+    this.child = spawn(command[0], command.slice(1), { cwd: dir, stdio: ['ignore', log, log], env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin`, CONTAINERS_CONF: `${dir}/containers.conf` } });
     fs.closeSync(log);
     this.exited = new Promise((r) => this.child.on('exit', r));
     await until(async () => {

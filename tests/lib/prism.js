@@ -54,7 +54,7 @@ class Prism {
       req.end(r.body ? Buffer.from(r.body, 'latin1') : undefined);
     });
     const said = this.log.slice(from);
-    return wrong.test(said) || [404, 405, 415, 422].includes(status) ? `${r.method} ${r.url} ${r.body || ''}\n${status} ${said}` : null;
+    return wrong.test(said) || [400, 404, 405, 415, 422].includes(status) ? `${r.method} ${r.url} ${r.body || ''}\n${status} ${said}` : null;
   }
 
   async stop() {

@@ -3,7 +3,7 @@
 const { spawn } = require('node:child_process');
 const path = require('node:path');
 const readline = require('node:readline');
-const { until } = require('./cchost.js');
+const { until, within } = require('./waits.js');
 
 const open = new Set();
 process.on('exit', () => { for (const p of open) p.child.kill('SIGKILL'); });
@@ -17,7 +17,7 @@ class Pty {
     p.child = spawn('/usr/bin/python3', [path.join(__dirname, 'pty.py'), columns, rows, ...argv].map(String), { env, cwd, stdio: ['pipe', 'pipe', 'inherit'] });
     open.add(p);
     p.gone = new Promise((r) => p.child.on('exit', r));
-    p.ended = new Promise((r) => { p.tell_end = r; });
+    p.over = new Promise((r) => { p.tell_end = r; });
     readline.createInterface({ input: p.child.stdout }).on('line', (line) => p.take(JSON.parse(line)));
     await until(() => p.pid, 'the program runs');
     return p;
@@ -35,12 +35,15 @@ class Pty {
   resize(columns, rows) { this.order({ size: [columns, rows] }); }
   signal(name) { this.order({ signal: name }); }
 
+  // How the program ended: { exit, signal }
+  get ended() { return within(this.over, () => `${this.pid} ends, after ${JSON.stringify(this.output.slice(-500))}`); }
+
   modes() {
-    return new Promise((r) => {
+    return within(new Promise((r) => {
       const n = this.answers.size + 1;
       this.answers.set(n, r);
       this.order({ modes: n });
-    });
+    }), 'the modes of the terminal');
   }
 
   sees(pattern, seconds) {
@@ -52,7 +55,7 @@ class Pty {
 
   async close() {
     this.child.stdin.end();
-    await this.gone;
+    await within(this.gone, 'the terminal is closed');
     open.delete(this);
   }
 }

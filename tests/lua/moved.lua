@@ -5,6 +5,8 @@
 --   local t = require "t" ...
 --   moved.open({...})          setup.open as serve does it, on the mock, with these settings besides
 --   moved.account(name, plan) -> a user's record      moved.made(actor, spec) -> the record of a machine that runs
+--   moved.rest([busy])         until nothing is left to do but wait for that clock: commits take real time, and none of it;
+--                              busy() -> true as long as something else is under way
 --   moved.finish()             at the end of the file
 
 local time = require "time"
@@ -22,8 +24,10 @@ function M.begin(ms)
       time.advance(0)
     end
   end)
+  -- Commits take no time of this clock, however busy the disk is: what must happen within a second is not to be late for that.
   function t.turn()
-    assert(fs.stat("/"))
+    local store = require "store"
+    repeat assert(fs.stat("/")) until (store.stats() or { pending = 0 }).pending == 0
     time.advance(1)
   end
 end
@@ -36,6 +40,15 @@ function M.open(more)
   for name, value in pairs(more or {}) do settings[name] = value end
   assert(require("setup").open(settings, { serve = true }))
   return settings
+end
+
+function M.rest(busy)
+  local fs, store = require "fs", require "store"
+  local quiet = 0
+  while quiet < 3 do
+    assert(fs.stat("/"))
+    quiet = not (busy and busy()) and store.stats().pending == 0 and quiet + 1 or 0
+  end
 end
 
 function M.account(name, plan)

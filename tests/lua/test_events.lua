@@ -4,6 +4,7 @@ local events = require "events"
 local json = require "json"
 local rights = require "rights"
 local store = require "store"
+local task = require "task"
 require "instances"
 
 assert(store.open { dir = t.tmpdir(), serve = true })
@@ -71,6 +72,33 @@ t.test("whose record it is decides who sees it", function()
   t.eq(#events.page({ user = "bob" }, { limit = 100 }).texts, 0)
   t.eq(rights.find.history({ user = "ann" }, id), id)
   t.eq(select(2, rights.find.history({ user = "bob" }, id)).code, "not_found")
+end)
+
+-- Bug: to one who read fast all that was behind him went out in one turn of the loop, and whose entries were few walked the whole
+-- log so.
+t.test("a stream that is far behind lets others run between its pages", function()
+  assert(store.update(function(tx)
+    for n = 1, 450 do tx:log("instance", id, "changed", { changes = { n = n } }, "ann") end
+    return true
+  end))
+  local turns, told, last, over = 0, {}, store.stats().log_seq, false
+  local other = task.spawn(function()
+    while not over do
+      turns = turns + 1
+      task.sleep(0)
+    end
+  end)
+  local http = { header = function() end, start = function() return true end, finish = function() end }
+  function http:write(text)
+    if text:find "id: " then told[#told + 1] = turns end
+    over = text:find(("id: %d\n"):format(last), 1, true) ~= nil or over
+    return true
+  end
+  function http:gone() return over end
+  assert(events.stream(http, root, { after = 0 }))
+  other:join()
+  t.ok(#told > 3, #told)
+  for i = 2, #told do t.ok(told[i] > told[i - 1], "others run before page " .. i) end
 end)
 
 return t.done()

@@ -30,16 +30,8 @@ idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
 
 local me = instances.operator
 
--- Time moves on only when nothing is left to do but wait for it: commits take real time, and no virtual.
-local function rest()
-  local quiet = 0
-  while quiet < 3 do
-    assert(fs.stat("/"))
-    quiet = store.stats().pending == 0 and quiet + 1 or 0
-  end
-end
 function t.turn()
-  rest()
+  moved.rest()
   time.advance(5)
 end
 local function settle()
@@ -54,7 +46,7 @@ local function go(seconds)
     time.advance(left > 20000 and 10000 or math.min(1000, left))
     assert(fs.stat("/"))
   end
-  rest()
+  moved.rest()
 end
 
 local function now() return (time.now() - T0) / 1000 end

@@ -411,6 +411,20 @@ t.test("hours of one machine that are over are not the end of the account's", fu
   t.ok(s.runs_out_at > steady.now() + 3 * HOUR, s.runs_out_at)
 end)
 
+-- Bug: who had hours left and a paused machine was told that he had run out, as nothing paid for its disk.
+t.test("the disk of a paused machine that nothing pays for is not the end of the account's hours", function()
+  local jan = account("disk", "free")
+  local one = made({ user = jan.id }, { type = "small" })
+  assert(instances.move({ user = jan.id }, one.id, "stop"))
+  local s = standing.of(jan.id, steady.now())
+  t.eq(s.open[one.id].how, "overrun")
+  t.ok(s.hours_left > 4 * HOUR, s.hours_left)
+  t.eq(s.runs_out_at, nil)
+  assert(instances.move({ user = jan.id }, one.id, "start"))
+  s = standing.of(jan.id, steady.now())
+  t.ok(math.abs(s.runs_out_at - math.floor(steady.now()) - s.hours_left) <= 1, s.runs_out_at)
+end)
+
 -- Bug: a price book whose commit was under way was not found, and the machine's meter stood still.
 t.test("machines change while new prices come into force", function()
   local jim = account("priced", "pro")

@@ -15,6 +15,7 @@ local volumes = require "machines.volumes"
 local dir = t.tmpdir()
 assert(store.open { dir = dir, serve = true })
 assert(runner.setup(dir))
+assert(require("setup").open_vault { DATA_DIR = dir })
 providers.setup { DATA_DIR = dir, STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 5, MOCK = {} }
 
 -- A machine as version 1 wrote it.

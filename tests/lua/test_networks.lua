@@ -207,7 +207,8 @@ t.test("a machine's address is taken in the commit that makes it, is its own, an
   assert(instances.move(ann, one.id, "delete"))
   quiet(vpc)
   t.ok(not has(vpc, "10.0.0.4"), "nothing is in force for it any more")
-  t.eq(machine_of(ann, { subnet_id = subnet.id }).address, "10.0.0.4/29")
+  local again = machine_of(ann, { subnet_id = subnet.id:upper(), vpc_id = vpc.id:upper() })
+  t.eq(again.address, "10.0.0.4/29"); t.eq(again.subnet_id, subnet.id)
   nothing_left()
 end)
 
@@ -260,6 +261,7 @@ t.test("rules: what makes no sense is refused by its field, what does is in forc
   t.eq(try { direction = "ingress", group_id = subnet.id }, "invalid group_id group_id: no such security group in this VPC")
   t.match(fault(groups.create(ann, { vpc_id = "net", name = "x", rules = { { direction = "ingress", port_min = 1 } } })),
     "^invalid rules%[0%]%.port_min ")
+  t.eq(fault(schema.check(groups.fields, { vpc_id = "", name = "x" })), "invalid vpc_id vpc_id: at least 1 character expected")
   t.match(fault(schema.check(groups.fields, { vpc_id = "net", name = "x", rules = { {} } })), "^invalid rules%[0%]%.direction ")
   t.ok(not has(vpc, "tp_dst=0x50"))
   local rule, op = assert(groups.add_rule(ann, group.id, { direction = "ingress", protocol = "tcp", port_min = 80 }))
@@ -267,15 +269,16 @@ t.test("rules: what makes no sense is refused by its field, what does is in forc
   t.ok(has(vpc, "tp_dst=0x50/0xffff"), "it is in force")
   t.match(try { direction = "ingress", protocol = "tcp", port_min = 80, port_max = 80 },
     "^exists %- the group has this rule already: " .. rule.id)
-  local own = assert(groups.add_rule(ann, group.id, { direction = "ingress", group_id = group.id }))
-  t.eq(own.priority, 100); t.eq(own.action, "allow"); t.eq(own.protocol, "all")
+  local own = assert(groups.add_rule(ann, group.id, { direction = "ingress", group_id = group.id:upper() }))
+  t.eq(own.group_id, group.id); t.eq(own.priority, 100); t.eq(own.action, "allow"); t.eq(own.protocol, "all")
   settled(true, assert(groups.remove_rule(ann, group.id, rule.id)))
   t.ok(not has(vpc, "tp_dst=0x50"), "it is not any more")
   t.eq(fault(groups.remove_rule(ann, group.id, rule.id)), "not_found - no such rule in the security group")
-  t.eq(fault(groups.delete(ann, group.id)), ("conflict - 1 machines have the security group 'web': %s"):format(m.name))
+  t.eq(fault(groups.delete(ann, group.id)), ("conflict - 1 machine has the security group 'web': %s"):format(m.name))
   local second = assert(groups.create(ann,
     { vpc_id = "net", name = "db", rules = { { direction = "ingress", group_id = group.id } } }))
-  assert(instances.patch(ann, m.id, { security_groups = { second.id } }))
+  assert(instances.patch(ann, m.id, { security_groups = { second.id:upper() } }))
+  t.eq(store.get("instance", m.id).security_groups[1], second.id)
   quiet(vpc)
   t.eq(fault(groups.delete(ann, group.id)), "conflict - rules of db name the security group 'web'")
   assert(instances.patch(ann, m.id, { security_groups = json.array {} }))

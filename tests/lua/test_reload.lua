@@ -59,6 +59,48 @@ t.test("saves up to 300 ms apart are one edit", function()
   t.eq(table.concat(tried, " "), "3 6")
 end)
 
+-- Bug: an edit over HTTP that was taken back in the folder within 300 ms stayed in force: the folder was what had been tried
+-- before it.
+t.test("what was tried before is tried again when another set has come into force since", function()
+  local tried, number, was = {}, 1, policy.live
+  function policy.live() return { number = number } end
+  function policy.try(sources)
+    tried[#tried + 1] = sources["plans.lua"]:match("n = (%d)")
+    return {}
+  end
+  following(1, function()
+    t.wait_until(function() return #tried == 1 end, "the first save")
+    save(2)
+    number = 2 -- whoever saved it put it in force himself
+    save(1)
+    t.wait_until(function() return #tried == 2 end, "the first one again")
+  end)
+  t.eq(table.concat(tried, " "), "1 1")
+  policy.live = was
+end)
+
+-- Bug: what was read just before another saved and tried his edit was tried after it, and was in force until the next look.
+t.test("what was read before another's edit is not tried after it", function()
+  local tried, read, trying, reads = {}, policy.read, false, 0
+  function policy.read()
+    reads = reads + 1
+    trying = reads == 1 -- after that somebody saves 5, and tries it
+    return { ["plans.lua"] = trying and "n = 4" or "n = 5" }
+  end
+  function policy.trying() return trying end
+  function policy.rest()
+    trying = false
+    return true
+  end
+  function policy.try(sources)
+    tried[#tried + 1] = sources["plans.lua"]:match("n = (%d)")
+    return {}
+  end
+  following(4, function() t.wait_until(function() return #tried > 0 end, "something is tried") end)
+  policy.read = read
+  t.eq(table.concat(tried, " "), "5")
+end)
+
 -- Bug: files that were read while others were being put in their places made a set that nobody had saved.
 t.test("what is saved while the folder is read is not tried by half", function()
   local tried, read = {}, policy.read

@@ -26,7 +26,7 @@ end
 
 -- Runs so much later that `ms` is the horizon of the log (or of what else is named); nothing else is old then.
 local function forget_until(ms, what)
-  retention.settings = { log_days = 0, tombstone_days = NEVER, operation_days = NEVER }
+  retention.settings = { log_days = 0, tombstone_days = NEVER, operation_days = NEVER, conversation_days = 0, delivery_days = 14 }
   what = what or "log_days"
   retention.settings[what] = 1000
   return assert(retention.run(ms + 1000 * DAY))
@@ -126,7 +126,7 @@ t.test("operations that finished long ago go, those under way stay; answers kept
     tx:put("idempotency", "young", { at = time.rfc3339(now - DAY + 60000) })
     tx:put("operation", "under way", { state = "running", finished_at = json.null })
   end))
-  retention.settings = { log_days = 0, tombstone_days = NEVER, operation_days = 1 }
+  retention.settings = { log_days = 0, tombstone_days = NEVER, operation_days = 1, conversation_days = 0, delivery_days = 14 }
   local counts = assert(retention.run(now))
   t.eq(counts.answers, 1); t.eq(counts.operations, 0)
   t.eq(store.get("idempotency", "old"), nil)
@@ -134,6 +134,54 @@ t.test("operations that finished long ago go, those under way stay; answers kept
   t.eq(forget_until(moment(), "operation_days").operations, 5)
   t.eq(#store.list("operation", {}), 1)
   t.ok(store.get("operation", "under way"))
+end)
+
+t.test("conversations that nobody adds to go with their messages, and what a crash left of such a removal", function()
+  local function talk(id, written)
+    return {
+      id = id, project_path = "/p/" .. id, title = json.null, created_at = time.rfc3339(0), updated_at = time.rfc3339(written),
+      last = 1, bytes = 300,
+    }
+  end
+  local now = time.now()
+  assert(store.update(function(tx)
+    tx:put("conversations", "u", { count = 2, bytes = 600 }, "u")
+    for id, written in pairs { old = now - DAY - 1, young = now - DAY + 60000 } do
+      tx:put("conversation", id, talk(id, written), "u")
+      tx:put("conversation_message", id .. "/000000001", { id = 1 }, "u")
+    end
+    for i = 1, 1200 do tx:put("conversation_message", ("left/%09d"):format(i), { id = i }, "u") end
+    tx:index("conversation_ending", "left", "")
+    return true
+  end))
+  retention.settings = { log_days = 0, tombstone_days = NEVER, operation_days = NEVER, conversation_days = 0, delivery_days = 14 }
+  t.eq(assert(retention.run(now)).conversations, 0)
+  t.eq(#store.list("conversation_message", {}), 2)
+  retention.settings.conversation_days = 1
+  t.eq(assert(retention.run(now)).conversations, 1)
+  t.eq(store.list("conversation_message", {})[1].id, "young/000000001")
+  t.eq(#store.list("conversation_message", {}), 1)
+  t.eq(#store.list("conversation", {}), 1)
+  t.eq(store.get("conversations", "u").bytes, 300)
+  t.eq(#store.scan("conversation_ending", {}), 0)
+end)
+
+t.test("tries of webhooks that are old go, and those of webhooks that are gone", function()
+  local now = time.now()
+  assert(store.update(function(tx)
+    tx:put("webhook", "here", { id = "here" })
+    for n = 1, 450 do
+      for _, id in ipairs { "gone", "here", "there" } do
+        local at = time.rfc3339(n <= 300 and now - 15 * DAY or now - 13 * DAY)
+        tx:put("webhook_delivery", ("%s/%012d"):format(id, n), { webhook = id, number = n, at = at })
+      end
+    end
+    tx:put("webhook", "there", { id = "there" })
+  end))
+  t.eq(assert(retention.run(now)).deliveries, 450 + 2 * 300)
+  local left = store.list("webhook_delivery", {})
+  t.eq(#left, 2 * 150)
+  t.eq(left[1].id, "here/000000000301"); t.eq(left[300].id, "there/000000000450")
 end)
 
 t.test("a store of more than a page of each is gone through to its end", function()
@@ -207,7 +255,8 @@ t.test("a run that is cut off goes on where it was", function()
   local id = made "cut"
   for n = 1, 300 do label(id, n) end
   local h = task.spawn(function()
-    retention.settings = { log_days = 1, tombstone_days = NEVER, operation_days = NEVER }
+    retention.settings = { log_days = 1, tombstone_days = NEVER, operation_days = NEVER, conversation_days = 0,
+      delivery_days = 14 }
     return retention.run(time.now() + DAY)
   end)
   t.wait_until(function() return store.history("instance", id, { limit = 0 })[200].trimmed or h:done() end, "a first page")

@@ -14,7 +14,6 @@ local json = require "json"
 local ledger = require "billing.ledger"
 local plain = require "plain"
 local proof = require "billing.proof"
-local reading = require "billing.reading"
 local record = require "machines.record"
 local retention = require "retention"
 local segments = require "billing.segments"
@@ -221,7 +220,7 @@ t.test("a machine of before there were books is taken in, and its log says since
 end)
 
 t.test("retention keeps of the log what money was made of, and drops the rest", function()
-  retention.settings = { log_days = 30, tombstone_days = 1, operation_days = 1 }
+  retention.settings = { log_days = 30, tombstone_days = 1, operation_days = 1, conversation_days = 0, delivery_days = 14 }
   time.advance(100 * DAY)
   move(first, "stop")
   for n = 1, 70 do -- whole records, behind which what lies before may go
@@ -414,25 +413,6 @@ t.test("a backup has the books, and they verify", function()
   same()
   t.ok(store.verify())
   t.eq(amount.cost(1, 0, HOUR), 1)
-end)
-
--- Bug: a cursor counted rows, of a list in which stretches end, and come to cost something, between two pages: a row came twice.
-t.test("pages of usage go on where they were, whatever is used meanwhile", function()
-  local function row(at, machine, to)
-    return { start_time = time.rfc3339(START + at), resource_id = machine,
-      id = ("%s/%d-%d"):format(machine, START + at, START + to) }
-  end
-  local a, b, c = "0a", "0b", "0c"
-  local before = { row(0, a, 10), row(5, b, 15), row(5, c, 15) }
-  local place = reading.place(before[2])
-  t.eq(reading.from_place(before, place), 3)
-  local after = { row(0, a, 10), row(0, b, 5), row(5, b, 99), row(5, c, 99), row(15, a, 20) } -- one more before, all longer
-  t.eq(reading.from_place(after, place), 4)
-  t.eq(reading.from_place(after, reading.place(after[5])), 6)
-  t.eq(reading.from_place({ row(5, c, 15) }, place), 1) -- it is there no more
-  for _, odd in ipairs { "", "3", "x-0a", "99999999999999999999-0a", "1-zz", "1-" } do
-    t.eq(reading.from_place(after, odd), nil, odd)
-  end
 end)
 
 moved.finish()

@@ -14,7 +14,7 @@ local ledger = dir .. "/ledger"
 assert(require("setup").open({
   DATA_DIR = dir, STOP_GRACE_SECONDS = 1, PROVIDER_THREADS = 4, PROVIDER_SECONDS = 10, PROVIDER = "mock",
   MOCK = { ledger = ledger }, POLICIES_DIR = "tests/lib/policies", QUOTA_INSTANCES = 100, ORPHANS = "report", SWEEP_SECONDS = 30,
-  ORPHAN_GRACE_SECONDS = 0, TOMBSTONE_DAYS = 1, LOG_DAYS = 0, OPERATION_DAYS = 1,
+  ORPHAN_GRACE_SECONDS = 0, TOMBSTONE_DAYS = 1, LOG_DAYS = 0, OPERATION_DAYS = 1, CONVERSATION_DAYS = 0, WEBHOOK_LOG_DAYS = 14,
 }, { serve = true }))
 
 local ann, bob = { user = "ann" }, { user = "bob" }

@@ -37,6 +37,11 @@ test('the owner of a plan with warn_mail is told, and no other', async () => {
   assert.deepStrictEqual(sent.to, ['ann@example.org']);
   assert.match(sent.data.toString(), /^Subject: Your machine anns is about to stop/m);
   assert.strictEqual(mail.messages, 1);
+  const part = await until(async () => {
+    const it = (await s.call('GET', '/readyz?verbose')).body.parts.mail;
+    return it.says.pending === 0 && it;
+  }, 'the outbox is empty');
+  assert.ok(part.ok && Date.parse(part.last_success) <= Date.now() + 1000);
   await s.stop();
   await mail.stop();
   fs.rmSync(policies, { recursive: true });

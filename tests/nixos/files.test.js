@@ -21,8 +21,10 @@ test.after(() => fs.rmSync(store, { recursive: true, force: true }));
 const env = { ...process.env, NIX_STORE_DIR: path.join(store, 'store'), NIX_STATE_DIR: path.join(store, 'state'), NIX_LOG_DIR: path.join(store, 'log'), NIX_CONF_DIR: store, HOME: store };
 const nix = (...args) => spawnSync('nix-instantiate', args, { env, encoding: 'utf8' });
 
-function evaluate(expression) {
-  const r = nix('--eval', '--strict', '--json', '--expr', `let stub = import ${__dirname}/stub.nix; flake = stub.evaluate (import ${dir}/flake.nix); make = flake.lib.mkCloudInstance; in ${expression}`);
+const part = (name) => fs.readFileSync(path.join(dir, 'parts', name), 'utf8');
+
+function evaluate(expression, more = []) {
+  const r = nix('--eval', '--strict', '--json', ...more, '--expr', `let stub = import ${__dirname}/stub.nix; flake = stub.evaluate (import ${dir}/flake.nix); make = flake.lib.mkCloudInstance; in ${expression}`);
   if (r.status !== 0) throw new Error(r.stderr);
   return JSON.parse(r.stdout);
 }
@@ -95,17 +97,27 @@ test('the disk: GPT, BIOS boot and ESP, ext4 for the rest; on ARM the ESP alone'
 });
 
 test('the agent is kept running once the host has brought it; the volume stands at /claude-data by its id', { skip }, () => {
-  const u = evaluate(`(c: { agent = c.systemd.services.cchost-agent; facts = c.systemd.services.cloud-instance-facts; fs = c.fileSystems; })
+  const u = evaluate(`(c: { agent = c.systemd.units."cchost-agent.service"; facts = c.systemd.services.cloud-instance-facts; fs = c.fileSystems; })
     (make { modules = [ { services.cloudInstance.dataVolume = "/dev/disk/by-id/scsi-0HC_Volume_1"; } ]; }).config`.replace('c.systemd.services.cloud-instance-facts', 'builtins.removeAttrs c.systemd.services.cloud-instance-facts [ "path" ]'));
-  assert.strictEqual(u.agent.unitConfig.ConditionPathExists, '/etc/cchost/agent');
-  assert.strictEqual(u.agent.serviceConfig.ExecStart, '/nix/store/bash/bin/bash -l /etc/cchost/agent');
-  assert.deepStrictEqual([u.agent.serviceConfig.User, u.agent.serviceConfig.RuntimeDirectory], ['claude', ['cchost', 'cchost/agent']]);
+  assert.deepStrictEqual(u.agent, { text: part('cchost-agent.service'), wantedBy: ['multi-user.target'] });
   assert.match(u.facts.script, /hostname "cc-\$\(head -n 1 \/etc\/cloud-instance\/id\)"/);
   execFileSync('sh', ['-n', '-c', u.facts.script]);
   assert.strictEqual(u.fs['/claude-data'].device, '/dev/disk/by-id/scsi-0HC_Volume_1');
   assert.ok(u.fs['/claude-data'].options.includes('nofail'));
-  const off = evaluate('(make { modules = [ { services.cloudInstance.agent = false; } ]; }).config.systemd.services.cchost-agent.wantedBy');
+  const off = evaluate('(make { modules = [ { services.cloudInstance.agent = false; } ]; }).config.systemd.units."cchost-agent.service".text');
   assert.strictEqual(off, null, 'where it is wanted');
+});
+
+// What other machines get from setup.sh is here the same, byte for byte: read, or copied into the store, by Nix itself.
+test('the layout, the pane and the session are those of every machine, and a layout that is there is left alone', { skip }, () => {
+  const programs = evaluate('map (p: [ p.name p.text ]) (builtins.filter (p: p ? text) (make { }).config.environment.systemPackages)');
+  assert.deepStrictEqual(programs, ['claude-pane', 'claude-session'].map((name) => [name, part(name)]));
+  const rules = evaluate('(make { }).config.systemd.tmpfiles.rules', ['--read-write-mode']).map((r) => r.split(' '));
+  for (const [name, to] of [['layout.kdl', 'layouts/claude.kdl'], ['config.kdl', 'config.kdl']]) {
+    const [rule, ...more] = rules.filter((r) => r[1] === `/home/claude/.config/zellij/${to}`);
+    assert.deepStrictEqual([rule.slice(0, 6), more], [['C', `/home/claude/.config/zellij/${to}`, ':0644', ':claude', ':users', '-'], []], 'copied where nothing is');
+    assert.strictEqual(fs.readFileSync(rule[6], 'utf8'), part(name));
+  }
 });
 
 test('a key that is none, too short, or more than one line is refused, and so is an id', { skip }, () => {
@@ -119,7 +131,7 @@ test('a key that is none, too short, or more than one line is refused, and so is
 });
 
 test('nothing in the files is a secret, a password or this place\'s', () => {
-  for (const f of [...files, 'flake.lock']) {
+  for (const f of [...files, 'flake.lock', ...fs.readdirSync(path.join(dir, 'parts')).map((f) => `parts/${f}`)]) {
     const text = fs.readFileSync(path.join(dir, f), 'utf8');
     assert.ok(!/PRIVATE KEY|hashedPassword|initialPassword|\$6\$|\$y\$|token *=/i.test(text), f);
     assert.ok(!/[0-9]{1,3}(\.[0-9]{1,3}){3}/.test(text), `${f}: an address`);

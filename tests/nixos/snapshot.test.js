@@ -117,6 +117,25 @@ test('the command says how it is called, and what is missing', { skip }, async (
   assert.strictEqual(r.code, 0, r.out);
 });
 
+test('provider check says when an installation at each start would be cut off', { skip }, async (t) => {
+  const w = await World.start(t, quiet);
+  const check = (...more) => w.cli('provider', 'check', 'hetzner', ...more);
+  const words = (state, call, starting) => new RegExp(`^${state} +seconds +.*nixos-anywhere.*PROVIDER_SECONDS \\(${call}\\) and STATUS_SECONDS.STARTING \\(${starting}\\) would cut it off: set 3600 and 7200`, 'm');
+  let r = await check('--provider-seconds=60');
+  assert.match(r.out, words('warn', 60, 900), 'it is not the image of all');
+  assert.strictEqual(r.code, 0, r.out);
+  r = await check('--provider-seconds=60', '--hcloud-image=nixos-anywhere');
+  assert.match(r.out, words('bad', 60, 900));
+  assert.strictEqual(r.code, 1, r.out);
+  r = await check('--provider-seconds=3600', '--hcloud-image=nixos-anywhere');
+  assert.match(r.out, words('bad', 3600, 900));
+  r = await check('--provider-seconds=3600', '--status-seconds={STARTING=7200}', '--hcloud-image=nixos-anywhere');
+  assert.doesNotMatch(r.out, /seconds/);
+  r = await check('--provider-seconds=60', '--hcloud-options={}');
+  assert.match(r.out, /^ok +credentials/m);
+  assert.doesNotMatch(r.out, /nixos-anywhere/, 'who has no flake is not told of it');
+});
+
 for (const phase of ['kexec', 'disko', 'install']) {
   test(`a build killed in ${phase} is gone on with on the same server`, { skip }, async (t) => {
     const w = await World.start(t, quiet);

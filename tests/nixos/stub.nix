@@ -63,7 +63,7 @@ let
 
   packages = system: {
     stdenv.hostPlatform.isx86_64 = system == "x86_64-linux";
-    runtimeShell = "/nix/store/bash/bin/bash";
+    writeScriptBin = name: text: { inherit name text; isPackage = true; };
   } // b.listToAttrs (map (name: { inherit name; value = { inherit name; isPackage = true; }; })
     [ "claude-code" "coreutils" "curl" "git" "less" "mosh" "nettools" "nodejs" "procps" "tmux" "util-linux" "zellij" ]);
 

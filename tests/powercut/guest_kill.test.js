@@ -50,6 +50,7 @@ class Guest {
   }
 
   call(...request) { return Server.prototype.call.apply(this, request); }
+  ask(...request) { return Server.prototype.ask.apply(this, request); }
 
   async cut() {
     this.child?.kill('SIGKILL');

@@ -4,12 +4,14 @@ const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const path = require('node:path');
-const { spawnSync } = require('node:child_process');
-const { Server, temp, until, binary } = require('../lib/cchost.js');
+const { spawn, spawnSync } = require('node:child_process');
+const WebSocket = require('ws');
+const { Server, temp, until, binary, root } = require('../lib/cchost.js');
 const { Pty } = require('../lib/pty.js');
 const { start, person, admin, as, bearer, apiToken } = require('../access/people.js');
 const { shells, shell, run, stubs } = require('./shells.js');
 
+const agentBinary = path.join(root, 'build', process.env.V || 'release', 'cchost-agent');
 const dir = temp();
 test.after(() => fs.rmSync(dir, { recursive: true, force: true }));
 let files = 0;
@@ -22,6 +24,30 @@ async function says(text, message) {
     assert.deepStrictEqual([r.code, r.out, r.err], [1, '', `${message}\n`], name);
   }
 }
+
+// Of three places that name it: what the image begins at its start, what a terminal attaches to, what connect.sh attaches to.
+test('B24: one name of the session, where it is begun and where one attaches to it', async (t) => {
+  const session = path.join(root, 'providers/image/nixos/parts/claude-session');
+  const begun = stubs(['zellij'], { zellij: 'exit 0' });
+  const r = spawnSync('sh', [session], { env: { PATH: `${begun.dir}:${process.env.PATH}`, HOME: dir } });
+  assert.strictEqual(r.status, 0, `${r.stderr}`);
+  const [, made] = begun.calls();
+  assert.deepStrictEqual(made.slice(0, 3), ['zellij', 'attach', '--create-background']);
+
+  const shown = stubs(['zellij'], { zellij: 'exit 0' });
+  const sock = path.join(dir, 'b24.sock');
+  const agent = spawn(agentBinary, ['--listen', sock, '--busy', path.join(dir, 'b24.busy'), '--root', dir],
+    { env: { ...process.env, PATH: `${shown.dir}:${process.env.PATH}`, HOME: dir }, stdio: 'ignore' });
+  t.after(() => agent.kill());
+  await until(() => fs.existsSync(sock), 'the agent');
+  const ws = new WebSocket(`ws+unix:${sock}:/ws`, 'tty');
+  ws.on('open', () => ws.send('{"columns":80,"rows":24}'));
+  await new Promise((resolve) => { ws.on('close', resolve); });
+  assert.deepStrictEqual(shown.calls(), [['zellij', 'attach', '--create', made[3]]]);
+
+  const connect = fs.readFileSync(path.join(root, 'lua/connect.lua'), 'utf8');
+  assert.deepStrictEqual([...new Set([...connect.matchAll(/zellij attach (\w+)/g)].map((m) => m[1]))], [made[3]]);
+});
 
 // ---- the route
 

@@ -255,7 +255,7 @@ static void test_drain_waits_for_requests_without_a_client(void **state)
     close(f.fd);
     f.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     turn(&f);
-    cc_server_drain(f.server, 10000, on_drained, &f);
+    cc_server_drain(f.server, 10000, false, on_drained, &f);
     turn(&f);
     assert_int_equal(f.waited, 0);
     cc_req_reply(f.req, 200, NULL, 0, "", 0);

@@ -150,7 +150,7 @@ static void test_following_tells_typing(void **state)
 /* A key and the pointer are use; what a viewer sends by itself (3: it wants the picture) is not, nor a terminal's '0'. */
 static void test_following_a_screen_tells_typing(void **state)
 {
-    struct cc_ws_follow f = { .screen = true };
+    struct cc_ws_follow f = { .kind = CC_WS_SCREEN };
     uint8_t p[256];
     size_t n = 0;
 

@@ -51,6 +51,59 @@ static pid_t init_of(struct fix *f, const struct cc_machine_spec *s)
     return pid;
 }
 
+static const struct cc_check *found(struct fix *f, const char *what)
+{
+    size_t i;
+
+    OK(f, .op = CC_OP_CHECK);
+    for (i = 0; i < f->res.checks.n; i++)
+        if (strcmp(f->res.checks.v[i].what, what) == 0)
+            return &f->res.checks.v[i];
+    fail_msg("nothing is said of %s", what);
+    return NULL;
+}
+
+/* It says what the host lacks, and how to mend it. */
+static void test_an_operator_is_told_whether_it_will_do(void **state)
+{
+    static const struct cc_pair none[] = { { "pasta", "/nowhere/pasta" },
+                                           { "sshd", "/nowhere/sshd" },
+                                           { "cgroup", "none" } };
+    struct fix *f = *state, *bare = fix_new_set("local", none, 3);
+    const struct cc_check *c = found(f, "machines");
+
+    assert_int_equal(c->state, caps(f)->net_none ? CC_CHECK_OK : CC_CHECK_BAD);
+    assert_int_equal(found(f, "permissions")->state, geteuid() == 0 ? CC_CHECK_OK : CC_CHECK_WARN);
+    assert_int_equal(found(f, "network")->state, caps(f)->net_nat ? CC_CHECK_OK : CC_CHECK_BAD);
+    c = found(bare, "network");
+    assert_int_equal(c->state, CC_CHECK_BAD);
+    assert_non_null(strstr(c->sentence, "/nowhere/pasta is not a program"));
+    assert_int_equal(found(bare, "limits")->state, CC_CHECK_WARN);
+    assert_int_equal(found(bare, "ssh")->state, CC_CHECK_WARN);
+    assert_int_equal(found(bare, "disk")->state, CC_CHECK_WARN);
+    fix_end(bare);
+}
+
+/* A script, `provider list`: they open what a server works in. */
+static void test_who_looks_in_takes_no_half_copy_away(void **state)
+{
+    struct fix *f = *state, second = *f;
+    char copy[128], file[160];
+    struct cc_err err;
+    FILE *out;
+
+    snprintf(copy, sizeof(copy), "%s/trash/copy-v.1", f->dir);
+    snprintf(file, sizeof(file), "%s/data", copy);
+    assert_int_equal(mkdir(copy, 0700), 0);
+    assert_non_null(out = fopen(file, "we"));
+    fclose(out);
+    assert_int_equal(fix_open(&second, &err), 0);
+    assert_int_equal(access(file, F_OK), 0);
+    f->driver->close(second.self);
+    fix_again(f); /* the host was killed */
+    assert_int_equal(access(copy, F_OK), -1);
+}
+
 /* ---------------------------------------------------------------- inside */
 
 static void test_who_and_where(void **state)
@@ -558,7 +611,7 @@ static void test_own_volume_stays_unless_purged(void **state)
     sh(f, &s, "echo kept >/claude-data/k");
     OK(f, .op = CC_OP_DESTROY, .id = pid_of(&s));
     create(f, &s);
-    assert_true(says(f, &s, "cat /claude-data/k; ls -A ~", "kept\n"));
+    assert_true(says(f, &s, "cat /claude-data/k; ls ~", "kept\n"));
     destroy(f, &s);
 }
 
@@ -851,6 +904,8 @@ static void test_many_at_once(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        CASE(test_an_operator_is_told_whether_it_will_do),
+        CASE(test_who_looks_in_takes_no_half_copy_away),
         CASE(test_who_and_where),
         CASE(test_the_host_is_out_of_sight),
         CASE(test_forbidden_calls),

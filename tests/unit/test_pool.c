@@ -115,6 +115,41 @@ static void test_deadline_is_seen_by_the_job(void **state)
     close_dry(&loop, p);
 }
 
+static void test_all_of_a_name_are_told_together(void **state)
+{
+    uv_loop_t loop;
+    struct cc_pool *p[3];
+    struct cc_pool_stats st;
+    struct test_job late = { 0 }, given_up = { 0 }, other = { 0 };
+
+    (void)state;
+    uv_loop_init(&loop);
+    p[0] = cc_pool_new(&loop, "one", 1);
+    p[1] = cc_pool_new(&loop, "one", 1);
+    p[2] = cc_pool_new(&loop, "two", 1);
+    late.job.call.deadline_ms = cc_mono_ms() + 10;
+    submit(p[0], &late, stuck);
+    submit(p[1], &given_up, stuck);
+    submit(p[1], &other, quick);
+    cc_pool_stats_of("one", &st);
+    assert_int_equal(st.threads, 2);
+    assert_int_equal(st.busy + st.queued, 3);
+    cc_pool_cancel(&given_up.job);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cc_pool_stats_of("one", &st);
+    assert_int_equal(st.busy + st.queued, 0);
+    assert_int_equal(st.finished, 3);
+    assert_int_equal(st.timed_out, 1);
+    assert_int_equal(st.cancelled, 1);
+    cc_pool_stats_of("two", &st);
+    assert_int_equal(st.threads, 0);
+    cc_pool_close(p[0]);
+    cc_pool_close(p[1]);
+    close_dry(&loop, p[2]);
+    cc_pool_stats_of("one", &st);
+    assert_int_equal(st.finished, 0);
+}
+
 static void test_close_cancels_and_delivers(void **state)
 {
     uv_loop_t loop;
@@ -138,6 +173,7 @@ int main(void)
         cmocka_unit_test(test_every_job_is_delivered),
         cmocka_unit_test(test_cancel_wakes_a_stuck_job_and_skips_a_queued_one),
         cmocka_unit_test(test_deadline_is_seen_by_the_job),
+        cmocka_unit_test(test_all_of_a_name_are_told_together),
         cmocka_unit_test(test_close_cancels_and_delivers),
     };
 

@@ -22,7 +22,7 @@ struct box_list {
 
 struct box {
     char *lock, *socket, *log, *agent, *filter, *hostname, *uids, *cgroup2;
-    char *image, *upper, *tmpfs, *net, *pasta, *dns, *shell, *turn, *ssh, *sshd, *port;
+    char *image, *upper, *tmpfs, *net, *pasta, *dns, *shell, *turn, *ssh, *sshd, *port, *key, *ring, *sessions;
     struct box_list vlock, cgroup, share, hide, bind, at, block, env, cmd;
     bool mapped; /* has a range of uids (`uids`) */
     unsigned long uid_base, uid_count;

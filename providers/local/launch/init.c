@@ -125,11 +125,22 @@ static void prepare(const struct box *b, int fd3, int program)
 
 static pid_t start_agent(const struct box *b, int report)
 {
-    char *argv[] = { "cchost-agent", "--listen-fd", "3", b->shell ? "--shell" : NULL, b->shell, NULL };
+    const struct {
+        char *name, *value;
+    } options[] = {
+        { "--shell", b->shell }, { "--key", b->key }, { "--ring", b->ring }, { "--sessions", b->sessions }
+    };
+    char *argv[12] = { "cchost-agent", "--listen-fd", "3" };
+    int i, n = 3;
     pid_t pid = fork();
 
     if (pid != 0)
         return pid;
+    for (i = 0; i < (int)(sizeof(options) / sizeof(*options)); i++)
+        if (options[i].value) {
+            argv[n++] = options[i].name;
+            argv[n++] = options[i].value;
+        }
     if (report >= 0) { /* above 4, and gone when exec works */
         report = fcntl(report, F_DUPFD_CLOEXEC, 10);
         box_report_to(report);

@@ -34,6 +34,7 @@
  *   port      for nat: a port of 127.0.0.1 that leads to the same one inside, where sshd listens
  *   block     an address that the machine must not reach ("1.2.3.4/32")
  *   env       NAME=value        shell   sh -c line of the terminal
+ *   key       the agent's --key (host/agent/agent.h), as `ring` and `sessions` are its options of these names
  *   cmd       one argument each
  */
 #ifndef CC_LAUNCH_H

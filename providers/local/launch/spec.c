@@ -41,7 +41,8 @@ static void take(struct box *b, const char *key, char *value)
         { "filter", &b->filter }, { "hostname", &b->hostname }, { "uids", &b->uids },   { "cgroup2", &b->cgroup2 },
         { "image", &b->image },   { "upper", &b->upper },       { "tmpfs", &b->tmpfs }, { "net", &b->net },
         { "pasta", &b->pasta },   { "dns", &b->dns },           { "shell", &b->shell }, { "turn", &b->turn },
-        { "ssh", &b->ssh },       { "sshd", &b->sshd },         { "port", &b->port },
+        { "ssh", &b->ssh },       { "sshd", &b->sshd },         { "port", &b->port },   { "key", &b->key },
+        { "ring", &b->ring },     { "sessions", &b->sessions },
     };
     const struct {
         const char *key;

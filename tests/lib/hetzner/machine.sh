@@ -62,7 +62,7 @@ case "$*" in
   'restart cchost-agent')
     [ ! -s /run/cchost.pid ] || kill "$(cat /run/cchost.pid)" 2>/dev/null || :
     mkdir -p /run/cchost/agent && chown -R claude: /run/cchost
-    setsid sh -c 'echo $$ >/run/cchost.pid; exec runuser -u claude -- bash -l /etc/cchost/agent' >/dev/null 2>&1 </dev/null & ;;
+    setsid sh -c 'echo $$ >/run/cchost.pid; exec runuser -u claude -- sh /etc/cchost/agent' >/dev/null 2>&1 </dev/null & ;;
   *) echo "Failed: Unit not found, or a job type that it does not know: $*" >&2; exit 5 ;;
 esac
 UNITS

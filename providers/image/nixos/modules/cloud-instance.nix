@@ -22,6 +22,9 @@ let
     || (rsa != null && builtins.stringLength (builtins.head rsa) >= 716);
 
   text = value: { text = value + "\n"; mode = "0444"; };
+
+  # The same text as on every other machine (../parts).
+  program = name: pkgs.writeScriptBin name (builtins.readFile (../parts + "/${name}"));
 in
 {
   options.services.cloudInstance = {
@@ -154,27 +157,23 @@ in
     systemd.tmpfiles.rules = [
       "d /claude-data 0755 claude users -"
       "d ${facts}/authorized_keys.d 0755 root root -"
+      # Only where there is none: it is the user's to change.
+      "d /home/claude/.config :0755 :claude :users -"
+      "d /home/claude/.config/zellij :0755 :claude :users -"
+      "d /home/claude/.config/zellij/layouts :0755 :claude :users -"
+      "C /home/claude/.config/zellij/layouts/claude.kdl :0644 :claude :users - ${../parts/layout.kdl}"
+      "C /home/claude/.config/zellij/config.kdl :0644 :claude :users - ${../parts/config.kdl}"
     ];
 
     # ---- the agent: the host brings it with its first contact (/usr/local/lib/cchost), and what it is to know (/etc/cchost)
-    systemd.services.cchost-agent = lib.mkIf cfg.agent {
-      description = "cchost's agent";
-      wantedBy = [ "multi-user.target" ];
-      after = [ "network.target" "cloud-instance-facts.service" ];
-      unitConfig.ConditionPathExists = "/etc/cchost/agent";
-      serviceConfig = {
-        User = "claude";
-        RuntimeDirectory = [ "cchost" "cchost/agent" ];
-        ExecStart = "${pkgs.runtimeShell} -l /etc/cchost/agent";
-        KillMode = "process";
-        Restart = "always";
-        RestartSec = 1;
-      };
+    systemd.units."cchost-agent.service" = lib.mkIf cfg.agent {
+      text = builtins.readFile ../parts/cchost-agent.service;
+      wantedBy = [ "multi-user.target" ]; # as its [Install] says elsewhere
     };
 
     # ---- what users find
     nixpkgs.config.allowUnfreePredicate = package: builtins.elem (lib.getName package) [ "claude-code" ];
-    environment.systemPackages = cfg.tools;
+    environment.systemPackages = cfg.tools ++ map program [ "claude-pane" "claude-session" ];
     environment.loginShellInit = ''
       [ ! -r /etc/cchost/env ] || . /etc/cchost/env
       PATH=$PATH:/usr/local/bin

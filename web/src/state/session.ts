@@ -1,0 +1,70 @@
+// Who is signed in, and where he wanted to go before he was.
+import { signal } from '@preact/signals';
+import { api, asError, onSignedOut, type ApiError } from '../api/client';
+import { follow } from '../api/events';
+import type { Me } from '../api/types';
+
+/** undefined: not known yet; null: nobody. */
+export const me = signal<Me | null | undefined>(undefined);
+/** Why it cannot be known. */
+export const problem = signal<ApiError | null>(null);
+
+/** Whether the session has ended by itself: the login says why one is there. */
+export const ended = signal(false);
+
+onSignedOut(() => {
+  if (me.value) ended.value = true;
+  me.value = null;
+});
+me.subscribe((user) => follow(Boolean(user)));
+
+// Has somebody been signed in here? The cookie itself no script can see, and to ask in vain on an open page would be an error.
+const BEFORE = 'cchost.signed_in';
+me.subscribe((user) => {
+  try {
+    if (user) localStorage.setItem(BEFORE, '1'); else if (user === null) localStorage.removeItem(BEFORE);
+  } catch { /* then it is asked where it matters */ }
+});
+
+/** Finds out who it is; on an open page only where somebody has been signed in. */
+export function begin(path: string) {
+  let before = false;
+  try { before = localStorage.getItem(BEFORE) !== null; } catch { /* likewise */ }
+  if (before || path.startsWith('/dashboard')) return refresh();
+  me.value = null;
+  return undefined;
+}
+
+export async function refresh() {
+  try {
+    me.value = await api<Me>('GET', '/auth/me');
+    ended.value = false;
+    problem.value = null;
+  } catch (e) {
+    const err = asError(e);
+    if (err.status !== 401) problem.value = err;
+  }
+}
+
+export async function signOut() {
+  await api('POST', '/auth/logout', {});
+  me.value = null;
+}
+
+// The place is kept here and not in an address, so nobody else can say where a sign-in leads. It is kept beyond this tab, as
+// the mail's link opens another.
+const PLACE = 'cchost.wanted';
+const HOUR = 3600e3;
+
+export function wantTo(path: string) {
+  try { localStorage.setItem(PLACE, JSON.stringify({ path, at: Date.now() })); } catch { /* no storage: it will be the overview */ }
+}
+
+/** The place that was wanted in the last hour, once; only one of the dashboard's own. */
+export function takeWanted(): string | null {
+  try {
+    const { path, at } = JSON.parse(localStorage.getItem(PLACE) ?? '{}');
+    localStorage.removeItem(PLACE);
+    return Date.now() - at < HOUR && /^\/dashboard(?:[/?#]|$)/.test(path) ? path : null;
+  } catch { return null; }
+}

@@ -84,6 +84,15 @@ function M.kinds()
   return out
 end
 
+-- -> {[kind] = the event that is its end, or false} of one subject's workflows
+function M.of(subject)
+  local out = {}
+  for kind, def in pairs(definitions) do
+    if def.subject == subject then out[kind] = def.event or false end
+  end
+  return out
+end
+
 function M.subject(kind, adapter) subjects[kind] = adapter end
 function M.adapter(kind) return subjects[kind] end
 

@@ -2,14 +2,17 @@
 
 local command = require "command"
 local errors = require "errors"
+local event_types = require "event_types"
 local events = require "events"
 local instances = require "instances"
 local json = require "json"
 local rights = require "rights"
 local script = require "script"
+local sorted_keys = require "sorted_keys"
 local store = require "store"
 local sys = require "sys"
 local time = require "time"
+local workflow = require "workflow"
 
 local M = {}
 
@@ -18,6 +21,7 @@ local USAGE = "cchost log [--follow] [--after=SEQ | --since=TIME] [--type=T] [--
 M.help = "usage: " .. USAGE .. [[
 
        cchost log --verify [--json]
+       cchost log --types [--json]
 
 Prints one line per entry, oldest first: sequence, time, kind, id, type, who, what changed.
 
@@ -33,6 +37,8 @@ Prints one line per entry, oldest first: sequence, time, kind, id, type, who, wh
   --verify         proves that every entry is the one that was written, and that none is missing; the first that is
                    not is named, and the exit code is 1. Another process reads, as some damage ends who does:
   --verify-here    the same in this one
+
+  --types          every type of entry that there may be, by kind, with what it tells
 ]]
 
 local PAGE = 500
@@ -160,19 +166,36 @@ local function verify_apart(argv)
     .. "backup (cchost restore)", r.exit)
 end
 
+-- As objects every type by itself; for who reads, those of operations once for all of these.
+local function types(as_json)
+  require "routes" -- and with them all workflows
+  for _, kind in ipairs(event_types.kinds()) do
+    local own, operations = event_types.own(kind), sorted_keys(workflow.of(kind))
+    for _, type in ipairs(as_json and event_types.list(kind) or sorted_keys(own)) do
+      local says = event_types.says(kind, type)
+      command.tell({ kind = kind, type = type, says = says }, "%-32s %s", kind .. "." .. type, says)
+    end
+    for _, outcome in ipairs(operations[1] and not as_json and sorted_keys(event_types.outcomes) or {}) do
+      command.out("%-32s the operation %s", ("%s.OPERATION_%s"):format(kind, outcome), event_types.outcomes[outcome])
+    end
+    if operations[1] and not as_json then command.out("%34s: %s", "OPERATION", table.concat(operations, ", ")) end
+  end
+end
+
 function M.run(argv)
   local options, _, settings = command.read(argv, {
     usage = USAGE,
     options = {
-      follow = "flag", verify = "flag", ["verify-here"] = "flag", json = "flag", after = "sequence", since = "time",
-      type = "text", kind = "text", instance = "text", limit = "count",
+      follow = "flag", verify = "flag", ["verify-here"] = "flag", types = "flag", json = "flag",
+      after = "sequence", since = "time", type = "text", kind = "text", instance = "text", limit = "count",
     },
   })
-  if options.verify or options["verify-here"] then
-    for name in pairs(options) do
-      if name ~= "json" and not name:match("^verify") then command.usage("--verify goes alone") end
+  for _, alone in ipairs { "verify", "verify-here", "types" } do
+    for name in pairs(options[alone] and options or {}) do
+      if name ~= "json" and name ~= alone then command.usage(("--%s goes alone"):format(alone)) end
     end
   end
+  if options.types then return types(options.json) end
   if options.after and options.since then command.usage("either --after or --since") end
   if options.verify then return verify_apart(argv) end
   command.open(settings)

@@ -3,6 +3,7 @@
 --   changes.on("instance", fn)     fn(id, type) after an entry of that kind; it may wait, others' turn comes then
 --   changes.follow()               [serve's] from the log's end on
 
+local event_types = require "event_types"
 local log = require "log"
 local store = require "store"
 local task = require "task"
@@ -16,7 +17,19 @@ function M.on(kind, fn)
   table.insert(listeners[kind], fn)
 end
 
+local seen_before = {} -- [kind.type]
+
+-- Here every entry comes by.
+local function declared(e)
+  local word = e.kind .. "." .. e.type
+  if seen_before[word] then return end
+  seen_before[word] = true
+  if event_types.known(e.kind, e.type) then return end
+  log.error("changes", "an entry of a type that is not declared", { kind = e.kind, type = e.type, seq = e.seq })
+end
+
 local function tell(e)
+  declared(e)
   for _, fn in ipairs(listeners[e.kind] or {}) do
     local ok, why = xpcall(fn, debug.traceback, e.id, e.type)
     if not ok then log.error("changes", "a follower raised", { id = e.id, traceback = why }) end

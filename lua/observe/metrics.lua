@@ -10,6 +10,7 @@ local attempt = require "webhooks.attempt"
 local census = require "observe.census"
 local changes = require "machines.changes"
 local courier = require "webhooks.courier"
+local event_types = require "event_types"
 local fs = require "fs"
 local health = require "machines.health"
 local host_http = require "http"
@@ -215,15 +216,19 @@ function M.text(open_metrics)
   return metrics.text(open_metrics)
 end
 
+-- Every type has its series from the beginning: a rate is right from the first entry on, and no series comes later.
+local function entries_of(kind, count)
+  for _, type in ipairs(event_types.list(kind)) do count:add(0, type) end
+  changes.on(kind, function(_, type) count:add(1, type) end)
+end
+
 function M.serve(o)
   server, M.began = o.server, time.now()
   gauge("cchost_build_info", "1; the version is the label.", { "version" }):set(1, o.version)
   metrics.watch_loop()
   census.serve()
-  local events = counter("cchost_machine_events", "Entries of machines' logs, by type.", { "type" })
-  changes.on("instance", function(_, type) events:add(1, type) end)
-  local entries = counter("cchost_ledger_entries", "Entries of the accounts' books, by type.", { "type" })
-  changes.on("ledger", function(_, type) entries:add(1, type) end)
+  entries_of("instance", counter("cchost_machine_events", "Entries of machines' logs, by type.", { "type" }))
+  entries_of("ledger", counter("cchost_ledger_entries", "Entries of the accounts' books, by type.", { "type" }))
 end
 
 return M

@@ -13,6 +13,7 @@
 local credentials = require "accounts.credentials"
 local crypto = require "crypto"
 local errors = require "errors"
+local event_types = require "event_types"
 local json = require "json"
 local rights = require "rights"
 local seek = require "webhooks.seek"
@@ -109,6 +110,10 @@ local function new_secret() return "whsec_" .. crypto.base64(crypto.random(32)) 
 local function check(spec, actor)
   local fault = spec.url and urls.fault(spec.url, M.settings)
   if fault then return errors.fail("invalid", "url: " .. fault, { field = "url" }) end
+  for i, word in ipairs(spec.events or {}) do
+    local unknown = event_types.fault(word)
+    if unknown then return errors.fail("invalid", ("events[%d]: %s"):format(i - 1, unknown), { field = "events" }) end
+  end
   if spec.all and not actor.admin then return errors.fail("denied", "all: only an admin's may be told what is others'") end
   return true
 end

@@ -27,7 +27,7 @@ async function world(t, settings, addresses = [], answer = undefined, tls = unde
   t.after(() => r.stop());
   const p = await person(s, 'p@example.org');
   const send = async (url) => {
-    const made = await p.call('POST', '/webhooks', { url, events: ['none'] });
+    const made = await p.call('POST', '/webhooks', { url, events: ['ledger.dispute'] });
     assert.strictEqual(made.status, 201, `${url} ${made.text}`);
     const d = await p.call('POST', `/webhooks/${made.body.id}/test`);
     assert.strictEqual(d.status, 200, d.text);
@@ -118,7 +118,7 @@ test('TLS is verified', async (t) => {
   await s.stop();
   const other = await start({ webhook_seconds: 2 });
   t.after(() => other.child.kill('SIGKILL'));
-  const made = (await other.call('POST', '/webhooks', { url: `https://localhost:${r.port}/`, events: ['none'] })).body;
+  const made = (await other.call('POST', '/webhooks', { url: `https://localhost:${r.port}/`, events: ['ledger.dispute'] })).body;
   const d = (await other.call('POST', `/webhooks/${made.id}/test`)).body;
   assert.deepStrictEqual([d.ok, d.status, r.got.length], [false, null, 1], 'an authority that it does not know');
   await other.stop();
@@ -133,7 +133,7 @@ test('production sends by TLS alone, and to nothing of its own, unless it is tol
 test('another\'s are not there, and tokens need the scope', async (t) => {
   const { s, r, p } = await world(t, {});
   const q = await person(s, 'q@example.org');
-  const h = (await p.call('POST', '/webhooks', { url: r.url, events: ['none'] })).body;
+  const h = (await p.call('POST', '/webhooks', { url: r.url, events: ['ledger.dispute'] })).body;
   for (const [method, where, body] of [['GET', ''], ['PATCH', '', {}], ['DELETE', ''], ['POST', '/secret', {}], ['POST', '/replay', { after: 0 }], ['POST', '/test'],
     ['GET', '/deliveries'], ['POST', '/deliveries/1/redeliver']]) {
     assert.strictEqual((await q.call(method, `/webhooks/${h.id}${where}`, body)).status, 404, `${method} ${where}`);

@@ -80,6 +80,11 @@ test('it is told the kinds and types that it wants; a changed filter tells nothi
   for (const bad of [['x y'], ['Instance'], ['a.b.c'], [1]]) {
     assert.strictEqual((await p.call('POST', '/webhooks', { url: r.url, events: bad })).status, 400, JSON.stringify(bad));
   }
+  for (const [method, where] of [['POST', '/webhooks'], ['PATCH', `/webhooks/${h.id}`]]) { // what would never come
+    const { status, body } = await p.call(method, where, { url: r.url, events: ['user', 'instance.stoped'] });
+    assert.deepStrictEqual([status, body.field, body.error], [400, 'events',
+      "events[1]: there is no type 'stoped' of the kind instance; did you mean 'stopped'?"]);
+  }
   await s.stop();
 });
 
@@ -126,7 +131,7 @@ test('slow, dripping, redirecting, huge, cut and refused answers', async (t) => 
   ];
   let answer;
   const { s, r, p } = await world(t, {}, (res, got) => (got.path === '/hook' ? answer(res) : assert.fail('a redirect was followed')));
-  const h = await hook(p, { url: r.url, events: ['none'] });
+  const h = await hook(p, { url: r.url, events: ['ledger.dispute'] });
   for (const [fn, error, status] of answers) {
     answer = fn;
     const d = await p.call('POST', `/webhooks/${h.id}/test`);
@@ -186,7 +191,7 @@ test('410 disables it at once, too long a failure in the end; an event says so, 
 
 test('a rotated secret is good for a time beside the new one', async (t) => {
   const { s, r, p } = await world(t);
-  const h = await hook(p, { url: r.url, events: ['none'] });
+  const h = await hook(p, { url: r.url, events: ['ledger.dispute'] });
   const send = async () => { await p.call('POST', `/webhooks/${h.id}/test`); return last(r.got); };
   const two = (await p.call('POST', `/webhooks/${h.id}/secret`, { hours: 1 }, { 'Idempotency-Key': 'k' })).body;
   assert.strictEqual((await p.call('POST', `/webhooks/${h.id}/secret`, { hours: 1 }, { 'Idempotency-Key': 'k' })).body.secret, two.secret, 'repeated');
@@ -242,7 +247,7 @@ test('replay from a sequence or a time, and one delivery again, with the ids tha
 
 test('pages of the delivery log', async (t) => {
   const { s, r, p } = await world(t);
-  const h = await hook(p, { url: r.url, events: ['none'] });
+  const h = await hook(p, { url: r.url, events: ['ledger.dispute'] });
   for (let i = 0; i < 5; i++) await p.call('POST', `/webhooks/${h.id}/test`);
   const numbers = [];
   for (let next = `/webhooks/${h.id}/deliveries?limit=2`; next;) {
@@ -388,7 +393,7 @@ test('an account whose receiver hangs takes no other\'s place', async (t) => {
   t.after(() => dead.stop());
   const { s, r, p } = await world(t, { webhook_seconds: 3 });
   const q = await person(s, 'q@example.org');
-  const hangs = await hook(p, { url: dead.url, events: ['none'] }), works = await hook(q, { url: r.url, events: ['none'] });
+  const hangs = await hook(p, { url: dead.url, events: ['ledger.dispute'] }), works = await hook(q, { url: r.url, events: ['ledger.dispute'] });
   s.agent.maxSockets = 400;
   const all = Array.from({ length: 300 }, () => p.call('POST', `/webhooks/${hangs.id}/test`));
   await until(() => dead.got.length === 16, () => `its share: ${dead.got.length}`);

@@ -1,10 +1,11 @@
-// What docs/api.md, docs/observability.md, docs/networks.md, docs/netbird.md, docs/billing.md and policies/README.md show is run.
+// What docs/api.md, docs/events.md, docs/observability.md, docs/networks.md, docs/netbird.md, docs/billing.md and policies/README.md show is run.
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
 const fs = require('node:fs');
 const path = require('node:path');
-const { Server, root, temp } = require('../lib/cchost.js');
+const { spawnSync } = require('node:child_process');
+const { Server, root, temp, binary } = require('../lib/cchost.js');
 const { Netbird } = require('../lib/netbird.js');
 const { person } = require('../access/people.js');
 const { shown } = require('../lib/shown.js');
@@ -73,4 +74,11 @@ test('the policies that are in force', async (t) => {
   const [said] = await page.run({ cwd: root, env: { DATA_DIR: s.dir } });
   for (const sign of [/good: \d+ tests/, /^generation 1 /m, /policies: as it is in force/, /^### `access.lua`/m]) assert.match(said, sign);
   page.done();
+});
+
+test('the types of events are all of those that there are', () => {
+  const [, block] = /<!-- made by: cchost log --types -->\n```text\n([^]*?)```\n/.exec(fs.readFileSync(path.join(root, 'docs/events.md'), 'utf8'));
+  const said = spawnSync(binary, ['log', '--types'], { encoding: 'utf8' });
+  assert.strictEqual(said.stdout, block);
+  assert.match(block, /^instance\.running /m);
 });

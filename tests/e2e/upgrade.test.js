@@ -137,7 +137,7 @@ test('terminals lose no byte, typed or shown', async () => {
 test('the process that comes has no descriptor of the one before, however often that is', async () => {
   const r = await Receiver.start();
   const s = await start({ provider: 'mock' });
-  const h = (await s.call('POST', '/webhooks', { url: r.url, events: ['none'] })).body;
+  const h = (await s.call('POST', '/webhooks', { url: r.url, events: ['ledger.dispute'] })).body;
   const sockets = () => descriptors(s.child.pid)['socket:[N]'];
   const counts = [];
   for (let i = 0; i < 4; i += 1) {

@@ -205,6 +205,7 @@ class Server {
     if (this.own) fs.rmSync(this.dir, { recursive: true, force: true });
     if (this.code !== 0) throw new Error(`the server ended with ${this.code ?? this.signal}:\n${this.log}`);
     if (/left open|would not end/.test(this.log)) throw new Error(`something was left open:\n${this.log}`);
+    if (/of a type that is not declared/.test(this.log)) throw new Error(`lua/event_types.lua does not know all that was written:\n${this.log}`);
   }
 }
 

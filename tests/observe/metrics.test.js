@@ -103,6 +103,7 @@ test('they say what is', async (t) => {
   assert.strictEqual(await of('cchost_http_requests_total{method="POST",route="/instances",status="5xx"}'), 0);
   assert.strictEqual(await of('cchost_http_request_duration_seconds_count{method="POST",route="/instances"}'), 2);
   assert.strictEqual(await of('cchost_machine_events_total{type="created"}'), 2);
+  for (const never of ['cchost_machine_events_total{type="found_down"}', 'cchost_ledger_entries_total{type="dispute"}']) assert.strictEqual(await of(never), 0);
   assert.strictEqual(await of('cchost_policy_generation'), 1);
   const now = await figures(s);
   for (const name of ['cchost_loop_turn_seconds_count', 'cchost_tasks', 'cchost_store_commits_total', 'cchost_store_sync_seconds_count', 'cchost_store_used_bytes',

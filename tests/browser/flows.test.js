@@ -31,6 +31,27 @@ async function start(t, settings = {}, expected = []) {
 
 const row = (page, name) => page.getByRole('listitem').filter({ has: page.getByRole('link', { name, exact: true }) });
 
+// What the page has asked, and has no answer to yet; but for the stream of what happens, which has no end.
+function underWay(page) {
+  const all = new Set();
+  page.on('request', (r) => { if (!/\/events$/.test(r.url())) all.add(r); });
+  for (const end of ['requestfinished', 'requestfailed']) page.on(end, (r) => all.delete(r));
+  return all;
+}
+
+// Every session of who is signed in on the page ends, as from elsewhere: it is not told.
+async function endSession(server, page) {
+  const { value } = (await page.context().cookies()).find((c) => c.name === 'session');
+  const r = await server.call('DELETE', '/auth/sessions', undefined, { 'X-API-Key': undefined, Authorization: `Bearer ${value}` });
+  assert.strictEqual(r.status, 204, r.text);
+}
+
+function signal() {
+  let give;
+  const given = new Promise((r) => { give = r; });
+  return { given, give };
+}
+
 // The link in a mail, whose lines are wrapped as quoted-printable.
 const linkOf = (m) => /https?:\/\/\S+\/auth\/verify\?token=[\w.-]+/.exec(m.data.toString().replace(/=\r?\n/g, '').replace(/=3D/g, '='))[0];
 
@@ -169,19 +190,60 @@ test('while an answer takes its time the button says what it does, and is presse
 });
 
 test('a session that ends in the midst of it says so, and leads back', async (t) => {
-  const { page } = await start(t, {}, [/401/]);
+  const { server, page } = await start(t, {}, [/401/]);
+  const open_ = underWay(page);
   await signIn(page, 'ada@example.org', '/dashboard/settings');
   await page.getByText('this one').waitFor();
-  await page.context().clearCookies();
+  // Not before the form was sent: whatever else the page asks leads away from it, too, once it is told that the session is over.
+  await page.route('**/auth/me', async (route) => {
+    if (route.request().method() === 'PATCH') await endSession(server, page);
+    await route.continue();
+  });
   await page.getByLabel('Name').first().fill('Ada');
   await page.getByRole('button', { name: 'Save' }).first().click();
   await page.getByText('Your session has ended.').waitFor();
+  await until(() => open_.size === 0, () => `all that the session asked is answered: ${[...open_].map((r) => r.url())}`);
   await page.getByLabel('Email address').fill('ada@example.org');
   await page.keyboard.press('Enter');
   await page.waitForURL('**/dashboard/settings');
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Email address').waitFor();
   assert.strictEqual(await page.getByText('Your session has ended.').count(), 0, 'who signs out knows');
+});
+
+test('who signs out is not told that the session has ended, when another request hears of it before the sign-out is answered', async (t) => {
+  const { page } = await start(t, {}, [/401/]);
+  await signIn(page);
+  const [out, other] = [signal(), signal()];
+  await page.route('**/auth/sessions*', async (route) => { await out.given; await route.continue(); });
+  await page.route('**/auth/logout', async (route) => {
+    const response = await route.fetch();
+    out.give();
+    await other.given;
+    await route.fulfill({ response });
+  });
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await page.getByRole('heading', { name: 'Settings' }).waitFor();
+  const answered = page.waitForResponse('**/auth/logout');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('Email address').waitFor(); // led there by the other one
+  const said = page.getByText('Your session has ended.');
+  assert.strictEqual(await said.count(), 0, 'who signs out knows');
+  other.give();
+  await (await answered).finished();
+  await page.getByLabel('Email address').waitFor();
+  assert.strictEqual(await said.count(), 0);
+});
+
+test('who could not be signed out is signed in: a session that ends after that says so', async (t) => {
+  const { server, page } = await start(t, {}, [/401/, /ERR_FAILED/]);
+  await signIn(page);
+  await page.route('**/auth/logout', (route) => route.abort());
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByText('The server could not be reached.').waitFor();
+  await page.route('**/auth/sessions*', async (route) => { await endSession(server, page); await route.continue(); });
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await page.getByText('Your session has ended.').waitFor();
 });
 
 test('a page that is opened while the server is away takes nothing from what is open, and comes when it is back', async (t) => {

@@ -121,7 +121,8 @@ class SessionTerminal {
   }
 }
 
-// On `socket` (a path), to the unix socket `to`; limits() -> { down, up }: bytes after which a connection is cut, undefined: never.
+// On `socket` (a path), to the unix socket `to`; limits() -> { down, up }: bytes after which a connection is cut, undefined: never;
+// hold: it is not cut then, but what comes after these goes no further.
 class Cutter {
   static async start(socket, to, limits) {
     const c = new Cutter();
@@ -135,6 +136,7 @@ class Cutter {
       const pass = (from, into, name) => from.on('data', (d) => {
         const left = limit[name] ?? Infinity;
         if (d.length < left) { limit[name] = left - d.length; into.write(d); return; }
+        if (limit.hold) { limit[name] = 0; into.write(d.subarray(0, left)); return; }
         c.cuts += 1;
         limit[name] = 0;
         from.removeAllListeners('data');

@@ -12,8 +12,11 @@ export const problem = signal<ApiError | null>(null);
 /** Whether the session has ended by itself: the login says why one is there. */
 export const ended = signal(false);
 
+// Who signs out knows: what else is asked until the server has answered may be told first that nobody is signed in.
+let leaving = false;
+
 onSignedOut(() => {
-  if (me.value) ended.value = true;
+  if (me.value && !leaving) ended.value = true;
   me.value = null;
 });
 me.subscribe((user) => follow(Boolean(user)));
@@ -47,8 +50,15 @@ export async function refresh() {
 }
 
 export async function signOut() {
-  await api('POST', '/auth/logout', {});
-  me.value = null;
+  leaving = true;
+  try {
+    await api('POST', '/auth/logout', {});
+    me.value = null;
+  } catch (e) {
+    if (me.value) throw e; // else nobody is signed in any more, which is what was wished for
+  } finally {
+    leaving = false;
+  }
 }
 
 // The place is kept here and not in an address, so nobody else can say where a sign-in leads. It is kept beyond this tab, as

@@ -2,6 +2,7 @@
 
 local app = require "app"
 local errors = require "errors"
+local event_types = require "event_types"
 local events = require "events"
 local lists = require "lists"
 local names = require "openapi.names"
@@ -41,6 +42,8 @@ local function read_query(http, machine)
     query[field], err = word(http, field)
     if err then return nil, err end
   end
+  local field, why = event_types.filter_fault(query.kind or machine and "instance", query.type)
+  if field then return errors.fail("invalid", field .. ": " .. why, { field = field }) end
   local direction
   direction, err = order(http)
   if err then return nil, err end

@@ -98,7 +98,10 @@ test('log prints, filters and counts', async () => {
   const all = log.map((e) => e.seq);
   const of = (fn) => log.filter(fn).map((e) => e.seq);
   assert.deepStrictEqual(seqs('--type=running'), of((e) => e.type === 'running'));
-  assert.deepStrictEqual(seqs('--kind=nothing'), []);
+  assert.deepStrictEqual(seqs('--kind=ledger', '--type=dispute'), []);
+  refused(2, /^cchost: --kind: there is no kind of events 'nothing'; one of instance, /, s.dir, 'log', '--kind=nothing');
+  refused(2, /^cchost: --type: there is no type of events 'faild'; did you mean 'failed'\?$/m, s.dir, 'log', '--type=faild');
+  refused(2, /^cchost: --type: there is no type 'trial' of the kind instance; /, s.dir, 'log', '--instance=b', '--type=trial');
   for (const key of [ids.b, ids.b.slice(-12), 'b']) assert.deepStrictEqual(seqs(`--instance=${key}`), of((e) => e.id === ids.b));
   assert.deepStrictEqual(seqs(`--instance=${ids.c}`), of((e) => e.id === ids.c), 'a deleted machine, too');
   refused(1, /no such machine/, s.dir, 'log', '--instance=nobody');

@@ -86,6 +86,14 @@ test('every command has its help, and refuses what it cannot understand', () => 
   assert.ok(!fs.existsSync(none), 'what only reads makes nothing');
 });
 
+test('an option with a slip in it was told to be no setting, and not which one was meant', () => {
+  refused(2, /^cchost: unknown option --jsn; did you mean --json\?$/m, s.dir, 'instances', '--jsn');
+  refused(2, /^cchost: unknown option --sinc; did you mean --since\?$/m, s.dir, 'log', '--sinc=1h');
+  refused(2, /^cchost: unknown option --writ; did you mean --write\?$/m, s.dir, 'repl', '--writ');
+  refused(2, /--help lists those, cchost config the settings/, s.dir, 'health', '--verbose');
+  refused(2, /^cchost: unknown setting --data-dri; did you mean --data-dir\?/m, s.dir, 'log', '--data-dri=x');
+});
+
 test('log prints, filters and counts', async () => {
   const log = (await s.call('GET', '/events?limit=1000')).body;
   assert.deepStrictEqual(objects(ok(s.dir, 'log', '--json')), log);

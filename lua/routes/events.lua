@@ -58,6 +58,7 @@ end
 -- What the client has seen last counts more than where it once began.
 local function stream(req, query)
   if query.newest then return bad("order", "oldest (a stream goes forward)") end
+  if app.query(req.http, "fields") then return bad("fields", "nothing (a stream tells whole entries)") end
   local last, err = sequence("Last-Event-ID", req.http:header("last-event-id"))
   if err then return nil, err end
   query.after = last or query.after

@@ -82,7 +82,8 @@ test('what cannot be asked is refused by name', () => withServer({}, async (s) =
       assert.deepStrictEqual([r.status, r.body.code, r.body.field], [400, 'invalid', field], `${where}?${query}`);
     }
   }
-  for (const [query, headers, field] of [['', { 'Last-Event-ID': 'x' }, 'Last-Event-ID'], ['after=1000', {}, 'after'], ['order=newest', {}, 'order'], ['type=faild', {}, 'type']]) {
+  for (const [query, headers, field] of [['', { 'Last-Event-ID': 'x' }, 'Last-Event-ID'], ['after=1000', {}, 'after'], ['order=newest', {}, 'order'], ['type=faild', {}, 'type'],
+    ['fields=seq', {}, 'fields']]) { // which was passed over
     const r = await open(s, `/events?${query}`, headers);
     await r.closed;
     assert.deepStrictEqual([r.status, JSON.parse(r.text).field], [400, field]);

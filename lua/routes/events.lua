@@ -79,14 +79,15 @@ local function answer(req, machine)
   return status, text, headers
 end
 
-local word_field = { "string", max = 64, pattern = "^[a-z_]+$" }
+local function word_field(about) return { "string", max = 64, pattern = "^[a-z_]+$", about = about } end
 
 local function route(o)
   o.scope, o.of, o.gives = "instances:read", "Event", { [200] = { "list", of = "Event" } }
   o.also, o.more = "text/event-stream", 'As pages, or with `Accept: text/event-stream` as a stream. See "Events".'
   o.query = {
-    limit = names.limit, after = { "integer", min = 0, about = "The sequence of an entry", example = 0 }, type = word_field,
-    kind = word_field,
+    limit = names.limit, after = { "integer", min = 0, about = "The sequence of an entry", example = 0 },
+    type = word_field "Only entries of this type; docs/events.md has all",
+    kind = word_field("Only about objects of this kind: " .. table.concat(event_types.kinds(), ", ")),
     order = { "string", one_of = { "oldest", "newest" }, example = "newest" },
   }
   return lists.own(o)

@@ -90,6 +90,8 @@ test('what cannot be asked is refused by name', () => withServer({}, async (s) =
   }
   assert.match((await s.call('GET', '/events?type=faild')).body.error, /^type: there is no type of events 'faild'; did you mean 'failed'\?$/);
   assert.strictEqual((await s.call('GET', '/instances/m/events?type=trial')).body.field, 'type', 'a machine has none of the ledger');
+  const { parameters } = (await s.call('GET', '/openapi.json')).body.paths['/events'].get;
+  assert.match(parameters.find((p) => p.name === 'kind').description, /: instance, .*, webhook$/, 'what may be asked for is said');
   for (const where of ['/instances/none/events', '/instances/00000000-0000-4000-8000-000000000000/events']) {
     assert.strictEqual((await s.call('GET', where)).status, 404, where);
   }

@@ -11,10 +11,12 @@ local users = require "accounts.users"
 local file, plan, reason = ...
 if not reason then app.usage("examples/invite.lua FILE PLAN REASON") end
 
+local from = file == "-" and io.stdin or app.must(io.open(file))
+
 app.open()
 
 local lines, bad = {}, 0
-for line in file == "-" and io.lines() or assert(io.lines(file)) do
+for line in from:lines() do
   local address, why = users.address(line:match("^%s*(.-)%s*$"))
   if address then
     lines[#lines + 1] = address

@@ -17,6 +17,8 @@ local config = require "config"
 local json = require "json"
 local logging = require "observe.logging"
 local script = require "script"
+local sorted_keys = require "sorted_keys"
+local spelling = require "spelling"
 local store = require "store"
 local sys = require "sys"
 local time = require "time"
@@ -99,6 +101,15 @@ local function take(options, declared, argument)
   return true
 end
 
+-- Ends where an argument is nearly an option of the command's own. Only what is that near is quoted: else it may be a secret.
+local function look_at_spelling(declared, argument)
+  local name = argument:match("^%-%-([%w-]+)") or ""
+  local setting = name:upper():gsub("-", "_")
+  if config.by_name[setting] then return end
+  local near = spelling.nearest(name, sorted_keys(declared), math.min(2, math.floor(#name / 3)))
+  if near then M.usage("unknown option --%s; did you mean --%s?", name, near) end
+end
+
 function M.read(argv, spec)
   local options, rest, below = {}, {}, nil
   local declared = spec.options or {}
@@ -113,6 +124,7 @@ function M.read(argv, spec)
     end
     i = i + n
   end
+  for _, a in ipairs(rest) do look_at_spelling(declared, a) end
   local settings, words = config.load(rest)
   if not settings then
     for _, fault in ipairs(words) do io.stderr:write("cchost: ", fault, "\n") end

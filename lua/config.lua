@@ -80,7 +80,9 @@ local function misread(a)
     return given ~= "" and by_name[name] and ("%s is no argument; did you mean %s=...?"):format(word, option_of(name)) or nil
   end
   if given == "" and by_name[name] then return ("%s: a value expected, like %s=..."):format(option_of(name), option_of(name)) end
-  if given == "" and not meant(word) then return "an option is no setting; cchost config lists them" .. HOW end
+  if given == "" and not meant(word) then
+    return "an option is no setting, nor one that the command has: --help lists those, cchost config the settings" .. HOW
+  end
   return unknown(name, dashes .. word) .. HOW
 end
 

@@ -6,6 +6,7 @@
 --   event_types.says(kind, type) -> what it tells, a sentence without its full stop
 --   event_types.own(kind) -> {[type] = what it tells} of those that are not of operations; event_types.outcomes: of these
 --   event_types.fault(word) -> why "KIND" or "KIND.TYPE" names nothing, or nil
+--   event_types.filter_fault(kind or nil, type or nil) -> "kind" or "type" and why no entry can fit, or nil
 --
 -- Types of operations and statuses are made of the workflows and statuses that there are; all others stand here. An entry
 -- whose type is missing here is written like any other, and the server's log tells of it (machines/changes.lua), which
@@ -160,16 +161,42 @@ local function meant(name, list)
   return near and ("did you mean '%s'?"):format(near)
 end
 
+local LISTED = "`cchost log --types` lists them"
+
+local function kind_fault(kind)
+  if own[kind] then return nil end
+  local kinds = M.kinds()
+  return ("there is no kind of events '%s'; %s"):format(kind, meant(kind, kinds)
+    or ("one of %s expected"):format(table.concat(kinds, ", ")))
+end
+
+local function type_fault(kind, type)
+  if M.known(kind, type) then return nil end
+  return ("there is no type '%s' of the kind %s; %s"):format(type, kind, meant(type, M.list(kind)) or LISTED)
+end
+
+-- Of no kind.
+local function nowhere_fault(type)
+  local all = {}
+  for _, kind in ipairs(M.kinds()) do
+    if M.known(kind, type) then return nil end
+    for _, each in ipairs(M.list(kind)) do all[#all + 1] = each end
+  end
+  return ("there is no type of events '%s'; %s"):format(type, meant(type, all) or LISTED)
+end
+
 function M.fault(word)
   local kind, type = word:match("^([a-z_]+)%.?([a-z_]*)$")
-  local list = kind and M.list(kind)
-  if not list then
-    local kinds = M.kinds()
-    return ("there is no kind of events '%s'; %s"):format(kind or word, kind and meant(kind, kinds)
-      or ("one of %s expected"):format(table.concat(kinds, ", ")))
-  end
-  if type == "" or M.known(kind, type) then return nil end
-  return ("there is no type '%s' of the kind %s; %s"):format(type, kind, meant(type, list) or "`cchost log --types` lists them")
+  if not kind then return kind_fault(word) end
+  return kind_fault(kind) or type ~= "" and type_fault(kind, type) or nil
+end
+
+function M.filter_fault(kind, type)
+  local why = kind and kind_fault(kind)
+  if why then return "kind", why end
+  if not type then return nil end
+  if kind then why = type_fault(kind, type) else why = nowhere_fault(type) end
+  if why then return "type", why end
 end
 
 return M

@@ -141,7 +141,7 @@ local function again(subject, rec, op, err)
   if not err.retryable or delay >= steady.left(op.deadline_at) then return false end
   log.warn("runner", "a step failed and is tried again", {
     subject = rec.id, operation = op.id, kind = op.kind, step = op.step, attempt = op.attempts, error = tostring(err),
-    seconds = ("%.1f"):format(delay),
+    seconds = math.floor(delay * 10 + 0.5) / 10,
   })
   return commit(subject, rec.id, op, function(tx, now, o) workflow.step_again(tx, now, o, err, delay) end)
 end

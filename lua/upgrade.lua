@@ -276,7 +276,7 @@ local function hand_over(it, child)
   ok, err = rest(it) -- workflows go on meanwhile
   if not ok then return nil, err end
   runner.stop()
-  log.info("upgrade", "what goes on by itself rests", { ms = ("%.0f"):format(time.mono() - began) })
+  log.info("upgrade", "what goes on by itself rests", { ms = math.floor(time.mono() - began + 0.5) })
   child.saved = true
   save()
   return hand(it, child, message)

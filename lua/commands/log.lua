@@ -198,6 +198,11 @@ function M.run(argv)
   if options.types then return types(options.json) end
   if options.after and options.since then command.usage("either --after or --since") end
   if options.verify then return verify_apart(argv) end
+  if options.type or options.kind then
+    require "routes" -- and with them all workflows
+    local field, why = event_types.filter_fault(options.kind or options.instance and "instance", options.type)
+    if field then command.usage("--%s: %s", field, why) end
+  end
   command.open(settings)
   if options["verify-here"] then return command.must(verify()) and 0 end
   local wanted = filter(options)

@@ -2,6 +2,7 @@
 
 local app = require "app"
 local errors = require "errors"
+local event_types = require "event_types"
 local events = require "events"
 local lists = require "lists"
 local names = require "openapi.names"
@@ -41,6 +42,8 @@ local function read_query(http, machine)
     query[field], err = word(http, field)
     if err then return nil, err end
   end
+  local field, why = event_types.filter_fault(query.kind or machine and "instance", query.type)
+  if field then return errors.fail("invalid", field .. ": " .. why, { field = field }) end
   local direction
   direction, err = order(http)
   if err then return nil, err end
@@ -55,6 +58,7 @@ end
 -- What the client has seen last counts more than where it once began.
 local function stream(req, query)
   if query.newest then return bad("order", "oldest (a stream goes forward)") end
+  if app.query(req.http, "fields") then return bad("fields", "nothing (a stream tells whole entries)") end
   local last, err = sequence("Last-Event-ID", req.http:header("last-event-id"))
   if err then return nil, err end
   query.after = last or query.after
@@ -75,14 +79,15 @@ local function answer(req, machine)
   return status, text, headers
 end
 
-local word_field = { "string", max = 64, pattern = "^[a-z_]+$" }
+local function word_field(about) return { "string", max = 64, pattern = "^[a-z_]+$", about = about } end
 
 local function route(o)
   o.scope, o.of, o.gives = "instances:read", "Event", { [200] = { "list", of = "Event" } }
   o.also, o.more = "text/event-stream", 'As pages, or with `Accept: text/event-stream` as a stream. See "Events".'
   o.query = {
-    limit = names.limit, after = { "integer", min = 0, about = "The sequence of an entry", example = 0 }, type = word_field,
-    kind = word_field,
+    limit = names.limit, after = { "integer", min = 0, about = "The sequence of an entry", example = 0 },
+    type = word_field "Only entries of this type; docs/events.md has all",
+    kind = word_field("Only about objects of this kind: " .. table.concat(event_types.kinds(), ", ")),
     order = { "string", one_of = { "oldest", "newest" }, example = "newest" },
   }
   return lists.own(o)

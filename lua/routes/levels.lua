@@ -17,11 +17,12 @@ local function modules_of(map)
   for _, word in ipairs(logging.words) do known[word] = true end
   for name, level in pairs(map or {}) do
     if not name:match(logging.module_pattern) or #name > 31 then
-      return errors.fail("invalid", "modules: names of small letters and _ expected", { field = "modules" })
+      return errors.fail("invalid", ("modules: names of small letters and _ expected, not '%s'"):format(name:sub(1, 40)),
+        { field = "modules" })
     end
     if level ~= json.null and not known[level] then
-      return errors.fail("invalid", "modules: one of " .. table.concat(logging.words, ", ") .. " expected, or null",
-        { field = "modules" })
+      local field, words = "modules." .. name, table.concat(logging.words, ", ")
+      return errors.fail("invalid", ("%s: one of %s expected, or null"):format(field, words), { field = field })
     end
     out[name] = level ~= json.null and level
   end

@@ -59,7 +59,7 @@ test('pages: every entry once, in order, with its place in its chain', () => wit
   assert.deepStrictEqual((await pages(s, '/events?limit=3&order=newest')).flat(), [...all].reverse());
   assert.deepStrictEqual((await pages(s, '/events?limit=2&type=running')).flat(), all.filter((e) => e.type === 'running'));
   assert.deepStrictEqual((await pages(s, '/events?limit=2&kind=instance&after=2')).flat(), all.filter((e) => e.kind === 'instance' && e.seq > 2));
-  assert.deepStrictEqual((await s.call('GET', '/events?type=never')).body, []);
+  assert.deepStrictEqual((await s.call('GET', '/events?type=dispute')).body, []);
   assert.deepStrictEqual((await s.call('GET', `/events?after=${all.length + 5}`)).body, []);
 
   const ofA = all.filter((e) => e.id === a.id);
@@ -76,17 +76,22 @@ test('what cannot be asked is refused by name', () => withServer({}, async (s) =
   await make(s, 'm');
   for (const [query, field] of [['after=x', 'after'], ['after=-1', 'after'], ['after=99999999999999999', 'after'], ['limit=0', 'limit'],
     ['limit=1001', 'limit'], ['limit=1.5', 'limit'], ['type=A', 'type'], ['type=', 'type'], ['kind=a-b', 'kind'], [`kind=${'x'.repeat(65)}`, 'kind'],
-    ['order=up', 'order']]) {
+    ['order=up', 'order'], ['type=faild', 'type'], ['kind=machine', 'kind'], ['kind=instance&type=trial', 'type']]) {
     for (const where of ['/events', '/instances/m/events']) {
       const r = await s.call('GET', `${where}?${query}`);
       assert.deepStrictEqual([r.status, r.body.code, r.body.field], [400, 'invalid', field], `${where}?${query}`);
     }
   }
-  for (const [query, headers, field] of [['', { 'Last-Event-ID': 'x' }, 'Last-Event-ID'], ['after=1000', {}, 'after'], ['order=newest', {}, 'order']]) {
+  for (const [query, headers, field] of [['', { 'Last-Event-ID': 'x' }, 'Last-Event-ID'], ['after=1000', {}, 'after'], ['order=newest', {}, 'order'], ['type=faild', {}, 'type'],
+    ['fields=seq', {}, 'fields']]) { // which was passed over
     const r = await open(s, `/events?${query}`, headers);
     await r.closed;
     assert.deepStrictEqual([r.status, JSON.parse(r.text).field], [400, field]);
   }
+  assert.match((await s.call('GET', '/events?type=faild')).body.error, /^type: there is no type of events 'faild'; did you mean 'failed'\?$/);
+  assert.strictEqual((await s.call('GET', '/instances/m/events?type=trial')).body.field, 'type', 'a machine has none of the ledger');
+  const { parameters } = (await s.call('GET', '/openapi.json')).body.paths['/events'].get;
+  assert.match(parameters.find((p) => p.name === 'kind').description, /: instance, .*, webhook$/, 'what may be asked for is said');
   for (const where of ['/instances/none/events', '/instances/00000000-0000-4000-8000-000000000000/events']) {
     assert.strictEqual((await s.call('GET', where)).status, 404, where);
   }

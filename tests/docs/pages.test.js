@@ -82,3 +82,19 @@ test('the types of events are all of those that there are', () => {
   assert.strictEqual(said.stdout, block);
   assert.match(block, /^instance\.running /m);
 });
+
+// What a level can be given to (`cchost levels tls=debug`) stood nowhere.
+test('the modules of the log are all of those that write into it', () => {
+  const [, list] = /^The modules are ([^.]*)\./m.exec(fs.readFileSync(path.join(root, 'docs/observability.md'), 'utf8'));
+  const told = new Set([...list.matchAll(/`(\w+)`/g)].map((m) => m[1]));
+  const found = new Set(['docker', 'hetzner', 'libvirt', 'local', 'mock']); // watching.c tells of each by its name
+  for (const dir of ['host', 'lua', 'providers']) {
+    for (const file of fs.readdirSync(path.join(root, dir), { recursive: true }).filter((f) => /\.(lua|c)$/.test(f))) {
+      const source = fs.readFileSync(path.join(root, dir, file), 'utf8');
+      const calls = file.endsWith('.c') ? /\bcc_log(?:_fields)?\(\s*CC_LOG_\w+,\s*"(\w+)"|\bcc_log_raised\(\s*"(\w+)"/g
+        : /\b(?:log\.(?:debug|info|warn|error)|due\.new)\(\s*"(\w+)"/g;
+      for (const [, a, b] of source.matchAll(calls)) found.add(a || b);
+    }
+  }
+  assert.deepStrictEqual([...told].sort(), [...found].sort());
+});

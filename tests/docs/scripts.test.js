@@ -118,6 +118,14 @@ test('every example is a recipe', () => {
   assert.deepStrictEqual(names.filter((n) => !text.includes(`./cchost examples/${n}`)), []);
 });
 
+test('invitations from a file that cannot be read ended in a traceback, behind a store that was made for them', (t) => {
+  const dir = temp();
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const r = spawnSync(binary, [path.join(root, 'examples/invite.lua'), `${dir}/none`, 'starter', 'x'],
+    { encoding: 'utf8', cwd: dir, env: { ...process.env, DATA_DIR: `${dir}/data`, PROVIDER: 'mock' } });
+  assert.deepStrictEqual([r.status, r.stderr, fs.existsSync(`${dir}/data`)], [1, `error: ${dir}/none: No such file or directory\n`, false]);
+});
+
 // Takes what is posted; refuses the first.
 async function chat(t) {
   const got = [];

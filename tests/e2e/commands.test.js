@@ -86,6 +86,14 @@ test('every command has its help, and refuses what it cannot understand', () => 
   assert.ok(!fs.existsSync(none), 'what only reads makes nothing');
 });
 
+test('an option with a slip in it was told to be no setting, and not which one was meant', () => {
+  refused(2, /^cchost: unknown option --jsn; did you mean --json\?$/m, s.dir, 'instances', '--jsn');
+  refused(2, /^cchost: unknown option --sinc; did you mean --since\?$/m, s.dir, 'log', '--sinc=1h');
+  refused(2, /^cchost: unknown option --writ; did you mean --write\?$/m, s.dir, 'repl', '--writ');
+  refused(2, /--help lists those, cchost config the settings/, s.dir, 'health', '--verbose');
+  refused(2, /^cchost: unknown setting --data-dri; did you mean --data-dir\?/m, s.dir, 'log', '--data-dri=x');
+});
+
 test('log prints, filters and counts', async () => {
   const log = (await s.call('GET', '/events?limit=1000')).body;
   assert.deepStrictEqual(objects(ok(s.dir, 'log', '--json')), log);
@@ -98,7 +106,10 @@ test('log prints, filters and counts', async () => {
   const all = log.map((e) => e.seq);
   const of = (fn) => log.filter(fn).map((e) => e.seq);
   assert.deepStrictEqual(seqs('--type=running'), of((e) => e.type === 'running'));
-  assert.deepStrictEqual(seqs('--kind=nothing'), []);
+  assert.deepStrictEqual(seqs('--kind=ledger', '--type=dispute'), []);
+  refused(2, /^cchost: --kind: there is no kind of events 'nothing'; one of instance, /, s.dir, 'log', '--kind=nothing');
+  refused(2, /^cchost: --type: there is no type of events 'faild'; did you mean 'failed'\?$/m, s.dir, 'log', '--type=faild');
+  refused(2, /^cchost: --type: there is no type 'trial' of the kind instance; /, s.dir, 'log', '--instance=b', '--type=trial');
   for (const key of [ids.b, ids.b.slice(-12), 'b']) assert.deepStrictEqual(seqs(`--instance=${key}`), of((e) => e.id === ids.b));
   assert.deepStrictEqual(seqs(`--instance=${ids.c}`), of((e) => e.id === ids.c), 'a deleted machine, too');
   refused(1, /no such machine/, s.dir, 'log', '--instance=nobody');

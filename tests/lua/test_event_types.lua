@@ -15,7 +15,9 @@ t.test("a machine's types are those of its statuses, of its operations, and its 
     t.ok(event_types.known("instance", type), type)
     t.match(event_types.says("instance", type), "%w")
   end
-  for _, type in ipairs { "error", "resize_done", "create", "runing", "" } do t.ok(not event_types.known("instance", type), type) end
+  for _, type in ipairs { "error", "resize_done", "create", "runing", "" } do
+    t.ok(not event_types.known("instance", type), type)
+  end
 end)
 
 t.test("the end of every workflow that has a name of its own is there, by that name", function()
@@ -39,6 +41,21 @@ t.test("a word that names nothing is told what may have been meant", function()
   t.eq(event_types.fault "instanse", "there is no kind of events 'instanse'; did you mean 'instance'?")
   t.match(event_types.fault "xx.stopped", "one of instance, job, ledger, .* expected$")
   t.match(event_types.fault "instance.q", "`cchost log %-%-types` lists them$")
+end)
+
+-- Bug: the log, asked for a misspelt type or kind, answered with nothing, as if nothing had happened.
+t.test("a filter of the log that no entry can fit is a fault of its field", function()
+  local function fault(kind, type)
+    local field, why = event_types.filter_fault(kind, type)
+    return field and field .. ": " .. why
+  end
+  for _, f in ipairs { {}, { "instance" }, { nil, "stopped" }, { "ledger", "return" }, { nil, "volume_create_undone" } } do
+    t.eq(fault(f[1], f[2]), nil, tostring(f[2]))
+  end
+  t.eq(fault("instanse", "stopped"), "kind: there is no kind of events 'instanse'; did you mean 'instance'?")
+  t.eq(fault("instance", "trial"), "type: there is no type 'trial' of the kind instance; `cchost log --types` lists them")
+  t.eq(fault(nil, "faild"), "type: there is no type of events 'faild'; did you mean 'failed'?")
+  t.eq(fault(nil, "never"), "type: there is no type of events 'never'; `cchost log --types` lists them")
 end)
 
 t.test("an entry of a type that is not declared is told once, and all the same to who follows", function()

@@ -58,6 +58,15 @@ test('a trace goes on from the header, into the tasks and threads that a request
   assert.match(step.error, /^[a-z]+: \w+/, 'why a step failed is said in words, also where a policy was between');
 });
 
+test('seconds until a step is tried again, and how long an upgrade took to rest, were text in the log', async (t) => {
+  const s = await serve(t, { mock: '{create={fail=1,code="unavailable"}}' });
+  await s.call('POST', '/instances?wait=20', {});
+  const of = (module, msg) => until(() => lines(s.log).find((l) => l.module === module && l.msg === msg), msg);
+  assert.strictEqual(typeof (await of('runner', 'a step failed and is tried again')).seconds, 'number');
+  await s.upgrade();
+  assert.strictEqual(typeof (await of('upgrade', 'what goes on by itself rests')).ms, 'number');
+});
+
 test('a client that goes before the answer is told of; what went wrong has the ids of its request', async (t) => {
   const s = await serve(t);
   const socket = net.connect(s.port, '127.0.0.1');
@@ -97,7 +106,9 @@ test('levels of modules change while it runs, by route and by command, and SIGHU
     assert.ok(bad.status >= 400 && bad.status < 500, `${JSON.stringify(body)}: ${bad.status}`);
   }
   assert.deepStrictEqual(await get(), { level: 'error', modules: { access: 'info', store: 'debug' } });
-  assert.strictEqual((await command('access=loud')).code, 1);
+  assert.deepStrictEqual(await command('access=loud'),
+    { code: 1, out: 'cchost: modules.access: one of debug, info, warn, error, off expected, or null\n' }, 'which module is said');
+  assert.match((await command('Access=off')).out, /names of small letters and _ expected, not 'Access'/);
 });
 
 test('a LOG_FILE is its owner\'s alone, and is opened anew at SIGHUP', async (t) => {

@@ -156,7 +156,7 @@ local function fits(rec, filters)
   return true
 end
 
--- -> {limit, after, fields, filters, sort, down} | nil, err
+-- -> {limit, after, fields, filters, order, sort, down} | nil, err
 local function read(http, options)
   local limit, after = app.page(http, CURSOR_MOST, options.page)
   if not limit then return nil, after end
@@ -173,8 +173,8 @@ local function read(http, options)
     for _, each in ipairs(known) do is = is or each == said end
     if not is then return bad("sort", ("one of %s expected"):format(table.concat(known, ", "))) end
   end
-  local order = said or options.order
-  if order then q.sort, q.down = order:gsub("^%-", ""), order:sub(1, 1) == "-" end
+  q.order = said or options.order
+  if q.order then q.sort, q.down = q.order:gsub("^%-", ""), q.order:sub(1, 1) == "-" end
   return q
 end
 
@@ -255,13 +255,18 @@ local function value_of(v)
   return type(v) == "boolean" and tostring(v) or v
 end
 
-local function cursor_of(entry) return json.encode(json.array { entry.value == nil and json.null or entry.value, entry.key }) end
+local function cursor_of(entry, q)
+  return json.encode(json.array { entry.value == nil and json.null or entry.value, entry.key, q.order })
+end
 
 -- -> {value, key} | nil, err
-local function cursor(text)
-  local c = json.decode(text)
-  if type(c) ~= "table" or not json.is_array(c) or #c ~= 2 or type(c[2]) ~= "string" or type(c[1]) == "table" then
+local function cursor(q)
+  local c = json.decode(q.after)
+  if type(c) ~= "table" or not json.is_array(c) or type(c[2]) ~= "string" or type(c[1]) == "table" or #c > 3 then
     return bad("after", "a cursor from a Link expected")
+  end
+  if c[3] ~= q.order then
+    return bad("after", ("a cursor of this order expected, not of %s"):format(c[3] and "sort=" .. tostring(c[3]):sub(1, 64) or "none"))
   end
   return { value = value_of(c[1]), key = c[2] }
 end
@@ -302,7 +307,7 @@ end
 local function sorted(req, source, q)
   local from, err
   if q.after then
-    from, err = cursor(q.after)
+    from, err = cursor(q)
     if not from then return nil, err end
   end
   local best, pause = {}, slices.new()
@@ -317,7 +322,7 @@ local function sorted(req, source, q)
   if not ok then return nil, serr end
   local items = {}
   for i = 1, math.min(#best, q.limit) do items[i] = best[i].item end
-  local more = #best > q.limit and { limit = q.limit, name = "after", value = cursor_of(best[q.limit]) } or nil
+  local more = #best > q.limit and { limit = q.limit, name = "after", value = cursor_of(best[q.limit], q) } or nil
   return told(req, items, q.fields, more)
 end
 

@@ -212,6 +212,16 @@ test('a cursor that is none is refused', async () => {
   }
 });
 
+// Bug: a cursor of another order was taken, and its page was one of neither.
+test('a cursor of another order is refused', async () => {
+  const r = await owner.call('GET', next(await owner.call('GET', '/instances?limit=1&sort=name')));
+  assert.strictEqual(r.status, 200);
+  for (const sort of ['-name', 'created_at']) {
+    const wrong = await owner.call('GET', next(await owner.call('GET', '/instances?limit=1&sort=name')).replace('sort=name', `sort=${sort}`));
+    same([wrong.status, wrong.body.field, wrong.body.error], [400, 'after', 'after: a cursor of this order expected, not of sort=name']);
+  }
+});
+
 test('filters: by what is the same, by several, by labels', async () => {
   const names = async (query, call = owner.call) => {
     const r = await call('GET', `/instances?sort=name&fields=name&${new URLSearchParams(query)}`);

@@ -189,6 +189,23 @@ test('410 disables it at once, too long a failure in the end; an event says so, 
   await s.stop();
 });
 
+test('one that was level with the log before it was disabled is told what it was not told, once it is enabled', async (t) => {
+  let status = 204;
+  const { s, r, p } = await world(t, {}, (res) => res.writeHead(status).end());
+  const h = await hook(p, { url: r.url, events: ['user.webhook_created', 'instance'] });
+  await until(async () => (await log(p, h)).length === 1, 'it was told of its own beginning');
+  status = 410;
+  await machine(s, p, 'held-up');
+  await until(async () => !(await get(p, h)).enabled, '410');
+  status = 204;
+  const before = r.got.length;
+  await p.call('PATCH', `/webhooks/${h.id}`, { enabled: true });
+  const want = (await events(p)).filter((e) => e.kind === 'instance');
+  await until(() => r.got.length - before >= want.length, () => `${r.got.length - before} of ${want.length}`);
+  assert.deepStrictEqual(r.seqs.slice(before), seqs(want));
+  await s.stop();
+});
+
 test('a rotated secret is good for a time beside the new one', async (t) => {
   const { s, r, p } = await world(t);
   const h = await hook(p, { url: r.url, events: ['ledger.dispute'] });

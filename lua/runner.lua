@@ -113,7 +113,10 @@ end
 
 local function protected(fn, x)
   local ok, result, err = xpcall(fn, debug.traceback, x)
-  if ok then return result, err end
+  if ok then
+    if type(err) == "table" and type(err.message) == "string" then err.message = json.text(err.message) end -- it is kept as JSON
+    return result, err
+  end
   log.error("runner", "a step raised", { operation = x.op.id, step = x.op.step, traceback = result })
   return errors.fail("internal", "the step " .. x.op.step .. " failed by a fault of cchost", { traceback = result })
 end

@@ -138,7 +138,7 @@ local function run(h)
     local from = state.cursor
     if h.level and h.level > from and h.level_epoch == state.epoch then from = h.level end
     if wait then
-      local ok, err = h.signal:wait(wait)
+      local ok, err = h.signal:wait(math.min(wait, 3600)) -- a pause may be longer than any wait
       if not ok and err.code ~= "timeout" then return end
     else
       local level = walk(h, hook, from)

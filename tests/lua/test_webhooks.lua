@@ -53,6 +53,26 @@ t.test("Retry-After: seconds or a date, a day at most", function()
   t.eq(retry_after.seconds(nil, now), nil)
 end)
 
+t.test("a pause of more than a day is waited for: with its jitter one may be longer than any wait", function()
+  local courier = require "webhooks.courier"
+  local steady, store, task = require "steady", require "store", require "task"
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  assert(store.update(function(tx)
+    tx:put("webhook", "h", { id = "h", url = "https://example.org/", events = {}, all = true, enabled = true, version = 1 })
+    tx:put("webhook_state", "h", { cursor = 0, epoch = 0, number = 0, event = 1, attempts = 9, next_at = steady.after(100000) })
+  end))
+  courier.serve()
+  task.sleep(0)
+  local figures = courier.figures()
+  assert(store.update(function(tx)
+    tx:log("webhook", "h", "deleted", { webhook = "h" }, "test")
+    tx:del("webhook", "h")
+  end))
+  t.wait_until(function() return courier.behind() == 0 end)
+  store.close()
+  t.eq(figures.retrying, 1)
+end)
+
 t.test("a place in the log by its time, though an update that began earlier may have come later", function()
   local seek, store, time = require "webhooks.seek", require "store", require "time"
   assert(store.open { dir = t.tmpdir(), serve = true })

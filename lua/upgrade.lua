@@ -283,7 +283,9 @@ end
 
 -- -> "done" | "abandoned", err | "lost", err
 local function attempt(it, wish)
-  if it.ending then return "abandoned", errors.new("cancelled", "the server was told to end") end -- meanwhile: nobody would end it
+  if it.ending then -- since it began: there was no child yet that could be told
+    return "abandoned", errors.new("cancelled", "the server was told to end")
+  end
   local child, err = start(wish, it.server, it.settings.UPGRADE_SECONDS)
   if not child then return "abandoned", err end
   it.child = child

@@ -423,6 +423,23 @@ test('an account whose receiver hangs takes no other\'s place', async (t) => {
   await s.stop();
 });
 
+test('what waits for a place among the deliveries goes where the webhook is now', async (t) => {
+  const { s, r, p } = await world(t, { webhook_seconds: 60 });
+  const held = [], dead = await Receiver.start((res) => held.push(res)), other = await Receiver.start();
+  t.after(() => Promise.all([dead.stop(), other.stop()]));
+  const hangs = await hook(p, { url: dead.url, events: ['ledger.dispute'] });
+  const tests = Array.from({ length: 16 }, () => p.call('POST', `/webhooks/${hangs.id}/test`));
+  await until(() => held.length === 16, () => `its share: ${held.length}`);
+  const waits = await hook(p, { url: r.url, events: ['user.webhook_created'] });
+  await until(async () => /^cchost_webhook_deliveries_now\{state="waiting"\} 1$/m.test((await s.call('GET', '/metrics')).text), 'it waits');
+  assert.strictEqual((await p.call('PATCH', `/webhooks/${waits.id}`, { url: other.url })).status, 200);
+  for (const res of held) res.writeHead(204).end();
+  await Promise.all(tests);
+  await until(() => other.got.length === 1, 'it is told where it is now');
+  assert.strictEqual(r.got.length, 0);
+  await s.stop();
+});
+
 test('a thousand events', async (t) => {
   const { s, r } = await world(t);
   const h = await hook(s, { url: r.url, enabled: false, events: ['user'] });

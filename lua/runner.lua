@@ -357,7 +357,7 @@ function M.finish(seconds)
   local ends = time.mono() + seconds * 1000
   while next(running) and time.mono() < ends do
     local _, run = next(running)
-    local _, err = run.signal:wait((ends - time.mono()) / 1000)
+    local _, err = run.signal:wait(math.max(0, ends - time.mono()) / 1000)
     if err and err.code == "cancelled" then return end
   end
 end

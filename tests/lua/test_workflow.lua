@@ -354,6 +354,19 @@ t.test("an error whose text is no UTF-8 is one of the step like any other: tried
   t.eq(op_of(op).error.message, "said \239\191\189")
 end)
 
+t.test("time that runs out between two looks is no fault of who waits for the end of the work", function()
+  local id = thing()
+  script.a = { "hang" }
+  local op = ask(id, "build")
+  until_(function() return story() == "a" end)
+  local mono, looks = time.mono, { 0, 0, 2 }
+  time.mono = function() return table.remove(looks, 1) or 2 end -- luacheck: ignore
+  local ok, why = pcall(runner.finish, 0.001)
+  time.mono = mono -- luacheck: ignore
+  t.ok(ok, why)
+  until_(over(op), 1000)
+end)
+
 t.test("the log of all this holds", function() assert(store.verify()) end)
 
 return t.done()

@@ -113,7 +113,10 @@ end
 
 local function protected(fn, x)
   local ok, result, err = xpcall(fn, debug.traceback, x)
-  if ok then return result, err end
+  if ok then
+    if type(err) == "table" and type(err.message) == "string" then err.message = json.text(err.message) end -- it is kept as JSON
+    return result, err
+  end
   log.error("runner", "a step raised", { operation = x.op.id, step = x.op.step, traceback = result })
   return errors.fail("internal", "the step " .. x.op.step .. " failed by a fault of cchost", { traceback = result })
 end
@@ -354,7 +357,7 @@ function M.finish(seconds)
   local ends = time.mono() + seconds * 1000
   while next(running) and time.mono() < ends do
     local _, run = next(running)
-    local _, err = run.signal:wait((ends - time.mono()) / 1000)
+    local _, err = run.signal:wait(math.max(0, ends - time.mono()) / 1000)
     if err and err.code == "cancelled" then return end
   end
 end

@@ -235,7 +235,6 @@ local function let_go(it, child, to)
     it.server:close()
   end
   runner.finish(math.max(0, (ends - time.mono()) / 1000))
-  child.p:leave()
 end
 
 -- Everything as it was. -> true | nil, err: it cannot be
@@ -284,12 +283,16 @@ end
 
 -- -> "done" | "abandoned", err | "lost", err
 local function attempt(it, wish)
+  if it.ending then -- since it began: there was no child yet that could be told
+    return "abandoned", errors.new("cancelled", "the server was told to end")
+  end
   local child, err = start(wish, it.server, it.settings.UPGRADE_SECONDS)
   if not child then return "abandoned", err end
   it.child = child
   local ok, ready, why = xpcall(hand_over, debug.traceback, it, child)
   if ok and ready then
     child.serves = true
+    child.p:leave() -- whatever becomes of us from here on
     log.info("upgrade", "the new process serves; what is under way here ends here", { pid = child.is.pid })
     ok, why = xpcall(let_go, debug.traceback, it, child, child.is)
     if not ok then log.error("upgrade", "what was under way was cut", { traceback = why }) end

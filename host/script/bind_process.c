@@ -34,7 +34,7 @@
 
 #define META "cchost.process"
 
-enum { HIGH = 65536, ERRORS = 4096, LINE_MAX_DEFAULT = 1 << 20, FDS_MAX = 16 };
+enum { HIGH = 65536, ERRORS = 4096, LINE_MAX_DEFAULT = 1 << 20, FDS_MAX = 20 };
 enum { STDERR_KEEP, STDERR_OUT, STDERR_INHERIT };
 
 struct wait {
@@ -402,7 +402,7 @@ static int read_fds(lua_State *L, int fd[FDS_MAX])
     int i, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
 
     luaL_argcheck(L, n <= FDS_MAX - 3 && (lua_istable(L, -1) || lua_isnil(L, -1)), 1,
-                  "fds: a list of up to 13 descriptors expected");
+                  "fds: a list of up to 17 descriptors expected");
     for (i = 1; i <= n; i++) {
         lua_rawgeti(L, -1, i);
         fd[2 + i] = (int)luaL_checkinteger(L, -1);

@@ -30,6 +30,7 @@
 #include "host/sys/clock.h"
 #include "host/sys/err.h"
 #include "host/sys/mem.h"
+#include "host/sys/utf8.h"
 
 #include <lauxlib.h>
 #include <stdlib.h>
@@ -47,13 +48,27 @@ static void set_err_meta(lua_State *L)
     lua_setmetatable(L, -2);
 }
 
+/* What others said, and what was cut at our bound, may be no UTF-8; errors are kept and told as JSON, which is nothing else. */
+static void push_message(lua_State *L, const struct cc_err *err)
+{
+    char text[3 * sizeof(err->message)];
+    size_t n = strlen(err->message), at = 0, i, len;
+
+    for (i = 0; i < n; i += len ? len : 1) {
+        len = cc_utf8_length((const unsigned char *)err->message + i, n - i);
+        memcpy(text + at, len ? err->message + i : "\xef\xbf\xbd", len ? len : 3);
+        at += len ? len : 3;
+    }
+    lua_pushlstring(L, text, at);
+}
+
 int cc_push_err(lua_State *L, const struct cc_err *err)
 {
     lua_pushnil(L);
     lua_createtable(L, 0, 4);
     lua_pushstring(L, cc_err_word(err->code));
     lua_setfield(L, -2, "code");
-    lua_pushstring(L, err->message);
+    push_message(L, err);
     lua_setfield(L, -2, "message");
     lua_pushboolean(L, err->retryable);
     lua_setfield(L, -2, "retryable");

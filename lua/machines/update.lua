@@ -25,6 +25,7 @@ local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
+local utf8 = require "utf8"
 local walk = require "walk"
 
 local M = {}
@@ -79,6 +80,8 @@ local function health(rec)
   return type(body) == "table" and body ~= json.null and body or nil
 end
 
+local function version_of(said) return type(said.version) == "string" and utf8.cut(said.version, 40) or nil end
+
 -- What has come of it: it refused everything when it answered 202, so what answers as before has given up, or was begun anew.
 -- -> "current", what it says | "waiting" | "failed"
 local function outcome(rec, was, want)
@@ -106,7 +109,7 @@ end
 
 local function busy(rec, k, body)
   local said = body and json.decode(body)
-  local why = type(said) == "table" and type(said.error) == "string" and said.error:sub(1, 200) or "it is busy"
+  local why = type(said) == "table" and type(said.error) == "string" and utf8.cut(said.error, 200) or "it is busy"
   note(rec, k, "waiting", why, "info", "an agent is busy: its update waits")
   k.wait = math.min(k.wait and 2 * k.wait or BUSY_FIRST, BUSY_MOST)
   return k.wait
@@ -143,14 +146,14 @@ local function give(rec, k, was)
   if how == "waiting" then return busy(rec, k) end
   failed_in_a_row = 0
   log.info("update", "an agent was updated", { machine = rec.id, from = k.version })
-  k.version, k.build, k.failures = now.version, now.build, nil
+  k.version, k.build, k.failures = version_of(now), now.build, nil
   return note(rec, k, "current")
 end
 
 local function look(rec, k)
   local is, ours = health(rec), M.build()
   if not is then return note(rec, k, "away", "it does not answer") end
-  k.version = type(is.version) == "string" and is.version:sub(1, 40) or nil
+  k.version = version_of(is)
   k.build = type(is.build) == "string" and is.build:match "^%x+$" and is.build:sub(1, 64) or nil
   if k.build == ours.sha256 then return note(rec, k, "current") end
   if not k.build then return note(rec, k, "unknown", "it tells no build: it gets another when its machine starts anew") end

@@ -46,14 +46,24 @@ end
 
 function M.now() return under_way, waiting end
 
--- -> outcome | nil, err (cancelled)
-local function post(trigger, hook, id, body)
+-- -> true | nil, err: cancelled, or conflict: it waited, and somebody has changed the webhook
+local function place(hook)
+  local waited = false
   while not is_room(hook.user) do
-    waiting = waiting + 1
+    waiting, waited = waiting + 1, true
     local ok, err = free:wait(60)
     waiting = waiting - 1
     if not ok and err.code ~= "timeout" then return nil, err end
   end
+  local now = waited and hooks.get(hook.id)
+  if not waited or now and now.version == hook.version then return true end
+  return errors.fail("conflict", "the webhook was changed meanwhile")
+end
+
+-- -> outcome | nil, err, of place's
+local function post(trigger, hook, id, body)
+  local has, why = place(hook)
+  if not has then return nil, why end
   occupy(hook.user, 1)
   local ok, outcome = pcall(send.post, hook, id, body)
   occupy(hook.user, -1)
@@ -134,6 +144,7 @@ end
 function M.event(hook, state, actor, e)
   local tries = state.attempts or 0
   local outcome, err = post(tries == 0 and "event" or "retry", hook, send.id(hook, e), events.text(e, actor))
+  if not outcome and err.code == "conflict" then return false end
   if not outcome then return nil, err end
   local done, over = false, false
   local ok

@@ -127,6 +127,7 @@ local function waits(h, hook, state)
   return left > 0 and left or nil
 end
 
+-- -> true: it is level
 local function run(h)
   while true do
     local hook, state = hooks.get(h.id), hooks.state(h.id)
@@ -137,12 +138,12 @@ local function run(h)
     local from = state.cursor
     if h.level and h.level > from and h.level_epoch == state.epoch then from = h.level end
     if wait then
-      local ok, err = h.signal:wait(wait)
+      local ok, err = h.signal:wait(math.min(wait, 3600)) -- a pause may be longer than any wait
       if not ok and err.code ~= "timeout" then return end
     else
       local level = walk(h, hook, from)
       if level then h.level_epoch = h.epoch end
-      if level ~= false then return end
+      if level ~= false then return level end
     end
   end
 end
@@ -151,10 +152,11 @@ local function start(h)
   if h.running then return h.signal:fire() end
   h.running = true
   task.spawn(function()
-    local ok, why = xpcall(run, debug.traceback, h)
+    local ok, level = xpcall(run, debug.traceback, h)
     h.running = false
+    if not ok or not level then h.level_epoch = nil end -- it is behind, and what the follower passes is not told yet
     if ok then return end
-    log.error("webhooks", "a webhook's task raised; it goes on later", { webhook = h.id, traceback = why })
+    log.error("webhooks", "a webhook's task raised; it goes on later", { webhook = h.id, traceback = level })
     if task.sleep(60) and all[h.id] == h then start(h) end
   end)
 end

@@ -32,14 +32,15 @@ local NEAR = 200
 -- The first entry that is not before the time; some of those behind it may be.
 local function first_since(ms, last)
   local first = about(ms, last)
-  repeat
+  while first > 1 do -- before the first there is nothing, and a limit of 0 would be none
     local after = math.max(0, first - 1 - NEAR)
     local earlier
     for _, e in ipairs(assert(store.log { after = after, limit = first - 1 - after })) do
       if e.at >= ms and e.seq < first then earlier = earlier or e.seq end
     end
-    first = earlier or first
-  until not earlier
+    if not earlier then break end
+    first = earlier
+  end
   return first
 end
 

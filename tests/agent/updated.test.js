@@ -71,6 +71,30 @@ test('one that is busy is asked again later, and goes on as it is meanwhile', as
   assert.strictEqual((await exec).status, 200);
 });
 
+test('what an agent says of itself and of why it is busy is cut between characters, and is a text', async (t) => {
+  const dir = temp();
+  t.after(() => fs.rmSync(dir, { recursive: true }));
+  const says = {
+    '/healthz': [200, { status: 'ok', version: `${'v'.repeat(39)}\u00fc`, build: 'ab', arch: os.machine(), uptime_ms: 1 }],
+    '/update': [409, { error: `${'w'.repeat(199)}\u00fc`, code: 'busy' }],
+    '/activity': [200, { last_input_ms: 0, clients: 0, foreground: null, load: 0, uptime_ms: 1, leases: [] }],
+  };
+  const agent = http.createServer((req, res) => {
+    const [status, body] = says[req.url.split('?')[0]] || [404, {}];
+    req.resume().on('end', () => res.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body)));
+  });
+  await new Promise((r) => { agent.listen(`${dir}/agent.sock`, r); });
+  t.after(() => new Promise((r) => { agent.close(r); agent.closeAllConnections(); }));
+  const s = await start({ mock: `{endpoint="${dir}/agent.sock"}` }, temp());
+  t.after(() => s.stop());
+  const p = await person(s, 'p@example.org');
+  const m = (await p.call('POST', '/instances?wait=30', {})).body;
+  await until(() => /its update waits/.test(s.log), () => s.log.slice(-1500), 30);
+  const got = await p.call('GET', `/instances/${m.id}/stats`);
+  assert.strictEqual(got.status, 200, got.text);
+  assert.deepStrictEqual([got.body.agent.update, got.body.agent.version, got.body.agent.why], ['waiting', 'v'.repeat(39), 'w'.repeat(199)]);
+});
+
 test('GET /agent/{arch}: the program as it is carried, with its SHA-256, for anybody', async (t) => {
   const s = await start({}, temp());
   t.after(() => s.stop());

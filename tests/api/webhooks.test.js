@@ -189,6 +189,23 @@ test('410 disables it at once, too long a failure in the end; an event says so, 
   await s.stop();
 });
 
+test('one that was level with the log before it was disabled is told what it was not told, once it is enabled', async (t) => {
+  let status = 204;
+  const { s, r, p } = await world(t, {}, (res) => res.writeHead(status).end());
+  const h = await hook(p, { url: r.url, events: ['user.webhook_created', 'instance'] });
+  await until(async () => (await log(p, h)).length === 1, 'it was told of its own beginning');
+  status = 410;
+  await machine(s, p, 'held-up');
+  await until(async () => !(await get(p, h)).enabled, '410');
+  status = 204;
+  const before = r.got.length;
+  await p.call('PATCH', `/webhooks/${h.id}`, { enabled: true });
+  const want = (await events(p)).filter((e) => e.kind === 'instance');
+  await until(() => r.got.length - before >= want.length, () => `${r.got.length - before} of ${want.length}`);
+  assert.deepStrictEqual(r.seqs.slice(before), seqs(want));
+  await s.stop();
+});
+
 test('a rotated secret is good for a time beside the new one', async (t) => {
   const { s, r, p } = await world(t);
   const h = await hook(p, { url: r.url, events: ['ledger.dispute'] });
@@ -403,6 +420,23 @@ test('an account whose receiver hangs takes no other\'s place', async (t) => {
   assert.strictEqual(dead.open, 16);
   dead.answer = (res) => res.writeHead(204).end(); // the rest ends at once
   assert.strictEqual((await Promise.all(all)).filter((x) => x.body.ok).length, 300 - 16);
+  await s.stop();
+});
+
+test('what waits for a place among the deliveries goes where the webhook is now', async (t) => {
+  const { s, r, p } = await world(t, { webhook_seconds: 60 });
+  const held = [], dead = await Receiver.start((res) => held.push(res)), other = await Receiver.start();
+  t.after(() => Promise.all([dead.stop(), other.stop()]));
+  const hangs = await hook(p, { url: dead.url, events: ['ledger.dispute'] });
+  const tests = Array.from({ length: 16 }, () => p.call('POST', `/webhooks/${hangs.id}/test`));
+  await until(() => held.length === 16, () => `its share: ${held.length}`);
+  const waits = await hook(p, { url: r.url, events: ['user.webhook_created'] });
+  await until(async () => /^cchost_webhook_deliveries_now\{state="waiting"\} 1$/m.test((await s.call('GET', '/metrics')).text), 'it waits');
+  assert.strictEqual((await p.call('PATCH', `/webhooks/${waits.id}`, { url: other.url })).status, 200);
+  for (const res of held) res.writeHead(204).end();
+  await Promise.all(tests);
+  await until(() => other.got.length === 1, 'it is told where it is now');
+  assert.strictEqual(r.got.length, 0);
   await s.stop();
 });
 

@@ -268,4 +268,12 @@ t.test("crypto gives the known answers", function()
   t.match(crypto.uuid(), "^%x+%-%x+%-4%x+%-[89ab]%x+%-%x+$")
 end)
 
+t.test("an error's text that was cut at its bound is UTF-8", function()
+  for n = 0, 1 do
+    local _, err = fs.read("/" .. ("x"):rep(n) .. ("ü"):rep(200))
+    t.match(err.message, "ü")
+    t.ok(require("utf8").valid(err.message), err.message)
+  end
+end)
+
 return t.done()

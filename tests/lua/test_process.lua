@@ -117,4 +117,10 @@ t.test("one that nobody holds any more is killed", function()
   t.wait_until(function() collectgarbage() return not sys.kill(pid, 0) end, "its end")
 end)
 
+t.test("who takes our place can have all the sockets that we may be given, and the lock", function()
+  local argv = { "sh", "-c", "test -e /proc/self/fd/19", fds = {} }
+  for i = 1, 17 do argv.fds[i] = 2 end
+  t.eq(assert(process.spawn(argv)):wait(10), 0)
+end)
+
 return t.done()

@@ -53,6 +53,26 @@ t.test("Retry-After: seconds or a date, a day at most", function()
   t.eq(retry_after.seconds(nil, now), nil)
 end)
 
+t.test("a pause of more than a day is waited for: with its jitter one may be longer than any wait", function()
+  local courier = require "webhooks.courier"
+  local steady, store, task = require "steady", require "store", require "task"
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  assert(store.update(function(tx)
+    tx:put("webhook", "h", { id = "h", url = "https://example.org/", events = {}, all = true, enabled = true, version = 1 })
+    tx:put("webhook_state", "h", { cursor = 0, epoch = 0, number = 0, event = 1, attempts = 9, next_at = steady.after(100000) })
+  end))
+  courier.serve()
+  task.sleep(0)
+  local figures = courier.figures()
+  assert(store.update(function(tx)
+    tx:log("webhook", "h", "deleted", { webhook = "h" }, "test")
+    tx:del("webhook", "h")
+  end))
+  t.wait_until(function() return courier.behind() == 0 end)
+  store.close()
+  t.eq(figures.retrying, 1)
+end)
+
 t.test("a place in the log by its time, though an update that began earlier may have come later", function()
   local seek, store, time = require "webhooks.seek", require "store", require "time"
   assert(store.open { dir = t.tmpdir(), serve = true })
@@ -69,6 +89,26 @@ t.test("a place in the log by its time, though an update that began earlier may 
   end
   t.eq(seek.cursor { after = 7 }, 7)
   t.eq(select(2, seek.cursor { after = 8 }).field, "after")
+  store.close()
+end)
+
+t.test("a time before all that is in the log does not read the whole log", function()
+  local seek, store, time = require "webhooks.seek", require "store", require "time"
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  assert(store.update(function(tx)
+    tx:put("thing", "1", {})
+    for _ = 1, 1000 do tx:log("thing", "1", "made", {}, "test") end
+  end))
+  local read, most = store.log, 0
+  store.log = function(o) -- luacheck: ignore
+    local entries, err = read(o)
+    most = math.max(most, #entries)
+    return entries, err
+  end
+  local after = seek.cursor { since = time.rfc3339(0) }
+  store.log = read -- luacheck: ignore
+  t.eq(after, 0)
+  t.ok(most <= 200, ("%d entries at once"):format(most))
   store.close()
 end)
 

@@ -41,6 +41,8 @@ local function effect(name)
       if err then return nil, err end
       return errors.fail("timeout", "no answer", { retryable = true })
     end
+    if what == "cut" then return errors.fail("unavailable", "said \195", { retryable = true }) end -- by who has a bound in bytes
+    if what == "garbled" then return errors.fail("failed", "said \195") end
     if what == "busy" then return errors.fail("limit", "slow down", { retryable = true, retry_after = 7 }) end
     return errors.fail(what, name .. " said " .. what, { retryable = what == "unavailable" })
   end
@@ -340,6 +342,34 @@ t.test("the wall clock may be set: deadlines do not move", function()
   local steady = require "steady"
   local left = steady.left(steady.after(600))
   t.ok(left > 599 and left <= 600, left)
+end)
+
+t.test("an error whose text is no UTF-8 is one of the step like any other: tried again, undone, told", function()
+  local id = thing()
+  script.b = { "cut", "garbled" }
+  local op = ask(id, "build")
+  until_(over(op), 100)
+  t.eq(story(), "a b b -b -a")
+  t.eq(op_of(op).error.code, "failed")
+  t.eq(op_of(op).error.message, "said \239\191\189")
+end)
+
+t.test("time that runs out between two looks is no fault of who waits for the end of the work", function()
+  local id = thing()
+  script.a = { "hang" }
+  local op = ask(id, "build")
+  until_(function() return story() == "a" end)
+  local mono, looks = time.mono, { 0, 0, 2 }
+  time.mono = function() return table.remove(looks, 1) or mono() end -- luacheck: ignore
+  local ended, ok, why = false, nil, nil
+  task.spawn(function()
+    ok, why = pcall(runner.finish, 0.001)
+    ended = true
+  end)
+  until_(function() return ended end, 1)
+  time.mono = mono -- luacheck: ignore
+  t.ok(ok, why)
+  until_(over(op), 1000)
 end)
 
 t.test("the log of all this holds", function() assert(store.verify()) end)

@@ -266,7 +266,8 @@ local function cursor(q)
     return bad("after", "a cursor from a Link expected")
   end
   if c[3] ~= q.order then
-    return bad("after", ("a cursor of this order expected, not of %s"):format(c[3] and "sort=" .. tostring(c[3]):sub(1, 64) or "none"))
+    local is = type(c[3]) == "string" and "sort=" .. c[3]:sub(1, 64) or "none"
+    return bad("after", ("a cursor of this order expected, not of %s"):format(is))
   end
   return { value = value_of(c[1]), key = c[2] }
 end

@@ -14,12 +14,18 @@ local steady = require "steady"
 local store = require "store"
 local task = require "task"
 local time = require "time"
+local walk = require "walk"
 
 local M = { state = {} } -- {sent_at =, failed_at = RFC 3339, error =}: what this process has seen last
 
 local FIRST, LAST = 10, 1800 -- seconds between two tries
+local RAISED = 60            -- and after a fault of cchost
 
 local LOOK_SECONDS = 1
+
+-- What the store could not be told, so that nothing is sent at each look while the disk is full.
+local gone = {}  -- [id]: it was sent, or is of no use
+local pause = {} -- [id] = no try before that time (ms)
 
 function M.put(tx, message)
   if not mailer.configured() then return end
@@ -30,14 +36,18 @@ function M.put(tx, message)
 end
 
 local function forget(id)
-  return store.update(function(tx)
+  gone[id] = true
+  local ok, err = store.update(function(tx)
     tx:del("outbox", id)
     return true
   end)
+  if ok then gone[id], pause[id] = nil, nil end
+  return ok, err
 end
 
 local function later(id, why)
-  return store.update(function(tx)
+  pause[id] = steady.now() + FIRST * 1000
+  local ok, err = store.update(function(tx)
     local m = tx:get("outbox", id)
     if not m then return true end
     m.attempts, m.error = m.attempts + 1, why
@@ -45,14 +55,18 @@ local function later(id, why)
     tx:put("outbox", id, m)
     return true
   end)
+  if ok then pause[id] = nil end
+  return ok, err
 end
 
 local function send(id, m)
-  if steady.left(m.next_at) > 0 then return end
+  if gone[id] then return forget(id) end
+  if steady.left(m.next_at) > 0 or (pause[id] or 0) > steady.now() then return end
   if steady.left(m.ends_at) <= 0 then
     log.error("outbox", "a mail is of no use any more and was not sent", { subject = m.subject, error = m.error })
     return forget(id)
   end
+  if not mailer.configured() then return end
   local ok, err = mailer.send { to = m.to, subject = m.subject, text = m.text, id = id }
   if ok then
     M.state.sent_at, M.state.failed_at, M.state.error = time.rfc3339(time.now()), nil, nil
@@ -65,15 +79,25 @@ local function send(id, m)
   later(id, tostring(err))
 end
 
+-- -> true when the task is cancelled
+local function look()
+  for row in walk.kind("outbox", { limit = 100 }) do
+    if not task.sleep(0) then return true end -- between two of them there is time to rest (upgrade.lua)
+    local m = store.get("outbox", row.id)
+    local ok, why = xpcall(function() return m and send(row.id, m) end, debug.traceback)
+    if not ok then
+      pause[row.id] = steady.now() + RAISED * 1000
+      log.error("outbox", "sending a mail raised", { subject = m.subject, traceback = why })
+    end
+  end
+end
+
 function M.serve()
   task.spawn(function()
     repeat
-      for _, row in ipairs(store.list("outbox", { limit = 100 })) do
-        if not task.sleep(0) then return end -- between two of them there is time to rest (upgrade.lua)
-        local m = store.get("outbox", row.id)
-        if m then send(row.id, m) end
-      end
-    until not task.sleep(LOOK_SECONDS)
+      local ok, ends = xpcall(look, debug.traceback)
+      if not ok then log.error("outbox", "looking for mails to send raised", { traceback = ends }) end
+    until ok and ends or not task.sleep(LOOK_SECONDS)
   end)
 end
 

@@ -218,16 +218,17 @@ local LISTED_MS = 60000
 -- Its machines' records were true at the last good list; before this process had one, when the provider's record says.
 local function lost(name, err)
   M.counters.failures = M.counters.failures + 1
-  errors_of[name] = tostring(err)
+  local why = json.text(tostring(err)) -- it is kept as JSON
+  errors_of[name] = why
   local known = store.get("provider", name)
   local since = good[name] or known and (known.listed_at or known.since) or now_text()
   if not freshness.since(name) then
-    log.error("reconcile", "the provider's machines cannot be listed", { provider = name, error = tostring(err), since = since })
+    log.error("reconcile", "the provider's machines cannot be listed", { provider = name, error = why, since = since })
   end
   freshness.lost(name, since)
   if known and not known.ok then return end
   update_provider(name, function(rec)
-    rec.ok, rec.error, rec.since = false, tostring(err), since
+    rec.ok, rec.error, rec.since = false, why, since
     return "unreachable", { error = rec.error }
   end)
 end
@@ -472,7 +473,12 @@ function M.follow_all(names)
   for _, name in ipairs(names) do
     if not following[name] and providers.opened(name) then
       following[name] = true
-      task.spawn(M.follow, name)
+      task.spawn(function()
+        local ok, why = xpcall(M.follow, debug.traceback, name)
+        if ok then return end
+        log.error("reconcile", "following a provider raised", { provider = name, traceback = why })
+        following[name] = nil -- the next sweep follows it again
+      end)
     end
   end
 end

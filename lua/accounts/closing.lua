@@ -112,7 +112,7 @@ local function mark_deleted(actor, id, with_machines)
     if not stands then return nil, why end
     local old = tx:get("user", id)
     if not old or old.status == "deleted" then return errors.fail("not_found", "no such user") end
-    local n, kept = record.counted(tx, id), volume_record.counted(tx, id)
+    local n, kept = record.counted(tx, id, true), volume_record.counted(tx, id)
     if n + kept > 0 and not with_machines then
       return errors.fail("state", ("the account has %d machines%s: delete them first, or say ?machines=delete"):format(n,
         kept > 0 and (" and %d volumes"):format(kept) or ""))

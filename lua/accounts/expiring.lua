@@ -118,7 +118,9 @@ function M.sweep()
     ok, err = store.update(function(tx)
       for _, key in ipairs(due) do
         local kind, id = key:match(KEY)
-        take(tx, kind, id, key, tx:get(kind, id))
+        local value = tx:get(kind, id)
+        local anew = value and key_of(kind, id, value) ~= key -- it has come again since, with another end
+        take(tx, kind, id, key, not anew and value or nil)
       end
       return true
     end)

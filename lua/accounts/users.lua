@@ -20,6 +20,7 @@ local mail = require "mail"
 local ssh_keys = require "ssh_keys"
 local store = require "store"
 local time = require "time"
+local utf8 = require "utf8"
 
 local M = {}
 
@@ -263,7 +264,7 @@ function M.add_key(actor, id, spec)
   local parsed, err = ssh_keys.parse(spec.key)
   if not parsed then return errors.fail("invalid", "key: " .. err.message, { field = "key" }) end
   local key = {
-    id = crypto.token(6), name = spec.name or (parsed.comment ~= "" and parsed.comment:sub(1, 100) or parsed.type),
+    id = crypto.token(6), name = spec.name or (parsed.comment ~= "" and utf8.cut(parsed.comment, 100) or parsed.type),
     type = parsed.type, fingerprint = parsed.fingerprint, key = parsed.text, created_at = time.rfc3339(time.now()),
   }
   local text = json.encode(key)

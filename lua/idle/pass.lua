@@ -12,6 +12,7 @@
 --   pass.forecast(track) -> stops_at (unix ms) or nil, reason of then (or of now), reason of now    [yields]
 --   pass.on_verdict(track, verdict, reason, ms, before)   hook: a verdict that is not the one before
 
+local log = require "log"
 local policy = require "policy"
 local slices = require "slices"
 local steady = require "steady"
@@ -87,9 +88,17 @@ end
 
 -- ---- the wheel
 
+-- One whose decision raises has its next turn like all others.
+local function decided(track, now)
+  local ok, why = xpcall(tracker.due, debug.traceback, track, now)
+  if ok then return end
+  log.error("idle", "a decision raised", { machine = track.id, traceback = why })
+  put(track, next_turn(track, now))
+end
+
 local function turn(slot, now, begun)
   for _, track in ipairs(slot) do
-    if tracker.get(track.id) == track and track.next_at <= now then tracker.due(track, now) end
+    if tracker.get(track.id) == track and track.next_at <= now then decided(track, now) end
     if sys.cpu_ms() - begun > SLICE_MS then
       M.stats.slices = M.stats.slices + 1
       M.stats.worst_ms = math.max(M.stats.worst_ms, sys.cpu_ms() - begun)

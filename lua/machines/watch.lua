@@ -42,7 +42,10 @@ function M.expire()
   local n, now = 0, steady.now()
   for _, entry in ipairs(store.scan("instance_due", { limit = 1000 })) do
     if not M.due(tonumber(entry.key:sub(1, 15)), now, began) then break end
-    if expire(entry.value) then
+    local ok, ended = xpcall(expire, debug.traceback, entry.value) -- one that raises must not keep the others
+    if not ok then
+      log.error("watch", "a machine past its deadline could not be ended", { machine = entry.value, traceback = ended })
+    elseif ended then
       n = n + 1
       log.error("watch", "a machine was past its deadline and was ended", { machine = entry.value })
     end

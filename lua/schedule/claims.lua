@@ -19,6 +19,7 @@ local json = require "json"
 local runner = require "runner"
 local store = require "store"
 local time = require "time"
+local utf8 = require "utf8"
 local workflow = require "workflow"
 
 local M = {}
@@ -80,7 +81,7 @@ function M.runs_elsewhere(rec)
 end
 
 function M.settle(name, due, err, skipped)
-  local text = err and tostring(err):sub(1, TEXT_MAX) or json.null
+  local text = err and utf8.cut(json.text(tostring(err)), TEXT_MAX) or json.null
   return store.update(function(tx)
     local rec = tx:get("job", name)
     if not rec or rec.last ~= due or rec.runner ~= workflow.me then return true end

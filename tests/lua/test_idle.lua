@@ -284,6 +284,30 @@ t.test("facts that are filled anew hold nothing of the machine before, and are a
   t.ok(plain.same(timeline.facts(busy, static, ms, m), timeline.facts(busy, static, ms)))
 end)
 
+-- Bug: a decision that raised took the turns of all who had the same second, and they were decided no more.
+t.test("a decision that raises takes no other machine's turn", function()
+  local one, two = made "raises", made "goes-on"
+  go(now() + 1)
+  local a, b = tracker.get(one), tracker.get(two)
+  b.phase = a.phase
+  go(now() + 301)
+  local due = tracker.due
+  local raised = 0
+  function tracker.due(track, ms) -- luacheck: ignore 122
+    if (track == a or track == b) and raised == 0 then
+      raised = raised + 1
+      error("a fault")
+    end
+    return due(track, ms)
+  end
+  go(now() + 601)
+  tracker.due = due -- luacheck: ignore 122
+  t.eq(raised, 1)
+  go(now() + 301)
+  t.ok(a.last_at > time.now() - 400000, "the one")
+  t.ok(b.last_at > time.now() - 400000, "the other")
+end)
+
 t.test("an edit of the policy is what counts from the next decision on", function()
   local id = made "edited"
   local sources = {}

@@ -460,4 +460,15 @@ t.test("two processes with the same job run no time twice", function()
   t.eq(rec("shared").runs, n)
 end)
 
+-- Bug: the text of a failure was cut within a character, which no record takes: the run was never recorded as ended.
+t.test("a long failure is kept in whole characters", function()
+  assert(claims.register({ { name = "wordy", rule = { text = "@hourly" } } }, NOW))
+  for n, text in ipairs { "a" .. ("\195\164"):rep(400), "b\195" } do
+    t.eq(claims.claim("wordy", NOW + n), true)
+    assert(claims.settle("wordy", NOW + n, text, 0))
+    t.eq(rec("wordy").ok, false)
+    t.ok(#rec("wordy").error <= 500, rec("wordy").error)
+  end
+end)
+
 return t.done()

@@ -598,6 +598,23 @@ t.test("a machine of a plan that is given hours is a prepaid one for good, and i
   asks(false)
 end)
 
+-- Bug: machines of prepaid hours were not counted, so that an account's end took them without the word for it.
+t.test("an account with a machine of prepaid hours is not deleted unless machines may go, too", function()
+  local closing = require "accounts.closing"
+  local was = standing.on
+  standing.on = true
+  local pat = account("pat", "free")
+  pay(pat, 1000000)
+  local m = made({ user = pat.id }, { type = "small", hours = 10 })
+  t.eq(m.prepaid.counts, true)
+  local done, err = closing.delete({ admin = true }, pat.id, false)
+  t.eq(done, nil)
+  t.eq(err.code, "state")
+  t.match(err.message, "has 1 machines")
+  standing.on = was
+  assert(instances.move({ user = pat.id }, m.id, "delete"))
+end)
+
 t.test("the books balance", function()
   local r = ledger.verify()
   t.eq(table.concat(r.faults, "; "), "")

@@ -191,6 +191,73 @@ t.test("the counts of quotas are what the records say", function()
   for _, row in ipairs(store.list("account")) do t.eq(json.decode(row.json).instances, counted[row.id] or 0, row.id) end
 end)
 
+-- Bug: a raise in what a provider tells ended the following of it until a restart.
+t.test("a provider is followed again after a raise", function()
+  local providers, log = require "providers", require "log"
+  local get, opened, n = providers.get, providers.opened, 0
+  local wrote, logged = log.error, nil
+  function log.error(_, text) logged = text end -- luacheck: ignore 122
+  providers.opened = function() return true end
+  providers.get = function()
+    n = n + 1
+    if n < 3 then error("a fault") end
+    return nil
+  end
+  for _ = 1, 5 do
+    reconcile.follow_all { "mock" }
+    t.wait_until(function() return n > 0 end, "asked")
+    require("task").sleep(0.01)
+  end
+  providers.get, providers.opened, log.error = get, opened, wrote -- luacheck: ignore 122
+  t.eq(n, 3)
+  t.match(logged, "raised")
+end)
+
+-- Bug: an error that is not UTF-8 could not be kept, so that the provider's record never said that it is out of reach.
+t.test("a provider whose error is not UTF-8 is out of reach all the same", function()
+  local providers, errors = require "providers", require "errors"
+  local get = providers.get
+  providers.get = function()
+    return { list = function() return errors.fail("unavailable", "cut off \195") end }
+  end
+  local ok, swept = pcall(reconcile.sweep, "mock")
+  providers.get = get
+  t.ok(ok, swept)
+  t.eq(swept, nil)
+  t.eq(store.get("provider", "mock").ok, false)
+  sweep()
+  t.eq(store.get("provider", "mock").ok, true)
+end)
+
+-- Bug: one record that could not be ended kept all others past their deadline from being ended, and work from being taken up.
+t.test("a machine whose end raises keeps no other past its deadline", function()
+  local watch, workflow = require "machines.watch", require "workflow"
+  local machines = { made(), made() }
+  for _, m in ipairs(machines) do
+    assert(store.update(function(tx)
+      local old = record.get(tx, m.id)
+      local rec = record.edit(old)
+      record.enter(rec, "STOPPING")
+      record.save(tx, old, rec, "stopping", "test")
+      return true
+    end))
+  end
+  local due, expire, raised = watch.due, workflow.expire, nil
+  function watch.due() return true end -- luacheck: ignore 122
+  function workflow.expire(tx, rec, why) -- luacheck: ignore 122
+    raised = raised or rec.id
+    if rec.id == raised then error("a fault") end
+    return expire(tx, rec, why)
+  end
+  local ok, ended = pcall(watch.expire)
+  workflow.expire = expire -- luacheck: ignore 122
+  t.ok(ok, ended)
+  t.eq(ended, 1)
+  t.eq(watch.expire(), 1)
+  watch.due = due -- luacheck: ignore 122
+  for _, m in ipairs(machines) do t.ok(now(m).status ~= "STOPPING", now(m).status) end
+end)
+
 t.test("the log of all this holds", function() assert(store.verify()) end)
 
 assert(fs.remove(world))

@@ -79,4 +79,14 @@ t.test("what is no such key is refused with its reason", function()
   end
 end)
 
+-- Bug: a key whose name is its comment had it cut within a character, which no record takes.
+t.test("a long comment becomes a name of whole characters", function()
+  local json, store, users = require "json", require "store", require "accounts.users"
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  local ann = assert(store.update(function(tx) return users.create(tx, { email = "ann@example.org" }) end))
+  local bare = made("-t", "ed25519", "-C", "c"):gsub(" c%s*$", "")
+  local text = assert(users.add_key({ user = ann.id }, ann.id, { key = bare .. " x" .. ("\195\164"):rep(60) }))
+  t.eq(json.decode(text).name, "x" .. ("\195\164"):rep(49))
+end)
+
 return t.done()

@@ -83,20 +83,23 @@ end
 -- How often it was told of a change since the program began.
 function M.heard() return n_changes end
 
--- The folder, read while nobody tries a set: who does has saved it there first, and what was read before that is older than his.
+-- The folder and who saved it, read while nobody tries a set: who does has saved it there first, and what was read before that
+-- is older than his. Whoever tries it does so without a pause from here.
 local function read_at_rest(folder)
   while true do
     local ok, why = policy.rest()
     if not ok then return nil, why end
+    local was = policy.live().number
     local sources, err = read(folder)
-    if not policy.trying() then return sources, err end
+    local who = sources and author(folder)
+    if not policy.trying() and policy.live().number == was then return sources, err, who end
   end
 end
 
 -- Reads the folder and tries what is new. -> false: it was cancelled
 function M.look()
   local folder = policy.folder
-  local sources, err = read_at_rest(folder)
+  local sources, err, who = read_at_rest(folder)
   if not sources and err.code == "cancelled" then return false end
   if not sources then
     policy.refuse(err)
@@ -105,7 +108,7 @@ function M.look()
   end
   local hash = generation.hash(sources)
   if seen and hash == seen.hash and seen.over == policy.live().number then return end
-  local set, faults = policy.try(sources, author(folder))
+  local set, faults = policy.try(sources, who)
   local unwritten = not set and faults[1].file == "store" -- then it is tried again at the next look
   seen = not unwritten and { hash = hash, over = policy.live().number } or nil
 end

@@ -101,6 +101,31 @@ t.test("what was read before another's edit is not tried after it", function()
   t.eq(table.concat(tried, " "), "5")
 end)
 
+-- Bug: likewise where another began to try his while it was looked up who had saved the file.
+t.test("nor is it where the other begins while its author is looked for", function()
+  local tried, read, stat, trying, reads = {}, policy.read, fs.stat, false, 0
+  function policy.read()
+    reads = reads + 1
+    return { ["plans.lua"] = reads == 1 and "n = 3" or "n = 9" }
+  end
+  function fs.stat(path, ...)
+    if reads == 1 and path:find("plans.lua", 1, true) then trying = true end -- somebody saves 9, and tries it
+    return stat(path, ...)
+  end
+  function policy.trying() return trying end
+  function policy.rest()
+    trying = false
+    return true
+  end
+  function policy.try(sources)
+    tried[#tried + 1] = sources["plans.lua"]:match("n = (%d)")
+    return {}
+  end
+  following(3, function() t.wait_until(function() return #tried > 0 end, "something is tried") end)
+  policy.read, fs.stat = read, stat
+  t.eq(table.concat(tried, " "), "9")
+end)
+
 -- Bug: files that were read while others were being put in their places made a set that nobody had saved.
 t.test("what is saved while the folder is read is not tried by half", function()
   local tried, read = {}, policy.read

@@ -9,10 +9,12 @@
 
 #include "host/sys/clock.h"
 #include "host/sys/err.h"
+#include "host/sys/lease.h"
 #include "host/sys/mem.h"
 
 #include <mbedtls/base64.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,14 +235,27 @@ static void refuse(struct run *r, int status, const char *code, const char *mess
     uv_close((uv_handle_t *)&r->process, on_handle_closed);
 }
 
+/* It names the program: a machine that is not there is a 404, too. */
+static void refuse_program(struct run *r, int rc, const char *program)
+{
+    bool absent = rc == UV_ENOENT || rc == UV_EACCES;
+    char name[101], message[200];
+
+    cc_printable(name, sizeof(name) - 1, program, strlen(program));
+    if (rc == UV_ENOENT)
+        snprintf(message, sizeof(message), "there is no program %s", name);
+    else
+        snprintf(message, sizeof(message), "cannot run %s: %s", name, uv_strerror(rc));
+    refuse(r, absent ? 404 : 500, absent ? "not_found" : "io", message);
+}
+
 static void start(struct run *r, char **argv)
 {
     int rc = spawn(r, argv);
     uv_buf_t buf;
 
     if (rc < 0) {
-        refuse(r, rc == UV_ENOENT || rc == UV_EACCES ? 404 : 500,
-               rc == UV_ENOENT || rc == UV_EACCES ? "not_found" : "io", uv_strerror(rc));
+        refuse_program(r, rc, argv[0]);
         return;
     }
     r->deadline_ms = cc_mono_ms() + r->timeout_ms;

@@ -419,12 +419,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 }
 
 /* Reads as long as there is a use for the bytes or room for a few; this also is how we learn
- * that the client has gone. */
+ * that the client has gone. Of a body that failed nothing is used any more. */
 static void pace(struct cc_conn *c)
 {
     bool want = !c->eof;
 
-    if (c->state == CONN_BUSY && c->req && c->req->mode != BODY_UNASKED && !c->req->body.done)
+    if (c->state == CONN_BUSY && c->req && c->req->mode != BODY_UNASKED && !c->req->body.done && !c->req->failed)
         want = want && !c->req->paused;
     else if (c->state == CONN_BUSY || c->state == CONN_REPLY)
         want = want && cc_conn_waiting(c) < WAITING_MAX;

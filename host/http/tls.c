@@ -57,10 +57,14 @@ void cc_tls_conn_unref(struct cc_tls_conn *c)
     free(c);
 }
 
+/* What has been taken goes: else a handshake in which a record is always under way would keep all that ever came. */
 static void append(struct cc_tls_bytes *b, const void *p, size_t n)
 {
-    if (b->off && b->off == b->len)
-        b->off = b->len = 0;
+    if (b->off) {
+        memmove(b->p, b->p + b->off, b->len - b->off);
+        b->len -= b->off;
+        b->off = 0;
+    }
     if (b->cap - b->len < n) {
         b->cap = b->len + n;
         b->p = cc_xrealloc(b->p, b->cap);

@@ -231,6 +231,16 @@ test('exec: streams, exit codes, timeout, a program that is not there', async ()
   process.kill(Number(text(r.body.stdout)), 'SIGKILL');
 });
 
+test('exec: of a program that cannot be run the answer says which', async () => {
+  for (const [program, error] of [['/no/such', 'there is no program /no/such'], ['no-such', 'there is no program no-such'],
+    [dir, `cannot run ${dir}: permission denied`], [`/${'ü'.repeat(300)}`, /^cannot run \/ü{49}: name too long$/], ['no\nsuch', 'there is no program no?such']]) {
+    const { status, body } = await call('POST', '/exec', { cmd: [program] });
+    assert.deepStrictEqual([status, body.code], program.length > 200 ? [500, 'io'] : [404, 'not_found']);
+    if (error instanceof RegExp) assert.match(body.error, error);
+    else assert.strictEqual(body.error, error);
+  }
+});
+
 test('exec: output beyond 1 MiB is cut and said', async () => {
   const r = await call('POST', '/exec', { cmd: ['head', '-c', '3000000', '/dev/zero'] });
   assert.deepStrictEqual([r.body.exit, r.body.truncated, Buffer.from(r.body.stdout, 'base64').length], [0, true, 1048576]);

@@ -59,6 +59,24 @@ test('a body that drips is 408, one that flows is not', () => withServer(quick, 
   assert.deepStrictEqual(r.replies.map((x) => x.status), [200]);
 }));
 
+test('a body that was too long and goes on is answered, however late the handler does', () => withServer({}, async (server) => {
+  const s = net.connect(server.port, '127.0.0.1');
+  let said = '', failed;
+  s.on('data', (d) => { said += d; });
+  s.on('error', (e) => { failed = e; });
+  const over = new Promise((r) => s.on('close', r));
+  s.write(`POST /late_refusal HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n${'x'.repeat(20)}\r\n`);
+  await until(async () => await json(server, '/refused') === 1);
+  for (let i = 0; i < 10; i++) {
+    await new Promise((r) => s.write(`4000\r\n${'x'.repeat(16384)}\r\n`, r));
+    await json(server, '/stats');
+  }
+  await json(server, '/let_go');
+  s.end('0\r\n\r\n');
+  await over;
+  assert.match(said, /^HTTP\/1\.1 413 /, String(failed));
+}));
+
 test('chunk sizes of nothing but zeros do not keep a body alive', () => withServer(quick, async (server) => {
   const t = Date.now();
   const r = await exchange(server.port, ['POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n', ...Array(100).fill('0'.repeat(50))], { pause: 20 });

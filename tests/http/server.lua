@@ -34,6 +34,20 @@ routes["/small"] = function(req)
   req:reply(body and 200 or 413, body or tostring(err))
 end
 
+-- Refuses the body, but only after /let_go.
+local refused, let_go = 0, task.signal()
+routes["/late_refusal"] = function(req)
+  local _, err = req:body(10)
+  refused = refused + 1
+  let_go:wait(60)
+  req:reply(413, tostring(err))
+end
+routes["/refused"] = function(req) req:reply(200, tostring(refused)) end
+routes["/let_go"] = function(req)
+  let_go:fire()
+  req:reply(200, "{}")
+end
+
 -- The body as it comes: how many bytes, and their sum, so that a test knows that none was lost or doubled.
 routes["/read"] = function(req)
   local n, sum, max = 0, 0, tonumber(req:query() or "")

@@ -404,10 +404,10 @@ test('a sweep of many machines rests between two of them, and work goes on meanw
   await s.kill(); // the mock's machines with it
   s.settings.mock = '{status={latency_ms=1000}}';
   await s.launch(); // each of them is asked for, which takes a minute
-  const lost = async () => (await s.call('GET', '/instances?limit=1000')).body.filter((m) => m.status !== 'RUNNING').length;
-  await until(async () => (await lost()) > 0, 'the sweep has begun');
+  const found = async () => (await s.call('GET', '/events?kind=instance&type=found_down&limit=1000')).body.length;
+  await until(async () => (await found()) > 0, 'the sweep has begun');
   assert.strictEqual((await s.upgrade('--wait=30')).code, 0);
-  assert.ok((await lost()) < 60, 'it was not waited for');
+  assert.ok((await found()) < 60, 'it was not waited for');
   await s.stop();
 });
 

@@ -3,6 +3,7 @@
  *   sys.env(name) -> string | nil      sys.environ() -> {NAME = value}
  *   sys.pid()  sys.uid()  sys.cpus()  sys.isatty(fd)  sys.arch()
  *   sys.cpu_ms() -> CPU time of this thread so far, ms with fractions: for measuring and for budgets
+ *   sys.heap() -> bytes in use, bytes held    of C's heap, all threads'; what is held and not in use is free for what comes next
  *   sys.signal("TERM"|"INT"|"HUP"|"USR1"|"USR2"|"WINCH", fn)   fn runs in a task each time; nil takes it back
  *   sys.kill(pid, "TERM"|"KILL"|0)     -> true | nil, err
  *   sys.run{argv..., input=, timeout=seconds, dir=, env={NAME=value}, max=bytes}   [yields]
@@ -22,6 +23,7 @@
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -341,13 +343,20 @@ static int l_run(lua_State *L)
     return lua_yield(L, 0);
 }
 
-static const luaL_Reg sys_lib[] = { { "env", l_env },         { "environ", l_environ },
-                                    { "pid", l_pid },         { "uid", l_uid },
-                                    { "cpus", l_cpus },       { "cpu_ms", l_cpu_ms },
-                                    { "isatty", l_isatty },   { "arch", l_arch },
-                                    { "signal", l_signal },   { "kill", l_kill },
-                                    { "run", l_run },         { "stdout", l_stdout },
-                                    { "carried", l_carried }, { NULL, NULL } };
+static int l_heap(lua_State *L)
+{
+    struct mallinfo2 m = mallinfo2();
+
+    lua_pushnumber(L, (lua_Number)(m.uordblks + m.hblkhd));
+    lua_pushnumber(L, (lua_Number)(m.arena + m.hblkhd));
+    return 2;
+}
+
+static const luaL_Reg sys_lib[] = { { "env", l_env },       { "environ", l_environ }, { "pid", l_pid },
+                                    { "uid", l_uid },       { "cpus", l_cpus },       { "cpu_ms", l_cpu_ms },
+                                    { "heap", l_heap },     { "isatty", l_isatty },   { "arch", l_arch },
+                                    { "signal", l_signal }, { "kill", l_kill },       { "run", l_run },
+                                    { "stdout", l_stdout }, { "carried", l_carried }, { NULL, NULL } };
 
 int luaopen_cc_sys(lua_State *L)
 {

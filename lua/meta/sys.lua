@@ -41,6 +41,9 @@ function sys.kill(pid, signal) end
 function sys.pid() end
 ---@return integer
 function sys.uid() end
+---Of C's heap, all threads': bytes in use, and bytes held, of which the rest is free for what comes next.
+---@return integer used, integer held
+function sys.heap() end
 ---@return integer
 function sys.cpus() end
 ---@return string

@@ -22,6 +22,7 @@ local providers = require "providers"
 local queue = require "stripe.queue"
 local reconcile = require "reconcile"
 local store = require "store"
+local sys = require "sys"
 local task = require "task"
 local time = require "time"
 local works = require "observe.works"
@@ -198,6 +199,9 @@ local function process()
 end
 
 local function the_rest()
+  local used, held = sys.heap()
+  gauge("cchost_heap_used_bytes", "Memory of C that is in use: what a leak would fill.", nil, "bytes"):set(used)
+  gauge("cchost_heap_bytes", "Memory of C that is held: what is not in use is free for what comes.", nil, "bytes"):set(held)
   gauge("cchost_lua_memory_bytes", "Memory of the main Lua state.", nil, "bytes"):set(collectgarbage("count") * 1024)
   gauge("cchost_tasks", "Tasks that are alive."):set(task.count())
   local st = log.stats()

@@ -111,6 +111,8 @@ test('they say what is', async (t) => {
     'process_resident_memory_bytes', 'process_open_fds', 'process_start_time_seconds', 'cchost_lua_memory_bytes', 'cchost_log_lines_total{how="written"}']) {
     assert.ok(now.get(name) > 0, `${name}: ${now.get(name)}`);
   }
+  const [used, held] = ['cchost_heap_used_bytes', 'cchost_heap_bytes'].map((name) => now.get(name));
+  assert.ok(process.env.V === 'asan' || used > 1e5 && used <= held, `${used} of ${held}`); // a sanitizer has a heap of its own
   assert.ok([...now.keys()].some((k) => k.startsWith('cchost_decisions_total{decision="placement.place"') && now.get(k) >= 2));
 });
 

@@ -53,7 +53,7 @@ function processes(name, dir) {
 const figures = (text) => new Map(text.split('\n').filter((l) => l && !l.startsWith('#')).map((l) => [l.slice(0, l.lastIndexOf(' ')), Number(l.slice(l.lastIndexOf(' ') + 1))]));
 
 const NAMES = {
-  lua: 'cchost_lua_memory_bytes', tasks: 'cchost_tasks', used: 'cchost_store_used_bytes', map: 'cchost_store_map_bytes', records: 'cchost_store_records',
+  lua: 'cchost_lua_memory_bytes', heap: 'cchost_heap_used_bytes', held: 'cchost_heap_bytes', tasks: 'cchost_tasks', used: 'cchost_store_used_bytes', map: 'cchost_store_map_bytes', records: 'cchost_store_records',
   entries: 'cchost_store_log_entries', readers: 'cchost_store_readers', http: 'cchost_http_connections{kind="http"}', upgraded: 'cchost_http_connections{kind="upgraded"}',
   proxied: 'cchost_proxy_connections', running: 'cloudcode_instances_active', stalls: 'cchost_loop_stalls_total',
 };

@@ -295,7 +295,7 @@ class Soak {
     });
     return {
       seconds, seed, people: this.w.people.length, upgrades, requests, again, slow, slowest, unexpected, first, done, levels: this.w.levels, counts: this.w.counts, spans, heard, webhooks: this.w.heard,
-      at_work: at_work(['anon', 'rss', 'pss', 'file', 'lua', 'fds', 'threads', 'tasks', 'readers', 'used']), later: { anon: half('anon'), lua: half('lua') }, agents, idle,
+      at_work: at_work(['anon', 'heap', 'held', 'rss', 'pss', 'file', 'lua', 'fds', 'threads', 'tasks', 'readers', 'used']), later: { anon: half('anon'), heap: half('heap'), lua: half('lua') }, agents, idle,
       bytes_an_entry: sample.slices(this.samples.filter((s) => s.phase === 'main'), 'entries', 'used', seconds >= 600 ? 5 : 1), scrapes,
       series: { after: this.series_after, then: prom.count(this.series), end: prom.count(this.series_end), more: prom.more(this.series, this.series_end) }, kept,
     };

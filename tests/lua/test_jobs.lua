@@ -400,7 +400,8 @@ end
 return 0
 ]]
 
--- Runs every due time of a minute's job for 200 minutes, on a clock of its own that both begin alike.
+-- Runs every due time of a minute's job for 200 minutes, on a clock of its own that both begin alike, and that goes ahead of the
+-- other's by half an hour at most: two clocks that are an hour apart are ones of which one is wrong.
 local sharer = preamble .. [[
 local time = require "time"
 time.virtual(1700000000000)
@@ -410,7 +411,12 @@ task.spawn(function() jobs.run { { name = "shared", rule = rule, run = function(
   fs.stat("/")
   return true
 end } } end)
-for _ = 1, 200 * 6 do
+local function at(who) return tonumber(fs.read(dir .. "/at" .. who) or "") or 0 end
+for n = 1, 200 * 6 do
+  if n % 60 == 0 then
+    assert(fs.write(dir .. "/at" .. me, tostring(n)))
+    while at(3 - me) < n - 120 do assert(fs.stat("/")) end
+  end
   local quiet = 0
   while quiet < 3 do
     assert(fs.stat("/"))
@@ -427,7 +433,7 @@ local binary = assert(sys.env "CCHOST", "tests/run sets CCHOST")
 local function both(program)
   local file, answers = dir .. "/program.lua", {}
   assert(fs.write(file, program))
-  for _, name in ipairs { "/go", "/ready1", "/ready2" } do fs.remove(dir .. name) end
+  for _, name in ipairs { "/go", "/ready1", "/ready2", "/at1", "/at2" } do fs.remove(dir .. name) end
   for i = 1, 2 do
     task.spawn(function() answers[i] = assert(sys.run { binary, file, dir, tostring(i), timeout = 60 }) end)
   end

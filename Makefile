@@ -278,9 +278,10 @@ $(O)/unit/%: $(O)/tests/unit/%.o $(O)/libcchost.a $(O)/carried.o
 	@echo "  LINK $@"; $(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 .SECONDARY:
 
+# SUITES: those alone, of tests/run.
 asan: deps-browser deps-service
 	@$(MAKE) --no-print-directory V=asan all unit-build
-	@V=asan tests/run
+	@V=asan tests/run $(SUITES)
 
 # The drivers on their backends, real or a double, each in a network namespace of its own (BACKENDS: those that must not be skipped).
 .PHONY: docker hetzner

@@ -134,22 +134,22 @@ test('terminals lose no byte, typed or shown', async () => {
   }
 });
 
-test('the process that comes has no descriptor of the one before, however often that is', async () => {
+test('the process that comes has no descriptor of the one before, however often that is', async (t) => {
   const r = await Receiver.start();
   const s = await start({ provider: 'mock' });
+  t.after(() => r.stop());
   const h = (await s.call('POST', '/webhooks', { url: r.url, events: ['ledger.dispute'] })).body;
   const sockets = () => descriptors(s.child.pid)['socket:[N]'];
-  const counts = [];
+  let first;
   for (let i = 0; i < 4; i += 1) {
     assert.strictEqual((await s.call('POST', `/webhooks/${h.id}/test`)).body.ok, true); // a connection that is kept, and libcurl's own sockets
-    counts.push(sockets());
+    first ??= sockets();
+    await until(() => sockets() === first, () => `${first} sockets, as before the first upgrade: ${sockets()} after ${i}`); // a client's end may have to be heard
     s.agent.destroy();
     assert.strictEqual((await s.upgrade()).code, 0);
     await s.before.at(-1).exited; // so that it answers nothing any more
   }
-  assert.deepStrictEqual(counts, counts.map(() => counts[0]), 'as many after each');
   await s.stop();
-  await r.stop();
 });
 
 test('a stream of events goes on at its number', async () => {

@@ -70,6 +70,7 @@ int main(int argc, char **argv)
 
     cc_first_process();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* ignored, it is so after exec too, and nobody is told how a child ended */
     raise_file_limit();
     argv = uv_setup_args(argc, argv);
     if (uv_loop_init(&loop) != 0)

@@ -93,16 +93,22 @@ int cc_file_make_dir(const char *path, struct cc_err *err)
 
 /* ---- the child: exit code 0 when all can be read */
 
+/* What ends it where a page is missing, or is nonsense. */
+static const int faults[] = { SIGBUS, SIGSEGV, SIGABRT };
+
 /* Locks belong to open files, so they would outlive a parent that is killed, as long as the child has them, too. */
 static void hold_nothing_and_die_with(pid_t parent)
 {
     struct rlimit no_core = { 0, 0 };
+    size_t i;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
     closefrom(STDERR_FILENO + 1);
     setrlimit(RLIMIT_CORE, &no_core);
+    for (i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+        signal(faults[i], SIG_DFL); /* no handler goes on in its stead */
 }
 
 /* A compact copy accounts for every page: the last one that the file names must be the last one that there is. */
@@ -117,18 +123,39 @@ static void read_all(const char *file)
           cc_db_copy(&db, null));
 }
 
-static bool can_be_read(const char *file)
+/* Whoever else ended it, for its memory or by hand, says nothing of the file. */
+static bool found_broken(int status)
 {
-    int status = -1;
+    size_t i;
+
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status) != 0;
+    for (i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+        if (WTERMSIG(status) == faults[i])
+            return true;
+    return false;
+}
+
+static int read_by_child(const char *file, struct cc_err *err)
+{
+    int status = 0;
     pid_t parent = getpid(), pid = fork();
 
     if (pid == 0) {
         hold_nothing_and_die_with(parent);
         read_all(file);
     }
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return status == 0;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            pid = -1;
+    if (pid < 0)
+        return cc_err_sys(err, errno, "%s is shorter than it says, and no process could check it", file);
+    if (status == 0)
+        return CC_OK;
+    if (found_broken(status))
+        return cc_err_set(err, CC_E_CORRUPT, "%s is broken, its end is missing; restore a backup", file);
+    return cc_err_set(err, CC_E_IO, "%s is shorter than it says, and what checked it was ended by signal %d; try again",
+                      file, WTERMSIG(status));
 }
 
 /* ---- who has it open: every process that has holds a shared lock on the first byte of lock.mdb */
@@ -172,18 +199,17 @@ int cc_file_hold(const char *path, int *fd, struct cc_err *err)
 
 /* ---- the check */
 
-/* A hole is enough, so a full disk keeps nobody from reading. */
+/* Checked as it is and made longer then: whoever is ended in between leaves a file that is refused, or checked, the next time too.
+ * A hole is enough, so a full disk keeps nobody from reading. */
 static int lengthen(int fd, off_t has, uint64_t need, const char *file, struct cc_err *err)
 {
+    int rc;
+
     cc_log(CC_LOG_WARN, "store", "the file has %lld bytes and may have %llu: it is checked", (long long)has,
            (unsigned long long)need);
-    if (ftruncate(fd, (off_t)need) != 0)
-        return cc_err_sys(err, errno, "%s is shorter than it says and cannot be lengthened", file);
-    if (can_be_read(file))
-        return CC_OK;
-    if (ftruncate(fd, has) != 0) /* so that it is refused the next time, too */
-        cc_log(CC_LOG_WARN, "store", "cannot shorten the file again");
-    return cc_err_set(err, CC_E_CORRUPT, "%s is broken, its end is missing; restore a backup", file);
+    if (!(rc = read_by_child(file, err)) && ftruncate(fd, (off_t)need) != 0)
+        rc = cc_err_sys(err, errno, "%s is shorter than it says and cannot be lengthened", file);
+    return rc;
 }
 
 /* Not while another process has it open: it has been through this, and may be writing there. */

@@ -6,7 +6,8 @@
  * inside one call or one update, so the writer waits microseconds.  The loop
  * waits for two things: the map that is opened again after a failed write
  * (milliseconds), and, when another process has grown the file, everybody else
- * who reads here; a backup in this process holds the map as long as one write
+ * who reads here, and a writer of ours that waits for that process to end its
+ * write; a backup in this process holds the map as long as one write
  * of 64 KiB to its target takes, a verification as long as one step.
  */
 #include "store/store_internal.h"
@@ -341,6 +342,10 @@ int cc_db_grow(struct cc_db *db)
     int rc = MDB_MAP_FULL;
 
     move_begin(db);
+    if (!db->env) {
+        move_end(db);
+        return db->gone;
+    }
     mdb_env_info(db->env, &info);
     size = info.me_mapsize * 2 < db->map_max ? info.me_mapsize * 2 : db->map_max;
     if (size > info.me_mapsize && room_for(size))
@@ -349,16 +354,6 @@ int cc_db_grow(struct cc_db *db)
     cc_log(rc ? CC_LOG_ERROR : CC_LOG_INFO, "store",
            rc ? "the map of %zu MiB is full and cannot grow" : "map grown to %zu MiB",
            (rc ? info.me_mapsize : size) >> 20);
-    return rc;
-}
-
-int cc_db_follow_growth(struct cc_db *db)
-{
-    int rc;
-
-    move_begin(db);
-    rc = mdb_env_set_mapsize(db->env, 0);
-    move_end(db);
     return rc;
 }
 
@@ -377,6 +372,41 @@ static int find_tables(struct cc_db *db)
 
 /* No gate: by the lock that is held everybody knows that the store is open, so nobody mends, replaces or migrates it
  * and LMDB takes its own locks as they are. */
+static int open_again(struct cc_db *db, size_t map)
+{
+    int rc = open_env(db, map, 0);
+
+    if (!rc && (rc = find_tables(db)))
+        close_env(db);
+    return rc;
+}
+
+void cc_db_forget_the_dead(struct cc_db *db)
+{
+    int dead;
+
+    pthread_rwlock_rdlock(&db->lock);
+    if (db->env)
+        mdb_reader_check(db->env, &dead);
+    pthread_rwlock_unlock(&db->lock);
+}
+
+/* Where there is no room for the new map the old one is gone too, and who read then would crash: so the environment is closed, and
+ * whoever comes next tries again. */
+int cc_db_follow_growth(struct cc_db *db)
+{
+    int rc = 0;
+
+    move_begin(db);
+    if (db->env && (rc = mdb_env_set_mapsize(db->env, 0)))
+        close_env(db);
+    if (!db->env)
+        rc = open_again(db, 1 << 20);
+    db->gone = rc ? MDB_MAP_RESIZED : 0;
+    move_end(db);
+    return rc;
+}
+
 int cc_db_reopen(struct cc_db *db)
 {
     MDB_envinfo info = { .me_mapsize = 1 << 30 };
@@ -386,9 +416,7 @@ int cc_db_reopen(struct cc_db *db)
     if (db->env)
         mdb_env_info(db->env, &info);
     close_env(db);
-    if (!(rc = open_env(db, info.me_mapsize, 0)) && (rc = find_tables(db)))
-        close_env(db);
-    db->gone = rc;
+    db->gone = rc = open_again(db, info.me_mapsize);
     move_end(db);
     cc_log(CC_LOG_WARN, "store", "opened again after a failed write%s%s", rc ? ", which failed too: " : "",
            rc ? mdb_strerror(rc) : "");

@@ -116,7 +116,7 @@ static int follow(struct cc_store *s, struct cc_slice key, size_t limit, cc_entr
 
     for (seq = h.seq; !rc && seq; seq = e.prev) {
         rc = value_at(&s->db, s->db.reader, seq, &v);
-        rc = rc ? rc : read_row(s, seq, v, &e);
+        rc = rc == MDB_NOTFOUND ? CC_E_CORRUPT : rc ? rc : read_row(s, seq, v, &e); /* what is named is there */
         if (rc || !fn(arg, &e) || ++n == limit)
             break;
     }

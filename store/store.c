@@ -173,6 +173,7 @@ void cc_store_close(struct cc_store *s)
 
 void cc_store_free(struct cc_store *s)
 {
+    cc_writer_fini(&s->writer);
     cc_overlay_fini(&s->overlay);
     free(s->scratch);
     free(s);

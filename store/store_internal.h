@@ -119,6 +119,8 @@ int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool keep);
 int cc_db_grow(struct cc_db *db);
 /* Another process has grown the file: maps as much. */
 int cc_db_follow_growth(struct cc_db *db);
+/* What readers that are no more had kept can be used again. */
+void cc_db_forget_the_dead(struct cc_db *db);
 /* [writer] Closes and opens again, waiting for no other process. 0 or an engine code, which reads then get. */
 int cc_db_reopen(struct cc_db *db);
 /* [writer] Whether something is to be done before the next commit; does it, or says why not. write_begin does it too. */
@@ -272,6 +274,8 @@ struct cc_writer {
 
 int cc_writer_start(struct cc_writer *w, struct cc_store *s);
 void cc_writer_join(struct cc_writer *w);
+/* After the last callback: one may begin an update, which asks it for revisions in vain. */
+void cc_writer_fini(struct cc_writer *w);
 
 /* ---- watch.c: who waits for the log to grow */
 

@@ -409,7 +409,6 @@ static void *thread_main(void *arg)
 {
     struct cc_writer *w = arg;
     uint64_t checked = cc_mono_ns();
-    int dead;
 
     pthread_mutex_lock(&w->lock);
     while (!w->stop || w->queue) {
@@ -418,8 +417,8 @@ static void *thread_main(void *arg)
             work(w);
         else
             recover(w);
-        if (cc_mono_ns() - checked > READER_CHECK_S * 1000000000ull && w->store->db.env) {
-            mdb_reader_check(w->store->db.env, &dead);
+        if (cc_mono_ns() - checked > READER_CHECK_S * 1000000000ull) {
+            cc_db_forget_the_dead(&w->store->db);
             checked = cc_mono_ns();
         }
     }
@@ -467,6 +466,10 @@ void cc_writer_join(struct cc_writer *w)
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
+}
+
+void cc_writer_fini(struct cc_writer *w)
+{
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
 }

@@ -38,19 +38,22 @@ static int begin_following(struct cc_db *db, unsigned flags, MDB_txn **t)
     return rc;
 }
 
-static int begin_reading(struct cc_db *db, MDB_txn **t)
+/* The loop's own, which waits for nobody for long. */
+static int begin_at_once(struct cc_db *db)
 {
-    int rc = begin_following(db, MDB_RDONLY, t);
+    int rc = begin(db, MDB_RDONLY, &db->reader);
 
-    if (!rc)
-        atomic_fetch_add(&db->reads_open, 1);
+    if (rc == MDB_MAP_RESIZED && !(rc = cc_db_follow_growth_soon(db)))
+        rc = begin(db, MDB_RDONLY, &db->reader);
     return rc;
 }
 
 int cc_db_read_begin(struct cc_db *db)
 {
-    if (db->depth++ == 0)
-        db->depth_rc = begin_reading(db, &db->reader);
+    if (db->depth++ > 0)
+        return db->depth_rc;
+    if (!(db->depth_rc = begin_at_once(db)))
+        atomic_fetch_add(&db->reads_open, 1);
     return db->depth_rc;
 }
 
@@ -65,8 +68,12 @@ void cc_db_read_end(struct cc_db *db)
 
 int cc_db_snapshot(struct cc_db *db, MDB_txn **out)
 {
+    int rc;
+
     *out = NULL;
-    return begin_reading(db, out);
+    if (!(rc = begin_following(db, MDB_RDONLY, out)))
+        atomic_fetch_add(&db->reads_open, 1);
+    return rc;
 }
 
 void cc_db_snapshot_end(struct cc_db *db, MDB_txn *t)

@@ -6,8 +6,8 @@
  * inside one call or one update, so the writer waits microseconds.  The loop
  * waits for two things: the map that is opened again after a failed write
  * (milliseconds), and, when another process has grown the file, everybody else
- * who reads here, and a writer of ours that waits for that process to end its
- * write; a backup in this process holds the map as long as one write
+ * who reads here, for a second at most: a writer of ours may wait for that
+ * process to end its write, and reads are told "unavailable" until then; a backup in this process holds the map as long as one write
  * of 64 KiB to its target takes, a verification as long as one step.
  */
 #include "store/store_internal.h"
@@ -49,6 +49,7 @@ static int code_of(int rc)
     case MDB_VERSION_MISMATCH:
         return CC_E_UNSUPPORTED;
     case MDB_READERS_FULL:
+    case EBUSY:     /* another process that has grown the file holds on to it */
     case MDB_PANIC: /* until the writer has opened it again */
         return CC_E_UNAVAILABLE;
     case MDB_TXN_FULL:
@@ -304,6 +305,23 @@ static void move_begin(struct cc_db *db)
     pthread_rwlock_wrlock(&db->lock);
 }
 
+/* Until so much time is over. */
+static bool move_begin_within(struct cc_db *db, unsigned ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (long)(ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    atomic_fetch_add(&db->moving, 1);
+    if (pthread_rwlock_clockwrlock(&db->lock, CLOCK_MONOTONIC, &until) == 0)
+        return true;
+    atomic_fetch_sub(&db->moving, 1);
+    return false;
+}
+
 static void move_end(struct cc_db *db)
 {
     pthread_rwlock_unlock(&db->lock);
@@ -393,11 +411,10 @@ void cc_db_forget_the_dead(struct cc_db *db)
 
 /* Where there is no room for the new map the old one is gone too, and who read then would crash: so the environment is closed, and
  * whoever comes next tries again. */
-int cc_db_follow_growth(struct cc_db *db)
+static int follow(struct cc_db *db)
 {
     int rc = 0;
 
-    move_begin(db);
     if (db->env && (rc = mdb_env_set_mapsize(db->env, 0)))
         close_env(db);
     if (!db->env)
@@ -405,6 +422,28 @@ int cc_db_follow_growth(struct cc_db *db)
     db->gone = rc ? MDB_MAP_RESIZED : 0;
     move_end(db);
     return rc;
+}
+
+int cc_db_follow_growth(struct cc_db *db)
+{
+    move_begin(db);
+    return follow(db);
+}
+
+/* A writer of ours that waits for the other process holds the map still as long as that does not end its write. */
+int cc_db_follow_growth_soon(struct cc_db *db)
+{
+    enum { FIRST_MS = 1000, AGAIN_MS = 10 };
+
+    if (!move_begin_within(db, db->kept ? AGAIN_MS : FIRST_MS)) {
+        if (!db->kept)
+            cc_log(CC_LOG_WARN, "store",
+                   "another process has grown the file and does not end its write: it cannot be read");
+        db->kept = true;
+        return EBUSY;
+    }
+    db->kept = false;
+    return follow(db);
 }
 
 int cc_db_reopen(struct cc_db *db)

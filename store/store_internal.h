@@ -84,6 +84,7 @@ struct cc_db {
     char *path; /* of the folder, or (look) of the file */
     size_t map_max;
     int held;              /* a lock that says to others that it is open, also while it is opened again; -1: none */
+    bool kept;             /* [loop] a growth could not be followed, as the other process does not end its write */
     int gone;              /* why there is no environment: an engine code */
     uint64_t schema;       /* as found */
     atomic_bool refuses;   /* [writer] LMDB does, until it is opened again */
@@ -119,6 +120,8 @@ int cc_db_write_finish(struct cc_db *db, MDB_txn *t, bool keep);
 int cc_db_grow(struct cc_db *db);
 /* Another process has grown the file: maps as much. */
 int cc_db_follow_growth(struct cc_db *db);
+/* [loop] The same, or EBUSY after a second, and then every time at once until it succeeds. */
+int cc_db_follow_growth_soon(struct cc_db *db);
 /* What readers that are no more had kept can be used again. */
 void cc_db_forget_the_dead(struct cc_db *db);
 /* [writer] Closes and opens again, waiting for no other process. 0 or an engine code, which reads then get. */

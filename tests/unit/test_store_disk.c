@@ -320,6 +320,57 @@ static void two_processes_lose_nothing(void **state)
     verified(f);
 }
 
+/* Found by review: the loop stood still as long as another process that had grown the file did not end its write. */
+static void growth_by_one_who_holds_on_stopped_the_loop(void **state)
+{
+    struct fix *f = *state;
+    struct cc_store_opts o = fix_opts(f);
+    struct again a = { .f = f, .id = "x" };
+    int status = -1, there[2], here[2];
+    struct cc_record r;
+    MDB_txn *t;
+    pid_t pid;
+    char b;
+
+    assert_int_equal(increment_once(f, "x"), CC_OK);
+    fix_close(f);
+    assert_int_equal(pipe(there) | pipe(here), 0);
+    o.map_mib = 1;
+    if ((pid = fork()) == 0) {
+        o.serve = false;
+        uv_loop_init(&f->loop);
+        if (read(there[0], &b, 1) != 1 || cc_store_open(&o, &f->store, NULL))
+            _exit(2);
+        grow_by(f, 160, 30000);
+        if (cc_db_write_begin(&f->store->db, &t) || write(here[1], "x", 1) != 1 || read(there[0], &b, 1) != 1)
+            _exit(3);
+        _exit(cc_db_write_finish(&f->store->db, t, false));
+    }
+    assert_int_equal(cc_store_open(&o, &f->store, NULL), CC_OK);
+    assert_int_equal(cc_store_get(f->store, "n", S("x"), &r), CC_OK);
+    with_turn(&a);
+    assert_int_equal(write(there[1], "x", 1), 1);
+    while (!a.done)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(read(here[0], &b, 1), 1); /* it holds on to the file from here */
+    a = (struct again){ .f = f, .id = "x" };
+    cc_store_turn(f->store, with_turn, &a);
+    while (pthread_rwlock_trywrlock(&f->store->db.lock) == 0) { /* our writer waits for it */
+        pthread_rwlock_unlock(&f->store->db.lock);
+        poll(NULL, 0, 1);
+    }
+    assert_int_equal(cc_store_get(f->store, "n", S("x"), &r), CC_E_UNAVAILABLE);
+    assert_int_equal(cc_store_get(f->store, "n", S("x"), &r), CC_E_UNAVAILABLE);
+    assert_int_equal(write(there[1], "x", 1), 1);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    while (!a.done)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    assert_int_equal(a.code, CC_OK);
+    assert_int_equal(value_of(f, "n", "x"), 3);
+    close(there[0]), close(there[1]), close(here[0]), close(here[1]);
+}
+
 #ifndef __SANITIZE_ADDRESS__
 static size_t address_space(void)
 {
@@ -970,6 +1021,7 @@ int main(void)
         T(unknown_end_of_the_check_was_a_fault_of_the_store),
         T(history_hid_that_its_newest_entry_is_gone),
         T(growth_without_room_for_it_was_a_crash),
+        T(growth_by_one_who_holds_on_stopped_the_loop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -155,6 +155,11 @@ static int wait_far(struct cc_docker *d, struct cc_provider_ctx *x, const char *
     return r;
 }
 
+int cc_docker_container_up(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    return d->near ? wait_near(d, x, short_id) : wait_far(d, x, short_id);
+}
+
 static int go(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
 {
     return cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/claude-%s/start", short_id), NULL,
@@ -186,7 +191,7 @@ int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, co
         r = go(d, x, b->short_id);
     if (r == CC_E_NOT_FOUND && b->net && strstr(x->err->message, "network") && (r = reconnect(d, x, b)) == 0)
         r = go(d, x, b->short_id);
-    return r ? r : d->near ? wait_near(d, x, b->short_id) : wait_far(d, x, b->short_id);
+    return r ? r : cc_docker_container_up(d, x, b->short_id);
 }
 
 /* ---------------------------------------------------------------- removing */

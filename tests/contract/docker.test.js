@@ -572,6 +572,28 @@ for (const far of [false, true]) {
   });
 }
 
+for (const far of [false, true]) {
+  test(`killed once a machine runs${far ? ' over TCP' : ''}, the host comes back to that very container`, { skip }, async (t) => {
+    const { p, at } = await between('started', far);
+    const s = await host(t, { docker_host: at });
+    t.after(() => p.stop());
+    p.arm(1, 'after', () => s.child.kill('SIGKILL'), (r) => /\/containers\/[^/]+\/start$/.test(r.url));
+    s.call('POST', '/instances', { name: 'c' }).catch(() => {});
+    await s.exited;
+    s.agent.destroy();
+    const [{ Id }] = (await d.api('GET', '/containers/json?all=true')).body;
+    const seen = async () => (await d.api('GET', `/containers/${Id}/json`)).body.State;
+    const { Running, StartedAt } = await seen();
+    assert.strictEqual(Running, true);
+    await s.launch();
+    await s.running('c', LONG);
+    const now = await seen();
+    assert.deepStrictEqual([now.Running, now.StartedAt], [true, StartedAt], 'the same life');
+    assert.strictEqual((await run(s, { id: 'c' }, 'echo in')).stdout, 'in\n');
+    assert.strictEqual((await d.left()).length, 3, 'a container, its volume, its network');
+  });
+}
+
 test('killed at any step of a delete, the host comes back to no machine', { skip }, async (t) => {
   const n = await points(t, async (s, arm) => {
     await make(s, { name: 'c' });

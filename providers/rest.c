@@ -15,7 +15,11 @@
 #include <string.h>
 #include <strings.h>
 
-enum { ANSWER_MOST = 16 * 1024 * 1024, CONNECT_MS = 10000 };
+enum { ANSWER_MOST = 16 * 1024 * 1024, CONNECT_MS = 10000, ALIVE_S = 30 };
+
+/* Of what an answer tells in seconds: more than anybody means, and no product of it overflows. */
+#define YEAR (366LL * 86400)
+#define TIMES_END (10000 * YEAR)
 
 /* One request under way. */
 struct ask {
@@ -127,6 +131,13 @@ static void keep_header(struct ask *a, const char *p, size_t n)
     a->out->header = cc_arena_strndup(a->x->arena, p, n);
 }
 
+static int64_t seconds(const char *text, int64_t most)
+{
+    long long v = strtoll(text, NULL, 10);
+
+    return v < most ? v : most;
+}
+
 static size_t on_head(char *p, size_t size, size_t n, void *arg)
 {
     struct ask *a = arg;
@@ -144,13 +155,13 @@ static size_t on_head(char *p, size_t size, size_t n, void *arg)
     if (n >= sizeof(name) + sizeof(value) || sscanf(p, "%31[^:]: %63[0-9]", name, value) != 2)
         return n;
     if (strcasecmp(name, "Retry-After") == 0)
-        a->out->retry_after_ms = strtoll(value, NULL, 10) * 1000;
+        a->out->retry_after_ms = seconds(value, YEAR) * 1000;
     else if (strcasecmp(name, "RateLimit-Limit") == 0)
         a->out->rate_limit = strtol(value, NULL, 10);
     else if (strcasecmp(name, "RateLimit-Remaining") == 0)
         a->out->rate_left = strtol(value, NULL, 10);
     else if (strcasecmp(name, "RateLimit-Reset") == 0)
-        a->out->rate_reset = strtoll(value, NULL, 10);
+        a->out->rate_reset = seconds(value, TIMES_END);
     return n;
 }
 
@@ -214,6 +225,9 @@ void cc_rest_peer(const struct cc_rest *r, CURL *e)
     cc_curl.easy_setopt(e, CURLOPT_PROXY, "");
     cc_curl.easy_setopt(e, CURLOPT_USERAGENT, r->agent);
     cc_curl_plain(e);
+    cc_curl.easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L); /* an answer may be silent for hours, and its peer gone */
+    cc_curl.easy_setopt(e, CURLOPT_TCP_KEEPIDLE, (long)ALIVE_S);
+    cc_curl.easy_setopt(e, CURLOPT_TCP_KEEPINTVL, (long)ALIVE_S);
     if (r->unix_path)
         cc_curl.easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, r->unix_path);
     if (r->ca)

@@ -2,7 +2,8 @@
  *
  * Blocking, by libcurl: the call's deadline and cancel end a request at once,
  * wherever it is.  One cc_rest is one API: connections are kept and used again
- * by whichever thread asks next.  No redirects, no proxies of the environment,
+ * by whichever thread asks next, and the system asks now and then whether the
+ * peer of a silent one is still there.  No redirects, no proxies of the environment,
  * peer and host verified.  What a status means is the driver's to say.
  */
 #ifndef CC_PROVIDERS_REST_H
@@ -50,7 +51,7 @@ struct cc_rest_res {
     size_t n;
     json_t *json;               /* what text is, or NULL; freed by cc_rest_res_free */
     const char *header;         /* the one that was asked for, in the arena; NULL: it was not there */
-    int64_t retry_after_ms;     /* Retry-After in seconds, 0: not told */
+    int64_t retry_after_ms;     /* Retry-After in seconds, at most a year; 0: not told */
     long rate_limit, rate_left; /* RateLimit-Limit, RateLimit-Remaining; -1: not told */
     int64_t rate_reset;         /* RateLimit-Reset, unix seconds; 0: not told */
 };

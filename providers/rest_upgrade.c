@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONNECT_MS = 10000, HEAD_MAX = 16384, ERROR_MAX = 65536, ALIVE_S = 30 };
+enum { CONNECT_MS = 10000, HEAD_MAX = 16384, ERROR_MAX = 65536 };
 
 struct cc_rest_stream {
     struct cc_provider_ctx *x;
@@ -51,9 +51,6 @@ static int dial(const struct cc_rest *r, struct cc_rest_stream *s)
     cc_curl.easy_setopt(s->easy, CURLOPT_CONNECT_ONLY, 1L);
     cc_curl.easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT_MS,
                         left < 0 || left > CONNECT_MS ? (long)CONNECT_MS : left + 1L);
-    cc_curl.easy_setopt(s->easy, CURLOPT_TCP_KEEPALIVE, 1L); /* it may be silent for hours, and its peer gone */
-    cc_curl.easy_setopt(s->easy, CURLOPT_TCP_KEEPIDLE, (long)ALIVE_S);
-    cc_curl.easy_setopt(s->easy, CURLOPT_TCP_KEEPINTVL, (long)ALIVE_S);
     cc_curl.easy_setopt(s->easy, CURLOPT_NOPROGRESS, 0L);
     cc_curl.easy_setopt(s->easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     cc_curl.easy_setopt(s->easy, CURLOPT_XFERINFODATA, (void *)s->x->call);

@@ -155,6 +155,11 @@ static int wait_far(struct cc_docker *d, struct cc_provider_ctx *x, const char *
     return r;
 }
 
+int cc_docker_container_up(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
+{
+    return d->near ? wait_near(d, x, short_id) : wait_far(d, x, short_id);
+}
+
 static int go(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id)
 {
     return cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/claude-%s/start", short_id), NULL,
@@ -186,7 +191,7 @@ int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, co
         r = go(d, x, b->short_id);
     if (r == CC_E_NOT_FOUND && b->net && strstr(x->err->message, "network") && (r = reconnect(d, x, b)) == 0)
         r = go(d, x, b->short_id);
-    return r ? r : d->near ? wait_near(d, x, b->short_id) : wait_far(d, x, b->short_id);
+    return r ? r : cc_docker_container_up(d, x, b->short_id);
 }
 
 /* ---------------------------------------------------------------- removing */
@@ -209,31 +214,70 @@ int cc_docker_container_remove(struct cc_docker *d, struct cc_provider_ctx *x, c
     return r ? r : cc_err_set(x->err, CC_E_CONFLICT, "the container %s is being removed, and does not go", name);
 }
 
-/* The images of its disk, but the one that is in use now. */
-int cc_docker_disks_drop(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *but)
+/* ---------------------------------------------------------------- the images of its disk */
+
+static int images(struct cc_docker *d, struct cc_provider_ctx *x, const char *filter, json_t **list)
+{
+    return cc_docker_get(d, x, cc_arena_printf(x->arena, "/images/json?%s", filter), "listing images", list);
+}
+
+/* Unless something is made of it. */
+static int image_drop(struct cc_docker *d, struct cc_provider_ctx *x, const char *name)
+{
+    int r =
+        cc_docker_send(d, x, "DELETE", cc_arena_printf(x->arena, "/images/%s", name), NULL, "removing a disk's image");
+
+    return r == CC_E_NOT_FOUND || r == CC_E_CONFLICT ? 0 : r;
+}
+
+static int drop_named(struct cc_docker *d, struct cc_provider_ctx *x, const json_t *list, const char *but)
 {
     const json_t *row, *tag;
-    json_t *list;
     size_t i, k;
-    int r = cc_docker_get(
-        d, x,
-        cc_arena_printf(x->arena, "/images/json?%s",
-                        cc_docker_filter(x->arena, "{\"reference\":[\"" CC_DOCKER_DISK "%s\"]}", short_id)),
-        "listing images", &list);
+    int r = 0;
 
-    if (r != 0)
-        return r;
     json_array_foreach (list, i, row)
         json_array_foreach (json_object_get(row, "RepoTags"), k, tag) {
             const char *name = json_string_value(tag);
 
-            if (r != 0 || !name || (but && strcmp(name, but) == 0))
-                continue;
-            r = cc_docker_send(d, x, "DELETE", cc_arena_printf(x->arena, "/images/%s", name), NULL,
-                               "removing a disk's image");
-            if (r == CC_E_NOT_FOUND || r == CC_E_CONFLICT)
-                r = 0;
+            if (r == 0 && name && !(but && strcmp(name, but) == 0))
+                r = image_drop(d, x, name);
         }
+    return r;
+}
+
+static bool has_name(const json_t *row)
+{
+    const char *first = json_string_value(json_array_get(json_object_get(row, "RepoTags"), 0));
+
+    return first && strcmp(first, "<none>:<none>") != 0;
+}
+
+static int drop_nameless(struct cc_docker *d, struct cc_provider_ctx *x, const json_t *list)
+{
+    const json_t *row;
+    size_t i;
+    int r = 0;
+
+    json_array_foreach (list, i, row)
+        if (r == 0 && !has_name(row) && *cc_docker_text(row, "Id"))
+            r = image_drop(d, x, cc_docker_text(row, "Id"));
+    return r;
+}
+
+int cc_docker_disks_drop(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *but)
+{
+    json_t *list = NULL;
+    int r = images(d, x, cc_docker_filter(x->arena, "{\"reference\":[\"" CC_DOCKER_DISK "%s\"]}", short_id), &list);
+
+    if (r == 0)
+        r = drop_named(d, x, list, but);
+    json_decref(list);
+    list = NULL;
+    if (r == 0) /* another has the name now: found by what it inherited of its container */
+        r = images(d, x, cc_docker_filter(x->arena, "{\"label\":[\"cchost.short=%s\"]}", short_id), &list);
+    if (r == 0)
+        r = drop_nameless(d, x, list);
     json_decref(list);
     return r;
 }

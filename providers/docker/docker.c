@@ -146,8 +146,11 @@ static int tell(struct cc_docker *d, struct cc_provider_ctx *x, const char *shor
 
 /* ---------------------------------------------------------------- create */
 
+/* Its container. One that runs is not started again: its agent listens where a start takes the last life's socket away. */
+enum found { ABSENT, STOPPED, RUNS };
+
 /* From what is there to a machine that runs: with the volumes held, so that no other takes one meanwhile. */
-static int begin(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b, bool there)
+static int begin(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b, enum found there)
 {
     int net = -1, volumes, r = cc_docker_volumes_hold(d, x, b, &volumes);
 
@@ -155,12 +158,12 @@ static int begin(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *
         r = cc_docker_volume_own(d, x, b);
     if (r == 0 && b->net)
         r = cc_docker_net_hold(d, x, b->owner, &net);
-    if (r == 0 && !there)
+    if (r == 0 && there == ABSENT)
         r = cc_docker_container_make(d, x, b, "");
     if (net >= 0)
         close(net);
     if (r == 0)
-        r = cc_docker_container_start(d, x, b);
+        r = there == RUNS ? cc_docker_container_up(d, x, b->short_id) : cc_docker_container_start(d, x, b);
     if (volumes >= 0)
         close(volumes);
     return r;
@@ -214,7 +217,7 @@ static int fresh(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc
     return r == CC_E_NOT_FOUND ? 0 : r;
 }
 
-static int make(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_machine_spec *spec, bool there)
+static int make(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_machine_spec *spec, enum found there)
 {
     struct cc_box b;
     bool is_fresh = false;
@@ -236,12 +239,13 @@ static int make(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_
     if (r == 0)
         cc_docker_made(d, x->arena, b.short_id);
     else
-        undo(d, x, &b, there);
+        undo(d, x, &b, there != ABSENT);
     return r;
 }
 
-/* 0: a machine that was made stands there, `*half`: but was never started. */
-static int already(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_machine_spec *spec, bool *half)
+/* 0: a machine that was made stands there, `*half`: but its create has not come to its end. */
+static int already(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_machine_spec *spec, bool *half,
+                   enum found *there)
 {
     struct cc_box b;
     json_t *doc;
@@ -251,6 +255,7 @@ static int already(struct cc_docker *d, struct cc_provider_ctx *x, const struct 
         return r;
     cc_box_of_doc(x->arena, doc, &b);
     *half = cc_docker_making(d, x->arena, b.short_id); /* a container that was exchanged was never started, either */
+    *there = json_is_true(cc_docker_at(doc, "State.Running")) ? RUNS : STOPPED;
     json_decref(doc);
     return strcmp(b.id, spec->id) == 0 ? 0
                                        : cc_err_set(x->err, CC_E_EXISTS, "cc-%s is another machine", spec->short_id);
@@ -261,15 +266,16 @@ static int d_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
 {
     struct cc_docker *d = self;
     int fd = cc_name_lock(d->dir, spec->short_id, x->call, x->err), r;
+    enum found there = ABSENT;
     bool half = false;
 
     if (fd < 0)
         return fd;
-    r = already(d, x, spec, &half);
+    r = already(d, x, spec, &half, &there);
     if (r == CC_E_NOT_FOUND)
-        r = make(d, x, spec, false);
+        r = make(d, x, spec, ABSENT);
     else if (r == 0 && half)
-        r = make(d, x, spec, true);
+        r = make(d, x, spec, there);
     if (r == 0)
         r = tell(d, x, spec->short_id, out);
     if (r == 0)
@@ -353,7 +359,7 @@ static int wake(struct cc_docker *d, struct cc_provider_ctx *x, const json_t *do
     if (r == 0 && spec)
         r = update(d, x, &b, spec);
     if (r == 0)
-        r = begin(d, x, &b, true);
+        r = begin(d, x, &b, STOPPED);
     return r;
 }
 

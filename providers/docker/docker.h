@@ -183,7 +183,10 @@ int cc_docker_volumes_hold(struct cc_docker *d, struct cc_provider_ctx *x, const
 int cc_docker_find(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc);
 int cc_docker_container_make(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b, const char *suffix);
 int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b);
+/* One that was started comes up. */
+int cc_docker_container_up(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id);
 int cc_docker_container_remove(struct cc_docker *d, struct cc_provider_ctx *x, const char *name);
+/* The images of its disk, named or not, but `but` (NULL: all) and those that a container is made from. */
 int cc_docker_disks_drop(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, const char *but);
 
 /* ---- mounts.c */

@@ -4,9 +4,10 @@
  * another whose disk is the first one's: its disk becomes an image (commit), the
  * new container is made from that under the name claude-SHORT.new, the old one
  * removed, the new one renamed.  Cut off anywhere, either the old one is whole
- * (and what is new is thrown away by the next exchange) or the new one is
- * (container.c ends the renaming).  Each exchange adds a layer to the disk; at
- * about 120 dockerd refuses ("limit"), and the machine stays as it was.
+ * (and what is new, container and image, is thrown away by the next exchange,
+ * or with the machine) or the new one is (container.c ends the renaming).  Each
+ * exchange adds a layer to the disk; at about 120 dockerd refuses ("limit"), and
+ * the machine stays as it was.
  */
 #include "providers/docker/docker.h"
 
@@ -44,6 +45,8 @@ static int exchange(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_bo
 
     if (r == 0)
         r = cc_docker_volume_own(d, x, b);
+    if (r == 0) /* of an exchange that was cut off: or its image would lose its name to the next one */
+        r = cc_docker_disks_drop(d, x, b->short_id, b->from);
     if (r == 0)
         r = commit(d, x, b);
     if (r == 0 && b->net)

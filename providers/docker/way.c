@@ -127,13 +127,14 @@ static int from_there(struct cc_docker_line *l, struct cc_rest_stream *s)
     return 1;
 }
 
-/* Until either end closes. */
+/* Until either end closes. A connection that has ended while its last bytes wait for their reader is not looked at until he
+ * has them: poll tells such an end again and again, whatever it is asked for. */
 static void relay(struct cc_docker_line *l, struct cc_rest_stream *s)
 {
     struct pollfd p[3] = { { .fd = cc_rest_stream_fd(s) },
                            { .fd = l->fd },
                            { .fd = l->call.wake_fd, .events = POLLIN } };
-    bool out, in;
+    bool out, in, gone = false;
     int a, b;
 
     while (!cc_call_over(&l->call)) {
@@ -143,9 +144,13 @@ static void relay(struct cc_docker_line *l, struct cc_rest_stream *s)
             continue;
         out = l->out.at < l->out.n;
         in = l->in.at < l->in.n;
+        p[0].fd = gone && in ? -1 : cc_rest_stream_fd(s);
         p[0].events = (short)((in ? 0 : POLLIN) | (out ? POLLOUT : 0));
         p[1].events = (short)((out ? 0 : POLLIN) | (in ? POLLOUT : 0));
-        if (poll(p, 3, -1) > 0 && (p[1].revents & (POLLHUP | POLLERR)) && !(p[1].revents & POLLIN))
+        if (poll(p, 3, -1) <= 0)
+            continue;
+        gone |= (p[0].revents & (POLLHUP | POLLERR)) != 0;
+        if ((p[1].revents & (POLLHUP | POLLERR)) && !(p[1].revents & POLLIN))
             return;
     }
 }

@@ -88,7 +88,7 @@ async function done(who, method, where, body) {
 const told = (at) => {
   const cli = `docker -H ${at.host}`;
   return {
-    left: `${cli} ps -aq --filter label=cchost.id; ${cli} volume ls -q --filter label=cchost.volume; ${cli} network ls -q --filter label=cchost.net; ${cli} images -q 'claude-disk-*'`,
+    left: `${cli} ps -aq --filter label=cchost.id; ${cli} volume ls -q --filter label=cchost.volume; ${cli} network ls -q --filter label=cchost.net; ${cli} images -q 'claude-disk-*'; ${cli} images -aq --filter label=cchost.short`,
     halt: `${cli} kill claude-$SHORT >/dev/null`, remove: `${cli} rm -f claude-$SHORT >/dev/null; ${cli} volume rm claude-data-$SHORT >/dev/null`,
   };
 };
@@ -572,6 +572,28 @@ for (const far of [false, true]) {
   });
 }
 
+for (const far of [false, true]) {
+  test(`killed once a machine runs${far ? ' over TCP' : ''}, the host comes back to that very container`, { skip }, async (t) => {
+    const { p, at } = await between('started', far);
+    const s = await host(t, { docker_host: at });
+    t.after(() => p.stop());
+    p.arm(1, 'after', () => s.child.kill('SIGKILL'), (r) => /\/containers\/[^/]+\/start$/.test(r.url));
+    s.call('POST', '/instances', { name: 'c' }).catch(() => {});
+    await s.exited;
+    s.agent.destroy();
+    const [{ Id }] = (await d.api('GET', '/containers/json?all=true')).body;
+    const seen = async () => (await d.api('GET', `/containers/${Id}/json`)).body.State;
+    const { Running, StartedAt } = await seen();
+    assert.strictEqual(Running, true);
+    await s.launch();
+    await s.running('c', LONG);
+    const now = await seen();
+    assert.deepStrictEqual([now.Running, now.StartedAt], [true, StartedAt], 'the same life');
+    assert.strictEqual((await run(s, { id: 'c' }, 'echo in')).stdout, 'in\n');
+    assert.strictEqual((await d.left()).length, 3, 'a container, its volume, its network');
+  });
+}
+
 test('killed at any step of a delete, the host comes back to no machine', { skip }, async (t) => {
   const n = await points(t, async (s, arm) => {
     await make(s, { name: 'c' });
@@ -605,6 +627,23 @@ test('killed at any step of giving a machine a volume, its disk and its data are
     assert.strictEqual(await containers(), 1, what);
   });
   assert.ok(n >= 10, `${n} points`);
+});
+
+test('a disk that has lost its name to another goes with its machine, or before', { skip }, async (t) => {
+  const s = await host(t);
+  const m = await make(s, { name: 'c' });
+  await done(s, 'POST', '/instances/c/stop');
+  const lost = async () => {
+    for (const n of [1, 2]) assert.strictEqual((await d.api('POST', `/commit?container=claude-${m.short}&repo=claude-disk-${m.short}&tag=9&comment=${n}`, {})).status, 201);
+    return (await d.left()).filter((x) => /^image/.test(x)).length;
+  };
+  assert.strictEqual(await lost(), 2);
+  await done(s, 'POST', '/instances/c/volumes', { id: 'v', path: '/v' });
+  assert.deepStrictEqual((await d.left()).filter((x) => /^image/.test(x)), [`image claude-disk-${m.short}:1`], 'its disk alone');
+  assert.strictEqual(await lost(), 3);
+  assert.strictEqual((await s.call('DELETE', '/instances/c')).status, 200);
+  await forgetVolumes();
+  assert.deepStrictEqual(await d.left(), []);
 });
 
 // Near and far: the two differ in how the agent comes into a machine, and how it is reached there.

@@ -2,8 +2,9 @@
 //
 //   const p = await CrashProxy.start({ to: {socketPath} or {host, port} [, listen: {path} or nothing: a port] })
 //   p.seen      every request: {method, url, headers, body (text), status}, oldest first; also what is under way (no status)
-//   p.arm(n, when, kill)   the n-th changing request (all but GET and HEAD) from now: when 'before', kill() and it is not
-//               passed on; when 'after', kill() once the vendor has answered it, and the answer is not delivered
+//   p.arm(n, when, kill [, of])   the n-th changing request (all but GET and HEAD; of those that pass of(request), where it is
+//               given) from now: when 'before', kill() and it is not passed on; when 'after', kill() once the vendor has
+//               answered it, and the answer is not delivered
 //   p.fired     whether it came so far      p.disarm()      p.cut(test)   ends connections whose request passes test(request)
 //   await p.stop()
 //
@@ -36,7 +37,7 @@ class CrashProxy {
     return p;
   }
 
-  arm(n, when, kill) { this.trap = { left: n, when, kill }; this.fired = false; }
+  arm(n, when, kill, of = () => true) { this.trap = { left: n, when, kill, of }; this.fired = false; }
   disarm() { this.trap = null; }
 
   cut(test) { for (const s of this.open) if (s.asked && test(s.asked)) s.destroy(); }
@@ -46,7 +47,7 @@ class CrashProxy {
     const asked = { method: req.method, url: req.url, headers: req.headers, body: '' };
     this.seen.push(asked);
     req.socket.asked = asked;
-    if (!this.trap || req.method === 'GET' || req.method === 'HEAD' || --this.trap.left > 0) return [asked];
+    if (!this.trap || req.method === 'GET' || req.method === 'HEAD' || !this.trap.of(asked) || --this.trap.left > 0) return [asked];
     const { when, kill } = this.trap;
     this.trap = null;
     this.fired = true;

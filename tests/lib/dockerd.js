@@ -147,7 +147,7 @@ class Dockerd {
     if (r.status !== 200 || /"error"/.test(r.text)) throw new Error(`importing ${name}: ${r.text}`);
   }
 
-  // What of ours there is: containers, volumes, networks, images of disks. [] is clean.
+  // What of ours there is: containers, volumes, networks, images of disks, also those that have lost their names. [] is clean.
   async left() {
     const out = [];
     const all = (o) => encodeURIComponent(JSON.stringify(o));
@@ -155,6 +155,8 @@ class Dockerd {
     for (const v of (await this.api('GET', '/volumes')).body.Volumes || []) out.push(`volume ${v.Name}`);
     for (const n of (await this.api('GET', '/networks')).body) if (/^claude-/.test(n.Name)) out.push(`network ${n.Name}`);
     for (const i of (await this.api('GET', '/images/json')).body) for (const t of i.RepoTags || []) if (/claude-disk/.test(t)) out.push(`image ${t}`);
+    const disks = (await this.api('GET', `/images/json?all=1&filters=${all({ label: ['cchost.short'] })}`)).body;
+    for (const i of disks) if (!(i.RepoTags || []).some((t) => /claude-disk/.test(t))) out.push(`image ${i.Id}`);
     return out;
   }
 

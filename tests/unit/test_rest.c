@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <pthread.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -19,6 +21,7 @@ struct fix {
     const char *answer; /* what it says to each request; NULL: nothing, and waits for the client to go */
     bool cancels;       /* the call, once it has heard the request */
     unsigned connections;
+    in_port_t port; /* where it listens on TCP */
     int fd;
     pthread_t thread;
     struct cc_rest *rest;
@@ -69,21 +72,42 @@ static void *server(void *arg)
     return NULL;
 }
 
-static int setup(void **state)
+/* Where it listens, and the API's address there. */
+static void listen_unix(struct fix *f, struct cc_rest_opts *o)
 {
-    struct fix *f = calloc(1, sizeof(*f));
     struct sockaddr_un a = { .sun_family = AF_UNIX };
-    struct cc_rest_opts o = { .base = "http://vendor/v1", .token = "word" };
 
-    strcpy(f->dir, "/tmp/cc-rest-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
     snprintf(f->path, sizeof(f->path), "%s/s", f->dir);
     memcpy(a.sun_path, f->path, strlen(f->path) + 1);
     f->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(f->fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    o->base = "http://vendor/v1";
+    o->unix_path = f->path;
+}
+
+static void listen_tcp(struct fix *f, struct cc_rest_opts *o)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t n = sizeof(a);
+
+    f->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(f->fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    assert_int_equal(getsockname(f->fd, (struct sockaddr *)&a, &n), 0);
+    f->port = a.sin_port;
+    snprintf(f->path, sizeof(f->path), "http://127.0.0.1:%u/v1", ntohs(a.sin_port));
+    o->base = f->path;
+}
+
+static int set_up(void **state, void (*where)(struct fix *, struct cc_rest_opts *))
+{
+    struct fix *f = calloc(1, sizeof(*f));
+    struct cc_rest_opts o = { .token = "word" };
+
+    strcpy(f->dir, "/tmp/cc-rest-XXXXXX");
+    assert_non_null(mkdtemp(f->dir));
+    where(f, &o);
     assert_int_equal(listen(f->fd, 16), 0);
     assert_int_equal(pthread_create(&f->thread, NULL, server, f), 0);
-    o.unix_path = f->path;
     f->rest = cc_rest_open(&o, &f->err);
     assert_non_null(f->rest);
     f->call.wake_fd = eventfd(0, EFD_CLOEXEC);
@@ -92,6 +116,9 @@ static int setup(void **state)
     *state = f;
     return 0;
 }
+
+static int setup(void **state) { return set_up(state, listen_unix); }
+static int setup_tcp(void **state) { return set_up(state, listen_tcp); }
 
 static int teardown(void **state)
 {
@@ -158,6 +185,75 @@ static void test_a_refusal_is_an_answer(void **state)
     assert_int_equal(res.status, 429);
     assert_int_equal(res.retry_after_ms, 12000);
     assert_int_equal(res.rate_left, -1);
+}
+
+static void test_times_beyond_all_measure_are_held_to_one(void **state)
+{
+    static const char *const told[] = { "9223372036854775807", "9223372036854776", "99999999999999999999999" };
+    struct fix *f = *state;
+    struct cc_rest_req q = { .method = "GET", .path = "/x" };
+    struct cc_rest_res res;
+    char answer[300];
+    size_t i;
+
+    for (i = 0; i < sizeof(told) / sizeof(*told); i++) {
+        snprintf(answer, sizeof(answer),
+                 "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\nRetry-After: %s\r\nRateLimit-Reset: %s\r\n\r\n", told[i],
+                 told[i]);
+        f->answer = answer;
+        assert_int_equal(cc_rest_do(f->rest, &f->x, &q, &res), 0);
+        assert_true(res.retry_after_ms == 366LL * 86400 * 1000);
+        assert_true(res.rate_reset > 4000000000 && res.rate_reset <= INT64_MAX / 1000); /* callers reckon it in ms */
+    }
+}
+
+/* Its connection, told by whom it leads to. */
+static int connection_to(in_port_t port)
+{
+    struct sockaddr_in a;
+    int fd;
+
+    for (fd = 3; fd < 1024; fd++) {
+        socklen_t n = sizeof(a);
+
+        if (getpeername(fd, (struct sockaddr *)&a, &n) == 0 && a.sin_family == AF_INET && a.sin_port == port)
+            return fd;
+    }
+    return -1;
+}
+
+struct alive {
+    in_port_t port;
+    int on, idle, every;
+};
+
+static bool look_alive(void *arg, const char *p, size_t n)
+{
+    struct alive *a = arg;
+    int fd = connection_to(a->port);
+    socklen_t len = sizeof(int);
+
+    (void)p, (void)n;
+    assert_true(fd >= 0);
+    getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &a->on, &len);
+    getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &a->idle, &len);
+    getsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &a->every, &len);
+    return true;
+}
+
+/* Else who follows a stream never hears that its peer has gone without a word. */
+static void test_a_silent_stream_asks_whether_its_peer_is_there(void **state)
+{
+    struct fix *f = *state;
+    struct alive a = { .port = f->port };
+    struct cc_rest_req q = { .method = "GET", .path = "/events", .take = look_alive, .arg = &a };
+    struct cc_rest_res res;
+
+    f->answer = "HTTP/1.1 200 OK\r\n\r\none";
+    assert_int_equal(cc_rest_do(f->rest, &f->x, &q, &res), 0);
+    assert_int_equal(a.on, 1);
+    assert_in_range(a.idle, 1, 60);
+    assert_in_range(a.every, 1, 60);
 }
 
 static void test_a_cancel_ends_it_at_once(void **state)
@@ -243,6 +339,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_request_and_its_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_connections_are_used_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_refusal_is_an_answer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_times_beyond_all_measure_are_held_to_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_silent_stream_asks_whether_its_peer_is_there, setup_tcp, teardown),
         cmocka_unit_test_setup_teardown(test_a_cancel_ends_it_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_deadline_and_silence_end_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nobody_there_is_unavailable, setup, teardown),

@@ -521,8 +521,9 @@ static int v_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
         return x->err->code;
     *out = (struct cc_machine_list){ NULL, 0 };
     if ((n = cc_vir.list_all_domains(c, &all, 0)) < 0) {
+        r = cc_libvirt_error(x->err, "listing machines");
         cc_vir.connect_close(c);
-        return cc_libvirt_error(x->err, "listing machines");
+        return r;
     }
     out->v = cc_arena_alloc(x->arena, ((size_t)n + 1) * sizeof(*out->v));
     for (i = 0; i < n; i++) {

@@ -218,6 +218,29 @@ static void test_a_clone_is_its_own(void **state)
     drop(s, "then");
 }
 
+/* qemu counts its snapshots from 1, and takes a name for such a number where it can. */
+static void test_a_snapshot_may_be_called_by_a_number(void **state)
+{
+    struct driven *s = *state;
+    struct cc_disk d = make(s, "one", 8 * MIB);
+
+    put(s, &d, 'b');
+    DOES(driver->snapshot(s->self, &s->x, "one", "b"));
+    put(s, &d, '1');
+    DOES(driver->snapshot(s->self, &s->x, "one", "1"));
+    put(s, &d, 'x');
+    DOES(driver->clone(s->self, &s->x, "one", "1", "of-1"));
+    assert_true(holds(s, "of-1", '1'));
+    DOES(driver->restore(s->self, &s->x, "one", "1"));
+    assert_true(holds(s, "one", '1'));
+    assert_int_equal(driver->restore(s->self, &s->x, "one", "2"), CC_E_NOT_FOUND);
+    DOES(driver->snapshot_remove(s->self, &s->x, "one", "1"));
+    DOES(driver->restore(s->self, &s->x, "one", "b"));
+    assert_true(holds(s, "one", 'b'));
+    drop(s, "one");
+    drop(s, "of-1");
+}
+
 /* Does a clone as a host that is killed while it fills it: qemu-img, where it is asked to copy, ends who called it. */
 static void clone_and_die(struct driven *s, const char *from, const char *to)
 {
@@ -352,6 +375,7 @@ int contract_storage(const char *name)
         STORE(test_a_restore_keeps_the_snapshot),
         STORE(test_a_snapshot_has_room_for_all),
         STORE(test_a_clone_is_its_own),
+        STORE(test_a_snapshot_may_be_called_by_a_number),
         STORE(test_what_was_half_filled_is_no_volume_and_goes),
         STORE(test_who_looks_in_takes_nothing_from_who_works),
         STORE(test_a_call_that_is_over_ends),

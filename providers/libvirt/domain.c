@@ -159,27 +159,38 @@ virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const c
     return NULL;
 }
 
-bool cc_domain_is_off(virDomainPtr d)
+/* A daemon that does not answer tells nothing: the guest may well run. */
+int cc_domain_is_off(struct cc_provider_ctx *x, virDomainPtr d)
 {
-    int now = VIR_DOMAIN_SHUTOFF, why;
+    struct cc_err because = { 0 };
+    int now, why, r;
 
-    return cc_vir.domain_state(d, &now, &why, 0) != 0 || now == VIR_DOMAIN_SHUTOFF;
+    if (cc_vir.domain_state(d, &now, &why, 0) == 0)
+        return now == VIR_DOMAIN_SHUTOFF;
+    if ((r = cc_libvirt_error(&because, "reading the machine's state")) == CC_E_NOT_FOUND)
+        return 1;
+    *x->err = because;
+    return r;
 }
 
 /* Asks the guest to go off, waits, and then takes its power. */
 int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms)
 {
     uint64_t until = cc_mono_ms() + grace_ms;
-    int r;
+    struct cc_provider_ctx quiet = *x;
+    struct cc_err dropped;
+    int r, off = cc_domain_is_off(x, d);
 
     (void)v;
-    if (cc_domain_is_off(d))
-        return 0;
-    if (grace_ms > 0 && cc_vir.domain_shutdown(d, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0)
-        while (!cc_domain_is_off(d) && cc_mono_ms() < until)
+    if (off == 0 && grace_ms > 0 && cc_vir.domain_shutdown(d, VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN) == 0)
+        while ((off = cc_domain_is_off(x, d)) == 0 && cc_mono_ms() < until)
             if ((r = cc_rest_pause(x, 50)) != 0)
                 return r;
-    if (cc_domain_is_off(d) || cc_vir.domain_destroy(d, 0) == 0 || cc_domain_is_off(d))
+    if (off != 0)
+        return off == 1 ? 0 : off;
+    if (cc_vir.domain_destroy(d, 0) == 0)
         return 0;
-    return cc_libvirt_error(x->err, "ending the machine");
+    r = cc_libvirt_error(x->err, "ending the machine"); /* each call forgets the error of the one before */
+    quiet.err = &dropped;
+    return cc_domain_is_off(&quiet, d) == 1 ? 0 : r;
 }

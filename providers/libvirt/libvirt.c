@@ -357,6 +357,15 @@ static int make(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_hold 
     return r ? r : begin(v, x, h, s, out);
 }
 
+/* Disks that are overwritten before they are there may take more than one call: the next goes on with them, or destroy takes
+ * them away. */
+static bool unfinished(struct cc_libvirt *v, struct cc_provider_ctx *x, const struct cc_hold *h, int r)
+{
+    struct cc_room room = { .whole = false };
+
+    return r == CC_E_TIMEOUT && !h->d && v->storage->room(v->store, x, &room) == 0 && room.whole;
+}
+
 static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machine_spec *spec,
                     struct cc_machine_info *out)
 {
@@ -380,7 +389,7 @@ static int v_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
         r = make(v, x, &h, spec, &made, out);
         quiet.err = &dropped;
         quiet.call = &free_call;
-        if (r != 0 && remove_machine(v, &quiet, &h, spec->short_id) == 0 && made)
+        if (r != 0 && !unfinished(v, &quiet, &h, r) && remove_machine(v, &quiet, &h, spec->short_id) == 0 && made)
             remove_disk(v, &quiet, cc_arena_printf(x->arena, "cc-%s", spec->short_id));
     }
     cc_libvirt_let_go(&h);
@@ -415,10 +424,11 @@ static int v_destroy(void *self, struct cc_provider_ctx *x, const char *provider
 int cc_libvirt_grow(struct cc_libvirt *v, struct cc_provider_ctx *x, struct cc_box *b, uint32_t disk_gib)
 {
     struct cc_disk now;
+    uint64_t size = disk_gib * GIB;
     int r = v->storage->find(v->store, x, cc_libvirt_root(x->arena, b->short_id), &now);
 
-    if (r == 0 && now.size < disk_gib * GIB) /* an image may have been larger than what was asked for */
-        r = v->storage->resize(v->store, x, now.id, disk_gib * GIB);
+    if (r == 0) /* an image may have been larger than what was asked for; the same size: what was cut off is finished */
+        r = v->storage->resize(v->store, x, now.id, now.size < size ? size : now.size);
     if (r == 0 && b->disk_gib < disk_gib)
         b->disk_gib = disk_gib;
     return r;
@@ -452,8 +462,8 @@ static int v_start(void *self, struct cc_provider_ctx *x, const char *provider_i
         if (spec)
             describe(v, spec, &h.box);
         r = h.state == CC_M_ERROR ? cc_domain_end(v, x, h.d, 0) : 0;
-        if (r == 0 && spec)
-            r = cc_libvirt_grow(v, x, &h.box, spec->disk_gib);
+        if (r == 0)
+            r = cc_libvirt_grow(v, x, &h.box, spec ? spec->disk_gib : 0);
         if (r == 0)
             r = begin(v, x, &h, spec, out);
     }
@@ -521,8 +531,9 @@ static int v_list(void *self, struct cc_provider_ctx *x, struct cc_machine_list 
         return x->err->code;
     *out = (struct cc_machine_list){ NULL, 0 };
     if ((n = cc_vir.list_all_domains(c, &all, 0)) < 0) {
+        r = cc_libvirt_error(x->err, "listing machines");
         cc_vir.connect_close(c);
-        return cc_libvirt_error(x->err, "listing machines");
+        return r;
     }
     out->v = cc_arena_alloc(x->arena, ((size_t)n + 1) * sizeof(*out->v));
     for (i = 0; i < n; i++) {

@@ -133,7 +133,8 @@ int cc_libvirt_check(void *self, struct cc_provider_ctx *x, struct cc_check_list
 /* ---- domain.c: libvirt's calls, with its errors as ours */
 /* A connection, opened again when the last one is broken; NULL: x->err. Given back with cc_vir.connect_close. */
 virConnectPtr cc_libvirt_connect(struct cc_libvirt *v, struct cc_provider_ctx *x);
-int cc_libvirt_error(struct cc_err *err, const char *what); /* from libvirt's last error */
+/* From libvirt's last error, which the next call forgets, also one that gives something back: so before any. */
+int cc_libvirt_error(struct cc_err *err, const char *what);
 virDomainPtr cc_domain_find(virConnectPtr c, struct cc_provider_ctx *x, const char *short_id); /* NULL: x->err */
 int cc_domain_read(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *out, enum cc_machine_state *state);
 /* Of a list: 1, 0: none of ours, or gone since, or an error: then the list is none. */
@@ -141,7 +142,7 @@ int cc_domain_listed(struct cc_provider_ctx *x, virDomainPtr d, struct cc_box *o
 /* The domain of a machine that runs or is suspended; else NULL. */
 virDomainPtr cc_domain_awake(virConnectPtr c, struct cc_provider_ctx *x, const char *provider_id);
 int cc_domain_end(struct cc_libvirt *v, struct cc_provider_ctx *x, virDomainPtr d, uint32_t grace_ms);
-bool cc_domain_is_off(virDomainPtr d);
+int cc_domain_is_off(struct cc_provider_ctx *x, virDomainPtr d); /* 1, also when it is gone; 0: not; or an error */
 
 /* ---- volume.c: the calls of provider.h */
 /* "conflict": a machine other than `me` has this volume (running_only: and does not stand still). Who cannot look is told so. */

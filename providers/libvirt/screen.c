@@ -96,7 +96,7 @@ int cc_png_of_ppm(struct cc_provider_ctx *x, const char *ppm, size_t n, struct c
 static int receive(struct cc_provider_ctx *x, virStreamPtr s, char **data, size_t *n)
 {
     size_t room = 1024 * 1024;
-    int got = 1;
+    int got = 1, r;
 
     *data = cc_xmalloc(room);
     while (got > 0 && !cc_call_over(x->call)) {
@@ -107,10 +107,9 @@ static int receive(struct cc_provider_ctx *x, virStreamPtr s, char **data, size_
     }
     if (got == 0 && cc_vir.stream_finish(s) == 0)
         return 0;
+    r = got > 0 ? cc_call_check(x->call, x->err) : cc_libvirt_error(x->err, "taking the picture");
     cc_vir.stream_abort(s);
-    if (got > 0)
-        return cc_call_check(x->call, x->err);
-    return cc_libvirt_error(x->err, "taking the picture");
+    return r;
 }
 
 static int take_picture(struct cc_provider_ctx *x, virConnectPtr c, virDomainPtr d, struct cc_picture *out)

@@ -105,9 +105,9 @@ int cc_way_await(const struct cc_libvirt *v, struct cc_provider_ctx *x, virDomai
             r = cc_agent_activity(socket, x, &activity);
         if (r == 0 || r == CC_E_DENIED || r == CC_E_UNSUPPORTED || r == CC_E_CANCELLED)
             return r;
-        if (cc_domain_is_off(d))
-            return cc_err_set(x->err, CC_E_IO, "the guest went off while it booted; its console.log tells more");
         why = cc_arena_strdup(x->arena, x->err->message);
+        if (cc_domain_is_off(x, d) == 1) /* an error: the guest needs no libvirtd to answer us */
+            return cc_err_set(x->err, CC_E_IO, "the guest went off while it booted; its console.log tells more");
         if ((late = cc_rest_pause(x, 100)) != 0)
             return cc_err_set(x->err, late, "the guest does not answer: %s", why);
     }

@@ -194,21 +194,31 @@ static int d_resize(void *self, struct cc_provider_ctx *x, const char *id, uint6
 
 /* ---------------------------------------------------------------- snapshots */
 
-static int d_snapshot_list(void *self, struct cc_provider_ctx *x, const char *id, struct cc_snapshot_list *out)
+/* What qemu-img tells of a volume; `doc` is the caller's to free. */
+static int facts(void *self, struct cc_provider_ctx *x, const char *id, struct cc_disk *disk, json_t **doc)
 {
     struct cc_tool_result t;
+    int r = d_find(self, x, id, disk);
+
+    if (r == 0)
+        r = CC_TOOL(x, &t, "qemu-img", "info", "-U", "--output=json", disk->path);
+    if (r != 0)
+        return r;
+    if (t.exit != 0 || !(*doc = json_loads(t.out, 0, NULL)))
+        return cc_err_set(x->err, CC_E_IO, "qemu-img cannot tell of volume %s", id);
+    return 0;
+}
+
+static int d_snapshot_list(void *self, struct cc_provider_ctx *x, const char *id, struct cc_snapshot_list *out)
+{
     struct cc_disk disk;
     json_t *doc, *one;
     size_t i;
-    int r = d_find(self, x, id, &disk);
+    int r = facts(self, x, id, &disk, &doc);
 
     *out = (struct cc_snapshot_list){ NULL, 0 };
-    if (r == 0)
-        r = CC_TOOL(x, &t, "qemu-img", "info", "-U", "--output=json", disk.path);
     if (r != 0)
         return r;
-    if (t.exit != 0 || !(doc = json_loads(t.out, 0, NULL)))
-        return cc_err_set(x->err, CC_E_IO, "qemu-img cannot tell of volume %s", id);
     out->v = cc_arena_alloc(x->arena, (json_array_size(json_object_get(doc, "snapshots")) + 1) * sizeof(*out->v));
     json_array_foreach (json_object_get(doc, "snapshots"), i, one) {
         out->v[out->n++] = (struct cc_snapshot){
@@ -223,22 +233,34 @@ static int d_snapshot_list(void *self, struct cc_provider_ctx *x, const char *id
     return 0;
 }
 
-/* 1: there is that snapshot, 0: not. */
-static int has(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot)
+/* 1: there is that snapshot, 0: not. `number`: what qemu counts it as. */
+static int has(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot, const char **number)
 {
-    struct cc_snapshot_list list;
+    struct cc_disk disk;
+    json_t *doc, *one;
     size_t i;
-    int r = d_snapshot_list(self, x, id, &list);
+    int r = facts(self, x, id, &disk, &doc);
 
-    for (i = 0; r == 0 && i < list.n; i++)
-        if (strcmp(list.v[i].id, snapshot) == 0)
-            return 1;
+    if (r != 0)
+        return r;
+    json_array_foreach (json_object_get(doc, "snapshots"), i, one) {
+        const char *name = json_string_value(json_object_get(one, "name")),
+                   *counted = json_string_value(json_object_get(one, "id"));
+
+        if (!name || !counted || strcmp(name, snapshot) != 0)
+            continue;
+        *number = cc_arena_strdup(x->arena, counted);
+        r = 1;
+        break;
+    }
+    json_decref(doc);
     return r;
 }
 
 static int d_snapshot(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot)
 {
-    int r = has(self, x, id, snapshot);
+    const char *number;
+    int r = has(self, x, id, snapshot, &number);
 
     if (r != 0)
         return r == 1 ? 0 : r;
@@ -247,16 +269,18 @@ static int d_snapshot(void *self, struct cc_provider_ctx *x, const char *id, con
 
 static int d_snapshot_remove(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot)
 {
-    int r = has(self, x, id, snapshot);
+    const char *number;
+    int r = has(self, x, id, snapshot, &number);
 
     if (r != 1)
         return r == CC_E_NOT_FOUND ? 0 : r;
     return CC_TOOL(x, NULL, "qemu-img", "snapshot", "-q", "-d", snapshot, file_of(self, x->arena, id));
 }
 
-static int needs(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot)
+/* By its number: where qemu-img takes a name it takes it for a number first, and people call snapshots "1". */
+static int needs(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot, const char **number)
 {
-    int r = has(self, x, id, snapshot);
+    int r = has(self, x, id, snapshot, number);
 
     if (r == 0)
         return cc_err_set(x->err, CC_E_NOT_FOUND, "volume %s has no snapshot %s", id, snapshot);
@@ -265,24 +289,25 @@ static int needs(void *self, struct cc_provider_ctx *x, const char *id, const ch
 
 static int d_restore(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot)
 {
-    int r = needs(self, x, id, snapshot);
+    const char *number;
+    int r = needs(self, x, id, snapshot, &number);
 
-    return r ? r : CC_TOOL(x, NULL, "qemu-img", "snapshot", "-q", "-a", snapshot, file_of(self, x->arena, id));
+    return r ? r : CC_TOOL(x, NULL, "qemu-img", "snapshot", "-q", "-a", number, file_of(self, x->arena, id));
 }
 
 static int d_clone(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot, const char *clone)
 {
-    const char *path = file_of(self, x->arena, clone), *made = made_name(self, x->arena, clone);
+    const char *path = file_of(self, x->arena, clone), *made = made_name(self, x->arena, clone), *number;
     struct cc_disk from;
     int r = d_find(self, x, id, &from);
 
     if (r == 0 && snapshot)
-        r = needs(self, x, id, snapshot);
+        r = needs(self, x, id, snapshot, &number);
     if (r != 0 || access(path, F_OK) == 0)
         return r;
     if (snapshot)
-        r = CC_TOOL(x, NULL, "qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2", "-l", snapshot, from.path,
-                    made);
+        r = CC_TOOL(x, NULL, "qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2", "-l",
+                    cc_arena_printf(x->arena, "snapshot.id=%s", number), from.path, made);
     else
         r = CC_TOOL(x, NULL, "qemu-img", "convert", "-q", "-f", "qcow2", "-O", "qcow2", from.path, made);
     return finish(x, r, made, path);

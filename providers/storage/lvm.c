@@ -7,27 +7,41 @@
  * never overflows.  A restore copies, and keeps the snapshot.  What is being
  * filled has the tag "cchost.making" and is no volume yet.  Nothing is
  * remembered here, no call's context outlives the call.
+ *
+ * A thin pool gives zeroes; other room of a volume group holds what its last
+ * owner left.  So what is thick is overwritten before anybody has it, and
+ * "cchost.zero=N" says from which byte on it is not yet: there whoever is
+ * cut off goes on.
  */
 #include "providers/storage/storage.h"
 
 #include "host/sys/clock.h"
 #include "host/sys/mem.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #define TAG "cchost"
+#define MIB (1024ull * 1024)
+
+enum { PAGE = 4096, SLICE_MS = 5000 }; /* SLICE_MS: how much of overwriting is done again after a kill */
 
 struct lvm {
     char *vg, *pool, *config; /* pool NULL: no thin volumes; config: --config of every command, or NULL */
+    uint64_t slice_ms;
 };
 
 static int l_open(const struct cc_pairs *settings, void **self, struct cc_err *err)
 {
     const char *vg = cc_pairs_get(settings, "vg", NULL), *pool = cc_pairs_get(settings, "pool", NULL),
-               *config = cc_pairs_get(settings, "lvm_config", NULL);
+               *config = cc_pairs_get(settings, "lvm_config", NULL), *slice = cc_pairs_get(settings, "slice_ms", NULL);
     struct lvm *l;
 
     if (!vg || !cc_volume_id_ok(vg) || (pool && !cc_volume_id_ok(pool)))
@@ -37,6 +51,7 @@ static int l_open(const struct cc_pairs *settings, void **self, struct cc_err *e
     l->vg = cc_xstrdup(vg);
     l->pool = pool ? cc_xstrdup(pool) : NULL;
     l->config = config ? cc_xstrdup(config) : NULL;
+    l->slice_ms = slice ? strtoull(slice, NULL, 10) : SLICE_MS;
     *self = l;
     return 0;
 }
@@ -94,7 +109,7 @@ static const char *tag(struct cc_arena *a, const json_t *entry, const char *name
     return NULL;
 }
 
-/* All of ours: the array of lvs' report. `doc` is the caller's to free. */
+/* All of ours: the array of lvs' report. `doc` is the caller's to free, unless it fails. */
 static int report(const struct lvm *l, struct cc_provider_ctx *x, json_t **doc, json_t **entries)
 {
     struct cc_tool_result t;
@@ -109,7 +124,11 @@ static int report(const struct lvm *l, struct cc_provider_ctx *x, json_t **doc, 
         return cc_err_set(x->err, CC_E_IO, "lvs: %.200s", t.err);
     *doc = json_loads(t.out, 0, NULL);
     *entries = json_object_get(json_array_get(json_object_get(*doc, "report"), 0), "lv");
-    return json_is_array(*entries) ? 0 : cc_err_set(x->err, CC_E_IO, "lvs tells nothing that can be read");
+    if (json_is_array(*entries))
+        return 0;
+    json_decref(*doc);
+    *doc = NULL;
+    return cc_err_set(x->err, CC_E_IO, "lvs tells nothing that can be read");
 }
 
 static uint64_t size_of(const json_t *entry)
@@ -133,10 +152,8 @@ static int l_list(void *self, struct cc_provider_ctx *x, struct cc_disk_list *ou
     int r = report(self, x, &doc, &entries);
 
     *out = (struct cc_disk_list){ NULL, 0 };
-    if (r != 0) {
-        json_decref(doc);
+    if (r != 0)
         return r;
-    }
     out->v = cc_arena_alloc(x->arena, (json_array_size(entries) + 1) * sizeof(*out->v));
     json_array_foreach (entries, i, entry) {
         const char *id = tag(x->arena, entry, "cchost.volume");
@@ -165,25 +182,25 @@ static int l_find(void *self, struct cc_provider_ctx *x, const char *id, struct 
 static int l_snapshot_list(void *self, struct cc_provider_ctx *x, const char *id, struct cc_snapshot_list *out)
 {
     json_t *doc, *entries, *entry;
-    struct cc_disk disk;
+    bool there = false;
     size_t i;
-    int r = l_find(self, x, id, &disk);
+    int r = report(self, x, &doc, &entries);
 
     *out = (struct cc_snapshot_list){ NULL, 0 };
-    if (r == 0)
-        r = report(self, x, &doc, &entries);
     if (r != 0)
         return r;
     out->v = cc_arena_alloc(x->arena, (json_array_size(entries) + 1) * sizeof(*out->v));
     json_array_foreach (entries, i, entry) {
         const char *name = tag(x->arena, entry, "cchost.snapshot"), *of = tag(x->arena, entry, "cchost.of"),
-                   *at = tag(x->arena, entry, "cchost.at");
+                   *at = tag(x->arena, entry, "cchost.at"), *volume = tag(x->arena, entry, "cchost.volume");
 
+        there |= volume && strcmp(volume, id) == 0;
         if (name && of && strcmp(of, id) == 0)
-            out->v[out->n++] = (struct cc_snapshot){ name, disk.id, size_of(entry), at ? strtoll(at, NULL, 10) : 0 };
+            out->v[out->n++] = (struct cc_snapshot){ name, cc_arena_strdup(x->arena, id), size_of(entry),
+                                                     at ? strtoll(at, NULL, 10) : 0 };
     }
     json_decref(doc);
-    return 0;
+    return there ? 0 : cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", id);
 }
 
 /* ---------------------------------------------------------------- volumes */
@@ -198,6 +215,115 @@ static int fill(struct cc_provider_ctx *x, const char *from, const char *format,
     return CC_TOOL(x, NULL, "qemu-img", "convert", "-q", "-n", "-f", format, "-O", "raw", from, to);
 }
 
+static const char *zero_tag(struct cc_arena *a, uint64_t from)
+{
+    return cc_arena_printf(a, "cchost.zero=%llu", (unsigned long long)from);
+}
+
+/* A volume, or what is to be one. */
+struct piece {
+    bool making, volume;
+    bool dirty; /* from byte `zero` on it holds what others left */
+    uint64_t size, zero;
+};
+
+static int look(const struct lvm *l, struct cc_provider_ctx *x, const char *id, struct piece *out)
+{
+    json_t *doc, *entries, *entry;
+    size_t i;
+    int r = report(l, x, &doc, &entries);
+
+    *out = (struct piece){ 0 };
+    if (r != 0)
+        return r;
+    json_array_foreach (entries, i, entry) {
+        const char *making = tag(x->arena, entry, "cchost.making"), *volume = tag(x->arena, entry, "cchost.volume"),
+                   *zero = tag(x->arena, entry, "cchost.zero");
+
+        if ((making && strcmp(making, id) == 0) || (volume && strcmp(volume, id) == 0))
+            *out = (struct piece){ making != NULL, volume != NULL, zero != NULL, size_of(entry),
+                                   zero ? strtoull(zero, NULL, 10) : 0 };
+    }
+    json_decref(doc);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- what others left */
+
+/* Overwrites a range; one that does not begin at a page, up to the next. */
+static int put_zeroes(int fd, uint64_t from, uint64_t n)
+{
+    static const char page[PAGE];
+    uint64_t range[2] = { from, n };
+
+    if (from % PAGE)
+        return pwrite(fd, page, n, (off_t)from) == (ssize_t)n ? 0 : -1;
+    return ioctl(fd, BLKZEROOUT, range);
+}
+
+/* For a while, and then on the disk. 1: up to the end, 0: up to `*at`. */
+static int zero_some(const struct lvm *l, struct cc_provider_ctx *x, const char *path, uint64_t *at)
+{
+    uint64_t until = cc_mono_ms() + l->slice_ms, size = 0, n;
+    int fd = open(path, O_WRONLY | O_CLOEXEC), r = 0;
+
+    if (fd < 0)
+        return cc_err_sys(x->err, errno, "%s", path);
+    if (ioctl(fd, BLKGETSIZE64, &size) != 0)
+        r = cc_err_sys(x->err, errno, "the size of %s", path);
+    while (r == 0 && *at < size && (r = cc_call_check(x->call, x->err)) == 0) {
+        n = *at % PAGE ? PAGE - *at % PAGE : 64 * MIB;
+        n = n < size - *at ? n : size - *at;
+        if (put_zeroes(fd, *at, n) != 0)
+            r = cc_err_sys(x->err, errno, "overwriting %s", path);
+        else
+            *at += n;
+        if (cc_mono_ms() >= until)
+            break;
+    }
+    if (r == 0 && fsync(fd) != 0)
+        r = cc_err_sys(x->err, errno, "writing %s", path);
+    close(fd);
+    return r ? r : *at >= size;
+}
+
+/* From byte `at` to the end. `*tagged`: what its tag says, all the time. */
+static int wipe(const struct lvm *l, struct cc_provider_ctx *x, const char *id, uint64_t at, uint64_t *tagged)
+{
+    const char *lv = volume_lv(x->arena, id);
+    int r;
+
+    while ((r = zero_some(l, x, device(l, x->arena, lv), &at)) == 0) {
+        r = LVM(l, x, NULL, "lvchange", "-q", "--deltag", zero_tag(x->arena, *tagged), "--addtag",
+                zero_tag(x->arena, at), full(l, x->arena, lv));
+        if (r != 0)
+            return r;
+        *tagged = at;
+    }
+    return r == 1 ? 0 : r;
+}
+
+static int wipe_rest(const struct lvm *l, struct cc_provider_ctx *x, const char *id, uint64_t from)
+{
+    int r = wipe(l, x, id, from, &from);
+
+    return r ? r
+             : LVM(l, x, NULL, "lvchange", "-q", "--deltag", zero_tag(x->arena, from),
+                   full(l, x->arena, volume_lv(x->arena, id)));
+}
+
+/* What a kill has cut off in its growth is brought to its end. Of a volume that nobody writes to. */
+static int settle(const struct lvm *l, struct cc_provider_ctx *x, const char *id, struct piece *p)
+{
+    int r = look(l, x, id, p);
+
+    if (r == 0 && !p->volume)
+        return cc_err_set(x->err, CC_E_NOT_FOUND, "no volume %s", id);
+    return r == 0 && p->dirty ? wipe_rest(l, x, id, p->zero) : r;
+}
+
+/* ---------------------------------------------------------------- made and removed */
+
 static int make(const struct lvm *l, struct cc_provider_ctx *x, const char *id, uint64_t size, const char *as)
 {
     const char *lv = volume_lv(x->arena, id), *bytes = cc_arena_printf(x->arena, "%llub", (unsigned long long)size),
@@ -206,43 +332,50 @@ static int make(const struct lvm *l, struct cc_provider_ctx *x, const char *id, 
     if (l->pool)
         return LVM(l, x, NULL, "lvcreate", "-q", "-y", "-T", "-V", bytes, "--addtag", TAG, "--addtag", what, "-n", lv,
                    full(l, x->arena, l->pool));
-    return LVM(l, x, NULL, "lvcreate", "-q", "-y", "-W", "y", "-L", bytes, "--addtag", TAG, "--addtag", what, "-n", lv,
-               l->vg);
+    return LVM(l, x, NULL, "lvcreate", "-q", "-y", "-W", "y", "-L", bytes, "--addtag", TAG, "--addtag", what,
+               "--addtag", zero_tag(x->arena, 0), "-n", lv, l->vg);
 }
 
 /* Takes away what a killed host was filling. */
 static int clear(const struct lvm *l, struct cc_provider_ctx *x, const char *id)
 {
-    json_t *doc, *entries, *entry;
-    bool found = false;
-    size_t i;
-    int r = report(l, x, &doc, &entries);
+    struct piece p;
+    int r = look(l, x, id, &p);
 
-    json_array_foreach (r == 0 ? entries : NULL, i, entry) {
-        const char *making = tag(x->arena, entry, "cchost.making");
-
-        found |= making && strcmp(making, id) == 0;
-    }
-    json_decref(doc);
-    return found ? LVM(l, x, NULL, "lvremove", "-q", "-y", full(l, x->arena, volume_lv(x->arena, id))) : r;
+    return r == 0 && p.making ? LVM(l, x, NULL, "lvremove", "-q", "-y", full(l, x->arena, volume_lv(x->arena, id))) : r;
 }
 
-/* A volume with that content: it is one only when it is whole. */
-static int make_from(const struct lvm *l, struct cc_provider_ctx *x, const char *id, uint64_t size, const char *from,
-                     const char *format)
+/* Whether this try can go on with what one without an end has left. */
+static bool usable(const struct piece *p, uint64_t size, uint64_t least)
 {
-    struct cc_provider_ctx quiet = *x;
-    int r = clear(l, x, id);
+    return p->dirty && p->size >= size && p->size - size < 64 * MIB && (p->zero == 0 || p->zero >= least);
+}
 
-    if (r == 0)
+/* A volume with that content, `least` bytes, and zeroes behind it (`from` NULL: nothing else): it is one only when it is whole.
+ * `p`: what there is of it. */
+static int make_from(const struct lvm *l, struct cc_provider_ctx *x, const char *id, uint64_t size, const char *from,
+                     const char *format, uint64_t least, struct piece p)
+{
+    const char *lv = full(l, x->arena, volume_lv(x->arena, id)), *volume = tagged(x->arena, "cchost.volume", id),
+               *making = tagged(x->arena, "cchost.making", id);
+    struct cc_provider_ctx quiet = *x;
+    int r = 0;
+
+    if (p.making && !usable(&p, size, least)) {
+        r = clear(l, x, id);
+        p = (struct piece){ 0 };
+    }
+    if (r == 0 && !p.making)
         r = make(l, x, id, size, "cchost.making");
-    if (r == 0)
+    if (r == 0 && from && p.zero == 0)
         r = fill(x, from, format, device(l, x->arena, volume_lv(x->arena, id)));
+    if (r == 0 && !l->pool)
+        r = wipe(l, x, id, p.zero ? p.zero : least, &p.zero);
     if (r == 0)
-        r = LVM(l, x, NULL, "lvchange", "-q", "--addtag", tagged(x->arena, "cchost.volume", id), "--deltag",
-                tagged(x->arena, "cchost.making", id), full(l, x->arena, volume_lv(x->arena, id)));
+        r = LVM(l, x, NULL, "lvchange", "-q", "--addtag", volume, "--deltag", making, "--deltag",
+                zero_tag(x->arena, p.zero), lv);
     quiet.err = NULL;
-    if (r != 0)
+    if (r != 0 && !cc_call_over(x->call)) /* who ran out of time goes on there, or removes it */
         clear(l, &quiet, id);
     return r;
 }
@@ -251,15 +384,17 @@ static int l_create(void *self, struct cc_provider_ctx *x, const char *id, uint6
                     struct cc_disk *out)
 {
     const char *format = NULL;
+    struct lvm *l = self;
     uint64_t least = 0;
-    int r = l_find(self, x, id, out);
+    struct piece p;
+    int r = settle(l, x, id, &p);
 
     if (r != CC_E_NOT_FOUND)
-        return r;
+        return r ? r : l_find(self, x, id, out);
     if (image && (r = cc_image_facts(x, image, &format, &least)) != 0)
         return r;
-    r = image ? make_from(self, x, id, size > least ? size : least, image, format)
-              : make(self, x, id, size, "cchost.volume");
+    r = image || !l->pool ? make_from(l, x, id, size > least ? size : least, image, format, least, p)
+                          : make(l, x, id, size, "cchost.volume");
     return r ? r : l_find(self, x, id, out);
 }
 
@@ -278,18 +413,32 @@ static int l_remove(void *self, struct cc_provider_ctx *x, const char *id)
     return r ? r : LVM(l, x, NULL, "lvremove", "-q", "-y", full(l, x->arena, volume_lv(x->arena, id)));
 }
 
+/* What is added is nobody's before it is overwritten; whoever is killed in between finds the tag. */
+static int extend(const struct lvm *l, struct cc_provider_ctx *x, const char *id, uint64_t from, uint64_t size)
+{
+    const char *lv = full(l, x->arena, volume_lv(x->arena, id)), *zero = zero_tag(x->arena, from);
+    struct cc_provider_ctx quiet = *x;
+    int r = l->pool ? 0 : LVM(l, x, NULL, "lvchange", "-q", "--addtag", zero, lv);
+
+    if (r != 0)
+        return r;
+    r = LVM(l, x, NULL, "lvextend", "-q", "-L", cc_arena_printf(x->arena, "%llub", (unsigned long long)size), lv);
+    quiet.err = NULL;
+    if (r != 0 && !l->pool && !cc_call_over(x->call))
+        LVM(l, &quiet, NULL, "lvchange", "-q", "--deltag", zero, lv);
+    return r || l->pool ? r : wipe_rest(l, x, id, from);
+}
+
 static int l_resize(void *self, struct cc_provider_ctx *x, const char *id, uint64_t size)
 {
-    struct cc_disk now;
-    int r = l_find(self, x, id, &now);
+    struct piece p;
+    int r = settle(self, x, id, &p);
 
-    if (r != 0 || size == now.size)
+    if (r != 0 || size == p.size)
         return r;
-    if (size < now.size)
+    if (size < p.size)
         return cc_err_set(x->err, CC_E_INVALID, "volume %s is larger already: a volume only grows", id);
-    return LVM((struct lvm *)self, x, NULL, "lvextend", "-q", "-L",
-               cc_arena_printf(x->arena, "%llub", (unsigned long long)size),
-               full(self, x->arena, volume_lv(x->arena, id)));
+    return extend(self, x, id, p.size, size);
 }
 
 /* ---------------------------------------------------------------- snapshots */
@@ -312,8 +461,11 @@ static int l_snapshot(void *self, struct cc_provider_ctx *x, const char *id, con
     const char *of = full(l, x->arena, volume_lv(x->arena, id)), *lv = snapshot_lv(x->arena, id, snapshot),
                *what = tagged(x->arena, "cchost.snapshot", snapshot), *whose = tagged(x->arena, "cchost.of", id),
                *at = cc_arena_printf(x->arena, "cchost.at=%lld", (long long)cc_wall_ms());
+    struct piece p;
     int r = has(self, x, id, snapshot);
 
+    if (r == 0)
+        r = settle(l, x, id, &p);
     if (r != 0)
         return r == 1 ? 0 : r;
     if (l->pool) /* -kn: it can be read like any other */
@@ -354,17 +506,19 @@ static int l_restore(void *self, struct cc_provider_ctx *x, const char *id, cons
 
 static int l_clone(void *self, struct cc_provider_ctx *x, const char *id, const char *snapshot, const char *clone)
 {
-    struct cc_disk from, there;
-    int r = l_find(self, x, id, &from);
+    const char *from = volume_lv(x->arena, id);
+    struct piece of, there;
+    int r = settle(self, x, id, &of);
 
     if (r == 0 && snapshot)
         r = needs(self, x, id, snapshot);
-    if (r != 0)
+    if (r == 0)
+        r = look(self, x, clone, &there);
+    if (r != 0 || there.volume)
         return r;
-    if ((r = l_find(self, x, clone, &there)) != CC_E_NOT_FOUND)
-        return r;
-    return make_from(self, x, clone, from.size,
-                     snapshot ? device(self, x->arena, snapshot_lv(x->arena, id, snapshot)) : from.path, "raw");
+    if (snapshot)
+        from = snapshot_lv(x->arena, id, snapshot);
+    return make_from(self, x, clone, of.size, device(self, x->arena, from), "raw", of.size, there);
 }
 
 /* Of the pool where there is one, else of the volume group. */

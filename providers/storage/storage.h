@@ -5,7 +5,8 @@
  * block, run on the pool of the provider that uses it; knows no machine.
  * Idempotent like a provider's driver: create of what is there finds it,
  * removal of what is not there is a success, and a failed create leaves
- * nothing.  Names are cc_volume_id_ok.  Answers live in the call's arena.
+ * nothing; one that ran out of time, what the next goes on with and removal
+ * takes.  No volume ever shows what another one held.  Names are cc_volume_id_ok.  Answers live in the call's arena.
  * Thread: open and close on the loop; the calls on any worker, several at
  * once (for one volume the caller serializes them).
  */
@@ -46,6 +47,7 @@ struct cc_storage {
     int (*remove)(void *self, struct cc_provider_ctx *x, const char *id); /* and its snapshots; in use: "conflict" */
     int (*find)(void *self, struct cc_provider_ctx *x, const char *id, struct cc_disk *out); /* "not_found" */
     int (*list)(void *self, struct cc_provider_ctx *x, struct cc_disk_list *out);
+    /* The size that it has: finishes what was cut off. So before a guest boots from what may have grown. */
     int (*resize)(void *self, struct cc_provider_ctx *x, const char *id, uint64_t size); /* smaller: "invalid" */
 
     /* Of a volume that nobody writes to. What it takes grows with what changes afterwards, never fixed beforehand. */

@@ -32,10 +32,10 @@ cat >root/init <<INIT
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin CMOCKA_MESSAGE_OUTPUT=TAP
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs tmp /tmp; mount -t tmpfs run /run
 for m in \$(cat /modules/order); do [ ! -e /modules/\$m.ko ] || insmod /modules/\$m.ko; done
-C='activation{udev_sync=0 udev_rules=0} global{thin_check_executable=""} devices{scan="/dev" dir="/dev"}'
+C='activation{udev_sync=0 udev_rules=0 monitoring=0} backup{backup=0 archive=0} global{thin_check_executable=""} devices{scan="/dev" dir="/dev"}'
 vgcreate --config "\$C" -q -y t /dev/vda >/tmp/log 2>&1 || cat /tmp/log
 echo "== thick"
-/contract storage lvm vg=t "lvm_config=\$C" @image=/image 2>&1
+/contract storage lvm vg=t slice_ms=0 "lvm_config=\$C" @image=/image 2>&1
 lvcreate --config "\$C" -q -y -T -L 300M t/pool >/tmp/log 2>&1 || cat /tmp/log
 echo "== thin"
 /contract storage lvm vg=t pool=pool "lvm_config=\$C" @image=/image 2>&1
@@ -46,7 +46,7 @@ chmod +x root/init
 pack root initramfs.gz
 rm -f disk
 truncate -s 512M disk
-timeout 300 qemu-system-x86_64 -accel tcg -cpu max -m 768 -smp 1 -display none -monitor none -serial stdio -no-reboot \
+timeout 600 qemu-system-x86_64 -accel tcg -cpu max -m 768 -smp 1 -display none -monitor none -serial stdio -no-reboot \
   -kernel vmlinuz -initrd initramfs.gz -append 'console=ttyS0 quiet panic=-1' -drive file=disk,if=virtio,format=raw,cache=unsafe \
   </dev/null | tr -d '\r'
 rm -f disk

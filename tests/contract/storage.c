@@ -218,11 +218,46 @@ static void test_a_clone_is_its_own(void **state)
     drop(s, "then");
 }
 
-/* Does a clone as a host that is killed while it fills it: qemu-img, where it is asked to copy, ends who called it. */
-static void clone_and_die(struct driven *s, const char *from, const char *to)
+/* qemu counts its snapshots from 1, and takes a name for such a number where it can. */
+static void test_a_snapshot_may_be_called_by_a_number(void **state)
 {
-    const char *text = "#!/bin/sh\nPATH=${PATH#*:}\n[ \"$1\" = convert ] || exec qemu-img \"$@\"\nqemu-img \"$@\"\n"
-                       "kill -9 $PPID\n";
+    struct driven *s = *state;
+    struct cc_disk d = make(s, "one", 8 * MIB);
+
+    put(s, &d, 'b');
+    DOES(driver->snapshot(s->self, &s->x, "one", "b"));
+    put(s, &d, '1');
+    DOES(driver->snapshot(s->self, &s->x, "one", "1"));
+    put(s, &d, 'x');
+    DOES(driver->clone(s->self, &s->x, "one", "1", "of-1"));
+    assert_true(holds(s, "of-1", '1'));
+    DOES(driver->restore(s->self, &s->x, "one", "1"));
+    assert_true(holds(s, "one", '1'));
+    assert_int_equal(driver->restore(s->self, &s->x, "one", "2"), CC_E_NOT_FOUND);
+    DOES(driver->snapshot_remove(s->self, &s->x, "one", "1"));
+    DOES(driver->restore(s->self, &s->x, "one", "b"));
+    assert_true(holds(s, "one", 'b'));
+    drop(s, "one");
+    drop(s, "of-1");
+}
+
+static void do_clone(struct driven *s, const char *id, const char *to) { driver->clone(s->self, &s->x, id, NULL, to); }
+static void do_create(struct driven *s, const char *id, const char *image)
+{
+    struct cc_disk d;
+
+    driver->create(s->self, &s->x, id, image ? 32 * MIB : 160 * MIB, image, &d);
+}
+static void do_resize(struct driven *s, const char *id, const char *none)
+{
+    (void)none;
+    driver->resize(s->self, &s->x, id, 32 * MIB);
+}
+
+/* Does that as a host that is killed in the middle: `tool`, once it has done what it is asked with `word`, ends who called it. */
+static void die_in(struct driven *s, const char *tool, const char *word,
+                   void (*call)(struct driven *s, const char *id, const char *other), const char *id, const char *other)
+{
     char dir[] = "/tmp/cchost-storage-XXXXXX";
     const char *program;
     FILE *f;
@@ -230,21 +265,27 @@ static void clone_and_die(struct driven *s, const char *from, const char *to)
     pid_t pid;
 
     assert_non_null(mkdtemp(dir));
-    program = cc_arena_printf(&s->arena, "%s/qemu-img", dir);
+    program = cc_arena_printf(&s->arena, "%s/%s", dir, tool);
     f = fopen(program, "we");
     assert_non_null(f);
-    fputs(text, f);
+    fprintf(f, "#!/bin/sh\nPATH=${PATH#*:}\ncase \" $* \" in *' %s '*) ;; *) exec %s \"$@\" ;; esac\n", word, tool);
+    fprintf(f, "%s \"$@\"\nkill -9 $PPID\n", tool);
     fchmod(fileno(f), 0755);
     assert_int_equal(fclose(f), 0);
     if ((pid = fork()) == 0) {
         setenv("PATH", cc_arena_printf(&s->arena, "%s:%s", dir, getenv("PATH")), 1);
-        driver->clone(s->self, &s->x, from, NULL, to);
+        call(s, id, other);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     unlink(program);
     rmdir(dir);
+}
+
+static void clone_and_die(struct driven *s, const char *from, const char *to)
+{
+    die_in(s, "qemu-img", "convert", do_clone, from, to);
 }
 
 /* All that there is under names of ours: one more than before it was begun, or not. */
@@ -270,6 +311,145 @@ static void again(struct driven *s)
 {
     driver->close(s->self);
     DOES(driver->open(&(struct cc_pairs){ told.settings, told.n }, &s->self, &s->err));
+}
+
+/* Whose volumes take all their size at once, out of what others have left. */
+static bool is_thick(struct driven *s)
+{
+    struct cc_room room;
+
+    DOES(driver->room(s->self, &s->x, &room));
+    return room.whole;
+}
+
+/* A mark, or whether it stands there, anywhere in a volume. */
+static bool at(struct driven *s, const char *path, bool block, const char *what, long long mib, unsigned char byte)
+{
+    struct cc_tool_result t = { 0 };
+    unsigned char bytes[4096];
+    ssize_t n;
+    int fd, i;
+
+    if (!block) {
+        DOES(CC_TOOL(&s->x, &t, "qemu-io", "-f", "qcow2", "-c",
+                     cc_arena_printf(&s->arena, "%s -q -P %d %lldM 4096", what, byte, mib), path));
+        return t.exit == 0 && !strstr(t.out, "verification failed");
+    }
+    fd = open(path, (strcmp(what, "read") == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+    assert_true(fd >= 0);
+    memset(bytes, byte, sizeof(bytes));
+    if (strcmp(what, "read") == 0)
+        n = pread(fd, bytes, sizeof(bytes), mib * MIB);
+    else
+        n = pwrite(fd, bytes, sizeof(bytes), mib * MIB);
+    assert_int_equal(n, sizeof(bytes));
+    assert_int_equal(fsync(fd), 0);
+    close(fd);
+    for (i = 0; i < 4096 && bytes[i] == byte;)
+        i++;
+    return i == 4096;
+}
+static bool all_zero(struct driven *s, const struct cc_disk *d, long long from)
+{
+    long long mib, size = (long long)d->size / MIB;
+
+    for (mib = from; mib < size; mib++)
+        if (!at(s, d->path, d->block, "read", mib, 0))
+            return false;
+    return true;
+}
+
+/* Somebody has it, fills it, and gives it back. */
+static void soil(struct driven *s, int size)
+{
+    struct cc_disk d = make(s, "theirs", (uint64_t)size * MIB);
+    int mib;
+
+    for (mib = 0; mib < size; mib++)
+        at(s, d.path, d.block, "write", mib, 0x5a);
+    drop(s, "theirs");
+}
+
+/* Of one owner nothing may be read by the next. */
+static void test_a_volume_shows_nothing_of_one_that_is_gone(void **state)
+{
+    struct driven *s = *state;
+    struct cc_disk d;
+
+    NEEDS("@image", told.image);
+    soil(s, 32);
+    d = make(s, "one", 32 * MIB);
+    assert_true(all_zero(s, &d, 0));
+    drop(s, "one");
+    soil(s, 32);
+    DOES(driver->create(s->self, &s->x, "root", 32 * MIB, told.image, &d));
+    assert_true(holds(s, "root", 'i'));
+    assert_true(all_zero(s, &d, 1));
+    drop(s, "root");
+    soil(s, 32);
+    d = make(s, "one", 8 * MIB);
+    put(s, &d, 'a');
+    DOES(driver->resize(s->self, &s->x, "one", 32 * MIB));
+    DOES(driver->find(s->self, &s->x, "one", &d));
+    assert_int_equal(d.size, 32 * MIB);
+    assert_true(holds(s, "one", 'a'));
+    assert_true(all_zero(s, &d, 1));
+    drop(s, "one");
+}
+
+/* ... nor when the host is killed before it is overwritten: then it is no volume, or is finished before it is used. */
+static void test_nor_when_the_host_is_killed_before_it_is_overwritten(void **state)
+{
+    struct driven *s = *state;
+    struct cc_disk d;
+
+    NEEDS("whole volumes of LVM", is_thick(s));
+    soil(s, 32);
+    die_in(s, "lvcreate", "-n", do_create, "root", told.image);
+    assert_int_equal(driver->find(s->self, &s->x, "root", &d), CC_E_NOT_FOUND);
+    again(s);
+    DOES(driver->create(s->self, &s->x, "root", 32 * MIB, told.image, &d));
+    assert_true(holds(s, "root", 'i'));
+    assert_true(all_zero(s, &d, 1));
+    drop(s, "root");
+    soil(s, 32);
+    d = make(s, "one", 8 * MIB);
+    put(s, &d, 'a');
+    die_in(s, "lvextend", "-L", do_resize, "one", NULL);
+    again(s);
+    DOES(driver->find(s->self, &s->x, "one", &d));
+    assert_int_equal(d.size, 32 * MIB);
+    assert_false(all_zero(s, &d, 1)); /* so this is the window that is meant */
+    DOES(driver->resize(s->self, &s->x, "one", d.size));
+    assert_true(holds(s, "one", 'a'));
+    assert_true(all_zero(s, &d, 1));
+    at(s, d.path, d.block, "write", 20, 'g'); /* a guest's own, from now on */
+    DOES(driver->resize(s->self, &s->x, "one", d.size));
+    assert_true(at(s, d.path, d.block, "read", 20, 'g'));
+    drop(s, "one");
+    assert_int_equal(pieces(s), 0);
+}
+
+/* Overwriting takes its time: who is cut off does not begin anew for ever. */
+static void test_overwriting_goes_on_where_it_was_cut_off(void **state)
+{
+    struct driven *s = *state;
+    const char *path;
+    struct cc_disk d;
+
+    NEEDS("whole volumes of LVM", is_thick(s));
+    die_in(s, "lvchange", "--addtag", do_create, "big", NULL);
+    again(s);
+    assert_int_equal(driver->find(s->self, &s->x, "big", &d), CC_E_NOT_FOUND);
+    path = cc_arena_printf(&s->arena, "/dev/%s/ccv-big",
+                           cc_pairs_get(&(struct cc_pairs){ told.settings, told.n }, "vg", NULL));
+    at(s, path, true, "write", 0, 'm');
+    at(s, path, true, "write", 100, 0x5a);
+    d = make(s, "big", 160 * MIB);
+    assert_true(at(s, d.path, true, "read", 0, 'm'));
+    assert_true(all_zero(s, &d, 1));
+    drop(s, "big");
+    assert_int_equal(pieces(s), 0);
 }
 
 /* Who was killed leaves half a volume, which is none: it goes with the volume's removal, or when it is made again. */
@@ -352,8 +532,12 @@ int contract_storage(const char *name)
         STORE(test_a_restore_keeps_the_snapshot),
         STORE(test_a_snapshot_has_room_for_all),
         STORE(test_a_clone_is_its_own),
+        STORE(test_a_snapshot_may_be_called_by_a_number),
         STORE(test_what_was_half_filled_is_no_volume_and_goes),
         STORE(test_who_looks_in_takes_nothing_from_who_works),
+        STORE(test_a_volume_shows_nothing_of_one_that_is_gone),
+        STORE(test_nor_when_the_host_is_killed_before_it_is_overwritten),
+        STORE(test_overwriting_goes_on_where_it_was_cut_off),
         STORE(test_a_call_that_is_over_ends),
         STORE(test_room_is_told),
     };

@@ -26,7 +26,7 @@ test('lvm', async (t) => {
   const r = spawnSync(path.join(__dirname, 'lvm_guest.sh'), [path.join(root, 'build', 'guest-lvm'), program], { encoding: 'utf8', maxBuffer: 1 << 26 });
   if (r.status === 77 && !(process.env.BACKENDS || '').split(' ').includes('lvm')) return t.skip(r.stdout.trim());
   const [thick, thin] = ['thick', 'thin'].map((name) => r.stdout.split(`== ${name}`)[1]?.split('== ')[0] || '');
-  await t.test('thick', async (s) => assert.equal(await cases(s, thick), 10, r.stdout + r.stderr));
-  await t.test('thin', async (s) => assert.equal(await cases(s, thin), 10, r.stdout + r.stderr));
+  await t.test('thick', async (s) => assert.equal(await cases(s, thick), 14, r.stdout + r.stderr));
+  await t.test('thin', async (s) => assert.equal(await cases(s, thin), 14, r.stdout + r.stderr));
   return undefined;
 });

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -717,6 +718,35 @@ static void test_nat_reaches_neither_host_nor_machines(void **state)
     assert_int_equal(processes_with(f->dir), 0);
 }
 
+/* Bug: what waits for its turn to start pasta had the machine's locks, so a machine that was dead looked alive. */
+static void test_a_machine_ends_while_its_network_waits_its_turn(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(56);
+    char path[128];
+    pid_t first;
+    int turn;
+
+    if (!caps(f)->net_nat)
+        skip();
+    s.network = CC_NET_NAT;
+    snprintf(path, sizeof(path), "%s/locks/nat", f->dir);
+    assert_true((turn = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0);
+    assert_int_equal(flock(turn, LOCK_EX), 0);
+    create(f, &s);
+    first = init_of(f, &s);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_int_not_equal(init_of(f, &s), first);
+    destroy(f, &s); /* with its volume */
+    create(f, &s);
+    close(turn);
+    while (sh(f, &s, "grep -q eth0 /proc/net/route") != 0)
+        nap();
+    destroy(f, &s);
+}
+
 /* ---------------------------------------------------------------- ssh */
 
 static const char *const a_key[] = {
@@ -937,6 +967,7 @@ int main(int argc, char **argv)
         CASE(test_a_port_that_somebody_else_took_is_given_up),
         CASE(test_ssh_opens_no_way_to_the_host),
         CASE(test_nat_reaches_neither_host_nor_machines),
+        CASE(test_a_machine_ends_while_its_network_waits_its_turn),
         CASE(test_many_at_once),
     };
     int failed = cmocka_run_group_tests_name(argc < 2 ? "local" : "local as an ordinary user", tests, NULL, NULL);

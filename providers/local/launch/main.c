@@ -97,7 +97,7 @@ static void open_all(struct box *b)
     if (ftruncate(b->lock_fd, 0) != 0)
         box_fail(errno, "%s", b->lock);
     for (i = 0; i < b->vlock.n; i++)
-        lock_file(b->vlock.v[i], VOLUME_LOCK_MS);
+        b->vlock_fd[i] = lock_file(b->vlock.v[i], VOLUME_LOCK_MS);
     b->log_fd = open(b->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (b->log_fd < 0 || dup2(b->log_fd, 1) < 0 || dup2(b->log_fd, 2) < 0)
         box_fail(errno, "%s", b->log);
@@ -271,6 +271,17 @@ static void await_ready(int link, int pidfd)
     _exit(1);
 }
 
+/* The machine's locks are its pid 1's alone: a descriptor that lived on here, or in what sees to the network, would have a
+ * dead machine look alive. */
+static void let_go(const struct box *b)
+{
+    int i;
+
+    close(b->lock_fd);
+    for (i = 0; i < b->vlock.n; i++)
+        close(b->vlock_fd[i]);
+}
+
 /* From here until the machine is ready the launcher dies with the host: one that went on would take the machine's lock when
  * the next host has looked for it already. */
 static void die_with_host(void)
@@ -320,6 +331,7 @@ static int run(void)
     await_ready(link[0], pidfd);
     if (lseek(b->lock_fd, 0, SEEK_END) < 0 || write(b->lock_fd, "ready\n", 6) != 6)
         box_fail(errno, "%s", b->lock);
+    let_go(b);
     prctl(PR_SET_PDEATHSIG, 0);
     snprintf(text, sizeof(text), "ok %d\n", pid);
     if (write(CC_LAUNCH_FD, text, strlen(text)) < 0)

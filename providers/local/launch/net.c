@@ -34,6 +34,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { TURN_MS = 10 };
+
 static void loopback_up(void)
 {
     struct ifreq r = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -221,19 +223,32 @@ static void enter_group(const struct box *b)
         close(fd);
 }
 
+/* Ends with the machine: in a queue of many it may be over before its turn comes. */
+static void await_turn(const struct box *b, struct pollfd *machine)
+{
+    int turn = open(b->turn, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    while (turn < 0 || flock(turn, LOCK_EX | LOCK_NB) != 0) {
+        if (turn < 0 || (errno != EWOULDBLOCK && errno != EINTR)) {
+            fprintf(stderr, "nat: %s: %s\n", b->turn, strerror(errno));
+            return;
+        }
+        if (poll(machine, 1, TURN_MS) > 0)
+            _exit(0);
+    }
+}
+
 void box_pasta(struct box *b, pid_t init, int pidfd)
 {
     struct pollfd p = { .fd = pidfd, .events = POLLIN };
-    int turn, tries;
+    int tries;
 
     if (fork() != 0)
         return; /* the launcher ends; this one sees to the network */
     setsid();
     close(CC_LAUNCH_FD);
     enter_group(b);
-    turn = open(b->turn, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (turn < 0 || flock(turn, LOCK_EX) != 0)
-        fprintf(stderr, "nat: %s: %s\n", b->turn, strerror(errno));
+    await_turn(b, &p);
     if (setns(b->pidns_fd, CLONE_NEWPID) != 0) {
         fprintf(stderr, "nat: entering the machine: %s\n", strerror(errno));
         _exit(1);

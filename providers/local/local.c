@@ -2,8 +2,9 @@
  *
  * What a machine is lies in its directory (local.h), what it does is its pid
  * 1's lock, and nothing is kept in our memory: so a host that was killed finds
- * its machines again by looking.  A machine whose start never came to its end
- * ("made" is false) is completed by a repeated create and removed by destroy.
+ * its machines again by looking.  A machine of which no start ever came to its
+ * end (cc_machine_made) is completed by a repeated create and removed by
+ * destroy.
  */
 #include "providers/drivers.h"
 #include "providers/local/local.h"
@@ -359,7 +360,7 @@ static int l_create(void *self, struct cc_provider_ctx *x, const struct cc_machi
     if (fd < 0)
         return fd;
     cc_machine_alive(l, spec->short_id, &alive);
-    if (alive.made && cc_machine_load(l, x->arena, spec->short_id, &m, NULL) == 0) {
+    if (cc_machine_load(l, x->arena, spec->short_id, &m, NULL) == 0 && cc_machine_made(&m, &alive)) {
         cc_machine_info(l, x->arena, &m, &alive, out);
         close(fd);
         return strcmp(m.spec.id, spec->id) == 0
@@ -431,6 +432,7 @@ static int l_start(void *self, struct cc_provider_ctx *x, const char *provider_i
     } else if (r == 0) {
         if (spec)
             renew(l, &m, spec);
+        m.made = cc_machine_made(&m, &alive); /* written down before the launcher empties the lock's file */
         r = cc_local_end(l, x, short_id, 0);
         if (r == 0)
             r = allowed(l, &m.spec, x->err);

@@ -69,6 +69,7 @@ struct cc_machine {
     struct cc_machine_spec spec;
     unsigned long uid_base; /* 0: the caller's own uid */
     bool own_volume;        /* create made the volume cc-SHORT */
+    bool made;              /* was ready at least once before its last start, which its lock tells of */
     struct {
         uint32_t port; /* stays the machine's also while it cannot have ssh */
         const char *sshd, *host_key, *fingerprint;
@@ -79,8 +80,8 @@ struct cc_machine {
 };
 
 struct cc_alive {
-    bool locked, ready, made; /* made: was ready at least once */
-    pid_t pid;                /* 0: not known */
+    bool locked, ready, began; /* began: its last start came to its end */
+    pid_t pid;                 /* 0: not known */
     int64_t ticks, started_at;
 };
 
@@ -104,6 +105,7 @@ int cc_machine_load(const struct cc_local *l, struct cc_arena *a, const char *sh
                     struct cc_err *err);
 int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m, struct cc_err *err);
 void cc_machine_alive(const struct cc_local *l, const char *short_id, struct cc_alive *out);
+bool cc_machine_made(const struct cc_machine *m, const struct cc_alive *alive); /* was ready at least once */
 void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m,
                      const struct cc_alive *alive, struct cc_machine_info *out);
 int cc_local_slot(const struct cc_local *l, const char *short_id, unsigned long *uid_base, struct cc_err *err);

@@ -28,11 +28,12 @@ const char *cc_machine_path(const struct cc_local *l, struct cc_arena *a, const 
 
 int cc_machine_save(const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m, struct cc_err *err)
 {
-    json_t *doc = json_pack("{s:i, s:o, s:I, s:b, s:b, s:s*, s:s*, s:s*, s:I, s:s*, s:s*, s:s*}", "version", 1, "spec",
-                            cc_spec_json(&m->spec), "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume,
-                            "group_v2", m->group_v2, "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS],
-                            "cpu", m->group[CC_CG_CPU], "ssh_port", (json_int_t)m->ssh.port, "ssh_host_key",
-                            m->ssh.host_key, "ssh_fingerprint", m->ssh.fingerprint, "ssh_why", m->ssh.why);
+    json_t *doc =
+        json_pack("{s:i, s:o, s:I, s:b, s:b, s:b, s:s*, s:s*, s:s*, s:I, s:s*, s:s*, s:s*}", "version", 1, "spec",
+                  cc_spec_json(&m->spec), "uid_base", (json_int_t)m->uid_base, "own_volume", m->own_volume, "made",
+                  m->made, "group_v2", m->group_v2, "memory", m->group[CC_CG_MEMORY], "pids", m->group[CC_CG_PIDS],
+                  "cpu", m->group[CC_CG_CPU], "ssh_port", (json_int_t)m->ssh.port, "ssh_host_key", m->ssh.host_key,
+                  "ssh_fingerprint", m->ssh.fingerprint, "ssh_why", m->ssh.why);
     char *text = doc ? json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     int r = text ? cc_write_whole(cc_machine_path(l, a, m->short_id, "machine.json"), text, strlen(text), err)
                  : cc_err_set(err, CC_E_INVALID, "the machine's description is not valid UTF-8");
@@ -58,6 +59,7 @@ int cc_machine_load(const struct cc_local *l, struct cc_arena *a, const char *sh
     cc_spec_read(a, json_object_get(doc, "spec"), &m.spec);
     m.uid_base = cc_doc_u32(doc, "uid_base");
     m.own_volume = json_is_true(json_object_get(doc, "own_volume"));
+    m.made = json_is_true(json_object_get(doc, "made"));
     m.group_v2 = json_is_true(json_object_get(doc, "group_v2"));
     m.group[CC_CG_MEMORY] = cc_doc_text(a, doc, "memory");
     m.group[CC_CG_PIDS] = cc_doc_text(a, doc, "pids");
@@ -97,10 +99,12 @@ void cc_machine_alive(const struct cc_local *l, const char *short_id, struct cc_
         out->pid = pid;
         out->ticks = ticks;
         out->started_at = started;
-        out->made = strstr(text, "\nready\n") != NULL;
-        out->ready = out->made && out->locked;
+        out->began = strstr(text, "\nready\n") != NULL;
+        out->ready = out->began && out->locked;
     }
 }
+
+bool cc_machine_made(const struct cc_machine *m, const struct cc_alive *alive) { return m->made || alive->began; }
 
 static void add_unenforced(struct cc_arena *a, struct cc_machine_info *out, const char *what, const char *why)
 {
@@ -127,7 +131,10 @@ void cc_machine_info(const struct cc_local *l, struct cc_arena *a, const struct 
     out->name = s->name;
     out->image = s->image;
     out->socket = cc_machine_path(l, a, m->short_id, "agent.sock");
-    out->state = alive->ready ? CC_M_RUNNING : alive->locked ? CC_M_STARTING : alive->made ? CC_M_STOPPED : CC_M_ERROR;
+    out->state = alive->ready                ? CC_M_RUNNING
+                 : alive->locked             ? CC_M_STARTING
+                 : cc_machine_made(m, alive) ? CC_M_STOPPED
+                                             : CC_M_ERROR;
     if (out->state == CC_M_ERROR)
         out->reason = "it was never completely made";
     out->started_at = alive->locked ? alive->started_at : 0;

@@ -410,6 +410,74 @@ static void test_stop_is_gentle_then_firm(void **state)
     destroy(f, &s);
 }
 
+/* The lock of its own volume, as a machine has it: it cannot start meanwhile. */
+static int hold_volume_of(struct fix *f, const struct cc_machine_spec *s)
+{
+    struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/volumes/%s/lock", f->dir, pid_of(s));
+    assert_true((fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) >= 0);
+    assert_int_equal(fcntl(fd, F_OFD_SETLK, &whole), 0);
+    return fd;
+}
+
+/* Bug: a start that failed had emptied the file that told of the one before: the machine read as never completely made, and a
+ * repeated create that failed as well deleted its home. */
+static void test_a_start_that_fails_leaves_the_machine_stopped(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(58);
+    unsigned i;
+    int fd;
+
+    create(f, &s);
+    sh(f, &s, "echo kept >~/k");
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    fd = hold_volume_of(f, &s);
+    for (i = 0; i < 2; i++) { /* the second one has nothing left of the first start but what was written down */
+        assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), CC_E_CONFLICT);
+        assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    }
+    create(f, &s);
+    assert_int_equal(f->res.machine.state, CC_M_STOPPED);
+    close(fd);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat ~/k", "kept\n"));
+    destroy(f, &s);
+}
+
+static void test_a_host_killed_while_starting_leaves_the_machine_stopped(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(59);
+    char path[128];
+    struct stat st;
+    pid_t host;
+    int fd;
+
+    create(f, &s);
+    sh(f, &s, "echo kept >~/k");
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    fd = hold_volume_of(f, &s); /* so that it hangs in the middle */
+    if ((host = fork()) == 0)
+        _exit(DO(f, .op = CC_OP_START, .id = pid_of(&s)) == CC_E_CONFLICT);
+    snprintf(path, sizeof(path), "%s/machines/%s/lock", f->dir, s.short_id);
+    while (stat(path, &st) != 0 || st.st_size > 0)
+        nap();
+    kill(host, SIGKILL);
+    assert_int_equal(waitpid(host, NULL, 0), host);
+    fix_again(f);
+    while (state_of(f, &s) == CC_M_STARTING) /* its launcher is on its way out */
+        nap();
+    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    close(fd);
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat ~/k", "kept\n"));
+    destroy(f, &s);
+}
+
 static void test_cmd_runs_at_each_start(void **state)
 {
     struct fix *f = *state;
@@ -949,6 +1017,8 @@ int main(int argc, char **argv)
         CASE(test_pid_1_killed_from_outside),
         CASE(test_the_agent_comes_back),
         CASE(test_stop_is_gentle_then_firm),
+        CASE(test_a_start_that_fails_leaves_the_machine_stopped),
+        CASE(test_a_host_killed_while_starting_leaves_the_machine_stopped),
         CASE(test_cmd_runs_at_each_start),
         CASE(test_exec_ends_in_time),
         CASE(test_a_busy_machine_says_so),

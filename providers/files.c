@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DEEP = 200 };
+enum { DEEP = 64 }; /* so many descriptors a removal holds at once; trees may be deeper */
 
 int cc_dir_setting(const char *dir, size_t most, const char *why, char **out, struct cc_err *err)
 {
@@ -98,9 +98,32 @@ char *cc_read_whole(struct cc_arena *a, const char *path, size_t max, size_t *n)
     return text;
 }
 
+/* A tree on its way out. */
+struct doomed {
+    int top; /* descriptor of its uppermost directory */
+    unsigned moved;
+};
+
+/* What is too deep goes to the top, under a name that is free there, and is emptied from there. */
+static int to_the_top(struct doomed *t, int at, const char *name)
+{
+    bool writable = false; /* or it cannot get another parent */
+    char fresh[32];
+
+    for (;;) {
+        snprintf(fresh, sizeof(fresh), "cchost-deep-%u", t->moved++);
+        if (renameat(at, name, t->top, fresh) == 0 || errno == ENOENT)
+            return 0;
+        if (errno == EACCES && !writable && fchmodat(at, name, 0700, 0) == 0)
+            writable = true;
+        else if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
+            return errno;
+    }
+}
+
 /* Goes down by descriptors and never through a link. What cannot be entered is made enterable:
  * it is all ours to delete. */
-static int empty_dir(int at, const char *name, int depth)
+static int empty_dir(struct doomed *t, int at, const char *name, int depth)
 {
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC), r = 0;
     struct dirent *e;
@@ -111,6 +134,8 @@ static int empty_dir(int at, const char *name, int depth)
     if (fd < 0 || !(d = fdopendir(fd)))
         return errno;
     fchmod(fd, 0700);
+    if (depth == 0)
+        t->top = fd;
     while (r == 0 && (e = readdir(d))) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
@@ -119,8 +144,8 @@ static int empty_dir(int at, const char *name, int depth)
         if (errno != EISDIR && errno != EPERM) {
             r = errno;
         } else if (depth >= DEEP) {
-            r = ELOOP;
-        } else if ((r = empty_dir(fd, e->d_name, depth + 1)) == 0 && unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 &&
+            r = to_the_top(t, fd, e->d_name);
+        } else if ((r = empty_dir(t, fd, e->d_name, depth + 1)) == 0 && unlinkat(fd, e->d_name, AT_REMOVEDIR) != 0 &&
                    errno != ENOENT) {
             r = errno;
         }
@@ -129,14 +154,18 @@ static int empty_dir(int at, const char *name, int depth)
     return r;
 }
 
-/* A tree deeper than DEEP says ELOOP. */
 int cc_remove_tree(const char *path)
 {
+    struct doomed t = { .top = -1 };
+    unsigned moved;
     int r;
 
     if (unlink(path) == 0 || errno == ENOENT)
         return 0;
-    r = empty_dir(AT_FDCWD, path, 0);
+    do { /* again, as reading the top may have missed what came there meanwhile */
+        moved = t.moved;
+        r = empty_dir(&t, AT_FDCWD, path, 0);
+    } while (r == 0 && t.moved != moved);
     if (r == 0 && rmdir(path) != 0 && errno != ENOENT)
         r = errno;
     return r == ENOENT ? 0 : r;

@@ -122,13 +122,15 @@ static void sweep(void *arg)
     char path[512];
     struct dirent *e;
     DIR *d;
+    int r;
 
     snprintf(path, sizeof(path), "%s/trash", l->dir);
     for (d = opendir(path); d && (e = readdir(d));) {
         if (e->d_name[0] == '.')
             continue;
         snprintf(path, sizeof(path), "%s/trash/%s", l->dir, e->d_name);
-        cc_remove_tree(path);
+        if ((r = cc_remove_tree(path)) != 0)
+            cc_log(CC_LOG_WARN, "local", "%s stays: %s", path, strerror(r));
     }
     if (d)
         closedir(d);

@@ -684,6 +684,32 @@ static void test_own_volume_stays_unless_purged(void **state)
     destroy(f, &s);
 }
 
+/* Bug: what was deeper than 200 levels could be neither removed nor given to another machine. */
+static void test_what_a_machine_made_deep_goes_with_it(void **state)
+{
+    static const char line[] =
+        "for at in ~ /claude-data /data; do cd $at; for i in $(seq 300); do mkdir d; cd d; done; "
+        "echo deep >f; done; cat f";
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "deep" };
+    struct cc_mount_spec at = { "deep", "/data" };
+    struct cc_machine_spec a = a_machine(60), b = a_machine(57);
+
+    a.volumes = b.volumes = &at;
+    a.n_volumes = b.n_volumes = 1;
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &a);
+    assert_true(says(f, &a, line, "deep\n"));
+    destroy(f, &a);
+    create(f, &b); /* another range of user ids */
+    assert_true(says(f, &b,
+                     "cd /data; for i in $(seq 300); do cd d; done; cat f; stat -c %U f; echo more >>f && echo yes",
+                     "deep\nclaude\nyes\n"));
+    destroy(f, &b);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "deep");
+    assert_nothing_left(f);
+}
+
 /* ---------------------------------------------------------------- images */
 
 static void test_images(void **state)
@@ -1029,6 +1055,7 @@ int main(int argc, char **argv)
         CASE(test_a_volume_is_attached_and_taken_away),
         CASE(test_a_place_left_empty_gets_the_own_volume_again),
         CASE(test_own_volume_stays_unless_purged),
+        CASE(test_what_a_machine_made_deep_goes_with_it),
         CASE(test_images),
         CASE(test_network_none_is_alone),
         cmocka_unit_test_setup_teardown(test_without_sshd_a_machine_starts_and_says_so, without_sshd, teardown),

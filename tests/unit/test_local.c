@@ -368,6 +368,77 @@ static void test_the_agent_comes_back(void **state)
     destroy(f, &s);
 }
 
+static void path_of_agent(struct fix *f, char *path, size_t size)
+{
+    char dir[128];
+    struct dirent *e;
+    DIR *d;
+
+    path[0] = 0;
+    snprintf(dir, sizeof(dir), "%s/bin", f->dir);
+    assert_non_null(d = opendir(dir));
+    while ((e = readdir(d)))
+        if (strncmp(e->d_name, "cchost-agent-", 13) == 0)
+            snprintf(path, size, "%s/%s", dir, e->d_name);
+    closedir(d);
+    assert_true(path[0] == '/');
+}
+
+static bool is_the_carried_agent(const char *path)
+{
+    const struct cc_carried *c = cc_carried_find("cchost-agent");
+    char *text = malloc(c->len + 1);
+    FILE *file = fopen(path, "re");
+    bool same;
+
+    assert_non_null(file);
+    same = fread(text, 1, c->len + 1, file) == c->len && memcmp(text, c->data, c->len) == 0;
+    fclose(file);
+    free(text);
+    return same;
+}
+
+/* Bug: the agent was executed from the host's own mount. As an ordinary user its file is the machine's user's, who wrote to
+ * it by /proc/PID/exe while no agent ran: to what every other machine runs. */
+static void test_the_agents_program_cannot_be_written_from_inside(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(65);
+    char path[400];
+    struct stat st;
+
+    create(f, &s);
+    path_of_agent(f, path, sizeof(path));
+    /* Until it is written to, or refused for another reason than that an agent runs. */
+    try(f, &s,
+        "(exec 9</proc/$PPID/exe; chmod 755 /proc/self/fd/9 && echo mode >>~/did; kill -9 $PPID; "
+        "while :; do if (printf x >>/proc/self/fd/9) 2>/tmp/why; then echo written >>~/did; break; fi; "
+        "grep -q busy /tmp/why || break; done; cat /tmp/why >~/why; : >~/tried) >/dev/null 2>&1 &");
+    while (try(f, &s, "[ -e ~/tried ]") != 0)
+        nap();
+    assert_true(says(f, &s, "cat ~/did 2>/dev/null; grep -ciE 'read-only|denied' ~/why", "1\n"));
+    assert_true(is_the_carried_agent(path));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0555);
+    destroy(f, &s);
+}
+
+static void test_a_program_that_was_written_to_is_made_anew(void **state)
+{
+    struct fix *f = *state;
+    char path[400];
+    FILE *file;
+
+    path_of_agent(f, path, sizeof(path));
+    assert_int_equal(chmod(path, 0755), 0);
+    assert_non_null(file = fopen(path, "r+e"));
+    assert_int_equal(fputs("not ours", file) < 0, 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0555), 0);
+    fix_again(f);
+    assert_true(is_the_carried_agent(path));
+}
+
 /* The same machines under a driver with another grace. */
 static void with_grace(struct fix *f, const char *ms)
 {
@@ -918,6 +989,8 @@ int main(int argc, char **argv)
         CASE(test_a_host_killed_while_creating),
         CASE(test_pid_1_killed_from_outside),
         CASE(test_the_agent_comes_back),
+        CASE(test_the_agents_program_cannot_be_written_from_inside),
+        CASE(test_a_program_that_was_written_to_is_made_anew),
         CASE(test_stop_is_gentle_then_firm),
         CASE(test_cmd_runs_at_each_start),
         CASE(test_exec_ends_in_time),

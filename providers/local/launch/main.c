@@ -104,7 +104,6 @@ static void open_all(struct box *b)
     if (lseek(b->log_fd, 0, SEEK_END) > LOG_MAX && ftruncate(b->log_fd, 0) != 0)
         box_fail(errno, "%s", b->log);
     b->socket_fd = listen_at(b->socket);
-    b->agent_fd = open_ro(b->agent);
     b->filter_fd = open_ro(b->filter);
 }
 

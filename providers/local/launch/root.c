@@ -296,8 +296,10 @@ static void places(void)
         box_fail(errno, "owner of /run/user/1000");
 }
 
-/* Where the agent opens its socket for everybody inside; and itself, by the name cchost-busy. */
-static void busy_place(const struct box *b)
+/* Where the agent opens its socket for everybody inside; and itself, by the name cchost-busy. The agent is executed from
+ * there, too: its /proc/PID/exe then leads to a read-only mount. By the host's own one an ordinary user's machine, whose
+ * user the file belongs to, would write to the program that the next machine runs. */
+static void busy_place(struct box *b)
 {
     const char *program = rel(CC_BUSY_BIN "/cchost-busy");
 
@@ -306,6 +308,8 @@ static void busy_place(const struct box *b)
         box_fail(errno, "owner of " CC_BUSY_DIR);
     file(program, "", 0755);
     hang(b->busy_fd, program);
+    if ((b->agent_fd = open(program, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+        box_fail(errno, "%s", b->agent);
 }
 
 /* What sshd goes by: read-only, so that nobody inside gives himself another key. */

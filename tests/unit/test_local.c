@@ -688,6 +688,22 @@ static void test_own_volume_stays_unless_purged(void **state)
 
 /* ---------------------------------------------------------------- images */
 
+/* A root of a few copied programs: what a busybox image would be. */
+static void make_image(struct fix *f, char *root, char *tar)
+{
+    char line[1024];
+
+    snprintf(root, 100, "%s/image", f->dir);
+    snprintf(tar, 100, "%s/image.tar.gz", f->dir);
+    snprintf(line, sizeof(line),
+             "set -e; mkdir -p %s/usr/bin %s/etc; cd %s; echo mark >etc/mark; ln -s usr/bin bin; ln -s bin sbin; "
+             "for p in sh cat id touch ls ln rm mkdir grep; do cp /bin/$p bin/; done; "
+             "for p in bin/* %s/bin/cchost-agent-*; do ldd $p | grep -o '/lib[^ ]*'; done | sort -u | "
+             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .",
+             root, root, root, f->dir, tar);
+    assert_int_equal(system(line), 0);
+}
+
 static void test_images(void **state)
 {
     struct fix *f = *state;
@@ -695,16 +711,7 @@ static void test_images(void **state)
     char line[1024], root[100], tar[100];
     unsigned i;
 
-    /* A root of a few copied programs: what a busybox image would be. */
-    snprintf(root, sizeof(root), "%s/image", f->dir);
-    snprintf(tar, sizeof(tar), "%s/image.tar.gz", f->dir);
-    snprintf(line, sizeof(line),
-             "set -e; mkdir -p %s/bin %s/etc; cd %s; echo mark >etc/mark; ln -s bin sbin; "
-             "for p in sh cat id touch ls; do cp /bin/$p bin/; done; "
-             "for p in bin/* %s/bin/cchost-agent-*; do ldd $p | grep -o '/lib[^ ]*'; done | sort -u | "
-             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .",
-             root, root, root, f->dir, tar);
-    assert_int_equal(system(line), 0);
+    make_image(f, root, tar);
     for (i = 0; i < 2; i++) {
         s = a_machine(21 + i);
         s.image = i ? tar : root;
@@ -727,6 +734,107 @@ static void test_images(void **state)
     assert_int_equal(system(line), 0);
     s.image = tar;
     assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_INVALID);
+}
+
+/* As ostree's images have it: the places that machines have are links, absolute and relative. */
+static void test_an_images_own_links_lead_into_the_machine(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "data" };
+    struct cc_mount_spec at = { "data", "/srv/data" };
+    struct cc_machine_spec s = a_machine(66);
+    char line[1024], root[100], tar[100];
+
+    s.volumes = &at;
+    s.n_volumes = 1;
+    make_image(f, root, tar);
+    snprintf(line, sizeof(line),
+             "set -e; cd %s; mkdir -p var/home var/roothome var/srv sysroot/tmp; ln -s ../run var/run; "
+             "ln -s /run/lock var/lock; ln -s /var/home home; ln -s var/roothome root; ln -s /var/srv srv; "
+             "ln -s sysroot/tmp tmp; ln -s /tmp var/tmp; rm -f %s; tar -czf %s .",
+             root, tar, tar);
+    assert_int_equal(system(line), 0);
+    s.image = tar;
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &s);
+    assert_true(
+        says(f, &s, "echo kept >/srv/data/file; echo kept >~/file; echo x >/var/tmp/file; cat /tmp/file", "x\n"));
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat /var/srv/data/file /var/home/claude/file; ls -A /tmp; ls -d /var/run/user",
+                     "kept\nkept\n/var/run/user\n"));
+    destroy(f, &s);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "data");
+}
+
+/* A directory of the host's that whoever the machine's user is outside may write to. */
+static void host_place(struct fix *f, char *path, size_t size, mode_t mode)
+{
+    assert_int_equal(chmod(f->dir, 0711), 0);
+    snprintf(path, size, "%s/place", f->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+/* Bug: a volume's place was looked for before the host's root was left, so a link at home led out of the machine. */
+static void test_a_link_at_home_is_no_way_to_the_host(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "linked" };
+    struct cc_mount_spec at = { "linked", "/home/claude/a/b" };
+    struct cc_machine_spec s = a_machine(67);
+    char host[100], line[400];
+
+    s.volumes = &at;
+    s.n_volumes = 1;
+    host_place(f, host, sizeof(host), 0777);
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &s);
+    snprintf(line, sizeof(line), "mv ~/a ~/was; mkdir ~/c; ln -s %s ~/a", host);
+    assert_int_equal(sh(f, &s, line), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), CC_E_IO); /* it leads to nothing there is inside */
+    assert_non_null(strstr(f->res.err.message, "/home/claude/a"));
+    assert_int_equal(entries(host), 0);
+    OK(f, .op = CC_OP_DESTROY, .id = pid_of(&s), .purge = true);
+    /* One that leads to a place of the machine's. */
+    create(f, &s);
+    assert_int_equal(sh(f, &s, "mv ~/a ~/was; mkdir ~/c; ln -s /home/claude/c ~/a"), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "grep -o ' /home/claude/c/b ' /proc/self/mountinfo", " /home/claude/c/b \n"));
+    /* One that goes by what pid 1 has open. */
+    assert_int_equal(sh(f, &s, "rm ~/a; ln -s /proc/self/fd/3 ~/a"), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), CC_E_IO);
+    destroy(f, &s);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "linked");
+}
+
+/* Bug: the same for the places that every machine has: what /var/tmp led to on the host was opened to everybody. */
+static void test_a_link_in_an_image_is_no_way_to_the_host(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(68);
+    char host[100], line[400], root[100], tar[100];
+    struct stat st;
+
+    make_image(f, root, tar);
+    snprintf(line, sizeof(line), "mkdir -p %s/var/cache %s/var/tmp; chmod -R 777 %s/var", root, root, root);
+    assert_int_equal(system(line), 0);
+    host_place(f, host, sizeof(host), 0700);
+    s.image = root;
+    create(f, &s);
+    snprintf(line, sizeof(line), "rm -r /var/tmp /var/cache && ln -s %s /var/tmp && ln -s %s/made /var/cache", host,
+             host);
+    assert_int_equal(sh(f, &s, line), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "ls -A /var/tmp/ 2>/dev/null; echo up", "up\n"));
+    assert_int_equal(stat(host, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(entries(host), 0);
+    destroy(f, &s);
 }
 
 /* ---------------------------------------------------------------- network */
@@ -1003,6 +1111,9 @@ int main(int argc, char **argv)
         CASE(test_a_place_left_empty_gets_the_own_volume_again),
         CASE(test_own_volume_stays_unless_purged),
         CASE(test_images),
+        CASE(test_an_images_own_links_lead_into_the_machine),
+        CASE(test_a_link_at_home_is_no_way_to_the_host),
+        CASE(test_a_link_in_an_image_is_no_way_to_the_host),
         CASE(test_network_none_is_alone),
         cmocka_unit_test_setup_teardown(test_without_sshd_a_machine_starts_and_says_so, without_sshd, teardown),
         CASE(test_without_a_network_there_is_no_ssh),

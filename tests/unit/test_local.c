@@ -4,6 +4,8 @@
 #include "host/script/carried.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <ifaddrs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -863,6 +865,47 @@ static void test_network_none_is_alone(void **state)
     destroy(f, &s);
 }
 
+/* The host's addresses, in place of the C library's. */
+static bool no_addresses;
+
+int getifaddrs(struct ifaddrs **all)
+{
+    int (*real)(struct ifaddrs **);
+
+    if (no_addresses) {
+        errno = EMFILE;
+        return -1;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "getifaddrs");
+    return real(all);
+}
+
+/* Bug: the machine started, and nothing of the host's was blocked in it. */
+static void test_without_the_hosts_addresses_there_is_no_nat(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(69);
+
+    if (!caps(f)->net_nat) {
+        print_message("no nat on this host\n");
+        skip();
+    }
+    s.network = CC_NET_NAT;
+    no_addresses = true;
+    assert_int_not_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), 0);
+    assert_non_null(strstr(f->res.err.message, "the host's addresses"));
+    no_addresses = false;
+    assert_int_equal(state_of(f, &s), CC_M_GONE);
+    assert_int_equal(processes_with(s.short_id), 0);
+    create(f, &s);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    no_addresses = true;
+    assert_int_not_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), 0);
+    no_addresses = false;
+    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
+    destroy(f, &s);
+}
+
 static void test_nat_reaches_neither_host_nor_machines(void **state)
 {
     struct fix *f = *state;
@@ -1120,6 +1163,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_a_port_for_ssh_is_one_machines_alone, one_port, teardown),
         CASE(test_a_port_that_somebody_else_took_is_given_up),
         CASE(test_ssh_opens_no_way_to_the_host),
+        CASE(test_without_the_hosts_addresses_there_is_no_nat),
         CASE(test_nat_reaches_neither_host_nor_machines),
         CASE(test_many_at_once),
     };

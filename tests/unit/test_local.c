@@ -425,6 +425,33 @@ static void test_the_agents_program_cannot_be_written_from_inside(void **state)
     destroy(f, &s);
 }
 
+static int nested(void **state)
+{
+    *state = fix_new_with("local", (struct cc_pair){ "nested", "on" });
+    return 0;
+}
+
+/* With `nested` there is a root inside, who mounts: what is read-only stays so. */
+static void test_nor_by_a_root_of_the_machines_own(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(70);
+    char path[400];
+
+    create(f, &s);
+    path_of_agent(f, path, sizeof(path));
+    if (sh(f, &s, "unshare -Urm mount -t tmpfs x /tmp") != 0) {
+        print_message("no user namespaces inside: %s\n", f->res.exec.err);
+        destroy(f, &s);
+        skip();
+    }
+    assert_int_not_equal(sh(f, &s, "unshare -Urm mount -o remount,bind,rw /run/cchost/bin/cchost-busy"), 0);
+    assert_int_not_equal(sh(f, &s, "unshare -Urm umount /run/cchost/bin/cchost-busy"), 0);
+    assert_int_not_equal(sh(f, &s, "unshare -Urm sh -c 'chmod 755 /run/cchost/bin/cchost-busy'"), 0);
+    assert_true(is_the_carried_agent(path));
+    destroy(f, &s);
+}
+
 static void test_a_program_that_was_written_to_is_made_anew(void **state)
 {
     struct fix *f = *state;
@@ -1141,6 +1168,7 @@ int main(int argc, char **argv)
         CASE(test_pid_1_killed_from_outside),
         CASE(test_the_agent_comes_back),
         CASE(test_the_agents_program_cannot_be_written_from_inside),
+        cmocka_unit_test_setup_teardown(test_nor_by_a_root_of_the_machines_own, nested, teardown),
         CASE(test_a_program_that_was_written_to_is_made_anew),
         CASE(test_stop_is_gentle_then_firm),
         CASE(test_cmd_runs_at_each_start),

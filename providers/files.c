@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -226,6 +227,26 @@ static uint64_t content_name(const char *data, size_t n)
     return h;
 }
 
+/* Whole, and as it was carried: who runs as we do may have written to one of before. */
+static bool holds(const char *path, const struct cc_carried *c)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    void *there = MAP_FAILED;
+    struct stat st;
+    bool same;
+
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07777) == 0555 && (size_t)st.st_size == c->len)
+        there = mmap(NULL, c->len, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    if (there == MAP_FAILED)
+        return false;
+    same = memcmp(there, c->data, c->len) == 0;
+    munmap(there, c->len);
+    return same;
+}
+
 int cc_carried_install(const char *dir, const char *name, char **path, struct cc_err *err)
 {
     const struct cc_carried *c = cc_carried_find(name);
@@ -235,11 +256,12 @@ int cc_carried_install(const char *dir, const char *name, char **path, struct cc
     if (!c)
         return cc_err_set(err, CC_E_INTERNAL, "this binary does not carry %s", name);
     *path = cc_xasprintf("%s/%s-%016" PRIx64, dir, name, content_name(c->data, c->len));
-    if (access(*path, X_OK) == 0)
+    if (holds(*path, c))
         return 0;
     tmp = cc_xasprintf("%s.%d", *path, getpid());
-    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0755);
-    if (fd < 0 || write(fd, c->data, c->len) != (ssize_t)c->len || fchmod(fd, 0755) != 0)
+    unlink(tmp); /* of a process of this number that was killed: it cannot be opened for writing */
+    fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0555);
+    if (fd < 0 || write(fd, c->data, c->len) != (ssize_t)c->len || fchmod(fd, 0555) != 0)
         r = cc_err_sys(err, errno, "writing %s", tmp);
     if (fd >= 0)
         close(fd);

@@ -32,7 +32,7 @@ void cc_name_unlock_gone(const char *dir, const char *name, int fd); /* its obje
 int cc_dir_share(const char *dir, void (*sweep)(void *arg), void *arg, struct cc_err *err);
 
 /* A program that this binary carries, written once into `dir` under a name made from its content, so that an older host's
- * machines keep theirs. The caller frees *path. */
+ * machines keep theirs; nobody may write to it, and one that is not what it was is written anew. The caller frees *path. */
 int cc_carried_install(const char *dir, const char *name, char **path, struct cc_err *err);
 
 #endif

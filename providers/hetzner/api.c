@@ -97,23 +97,25 @@ static int refused(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_r
     return code;
 }
 
-static int once(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_rest_req *q, json_t **out, bool *retry)
+int cc_hz_ask_once(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, const json_t *body,
+                   json_t **out, bool *retry)
 {
+    struct cc_rest_req q = { .method = method, .path = path, .json = body };
     struct cc_rest_res res;
     int r = cc_hz_budget_take(&h->budget, x->err);
 
     *retry = false;
-    if (r != 0 || (r = cc_rest_do(h->rest, x, q, &res)) != 0)
+    if (r != 0 || (r = cc_rest_do(h->rest, x, &q, &res)) != 0)
         return r;
     cc_hz_budget_heard(&h->budget, &res);
     if (res.status >= 200 && res.status < 300) {
         if (out && !json_is_object(res.json))
-            r = cc_err_set(x->err, CC_E_UNAVAILABLE, "Hetzner answered %s with something that is no JSON", q->path);
+            r = cc_err_set(x->err, CC_E_UNAVAILABLE, "Hetzner answered %s with something that is no JSON", path);
         else if (out)
             *out = json_incref(res.json);
     } else {
         *retry = again(cc_hz_text(json_object_get(res.json, "error"), "code"), res.status);
-        r = refused(h, x, &res, q->path);
+        r = refused(h, x, &res, path);
     }
     cc_rest_res_free(&res);
     return r;
@@ -131,22 +133,26 @@ static int pause_for(struct cc_hz *h, struct cc_provider_ctx *x, int try)
     return cc_rest_pause(x, ms / 2 + chance % (ms / 2 + 1));
 }
 
+bool cc_hz_ask_again(struct cc_hz *h, struct cc_provider_ctx *x, int try, int *r)
+{
+    int left = cc_call_left_ms(x->call), paused;
+
+    if (try >= TRIES || (left >= 0 && (uint64_t)left < (uint64_t)h->retry_ms << try))
+        return false; /* what it said is of more use than that time is over */
+    if ((paused = pause_for(h, x, try)) != 0)
+        *r = paused;
+    return paused == 0;
+}
+
 int cc_hz_ask(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, json_t *body,
               json_t **out)
 {
-    struct cc_rest_req q = { .method = method, .path = path, .json = body };
     bool retry;
-    int try, r;
+    int try = 0, r;
 
-    for (try = 0;; try++) {
-        r = once(h, x, &q, out, &retry);
-        if (r == 0 || !retry || try >= TRIES)
-            break;
-        if (cc_call_left_ms(x->call) >= 0 && (uint64_t)cc_call_left_ms(x->call) < (uint64_t)h->retry_ms << try)
-            break; /* what it said is of more use than that time is over */
-        if ((r = pause_for(h, x, try)) != 0)
-            break;
-    }
+    do
+        r = cc_hz_ask_once(h, x, method, path, body, out, &retry);
+    while (r != 0 && retry && cc_hz_ask_again(h, x, try++, &r));
     json_decref(body);
     return r;
 }

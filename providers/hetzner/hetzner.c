@@ -588,7 +588,17 @@ static int h_attach(void *self, struct cc_provider_ctx *x, const char *provider_
     return r;
 }
 
-/* A machine's own volume takes the place of the last one: something must say that there is a machine. */
+/* A machine's own volume takes the place of the last one: something must say that there is a machine. A detach that was cut
+ * off may have made it already. */
+static int own_instead(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b)
+{
+    size_t i;
+
+    for (i = 0; i < b->n_mounts && !b->mounts[i].own; i++) {
+    }
+    return i < b->n_mounts ? cc_hz_volume_settle(h, x, b) : cc_hz_volume_own(h, x, b, 'm');
+}
+
 static int detach_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, const char *volume)
 {
     int r = cc_hz_look(h, x, b, true);
@@ -607,7 +617,7 @@ static int detach_held(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_
     if (b->server && (r = cc_hz_server_end(h, x, b)) != 0)
         return r;
     b->spec.location = b->mounts[i].location;
-    if (strcmp(b->mounts[i].path, "/claude-data") == 0 && (r = cc_hz_volume_own(h, x, b, 'm')) != 0)
+    if (strcmp(b->mounts[i].path, "/claude-data") == 0 && (r = own_instead(h, x, b)) != 0)
         return r;
     return cc_hz_volume_free(h, x, b, i);
 }

@@ -128,6 +128,12 @@ struct cc_hz_box {
 /* One request, those that may be tried again tried again. `body` is consumed. `out` NULL: not wanted; else to be decref'd. */
 int cc_hz_ask(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, json_t *body,
               json_t **out);
+/* The same by hand, for what a second request would make a second time: after an answer like 504 nobody knows whether it was
+ * done, so the caller looks before each new try. `body` is borrowed. `retry`: it failed, and may be tried again. */
+int cc_hz_ask_once(struct cc_hz *h, struct cc_provider_ctx *x, const char *method, const char *path, const json_t *body,
+                   json_t **out, bool *retry);
+/* Whether there is to be one more try, behind `try` others (from 0), and then it has waited; *r: why not, if that is new. */
+bool cc_hz_ask_again(struct cc_hz *h, struct cc_provider_ctx *x, int try, int *r);
 /* All pages of a list; `path` ends where "page=N" may follow. `key`: "servers". */
 int cc_hz_all(struct cc_hz *h, struct cc_provider_ctx *x, const char *path, const char *key, json_t **out);
 /* The first of them that is so named, or NULL in *out. */

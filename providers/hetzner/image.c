@@ -174,17 +174,34 @@ static void drop_failed(struct cc_hz *h, struct cc_provider_ctx *x, const json_t
     *x->err = why;
 }
 
+/* Each request that Hetzner takes makes one more image, which is paid for. So before a new try, whatever the last one was told
+ * ("locked" too: it may be the one before that locks), it looks for what an earlier one has made. The answer, or the image. */
+static int order(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, json_t **answer, json_t **image)
+{
+    const char *path = cc_arena_printf(x->arena, "/servers/%lld/actions/create_image", (long long)cc_hz_id(b->server));
+    json_auto_t *body = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "type", "snapshot", "description",
+                                  cc_arena_printf(x->arena, "cchost %s %.12s", b->image_name, b->image_hash), "labels",
+                                  CC_HZ_LABEL, "1", CC_HZ_IMAGE, b->image_name, CC_HZ_HASH, b->image_hash);
+    bool retry;
+    int try, r;
+
+    for (try = 0;; try++) {
+        r = cc_hz_ask_once(h, x, "POST", path, body, answer, &retry);
+        if (r == 0 || !retry || !cc_hz_ask_again(h, x, try, &r))
+            return r;
+        if ((r = of_hash(h, x, b, image)) != 0 || *image)
+            return r;
+    }
+}
+
 static int take(struct cc_hz *h, struct cc_provider_ctx *x, const struct cc_hz_box *b, json_t **image)
 {
     json_auto_t *answer = NULL;
-    int r = cc_hz_ask(h, x, "POST",
-                      cc_arena_printf(x->arena, "/servers/%lld/actions/create_image", (long long)cc_hz_id(b->server)),
-                      json_pack("{s:s, s:s, s:{s:s, s:s, s:s}}", "type", "snapshot", "description",
-                                cc_arena_printf(x->arena, "cchost %s %.12s", b->image_name, b->image_hash), "labels",
-                                CC_HZ_LABEL, "1", CC_HZ_IMAGE, b->image_name, CC_HZ_HASH, b->image_hash),
-                      &answer);
+    int r = order(h, x, b, &answer, image);
 
-    if (r == 0 && (r = cc_hz_await(h, x, answer)) != 0 && r != CC_E_TIMEOUT && r != CC_E_CANCELLED && r != CC_E_LIMIT)
+    if (r != 0 || *image)
+        return r;
+    if ((r = cc_hz_await(h, x, answer)) != 0 && r != CC_E_TIMEOUT && r != CC_E_CANCELLED && r != CC_E_LIMIT)
         drop_failed(h, x, json_object_get(answer, "image"));
     return r == 0 ? of_hash(h, x, b, image) : r;
 }

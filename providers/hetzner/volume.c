@@ -215,7 +215,8 @@ static int post_volume(struct cc_hz *h, struct cc_provider_ctx *x, const char *n
     return r == 0 ? cc_hz_await(h, x, answer) : r;
 }
 
-/* The machine's own, at /claude-data. One that an earlier machine of this short id left is taken, with what is on it. */
+/* The machine's own, at /claude-data. One that an earlier machine of this short id left is taken, with what is on it, and is
+ * not deleted with a create that fails; of a machine that was usable it says so, whoever has made it. */
 int cc_hz_volume_own(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_box *b, char how)
 {
     json_auto_t *v = NULL;
@@ -228,7 +229,7 @@ int cc_hz_volume_own(struct cc_hz *h, struct cc_provider_ctx *x, struct cc_hz_bo
     if (r == 0)
         return add_mount(x, b, v, OWN_AT, how);
     if (r == CC_E_EXISTS)
-        return cc_hz_volume_put(h, x, b, &(struct cc_mount_spec){ b->name, OWN_AT }, 'k');
+        return cc_hz_volume_put(h, x, b, &(struct cc_mount_spec){ b->name, OWN_AT }, how == 'm' ? 'm' : 'k');
     return r;
 }
 

@@ -44,14 +44,15 @@ static void add(struct wishes *w, const char *key, const char *value)
     w->n += k + v;
 }
 
-/* The host's own addresses lead to its services by way of pasta's sockets, unless they are blocked. */
-static void block_host(struct wishes *w)
+/* The host's own addresses lead to its services by way of pasta's sockets, unless they are blocked: a machine of which that
+ * cannot be had does not start. */
+static int block_host(struct wishes *w, struct cc_err *err)
 {
     struct ifaddrs *all, *i;
     char text[INET6_ADDRSTRLEN], line[INET6_ADDRSTRLEN + 8];
 
     if (getifaddrs(&all) != 0)
-        return;
+        return cc_err_sys(err, errno, "the host's addresses, which the machine must not reach");
     for (i = all; i; i = i->ifa_next) {
         int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
         const void *at = family == AF_INET ? (const void *)&((struct sockaddr_in *)i->ifa_addr)->sin_addr
@@ -65,21 +66,23 @@ static void block_host(struct wishes *w)
         add(w, "block", line);
     }
     freeifaddrs(all);
+    return 0;
 }
 
-static void add_network(struct wishes *w, const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m)
+static int add_network(struct wishes *w, const struct cc_local *l, struct cc_provider_ctx *x,
+                       const struct cc_machine *m)
 {
     size_t i;
 
     add(w, "net", cc_network_word(m->spec.network));
     if (m->spec.network != CC_NET_NAT)
-        return;
+        return 0;
     add(w, "pasta", l->pasta);
-    add(w, "turn", cc_arena_printf(a, "%s/locks/nat", l->dir));
+    add(w, "turn", cc_arena_printf(x->arena, "%s/locks/nat", l->dir));
     add(w, "dns", l->dns);
     for (i = 0; i < l->block.n; i++)
         add(w, "block", l->block.v[i]);
-    block_host(w);
+    return block_host(w, x->err);
 }
 
 static void add_groups(struct wishes *w, struct cc_arena *a, const struct cc_machine *m)
@@ -107,10 +110,11 @@ static const char *hostname(struct cc_arena *a, const struct cc_machine *m)
     return h;
 }
 
-static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a, const struct cc_machine *m,
-                  const char *image_root)
+static int build(struct wishes *w, const struct cc_local *l, struct cc_provider_ctx *x, const struct cc_machine *m,
+                 const char *image_root)
 {
     const struct cc_machine_spec *s = &m->spec;
+    struct cc_arena *a = x->arena;
     size_t i;
 
     add(w, "lock", cc_machine_path(l, a, m->short_id, "lock"));
@@ -139,7 +143,6 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
         add(w, "bind", cc_volume_path(l, a, s->volumes[i].id, "data"));
         add(w, "at", s->volumes[i].path);
     }
-    add_network(w, l, a, m);
     if (s->ssh_keys.n && !m->ssh.why) {
         add(w, "ssh", cc_machine_path(l, a, m->short_id, "ssh"));
         add(w, "sshd", m->ssh.sshd);
@@ -158,6 +161,7 @@ static void build(struct wishes *w, const struct cc_local *l, struct cc_arena *a
         add(w, "sessions", cc_arena_printf(a, "%u", s->sessions));
     for (i = 0; i < s->cmd.n; i++)
         add(w, "cmd", s->cmd.v[i]);
+    return add_network(w, l, x, m);
 }
 
 int cc_local_run(const char *spawner, const char *const *argv, char *text, size_t size)
@@ -253,10 +257,10 @@ int cc_local_launch(const struct cc_local *l, struct cc_provider_ctx *x, struct 
         return r;
     if (spawn.group[0])
         cc_cgroups_words(l, x->arena, &m->spec, sets);
-    build(&w, l, x->arena, m, image_root);
-    if (w.n > CC_LAUNCH_SPEC_MAX)
+    r = build(&w, l, x, m, image_root);
+    if (r == 0 && w.n > CC_LAUNCH_SPEC_MAX)
         r = cc_err_set(x->err, CC_E_INVALID, "environment and command are too long");
-    else if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
+    else if (r == 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) != 0)
         r = cc_err_sys(x->err, errno, "socketpair");
     if (r != 0) {
         cc_spawn_drop(&spawn);

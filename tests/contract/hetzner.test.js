@@ -536,6 +536,48 @@ test('killed at any step of a delete, the host comes back to no machine', { skip
   assert.ok(n >= 4, `${n} points`);
 });
 
+// Its own volume takes the place of the one at /claude-data: it is made first, and then the other one's labels go.
+const detaches = {
+  'the host is killed once it is made': ({ s, proxy }) => {
+    proxy.arm(1, 'after', () => s.child.kill('SIGKILL'), (r) => r.method === 'POST' && r.url === '/v1/volumes');
+    return async () => {
+      assert.ok(proxy.fired);
+      await s.exited;
+      s.agent.destroy();
+      await s.launch();
+    };
+  },
+  'its answer is 504': () => {
+    z.fault({ method: 'POST', path: '/volumes', status: 504, code: 'timeout', after: true });
+    return async () => {};
+  },
+};
+for (const [what, cut] of Object.entries(detaches)) {
+  test(`a detach whose own volume is there already leaves a machine that is stopped: ${what}`, { skip }, async (t) => {
+    const proxy = await CrashProxy.start({ to: { host: '127.0.0.1', port: z.port } });
+    const s = await host(t, { hcloud_endpoint: `http://127.0.0.1:${proxy.port}/v1` });
+    t.after(() => proxy.stop()); // behind the host, which deletes its machines by it
+    const m = await make(s, { name: 'c', volumes: [{ id: 'mine', path: '/claude-data' }] });
+    assert.strictEqual(ownVolume(m), undefined);
+    await run(s, m, 'echo kept >/claude-data/file');
+    assert.strictEqual((await s.call('POST', '/instances/c/stop')).body.status, 'STOPPED');
+    const mend = cut({ s, proxy });
+    await s.call('DELETE', '/instances/c/volumes/mine').catch((e) => { if (!proxy.fired) throw e; });
+    await mend();
+    const now = async () => (await s.call('GET', '/instances/c')).body;
+    await until(async () => /^(done|failed|cancelled)$/.test((await s.call('GET', `/operations/${(await now()).operation}`)).body.state), 'nothing is under way', 60);
+    if ((await now()).volumes.length) assert.strictEqual((await s.call('DELETE', '/instances/c/volumes/mine')).status, 200);
+    assert.deepStrictEqual([z.faults, (await now()).volumes], [[], []]);
+    assert.match(ownVolume(m).labels[`cchost-at-${m.short}`], /^m/, 'it says that the machine was usable');
+    assert.strictEqual((await now()).status, 'STOPPED');
+    let r = await s.call('POST', '/instances/c/volumes', { id: 'mine', path: '/data' });
+    assert.deepStrictEqual([r.status, r.body.status], [200, 'STOPPED'], r.text);
+    r = await s.call('POST', '/instances/c/start');
+    assert.deepStrictEqual([r.status, r.body.status], [200, 'RUNNING'], r.text);
+    assert.strictEqual((await run(s, m, 'cat /data/file; ls /claude-data/file 2>/dev/null || echo fresh')).stdout, 'kept\nfresh\n');
+  });
+}
+
 // ---- the double itself
 
 test('Hetzner\'s own command line understands the double', { skip: skip || (!has('hcloud') && 'hcloud is not here') }, async () => {

@@ -4,6 +4,8 @@
 #include "host/script/carried.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
+#include <ifaddrs.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -369,6 +371,104 @@ static void test_the_agent_comes_back(void **state)
     destroy(f, &s);
 }
 
+static void path_of_agent(struct fix *f, char *path, size_t size)
+{
+    char dir[128];
+    struct dirent *e;
+    DIR *d;
+
+    path[0] = 0;
+    snprintf(dir, sizeof(dir), "%s/bin", f->dir);
+    assert_non_null(d = opendir(dir));
+    while ((e = readdir(d)))
+        if (strncmp(e->d_name, "cchost-agent-", 13) == 0)
+            snprintf(path, size, "%s/%s", dir, e->d_name);
+    closedir(d);
+    assert_true(path[0] == '/');
+}
+
+static bool is_the_carried_agent(const char *path)
+{
+    const struct cc_carried *c = cc_carried_find("cchost-agent");
+    char *text = malloc(c->len + 1);
+    FILE *file = fopen(path, "re");
+    bool same;
+
+    assert_non_null(file);
+    same = fread(text, 1, c->len + 1, file) == c->len && memcmp(text, c->data, c->len) == 0;
+    fclose(file);
+    free(text);
+    return same;
+}
+
+/* Bug: the agent was executed from the host's own mount. As an ordinary user its file is the machine's user's, who wrote to
+ * it by /proc/PID/exe while no agent ran: to what every other machine runs. */
+static void test_the_agents_program_cannot_be_written_from_inside(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(65);
+    char path[400];
+    struct stat st;
+
+    create(f, &s);
+    path_of_agent(f, path, sizeof(path));
+    /* Until it is written to, or refused for another reason than that an agent runs. */
+    try(f, &s,
+        "(exec 9</proc/$PPID/exe; chmod 755 /proc/self/fd/9 && echo mode >>~/did; kill -9 $PPID; "
+        "while :; do if (printf x >>/proc/self/fd/9) 2>/tmp/why; then echo written >>~/did; break; fi; "
+        "grep -q busy /tmp/why || break; done; cat /tmp/why >~/why; : >~/tried) >/dev/null 2>&1 &");
+    while (try(f, &s, "[ -e ~/tried ]") != 0)
+        nap();
+    assert_true(says(f, &s, "cat ~/did 2>/dev/null; grep -ciE 'read-only|denied' ~/why", "1\n"));
+    assert_true(is_the_carried_agent(path));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0555);
+    destroy(f, &s);
+}
+
+static int nested(void **state)
+{
+    *state = fix_new_with("local", (struct cc_pair){ "nested", "on" });
+    return 0;
+}
+
+/* With `nested` there is a root inside, who mounts: what is read-only stays so. */
+static void test_nor_by_a_root_of_the_machines_own(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(70);
+    char path[400];
+
+    create(f, &s);
+    path_of_agent(f, path, sizeof(path));
+    if (sh(f, &s, "unshare -Urm mount -t tmpfs x /tmp") != 0) {
+        print_message("no user namespaces inside: %s\n", f->res.exec.err);
+        destroy(f, &s);
+        skip();
+    }
+    assert_int_not_equal(sh(f, &s, "unshare -Urm mount -o remount,bind,rw /run/cchost/bin/cchost-busy"), 0);
+    assert_int_not_equal(sh(f, &s, "unshare -Urm umount /run/cchost/bin/cchost-busy"), 0);
+    assert_int_not_equal(sh(f, &s, "unshare -Urm sh -c 'chmod 755 /run/cchost/bin/cchost-busy'"), 0);
+    assert_true(is_the_carried_agent(path));
+    destroy(f, &s);
+}
+
+static void test_a_program_that_was_written_to_is_made_anew(void **state)
+{
+    struct fix *f = *state;
+    char path[400];
+    FILE *file;
+
+    path_of_agent(f, path, sizeof(path));
+    assert_int_equal(chmod(path, 0755), 0);
+    assert_non_null(file = fopen(path, "r+e"));
+    assert_int_equal(fputs("not ours", file) < 0, 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0555), 0);
+    fix_again(f);
+    assert_true(is_the_carried_agent(path));
+}
+
 /* The same machines under a driver with another grace. */
 static void with_grace(struct fix *f, const char *ms)
 {
@@ -712,6 +812,22 @@ static void test_what_a_machine_made_deep_goes_with_it(void **state)
 
 /* ---------------------------------------------------------------- images */
 
+/* A root of a few copied programs: what a busybox image would be. */
+static void make_image(struct fix *f, char *root, char *tar)
+{
+    char line[1024];
+
+    snprintf(root, 100, "%s/image", f->dir);
+    snprintf(tar, 100, "%s/image.tar.gz", f->dir);
+    snprintf(line, sizeof(line),
+             "set -e; mkdir -p %s/usr/bin %s/etc; cd %s; echo mark >etc/mark; ln -s usr/bin bin; ln -s bin sbin; "
+             "for p in sh cat id touch ls ln rm mkdir grep; do cp /bin/$p bin/; done; "
+             "for p in bin/* %s/bin/cchost-agent-*; do ldd $p | grep -o '/lib[^ ]*'; done | sort -u | "
+             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .",
+             root, root, root, f->dir, tar);
+    assert_int_equal(system(line), 0);
+}
+
 static void test_images(void **state)
 {
     struct fix *f = *state;
@@ -719,16 +835,7 @@ static void test_images(void **state)
     char line[1024], root[100], tar[100];
     unsigned i;
 
-    /* A root of a few copied programs: what a busybox image would be. */
-    snprintf(root, sizeof(root), "%s/image", f->dir);
-    snprintf(tar, sizeof(tar), "%s/image.tar.gz", f->dir);
-    snprintf(line, sizeof(line),
-             "set -e; mkdir -p %s/bin %s/etc; cd %s; echo mark >etc/mark; ln -s bin sbin; "
-             "for p in sh cat id touch ls; do cp /bin/$p bin/; done; "
-             "for p in bin/* %s/bin/cchost-agent-*; do ldd $p | grep -o '/lib[^ ]*'; done | sort -u | "
-             "while read l; do mkdir -p .$(dirname $l); cp $l .$l; done; tar -czf %s .",
-             root, root, root, f->dir, tar);
-    assert_int_equal(system(line), 0);
+    make_image(f, root, tar);
     for (i = 0; i < 2; i++) {
         s = a_machine(21 + i);
         s.image = i ? tar : root;
@@ -751,6 +858,107 @@ static void test_images(void **state)
     assert_int_equal(system(line), 0);
     s.image = tar;
     assert_int_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), CC_E_INVALID);
+}
+
+/* As ostree's images have it: the places that machines have are links, absolute and relative. */
+static void test_an_images_own_links_lead_into_the_machine(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "data" };
+    struct cc_mount_spec at = { "data", "/srv/data" };
+    struct cc_machine_spec s = a_machine(66);
+    char line[1024], root[100], tar[100];
+
+    s.volumes = &at;
+    s.n_volumes = 1;
+    make_image(f, root, tar);
+    snprintf(line, sizeof(line),
+             "set -e; cd %s; mkdir -p var/home var/roothome var/srv sysroot/tmp; ln -s ../run var/run; "
+             "ln -s /run/lock var/lock; ln -s /var/home home; ln -s var/roothome root; ln -s /var/srv srv; "
+             "ln -s sysroot/tmp tmp; ln -s /tmp var/tmp; rm -f %s; tar -czf %s .",
+             root, tar, tar);
+    assert_int_equal(system(line), 0);
+    s.image = tar;
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &s);
+    assert_true(
+        says(f, &s, "echo kept >/srv/data/file; echo kept >~/file; echo x >/var/tmp/file; cat /tmp/file", "x\n"));
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "cat /var/srv/data/file /var/home/claude/file; ls -A /tmp; ls -d /var/run/user",
+                     "kept\nkept\n/var/run/user\n"));
+    destroy(f, &s);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "data");
+}
+
+/* A directory of the host's that whoever the machine's user is outside may write to. */
+static void host_place(struct fix *f, char *path, size_t size, mode_t mode)
+{
+    assert_int_equal(chmod(f->dir, 0711), 0);
+    snprintf(path, size, "%s/place", f->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(chmod(path, mode), 0);
+}
+
+/* Bug: a volume's place was looked for before the host's root was left, so a link at home led out of the machine. */
+static void test_a_link_at_home_is_no_way_to_the_host(void **state)
+{
+    struct fix *f = *state;
+    struct cc_volume_spec v = { .id = "linked" };
+    struct cc_mount_spec at = { "linked", "/home/claude/a/b" };
+    struct cc_machine_spec s = a_machine(67);
+    char host[100], line[400];
+
+    s.volumes = &at;
+    s.n_volumes = 1;
+    host_place(f, host, sizeof(host), 0777);
+    OK(f, .op = CC_OP_VOLUME_CREATE, .volume = &v);
+    create(f, &s);
+    snprintf(line, sizeof(line), "mv ~/a ~/was; mkdir ~/c; ln -s %s ~/a", host);
+    assert_int_equal(sh(f, &s, line), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), CC_E_IO); /* it leads to nothing there is inside */
+    assert_non_null(strstr(f->res.err.message, "/home/claude/a"));
+    assert_int_equal(entries(host), 0);
+    OK(f, .op = CC_OP_DESTROY, .id = pid_of(&s), .purge = true);
+    /* One that leads to a place of the machine's. */
+    create(f, &s);
+    assert_int_equal(sh(f, &s, "mv ~/a ~/was; mkdir ~/c; ln -s /home/claude/c ~/a"), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "grep -o ' /home/claude/c/b ' /proc/self/mountinfo", " /home/claude/c/b \n"));
+    /* One that goes by what pid 1 has open. */
+    assert_int_equal(sh(f, &s, "rm ~/a; ln -s /proc/self/fd/3 ~/a"), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    assert_int_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), CC_E_IO);
+    destroy(f, &s);
+    OK(f, .op = CC_OP_VOLUME_DELETE, .id = "linked");
+}
+
+/* Bug: the same for the places that every machine has: what /var/tmp led to on the host was opened to everybody. */
+static void test_a_link_in_an_image_is_no_way_to_the_host(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(68);
+    char host[100], line[400], root[100], tar[100];
+    struct stat st;
+
+    make_image(f, root, tar);
+    snprintf(line, sizeof(line), "mkdir -p %s/var/cache %s/var/tmp; chmod -R 777 %s/var", root, root, root);
+    assert_int_equal(system(line), 0);
+    host_place(f, host, sizeof(host), 0700);
+    s.image = root;
+    create(f, &s);
+    snprintf(line, sizeof(line), "rm -r /var/tmp /var/cache && ln -s %s /var/tmp && ln -s %s/made /var/cache", host,
+             host);
+    assert_int_equal(sh(f, &s, line), 0);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    OK(f, .op = CC_OP_START, .id = pid_of(&s));
+    assert_true(says(f, &s, "ls -A /var/tmp/ 2>/dev/null; echo up", "up\n"));
+    assert_int_equal(stat(host, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(entries(host), 0);
+    destroy(f, &s);
 }
 
 /* ---------------------------------------------------------------- network */
@@ -776,6 +984,47 @@ static void test_network_none_is_alone(void **state)
 
     create(f, &s);
     assert_true(says(f, &s, "cut -d: -f1 -s /proc/net/dev | tr -d ' '", "lo\n"));
+    destroy(f, &s);
+}
+
+/* The host's addresses, in place of the C library's. */
+static bool no_addresses;
+
+int getifaddrs(struct ifaddrs **all)
+{
+    int (*real)(struct ifaddrs **);
+
+    if (no_addresses) {
+        errno = EMFILE;
+        return -1;
+    }
+    *(void **)&real = dlsym(RTLD_NEXT, "getifaddrs");
+    return real(all);
+}
+
+/* Bug: the machine started, and nothing of the host's was blocked in it. */
+static void test_without_the_hosts_addresses_there_is_no_nat(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(69);
+
+    if (!caps(f)->net_nat) {
+        print_message("no nat on this host\n");
+        skip();
+    }
+    s.network = CC_NET_NAT;
+    no_addresses = true;
+    assert_int_not_equal(DO(f, .op = CC_OP_CREATE, .machine = &s), 0);
+    assert_non_null(strstr(f->res.err.message, "the host's addresses"));
+    no_addresses = false;
+    assert_int_equal(state_of(f, &s), CC_M_GONE);
+    assert_int_equal(processes_with(s.short_id), 0);
+    create(f, &s);
+    OK(f, .op = CC_OP_STOP, .id = pid_of(&s));
+    no_addresses = true;
+    assert_int_not_equal(DO(f, .op = CC_OP_START, .id = pid_of(&s)), 0);
+    no_addresses = false;
+    assert_int_equal(state_of(f, &s), CC_M_STOPPED);
     destroy(f, &s);
 }
 
@@ -1042,6 +1291,9 @@ int main(int argc, char **argv)
         CASE(test_a_host_killed_while_creating),
         CASE(test_pid_1_killed_from_outside),
         CASE(test_the_agent_comes_back),
+        CASE(test_the_agents_program_cannot_be_written_from_inside),
+        cmocka_unit_test_setup_teardown(test_nor_by_a_root_of_the_machines_own, nested, teardown),
+        CASE(test_a_program_that_was_written_to_is_made_anew),
         CASE(test_stop_is_gentle_then_firm),
         CASE(test_a_start_that_fails_leaves_the_machine_stopped),
         CASE(test_a_host_killed_while_starting_leaves_the_machine_stopped),
@@ -1057,12 +1309,16 @@ int main(int argc, char **argv)
         CASE(test_own_volume_stays_unless_purged),
         CASE(test_what_a_machine_made_deep_goes_with_it),
         CASE(test_images),
+        CASE(test_an_images_own_links_lead_into_the_machine),
+        CASE(test_a_link_at_home_is_no_way_to_the_host),
+        CASE(test_a_link_in_an_image_is_no_way_to_the_host),
         CASE(test_network_none_is_alone),
         cmocka_unit_test_setup_teardown(test_without_sshd_a_machine_starts_and_says_so, without_sshd, teardown),
         CASE(test_without_a_network_there_is_no_ssh),
         cmocka_unit_test_setup_teardown(test_a_port_for_ssh_is_one_machines_alone, one_port, teardown),
         CASE(test_a_port_that_somebody_else_took_is_given_up),
         CASE(test_ssh_opens_no_way_to_the_host),
+        CASE(test_without_the_hosts_addresses_there_is_no_nat),
         CASE(test_nat_reaches_neither_host_nor_machines),
         CASE(test_a_machine_ends_while_its_network_waits_its_turn),
         CASE(test_many_at_once),

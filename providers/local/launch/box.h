@@ -27,7 +27,8 @@ struct box {
     bool mapped; /* has a range of uids (`uids`) */
     unsigned long uid_base, uid_count;
     volatile pid_t pasta_pid; /* as pid 1 sees it; this struct is in memory that both share */
-    int lock_fd, vlock_fd[BOX_MANY], socket_fd, agent_fd, log_fd;
+    int lock_fd, vlock_fd[BOX_MANY], socket_fd, log_fd;
+    int agent_fd; /* on a read-only mount of the machine's own */
     int filter_fd, userns_fd, netns_fd, pidns_fd;
     int share_fd[BOX_MANY], bind_fd[BOX_MANY], image_fd, upper_fd, busy_fd, ssh_fd; /* detached mounts, -1: not yet */
 };

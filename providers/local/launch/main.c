@@ -104,7 +104,6 @@ static void open_all(struct box *b)
     if (lseek(b->log_fd, 0, SEEK_END) > LOG_MAX && ftruncate(b->log_fd, 0) != 0)
         box_fail(errno, "%s", b->log);
     b->socket_fd = listen_at(b->socket);
-    b->agent_fd = open_ro(b->agent);
     b->filter_fd = open_ro(b->filter);
 }
 
@@ -142,6 +141,8 @@ static pid_t clone_machine(const struct box *b, int *pidfd)
     pid = syscall(SYS_clone3, &a, sizeof(a));
     if (pid < 0)
         box_fail(errno, "making the machine's namespaces");
+    if (pid > 0 && b->cgroup2)
+        close((int)a.cgroup);
     if (pid > 0 && b->mapped && (seteuid(0) != 0 || setegid(0) != 0))
         box_fail(errno, "becoming root again");
     return (pid_t)pid;

@@ -3,7 +3,10 @@
  * Two hands: the sources are opened as detached mounts by whoever may walk
  * to them (the launcher as root, since the machine's own uid range may not
  * enter our data directory; pid 1 itself as an ordinary user), and pid 1
- * hangs them into a fresh tmpfs and pivots there.  The host's files are
+ * pivots to a fresh tmpfs and hangs them there.  Every path of the machine
+ * is walked after the pivot: what a machine kept from its last run (its
+ * home, an image's changes) may be links to anywhere, and they lead to
+ * nothing of the host when the host is no longer there.  The host's files are
  * never id-mapped: what its permissions hide from "others" stays hidden, as
  * uid 0 inside is nobody outside.  An image's files are mapped (idmap), so
  * that its root is the machine's root.
@@ -14,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +29,15 @@
 #include <unistd.h>
 
 #define OWN ".cchost" /* scratch inside the new root; gone before anybody looks */
+
+static const char *const devs[] = { "null", "zero", "full", "random", "urandom", "tty" };
+enum { DEVS = sizeof(devs) / sizeof(*devs) };
+
+/* What can be had only while the host's root is in sight. */
+struct held {
+    int dev_fd[DEVS], proc_fd;
+    char *share_link[BOX_MANY]; /* NULL: it is none */
+};
 
 static int detached(const char *path, uint64_t attr, int userns_fd)
 {
@@ -65,24 +78,53 @@ void box_sources(struct box *b, int userns_fd)
 
 static void dir(const char *path, mode_t mode)
 {
+    struct stat st;
+
     if (mkdir(path, mode) != 0 && errno != EEXIST)
         box_fail(errno, "making /%s", path);
-    if (mode & 01000 && chmod(path, mode) != 0)
+    /* A link of the machine's leads to what need not be for everybody to write to. */
+    if (mode & 01000 && lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && chmod(path, mode) != 0)
         box_fail(errno, "mode of /%s", path);
 }
 
-/* Every directory on the way to `path` and itself; relative to the new root. */
-static void dirs(const char *path)
+/* Links are followed, but for those of /proc to what we have open. -1: errno */
+static int open_dir(const char *path)
+{
+    struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS };
+
+    return (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof(how));
+}
+
+static int open_made(int parent, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    int fd = open_dir(path);
+
+    if (fd < 0 && errno == ENOENT && (mkdirat(parent, slash ? slash + 1 : path, 0755) == 0 || errno == EEXIST))
+        fd = open_dir(path); /* EEXIST: a link into nothing, which it will say */
+    if (fd < 0)
+        box_fail(errno, "making /%s", path);
+    close(parent);
+    return fd;
+}
+
+/* Every directory on the way to `path` and itself, which is opened; relative to the root. */
+static int place(const char *path)
 {
     char buf[1024], *at;
+    int fd = open_dir(".");
 
+    if (fd < 0)
+        box_fail(errno, "the machine's root");
     snprintf(buf, sizeof(buf), "%s", path);
     for (at = buf; (at = strchr(at + 1, '/')); *at = '/') {
         *at = 0;
-        dir(buf, 0755);
+        fd = open_made(fd, buf);
     }
-    dir(buf, 0755);
+    return open_made(fd, buf);
 }
+
+static void dirs(const char *path) { close(place(path)); }
 
 static const char *rel(const char *path)
 {
@@ -96,6 +138,17 @@ static void hang(int fd, const char *at)
     if (move_mount(fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH) != 0)
         box_fail(errno, "mounting /%s", at);
     close(fd);
+}
+
+/* On a directory, which is made. */
+static void hang_in(int fd, const char *at)
+{
+    int to = place(at);
+
+    if (move_mount(fd, "", to, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
+        box_fail(errno, "mounting /%s", at);
+    close(fd);
+    close(to);
 }
 
 static void file(const char *path, const char *text, mode_t mode)
@@ -124,18 +177,15 @@ static void link_to(const char *text, const char *path)
 }
 
 /* Terminals belong to the group tty, as sshd wants it; an ordinary user's machine has no group but the user's. */
-static void devices(const struct box *b)
+static void devices(const struct box *b, const struct held *h)
 {
-    static const char *const nodes[] = { "null", "zero", "full", "random", "urandom", "tty" };
-    char from[32], to[32];
-    size_t i;
+    char to[32];
+    int i;
 
-    for (i = 0; i < sizeof(nodes) / sizeof(*nodes); i++) {
-        snprintf(from, sizeof(from), "/dev/%s", nodes[i]);
-        snprintf(to, sizeof(to), "dev/%s", nodes[i]);
+    for (i = 0; i < DEVS; i++) {
+        snprintf(to, sizeof(to), "dev/%s", devs[i]);
         file(to, "", 0666);
-        if (mount(from, to, NULL, MS_BIND, NULL) != 0)
-            box_fail(errno, "device %s", from);
+        hang(h->dev_fd[i], to);
     }
     dir("dev/pts", 0755);
     dir("dev/shm", 01777);
@@ -151,23 +201,49 @@ static void devices(const struct box *b)
 }
 
 /* The host's system directories; a link such as /bin -> usr/bin stays a link. */
-static void shares(struct box *b)
+static void shares(struct box *b, const struct held *h)
 {
-    char text[512];
-    ssize_t n;
     int i;
 
     for (i = 0; i < b->share.n; i++) {
         const char *at = rel(b->share.v[i]);
 
-        if (b->share_fd[i] >= 0) {
-            dirs(at);
-            hang(b->share_fd[i], at);
-        } else if ((n = readlink(b->share.v[i], text, sizeof(text) - 1)) > 0) {
-            text[n] = 0;
-            link_to(text, at);
-        }
+        if (b->share_fd[i] >= 0)
+            hang_in(b->share_fd[i], at);
+        else if (h->share_link[i])
+            link_to(h->share_link[i], at);
     }
+}
+
+/* A new proc may be had only where one is that shows everything, which the host's is. */
+static int new_proc(void)
+{
+    int fs = fsopen("proc", FSOPEN_CLOEXEC), fd = -1;
+
+    if (fs >= 0 && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+        fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    if (fd < 0)
+        box_fail(errno, "proc");
+    close(fs);
+    return fd;
+}
+
+static void hold(const struct box *b, struct held *h)
+{
+    char path[32], text[512];
+    ssize_t n;
+    int i;
+
+    for (i = 0; i < DEVS; i++) {
+        snprintf(path, sizeof(path), "/dev/%s", devs[i]);
+        if ((h->dev_fd[i] = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)) < 0)
+            box_fail(errno, "device %s", path);
+    }
+    for (i = 0; i < b->share.n; i++) {
+        n = b->share_fd[i] < 0 ? readlink(b->share.v[i], text, sizeof(text) - 1) : -1;
+        h->share_link[i] = n > 0 ? strndup(text, (size_t)n) : NULL;
+    }
+    h->proc_fd = new_proc();
 }
 
 /* Puts our own text in the place of a file, whatever stands there: a file (bind over it), a link
@@ -296,8 +372,10 @@ static void places(void)
         box_fail(errno, "owner of /run/user/1000");
 }
 
-/* Where the agent opens its socket for everybody inside; and itself, by the name cchost-busy. */
-static void busy_place(const struct box *b)
+/* Where the agent opens its socket for everybody inside; and itself, by the name cchost-busy. The agent is executed from
+ * there, too: its /proc/PID/exe then leads to a read-only mount. By the host's own one an ordinary user's machine, whose
+ * user the file belongs to, would write to the program that the next machine runs. */
+static void busy_place(struct box *b)
 {
     const char *program = rel(CC_BUSY_BIN "/cchost-busy");
 
@@ -306,15 +384,15 @@ static void busy_place(const struct box *b)
         box_fail(errno, "owner of " CC_BUSY_DIR);
     file(program, "", 0755);
     hang(b->busy_fd, program);
+    if ((b->agent_fd = open(program, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0)
+        box_fail(errno, "%s", b->agent);
 }
 
 /* What sshd goes by: read-only, so that nobody inside gives himself another key. */
 static void ssh_place(const struct box *b)
 {
-    if (!b->ssh)
-        return;
-    dirs(rel(CC_LAUNCH_SSH_DIR));
-    hang(b->ssh_fd, rel(CC_LAUNCH_SSH_DIR));
+    if (b->ssh)
+        hang_in(b->ssh_fd, rel(CC_LAUNCH_SSH_DIR));
 }
 
 /* The base is a tmpfs; with an image the root is an overlay that stands in it. */
@@ -330,6 +408,11 @@ static void image_root(struct box *b)
         box_fail(errno, "overlay of the image");
     if (chdir(OWN "/root") != 0)
         box_fail(errno, "entering the image");
+}
+
+/* What an image has there is out of sight. */
+static void fresh_places(const struct box *b)
+{
     dir("dev", 0755);
     dir("tmp", 01777);
     dir("run", 0755);
@@ -340,35 +423,42 @@ static void image_root(struct box *b)
     tmpfs(b, OWN, "755");
 }
 
+/* The host goes out of sight. From here on a path leads nowhere but into the machine. */
+static void leave_host(void)
+{
+    if (syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
+        box_fail(errno, "pivot_root");
+}
+
 void box_root(struct box *b)
 {
+    struct held h;
     int i;
 
     /* Nothing that happens here is seen outside. */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         box_fail(errno, "making mounts private");
+    hold(b, &h);
     tmpfs(b, "/usr", "755"); /* only a place to stand on until the pivot */
     if (chdir("/usr") != 0)
         box_fail(errno, "chdir");
     dir(OWN, 0755);
     if (b->image)
         image_root(b);
+    leave_host();
+    if (b->image)
+        fresh_places(b);
     dir("dev", 0755);
     dir("proc", 0555);
     places();
     busy_place(b);
     ssh_place(b);
-    devices(b);
+    devices(b, &h);
     if (!b->image)
-        shares(b);
-    if (mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0)
-        box_fail(errno, "proc");
-    for (i = 0; i < b->bind.n; i++) {
-        dirs(rel(b->at.v[i]));
-        hang(b->bind_fd[i], rel(b->at.v[i]));
-    }
-    if (syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 || chdir("/") != 0)
-        box_fail(errno, "pivot_root");
+        shares(b, &h);
+    hang_in(h.proc_fd, "proc");
+    for (i = 0; i < b->bind.n; i++)
+        hang_in(b->bind_fd[i], rel(b->at.v[i]));
     accounts(b);
     hide(b);
     remove_own(b);

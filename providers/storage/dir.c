@@ -241,6 +241,7 @@ static int has(void *self, struct cc_provider_ctx *x, const char *id, const char
     size_t i;
     int r = facts(self, x, id, &disk, &doc);
 
+    *number = NULL;
     if (r != 0)
         return r;
     json_array_foreach (json_object_get(doc, "snapshots"), i, one) {

@@ -131,7 +131,7 @@ test('a service that is told to end as soon as it begins ends alone: the agent i
 test('what cannot be started says why, and a service that says much fills no memory', async () => {
   const a = await start([{ name: 'none', command: ['no-such-program'] }, sh('loud', 'while :; do echo 0123456789012345678901234567890123456789; done')]);
   await until(async () => /no-such-program: No such file/.test(String((await a.get('/services/none/log')).bytes)), 'why');
-  assert.strictEqual((await of(a, 'none')).exit, 127);
+  await until(async () => (await of(a, 'none')).exit === 127, 'its end is told'); // a moment after its last words
   await until(async () => (await a.get('/services/loud/log')).bytes.length === 65536, 'its log is full');
   await a.stop();
 });

@@ -29,30 +29,26 @@ static int begin(struct cc_db *db, unsigned flags, MDB_txn **t)
     return rc;
 }
 
-static int begin_following(struct cc_db *db, unsigned flags, MDB_txn **t)
+static int begin_by(struct cc_db *db, unsigned flags, MDB_txn **t, int (*follow)(struct cc_db *db))
 {
     int rc = begin(db, flags, t);
 
-    if (rc == MDB_MAP_RESIZED && !(rc = cc_db_follow_growth(db)))
+    if (rc == MDB_MAP_RESIZED && !(rc = follow(db)))
         rc = begin(db, flags, t);
     return rc;
 }
 
-/* The loop's own, which waits for nobody for long. */
-static int begin_at_once(struct cc_db *db)
+static int begin_following(struct cc_db *db, unsigned flags, MDB_txn **t)
 {
-    int rc = begin(db, MDB_RDONLY, &db->reader);
-
-    if (rc == MDB_MAP_RESIZED && !(rc = cc_db_follow_growth_soon(db)))
-        rc = begin(db, MDB_RDONLY, &db->reader);
-    return rc;
+    return begin_by(db, flags, t, cc_db_follow_growth);
 }
 
 int cc_db_read_begin(struct cc_db *db)
 {
     if (db->depth++ > 0)
         return db->depth_rc;
-    if (!(db->depth_rc = begin_at_once(db)))
+    /* The loop waits for nobody for long. */
+    if (!(db->depth_rc = begin_by(db, MDB_RDONLY, &db->reader, cc_db_follow_growth_soon)))
         atomic_fetch_add(&db->reads_open, 1);
     return db->depth_rc;
 }

@@ -7,8 +7,9 @@
  * waits for two things: the map that is opened again after a failed write
  * (milliseconds), and, when another process has grown the file, everybody else
  * who reads here, for a second at most: a writer of ours may wait for that
- * process to end its write, and reads are told "unavailable" until then; a backup in this process holds the map as long as one write
- * of 64 KiB to its target takes, a verification as long as one step.
+ * process to end its write, and reads are told "unavailable" until then.  A
+ * backup in this process holds the map as long as one write of 64 KiB to its
+ * target takes, a verification as long as one step.
  */
 #include "store/store_internal.h"
 

@@ -17,20 +17,32 @@ static int inspect(struct cc_docker *d, struct cc_provider_ctx *x, const char *n
     return cc_docker_get(d, x, cc_arena_printf(x->arena, "/containers/%s/json", name), "looking for the machine", doc);
 }
 
-/* An exchange of containers (mounts.c) that was cut off between its last two steps: the new one has everything. */
-static int finish_exchange(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
+int cc_docker_exchange_end(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
 {
-    const char *next = cc_arena_printf(x->arena, "claude-%s.new", short_id);
-    int r = inspect(d, x, next, doc);
+    const char *name = cc_arena_printf(x->arena, "claude-%s", short_id);
+    int r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/%s.new/rename?name=%s", name, name), NULL,
+                           "giving the exchanged container the machine's name"),
+        found;
+    struct cc_err why = *x->err;
+
+    found = inspect(d, x, name, doc);
+    if (found == 0 || r == 0)
+        return found;
+    *x->err = why;
+    return r;
+}
+
+/* None has the machine's name: one of an exchange may be about to get it, from another who is at it, or from us. */
+static int find_exchanged(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
+{
+    int r = inspect(d, x, cc_arena_printf(x->arena, "claude-%s.new", short_id), doc);
 
     if (r == CC_E_NOT_FOUND)
-        return cc_err_set(x->err, r, "no machine cc-%s", short_id);
+        return inspect(d, x, cc_arena_printf(x->arena, "claude-%s", short_id), doc);
     if (r != 0)
         return r;
     json_decref(*doc);
-    r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/%s/rename?name=claude-%s", next, short_id),
-                       NULL, "finishing an exchange of containers");
-    return r ? r : inspect(d, x, cc_arena_printf(x->arena, "claude-%s", short_id), doc);
+    return cc_docker_exchange_end(d, x, short_id, doc);
 }
 
 int cc_docker_find(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
@@ -39,7 +51,9 @@ int cc_docker_find(struct cc_docker *d, struct cc_provider_ctx *x, const char *s
     int r = inspect(d, x, cc_arena_printf(x->arena, "claude-%s", short_id), doc);
 
     if (r == CC_E_NOT_FOUND)
-        r = finish_exchange(d, x, short_id, doc);
+        r = find_exchanged(d, x, short_id, doc);
+    if (r == CC_E_NOT_FOUND)
+        return cc_err_set(x->err, r, "no machine cc-%s", short_id);
     if (r != 0)
         return r;
     who = json_string_value(json_object_get(cc_docker_at(*doc, "Config.Labels"), "cchost.short"));

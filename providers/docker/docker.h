@@ -181,6 +181,9 @@ int cc_docker_volumes_hold(struct cc_docker *d, struct cc_provider_ctx *x, const
 /* ---- container.c */
 /* The container of that machine, in full; what a crash left of an exchange (mounts.c) is brought to its end. */
 int cc_docker_find(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc);
+/* The last step of an exchange: the new container gets the machine's name. Done by another meanwhile (whoever looks for a machine
+ * may), it is done: dockerd refuses one of the two. *doc: the container. */
+int cc_docker_exchange_end(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc);
 int cc_docker_container_make(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b, const char *suffix);
 int cc_docker_container_start(struct cc_docker *d, struct cc_provider_ctx *x, const struct cc_box *b);
 /* One that was started comes up. */

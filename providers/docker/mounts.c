@@ -39,9 +39,9 @@ static int commit(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box 
 
 static int exchange(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_box *b)
 {
-    const char *old = cc_arena_printf(x->arena, "claude-%s", b->short_id),
-               *next = cc_arena_printf(x->arena, "%s.new", old);
-    int r = cc_docker_container_remove(d, x, next), net = -1;
+    const char *old = cc_arena_printf(x->arena, "claude-%s", b->short_id);
+    int r = cc_docker_container_remove(d, x, cc_arena_printf(x->arena, "%s.new", old)), net = -1;
+    json_t *doc;
 
     if (r == 0)
         r = cc_docker_volume_own(d, x, b);
@@ -59,9 +59,11 @@ static int exchange(struct cc_docker *d, struct cc_provider_ctx *x, struct cc_bo
         return r;
     r = cc_docker_container_remove(d, x, old);
     if (r == 0)
-        r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/%s/rename?name=%s", next, old), NULL,
-                           "exchanging the machine's container");
-    return r ? r : cc_docker_disks_drop(d, x, b->short_id, b->from);
+        r = cc_docker_exchange_end(d, x, b->short_id, &doc);
+    if (r != 0)
+        return r;
+    json_decref(doc);
+    return cc_docker_disks_drop(d, x, b->short_id, b->from);
 }
 
 /* The machine as it is; *running: nothing of it can change now. */

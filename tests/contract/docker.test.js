@@ -629,6 +629,36 @@ test('killed at any step of giving a machine a volume, its disk and its data are
   assert.ok(n >= 10, `${n} points`);
 });
 
+// Whoever looks for the machine while it has no container of its name ends the exchange; here both are about to, and a third is quicker.
+test('an exchange of containers that somebody else ends is done, and whoever looks meanwhile finds the machine', { skip }, async (t) => {
+  const { p, at } = await between('rival', false);
+  const pass = p.request.bind(p);
+  const held = [];
+  const release = () => { p.request = pass; for (const x of held.splice(0)) pass(...x); };
+  t.after(release); // first, as the host's end waits for what it has asked
+  const s = await host(t, { docker_host: at });
+  t.after(() => p.stop());
+  const m = await make(s, { name: 'c' });
+  await run(s, m, 'echo disk >/root/file');
+  await done(s, 'POST', '/instances/c/stop');
+  p.request = (req, res) => (/\.new\/(json|rename)/.test(req.url) ? held.push([req, res]) : pass(req, res));
+  const going = done(s, 'POST', '/instances/c/volumes', { id: 'more', path: '/more' });
+  const waits = (what) => until(() => held.some(([req]) => what.test(req.url)), `${what} waits`, LONG);
+  await waits(/rename/);
+  const logs = s.call('GET', '/instances/c/logs');
+  await waits(/json/);
+  assert.strictEqual((await d.api('POST', `/containers/claude-${m.short}.new/rename?name=claude-${m.short}`)).status, 204);
+  release();
+  await going;
+  const refused = p.seen.filter((r) => /\.new\/(json|rename)/.test(r.url) && r.status === 404);
+  assert.ok(refused.some((r) => r.method === 'GET') && refused.some((r) => r.method === 'POST'), 'both came too late');
+  assert.strictEqual((await logs).status, 200);
+  await done(s, 'POST', '/instances/c/start');
+  await s.running('c', LONG);
+  assert.strictEqual((await run(s, m, 'cat /root/file; grep -c " /more " /proc/mounts')).stdout, 'disk\n1\n');
+  assert.strictEqual(await containers(), 1);
+});
+
 test('a disk that has lost its name to another goes with its machine, or before', { skip }, async (t) => {
   const s = await host(t);
   const m = await make(s, { name: 'c' });

@@ -195,9 +195,11 @@ test('a program that does not become ready is given up, and the old one serves o
     [String.raw`printf '\377\200\001\033[2J\n'; exec sleep 60`, /none of cchost's: it said "\?\? {2}\[2J"/],
     ['exec >&-; exec sleep 60', /closed its output, and had said nothing/],
   ];
-  const open = () => fs.readdirSync(`/proc/${pid}/fd`).length;
+  const kinds = () => descriptors(pid);
+  const open = () => Object.values(kinds()).reduce((a, n) => a + n, 0);
   s.agent.destroy();
-  const before = open();
+  await until(() => kinds()['anon_inode:inotify'], 'it has begun to watch its policies, which it does once it serves');
+  const before = open(), were = JSON.stringify(kinds());
   for (const [text, why] of cases) {
     const l = load(s, 4, false);
     const { code, err, told } = await s.upgrade(program(dir, text));
@@ -210,7 +212,7 @@ test('a program that does not become ready is given up, and the old one serves o
     assert.strictEqual((await s.call('POST', '/instances?wait=20', { name: `m${cases.findIndex((c) => c[0] === text)}` })).body.status, 'RUNNING', text);
   }
   s.agent.destroy();
-  await until(() => open() <= before, () => `${open()} descriptors, ${before} before`);
+  await until(() => open() <= before, () => `${open()} descriptors, ${before} before: ${JSON.stringify(kinds())}, ${were}`);
   const missing = await s.upgrade(path.join(dir, 'missing'));
   assert.match(missing.err, /cannot run .*missing/);
   assert.strictEqual(s.child.pid, pid);

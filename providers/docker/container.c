@@ -20,8 +20,8 @@ static int inspect(struct cc_docker *d, struct cc_provider_ctx *x, const char *n
 int cc_docker_exchange_end(struct cc_docker *d, struct cc_provider_ctx *x, const char *short_id, json_t **doc)
 {
     const char *name = cc_arena_printf(x->arena, "claude-%s", short_id);
-    int r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/%s.new/rename?name=%s", name, name), NULL,
-                           "giving the exchanged container the machine's name"),
+    int r = cc_docker_send(d, x, "POST", cc_arena_printf(x->arena, "/containers/%s.new/rename?name=%s", name, name),
+                           NULL, "giving the exchanged container the machine's name"),
         found;
     struct cc_err why = *x->err;
 

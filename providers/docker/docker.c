@@ -514,7 +514,8 @@ static int d_logs(void *self, struct cc_provider_ctx *x, const char *provider_id
 
     if (!cc_provider_id_ok(provider_id))
         return cc_err_set(x->err, CC_E_INVALID, "\"%.60s\" is no machine of this provider", provider_id);
-    if ((r = cc_docker_find(self, x, provider_id + 3, &doc)) != 0) /* first, as its container may be about to be exchanged */
+    r = cc_docker_find(self, x, provider_id + 3, &doc); /* first, as its container may be about to be exchanged */
+    if (r != 0)
         return r;
     json_decref(doc);
     return cc_docker_logs(self, x, provider_id + 3, most, out);

@@ -295,11 +295,14 @@ test('the operator sees all; an admin only with `all`, and no longer when he is 
   await machine(s, p, 'b');
   await until(() => of.key.got.some((g) => g.body.data.changes?.name === 'b'), 'the operator is told');
   const back = await person(s, 'root@example.org');
-  assert.strictEqual((await back.call('GET', `/webhooks/${h.id}`)).status, 404, 'one that is told all is an admin\'s');
+  assert.deepStrictEqual([(await back.call('GET', '/webhooks')).body.map((x) => x.id).includes(h.id), (await back.call('GET', `/webhooks/${h.id}`)).status], [true, 200], 'it stays his');
   await machine(s, back, 'own');
   await until(() => of.own.got.some((g) => g.body.data.changes?.name === 'own'), 'his own come');
   await until(() => of.all.got.some((g) => g.body.data.changes?.name === 'own'), 'here, too');
   assert.ok(!of.all.got.some((g) => g.body.data.changes?.name === 'b') && !of.own.got.some((g) => g.body.data.changes?.name === 'b'));
+  const first = (await log(back, h)).find((x) => x.number === 1);
+  assert.strictEqual((await back.call('POST', `/webhooks/${h.id}/deliveries/1/redeliver`)).status, 404, `what he sees no more is not sent again: ${JSON.stringify(first)}`);
+  assert.strictEqual((await back.call('DELETE', `/webhooks/${h.id}`)).status, 204, 'and he can remove it');
   await s.stop();
 });
 

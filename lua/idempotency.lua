@@ -144,17 +144,22 @@ local function forget(self)
   end)
 end
 
-function Ticket:finish(status, body, headers)
-  if self.over then return end
-  self.over = true
+local function settle(self, status, body, headers)
   if status and lasting(status) and self.kept ~= body then
     keep(self, { status = status, body = body or "", headers = headers })
   elseif self.ahead and headers and headers["Retry-After"] then
     forget(self) -- it was turned away before it began
   end
+end
+
+function Ticket:finish(status, body, headers)
+  if self.over then return end
+  self.over = true
+  local ok, why = xpcall(settle, debug.traceback, self, status, body, headers)
   local turn = inside[self.id]
-  inside[self.id] = nil
+  inside[self.id] = nil -- also where that has raised: the next one must not wait for nobody
   turn.signal:fire()
+  if not ok then error(why, 0) end
 end
 
 return M

@@ -12,7 +12,8 @@
 --   volume_name owner/name/provider -> id     volume_live id, volume_owner owner/id
 --   volume_cloning source/id: is being made of that one
 -- The record "account" of an owner other than the operator counts them: volumes, volumes_gib.
--- The record "volume_hold" (id: the volume's) {machine, operation} says for whom it is kept: as long as that operation goes on.
+-- The record "volume_hold" (id: the volume's) {machine, operation} says for whom it is kept: as long as that operation goes on. It
+-- stays until the next one, or the volume's end.
 
 local json = require "json"
 local machine_record = require "machines.record"
@@ -115,6 +116,7 @@ function M.save(tx, old, rec, type, by, note, named)
   machine_record.reindex(tx, entries(old), entries(rec))
   count(tx, old, rec)
   tx:put("volume", rec.id, rec, rec.owner)
+  if rec.status == "DELETED" then tx:del("volume_hold", rec.id) end
   tx:log("volume", rec.id, type, machine_record.event(old, rec, note), by)
 end
 

@@ -236,6 +236,10 @@ t.test("the books of volumes agree with the records, and the log holds", functio
     if rec.owner == "ann" and rec.status ~= "DELETED" then n, gib = n + 1, gib + rec.size_gib end
   end
   t.eq(store.get("account", "ann").volumes, n); t.eq(store.get("account", "ann").volumes_gib, gib)
+  assert(volumes.delete(ann, "fresh"))
+  local held = store.list("volume_hold")
+  t.ok(#held > 0)
+  for _, row in ipairs(held) do t.ok(store.get("volume", row.id).status ~= "DELETED", "what is kept for a machine is there") end
   t.ok(store.verify())
   t.ok(not runner.busy("volume", "x"))
 end)

@@ -23,6 +23,8 @@ local zone = require "schedule.zone"
 
 local M = {}
 
+local AGAIN = 10 -- seconds until they are tried again, as a file of a zone that could not be read, say
+
 local operator = { admin = true, by = "schedule" }
 
 local function host_of(name)
@@ -89,7 +91,12 @@ function M.serve()
       log.error("schedule", "the jobs cannot be used", { error = tostring(err) })
     end)
   end)
-  task.spawn(function() jobs.run(assert(M.list(policy.live()))) end)
+  task.spawn(function()
+    repeat
+      local ok, why = pcall(function() jobs.run(assert(M.list(policy.live()))) end)
+      if not ok then log.error("schedule", "the jobs were interrupted; they begin again soon", { error = tostring(why) }) end
+    until ok or not task.sleep(AGAIN)
+  end)
 end
 
 return M

@@ -477,4 +477,23 @@ t.test("a long failure is kept in whole characters", function()
   end
 end)
 
+t.test("jobs that cannot be begun with are tried again", function()
+  local own, policy = require "policy.own_jobs", require "policy"
+  local live, list, tries = policy.live, own.list, 0
+  local job, runs = noted("later", every(60))
+  policy.live = function() return {} end
+  own.list = function()
+    tries = tries + 1
+    if tries == 1 then return nil, require("errors").new("io", "a zone cannot be read") end
+    return { job }
+  end
+  log.setup { level = "off" }
+  own.serve()
+  pass(120)
+  policy.live, own.list = live, list
+  jobs.stop()
+  t.eq(tries, 2)
+  t.ok(#runs >= 1, "it runs")
+end)
+
 return t.done()

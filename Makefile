@@ -39,7 +39,7 @@ IMAGE_BASE  := ca-certificates,curl,git,less,locales-all,mosh,openssh-client,pro
 # promtool, which reads the figures; its service is not to start for our sake.
 PROM_PKGS  := prometheus
 # Chromium needs a font to show a text in.
-BROWSER_PKGS := chromium fonts-dejavu-core
+BROWSER_PKGS := chromium-headless-shell fonts-dejavu-core
 CHECK_PKGS := clang-tidy clang-format cppcheck shellcheck
 BENCH_PKGS := wrk
 # Real backends for tests/contract: what each provider needs (apt starts none of these daemons).

@@ -138,7 +138,6 @@ test('slow, dripping, redirecting, huge, cut and refused answers', async (t) => 
     assert.strictEqual(d.status, 200, d.text);
     assert.deepStrictEqual([d.body.status, d.body.ok, d.body.trigger], [status, error === null, 'test'], `${fn}: ${d.text.slice(0, 200)}`);
     if (error) assert.match(d.body.error, error); else assert.strictEqual(d.body.error, null);
-    assert.ok(d.body.ms < 4000);
     if (status === 200) assert.ok(d.body.body.length <= 1024 && d.body.body.length > 0);
   }
   assert.match((await log(p, h))[0].body, /^\ufffd+A$/);

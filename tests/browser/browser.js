@@ -20,7 +20,7 @@ function bounded(object, ...names) {
 }
 
 const launch = async () => bounded(await chromium.launch({
-  executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+  executablePath: process.env.CHROMIUM || '/usr/bin/chromium-headless-shell',
   args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-background-networking', '--no-proxy-server'],
 }), 'newContext', 'close');
 

@@ -122,7 +122,7 @@ class SessionTerminal {
 }
 
 // On `socket` (a path), to the unix socket `to`; limits() -> { down, up }: bytes after which a connection is cut, undefined: never;
-// hold: it is not cut then, but what comes after these goes no further.
+// hold: it is not cut then, but what comes after these goes no further; answered: behind `up` it is cut at the next answer.
 class Cutter {
   static async start(socket, to, limits) {
     const c = new Cutter();
@@ -140,7 +140,8 @@ class Cutter {
         c.cuts += 1;
         limit[name] = 0;
         from.removeAllListeners('data');
-        into.write(d.subarray(0, left), end); // exactly so many arrive
+        const last = limit.answered && name === 'up' ? () => far.once('data', end) : end;
+        into.write(d.subarray(0, left), last); // exactly so many arrive
       });
       pass(far, near, 'down');
       pass(near, far, 'up');

@@ -205,3 +205,38 @@ test('an update that breaks off, or is killed, changes nothing', async () => {
   agent = await Agent.start(dir, program, ['--root', dir]);
   assert.strictEqual((await health()).version, '0.1.0');
 });
+
+const lines = (name) => { try { return fs.readFileSync(path.join(dir, name), 'utf8').split('\n').filter(Boolean); } catch { return []; } };
+const LASTS = `trap "" HUP; touch lasts; until [ -e over ]; do sleep 0.02; done`; // hears no hang-up
+
+test('the newest turn of a chat is there after updates that came while its page was away', async () => {
+  const bin = temp(), go = `${bin}/go`;
+  fs.symlinkSync(path.join(__dirname, '../lib/claude.js'), `${bin}/claude`);
+  await start([], { PATH: `${bin}:${process.env.PATH}`, CLAUDE_DOUBLE_LOG: `${bin}/log`, CLAUDE_DOUBLE_GO: go, CLAUDE_SETTINGS: 'leave', CLAUDE_CODE_OAUTH_TOKEN: 'a-token', CLAUDECODE: '' });
+  fs.mkdirSync(`${dir}/app`);
+  const page = async (query) => {
+    const ws = new WebSocket(`ws+unix://${agent.sock}:/chat?cwd=app${query}`, { perMessageDeflate: false }), got = [];
+    ws.on('message', (d) => got.push(JSON.parse(d)));
+    await new Promise((resolve, reject) => { ws.on('open', resolve); ws.on('error', reject); });
+    return { ws, got, sees: (type) => until(() => got.find((m) => m.type === type), () => `${type} in ${JSON.stringify(got)}`) };
+  };
+  const p = await page('');
+  p.ws.send(JSON.stringify({ type: 'message', content: 'wait' }));
+  const { turn, n } = await p.sees('text');
+  p.ws.terminate();
+  fs.writeFileSync(go, '');
+  await until(async () => !(await agent.call('GET', '/activity')).body.turn, 'the turn is over');
+  await update();
+  await update(bytes, '0.1.0'); // nobody has asked for it in between
+  const back = await page(`&turn=${turn}&n=${n}`);
+  const state = await back.sees('state');
+  assert.deepStrictEqual([state.turn, state.working, state.lost], [turn, false, 0]);
+  const done = await back.sees('done');
+  assert.deepStrictEqual(back.got.slice(1).map((m) => [m.turn, m.n]), Array.from({ length: done.n - n }, (_, i) => [turn, n + 1 + i]));
+  const other = await page('');
+  await other.sees('done');
+  assert.deepStrictEqual(other.got.slice(1).map((m) => m.n), Array.from({ length: done.n }, (_, i) => i + 1));
+  for (const { ws } of [back, other]) ws.terminate();
+  fs.rmSync(bin, { recursive: true });
+});
+

@@ -31,11 +31,19 @@ static json_t *clients_of(const struct session *s)
     return list;
 }
 
+/* Whether its program is to wait: for who was lost a moment ago, or will be by the update. */
+static bool awaits(const struct session *s)
+{
+    return !s->service && (session_owner(s) || cc_mono_ms() < s->held_until);
+}
+
 /* What the first who can type, or else who was lost last, has of it. */
 static uint64_t held_at(const struct session *s)
 {
     const struct viewer *v = session_owner(s);
 
+    if (!awaits(s))
+        return cc_ring_end(s->ring); /* as earlier agents wait in any case, but not for this */
     return v ? v->at : s->held_at;
 }
 
@@ -53,12 +61,12 @@ static json_t *told(const struct session *s)
                   s->polling && !uv_is_closing((const uv_handle_t *)&s->poll) ? s->pty : -1, "pid", (int)s->pid,
                   "ended", (int)s->ended, "status", s->status, "columns", (int)s->size.ws_col, "rows",
                   (int)s->size.ws_row, "by_owner", (int)s->by_owner);
-    json_object_update_new(o, json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:o}", "last_input",
+    json_object_update_new(o, json_pack("{s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:s,s:I,s:I,s:o}", "last_input",
                                         (json_int_t)s->last_input_ms, "last_output", (json_int_t)s->last_output_ms,
-                                        "linger", (json_int_t)s->linger_ms, "held", (json_int_t)held_at(s), "heard",
-                                        (json_int_t)s->heard, "begin", (json_int_t)begin, "safe", (json_int_t)safe,
-                                        "modes", modes, "bytes", (json_int_t)(end - begin), "input",
-                                        (json_int_t)s->input_len, "clients", clients_of(s)));
+                                        "linger", (json_int_t)s->linger_ms, "held", (json_int_t)held_at(s), "awaits",
+                                        (int)awaits(s), "heard", (json_int_t)s->heard, "begin", (json_int_t)begin,
+                                        "safe", (json_int_t)safe, "modes", modes, "bytes", (json_int_t)(end - begin),
+                                        "input", (json_int_t)s->input_len, "clients", clients_of(s)));
     return o;
 }
 
@@ -271,6 +279,8 @@ static struct session *session_of(const json_t *o, const char *bytes)
     s->last_output_ms = number(o, "last_output");
     s->linger_ms = (uint64_t)number(o, "linger");
     s->held_at = (uint64_t)number(o, "held");
+    if (!s->service && !json_is_false(json_object_get(o, "awaits"))) /* earlier agents did not tell */
+        s->held_until = cc_mono_ms() + HOLD_MS;
     s->heard = (uint64_t)number(o, "begin") + n; /* all of it, as agents of before did not tell */
     if (json_is_integer(json_object_get(o, "heard")))
         s->heard = (uint64_t)number(o, "heard");

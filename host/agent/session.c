@@ -251,7 +251,6 @@ void session_go_on(struct agent *a, struct session *s, struct cc_ring *ring)
         s->linger = cc_timer_start(a->loop, ENDED_MS, on_waited, s);
     else if (s->linger_ms)
         s->linger = cc_timer_start(a->loop, s->linger_ms, on_lingered, s);
-    s->held_until = cc_mono_ms() + HOLD_MS; /* its viewers are about to come back */
     if (s->pty < 0)
         return;
     fcntl(s->pty, F_SETFD, FD_CLOEXEC);

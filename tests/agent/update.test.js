@@ -240,3 +240,22 @@ test('the newest turn of a chat is there after updates that came while its page 
   fs.rmSync(bin, { recursive: true });
 });
 
+test('a service, or a terminal that nobody looked at, does not stand still after an update as one does whose viewer was lost', async () => {
+  const home = temp(), writes = (name) => `while :; do head -c 30000 /dev/zero | tr '\\0' x; echo x >>$HOME/${name}; sleep 0.02; done`;
+  fs.writeFileSync(`${home}/services.json`, JSON.stringify({ services: [{ name: 'web', command: ['sh', '-c', writes('web')] }] }));
+  await start(['--ring', '65536'], { CCHOST_SERVICES: `${home}/services.json` });
+  const [alone, watched] = [await open({ session: 'alone', keepOutput: false }), await open({ session: 'watched', keepOutput: false })];
+  alone.type(`${writes('alone')}\r`);
+  await until(() => lines('alone').length > 2 && lines('web').length > 2, 'they write');
+  await alone.leave(1000);
+  watched.ws.send(Buffer.from('2'));
+  watched.type(`${writes('watched')}\r`);
+  await until(async () => (await agent.session('watched')).bytes > 40000, 'he lacks more than half a ring');
+  watched.again = false;
+  await update();
+  const [web, tab, held] = ['web', 'alone', 'watched'].map((name) => lines(name).length);
+  await until(() => lines('web').length > web + 6 && lines('alone').length > tab + 6, () => `${lines('web').length - web}, ${lines('alone').length - tab} times`);
+  assert.ok(lines('watched').length < held + 5, 'that one is waited for'); // its terminal takes some more than it is read
+  fs.rmSync(home, { recursive: true });
+});
+

@@ -73,6 +73,18 @@ static json_t *told(const struct session *s)
 /* A plain client's ends with its connection; one that is lost for good is on its way out. */
 static bool goes_on(const struct session *s) { return s->kept && *s->name; }
 
+/* Children that are still to be reaped, of those that do not. */
+static json_t *orphans(void)
+{
+    json_t *list = json_array();
+    const struct session *s;
+
+    for (s = sessions; s; s = s->next)
+        if (s->pid && !goes_on(s))
+            json_array_append_new(list, json_integer(s->pid));
+    return list;
+}
+
 static void write_bytes(FILE *f, const struct session *s)
 {
     static char buf[OUTPUT_CHUNK];
@@ -98,9 +110,10 @@ int handover_write(const struct agent *a, const char *lua)
     for (s = sessions; s; s = s->next)
         if (goes_on(s))
             json_array_append_new(list, told(s));
-    doc = json_pack("{s:s,s:i,s:i,s:I,s:I,s:s?,s:o,s:o}", "state", agent_handover, "listen", agent_listens(), "busy",
-                    agent_lease_listens(), "started", (json_int_t)a->started_ms, "last_input",
-                    (json_int_t)a->last_input_ms, "lua", lua, "leases", agent_leases(), "sessions", list);
+    doc = json_pack("{s:s,s:i,s:i,s:I,s:I,s:s?,s:o,s:o,s:o}", "state", agent_handover, "listen", agent_listens(),
+                    "busy", agent_lease_listens(), "started", (json_int_t)a->started_ms, "last_input",
+                    (json_int_t)a->last_input_ms, "lua", lua, "leases", agent_leases(), "orphans", orphans(),
+                    "sessions", list);
     ok = f && doc && json_dumpf(doc, f, JSON_COMPACT) == 0 && fputc('\n', f) == '\n';
     for (s = sessions; ok && s; s = s->next)
         if (goes_on(s))
@@ -158,6 +171,17 @@ static long long session_ok(const json_t *o)
                : -1;
 }
 
+static bool orphans_ok(const json_t *list)
+{
+    const json_t *o;
+    size_t i;
+
+    json_array_foreach (list, i, o)
+        if (json_integer_value(o) <= 0)
+            return false;
+    return true;
+}
+
 static bool doc_ok(const struct handover *h)
 {
     static const char *const names[] = { "listen", "busy", "started", "last_input", NULL };
@@ -175,7 +199,8 @@ static bool doc_ok(const struct handover *h)
             return false;
         sum += n;
     }
-    return all_integers(h->doc, names) && json_is_array(json_object_get(h->doc, "leases")) && sum == (long long)h->n;
+    return all_integers(h->doc, names) && orphans_ok(json_object_get(h->doc, "orphans")) &&
+           json_is_array(json_object_get(h->doc, "leases")) && sum == (long long)h->n;
 }
 
 static char *read_all(int fd, size_t *n)
@@ -315,6 +340,8 @@ void handover_take(struct agent *a, const struct handover *h)
     a->started_ms = (uint64_t)number(h->doc, "started");
     a->last_input_ms = number(h->doc, "last_input");
     take_leases(json_object_get(h->doc, "leases"));
+    json_array_foreach (json_object_get(h->doc, "orphans"), i, o) /* earlier agents told of none */
+        session_orphan(a, (pid_t)json_integer_value(o));
     json_array_foreach (json_object_get(h->doc, "sessions"), i, o) {
         struct session *s = session_of(o, bytes);
         struct cc_ring *ring = s->service ? service_ring(s->name) : cc_ring_new(a->ring);

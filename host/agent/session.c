@@ -257,6 +257,19 @@ void session_go_on(struct agent *a, struct session *s, struct cc_ring *ring)
     poll_begin(s);
 }
 
+void session_orphan(struct agent *a, pid_t pid)
+{
+    struct session *s = cc_xcalloc(1, sizeof(*s));
+
+    s->agent = a;
+    s->kept = true; /* no connection ends it, nor is it in the way of the next update */
+    s->pid = pid;
+    s->pty = -1;
+    s->ring = cc_ring_new(CC_RING_MIN);
+    s->next = sessions;
+    sessions = s;
+}
+
 void session_reap(struct agent *a)
 {
     watch_children(a->loop);

@@ -259,3 +259,18 @@ test('a service, or a terminal that nobody looked at, does not stand still after
   fs.rmSync(home, { recursive: true });
 });
 
+test('the child of a tab that was closed is reaped after updates, too', async () => {
+  await start();
+  const t = await open({ session: 'a' });
+  t.type(`cd ${dir}; exec sh -c '${LASTS}'\r`);
+  await until(() => fs.existsSync(`${dir}/lasts`), 'it runs');
+  const [pid] = children();
+  assert.strictEqual((await agent.call('DELETE', '/tabs/a')).status, 200);
+  t.again = false;
+  await update();
+  await update(bytes, '0.1.0');
+  assert.deepStrictEqual([children(), (await agent.call('GET', '/sessions')).body], [[pid], []]);
+  fs.writeFileSync(`${dir}/over`, '');
+  await until(() => children().length === 0, 'it is reaped');
+});
+

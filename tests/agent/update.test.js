@@ -274,3 +274,16 @@ test('the child of a tab that was closed is reaped after updates, too', async ()
   await until(() => children().length === 0, 'it is reaped');
 });
 
+test('a plain terminal whose client has gone holds up no update, however long its program lasts', async () => {
+  await start();
+  const plain = new WebSocket(agent.url, ['tty'], { perMessageDeflate: false });
+  plain.on('open', () => { plain.send('{"columns":80,"rows":24}'); plain.send(Buffer.from(`0cd ${dir}; exec sh -c '${LASTS}'\r`)); });
+  await until(() => fs.existsSync(`${dir}/lasts`), 'it runs');
+  plain.close();
+  await until(async () => (await agent.call('GET', '/activity')).body.clients === 0, 'he has gone');
+  assert.strictEqual(children().length, 1);
+  await update();
+  fs.writeFileSync(`${dir}/over`, '');
+  await until(() => children().length === 0, 'it is reaped');
+});
+

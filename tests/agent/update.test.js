@@ -287,3 +287,14 @@ test('a plain terminal whose client has gone holds up no update, however long it
   await until(() => children().length === 0, 'it is reaped');
 });
 
+test('what was handed over does not stay in memory', async () => {
+  // What the sanitizer keeps of freed memory is not what a test measures.
+  await start(['--shell', 'head -c 1500000 /dev/zero | tr "\\0" x; exec cat'], { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS || ''}:quarantine_size_mb=1` });
+  for (let i = 0; i < 20; i += 1) assert.strictEqual((await agent.call('POST', '/tabs', { name: `t${i}` })).status, 200);
+  const full = async () => (await agent.call('GET', '/sessions')).body.filter((s) => s.bytes === 1500000).length === 20;
+  await until(full, 'their rings are full', 60);
+  const before = agent.rss();
+  await update();
+  assert.ok(await full());
+  await until(() => agent.rss() < 1.3 * before, () => `${agent.rss()} KiB, ${before} before`);
+});

@@ -62,7 +62,8 @@ struct agent {
     int clone_seconds; /* until a clone is given up */
     int64_t last_input_ms;
     uint64_t started_ms;
-    const char *saved; /* what an agent before this one says of its Lua's (update.c), JSON; NULL: it is the first */
+    const char *saved; /* what an agent before this one says of its Lua's (update.c), JSON; NULL: it is the first, or it
+                          has been read (module "machine") */
     bool leaves;       /* another agent takes its place: nothing new begins */
     char **argv;
     size_t ring;       /* bytes of output that are kept of a session */

@@ -140,7 +140,7 @@ void flow_viewer(struct viewer *v)
         rc = cc_ws_send(v->ws, CC_WS_BINARY, buf, n + 1);
         v->full = rc != 0;
         if (rc == CC_E_IO && !v->closing) { /* while it is not read it would not notice */
-            viewer_drop(v, false);
+            viewer_drop(v, cc_ws_code(v->ws) == 1000);
             return;
         }
         if (rc < 0)

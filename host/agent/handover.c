@@ -31,11 +31,19 @@ static json_t *clients_of(const struct session *s)
     return list;
 }
 
+/* Whether its program is to wait: for who was lost a moment ago, or will be by the update. */
+static bool awaits(const struct session *s)
+{
+    return !s->service && (session_owner(s) || cc_mono_ms() < s->held_until);
+}
+
 /* What the first who can type, or else who was lost last, has of it. */
 static uint64_t held_at(const struct session *s)
 {
     const struct viewer *v = session_owner(s);
 
+    if (!awaits(s))
+        return cc_ring_end(s->ring); /* as earlier agents wait in any case, but not for this */
     return v ? v->at : s->held_at;
 }
 
@@ -53,17 +61,29 @@ static json_t *told(const struct session *s)
                   s->polling && !uv_is_closing((const uv_handle_t *)&s->poll) ? s->pty : -1, "pid", (int)s->pid,
                   "ended", (int)s->ended, "status", s->status, "columns", (int)s->size.ws_col, "rows",
                   (int)s->size.ws_row, "by_owner", (int)s->by_owner);
-    json_object_update_new(o, json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:I,s:I,s:o}", "last_input",
+    json_object_update_new(o, json_pack("{s:I,s:I,s:I,s:I,s:b,s:I,s:I,s:I,s:s,s:I,s:I,s:o}", "last_input",
                                         (json_int_t)s->last_input_ms, "last_output", (json_int_t)s->last_output_ms,
-                                        "linger", (json_int_t)s->linger_ms, "held", (json_int_t)held_at(s), "heard",
-                                        (json_int_t)s->heard, "begin", (json_int_t)begin, "safe", (json_int_t)safe,
-                                        "modes", modes, "bytes", (json_int_t)(end - begin), "input",
-                                        (json_int_t)s->input_len, "clients", clients_of(s)));
+                                        "linger", (json_int_t)s->linger_ms, "held", (json_int_t)held_at(s), "awaits",
+                                        (int)awaits(s), "heard", (json_int_t)s->heard, "begin", (json_int_t)begin,
+                                        "safe", (json_int_t)safe, "modes", modes, "bytes", (json_int_t)(end - begin),
+                                        "input", (json_int_t)s->input_len, "clients", clients_of(s)));
     return o;
 }
 
 /* A plain client's ends with its connection; one that is lost for good is on its way out. */
 static bool goes_on(const struct session *s) { return s->kept && *s->name; }
+
+/* Children that are still to be reaped, of those that do not. */
+static json_t *orphans(void)
+{
+    json_t *list = json_array();
+    const struct session *s;
+
+    for (s = sessions; s; s = s->next)
+        if (s->pid && !goes_on(s))
+            json_array_append_new(list, json_integer(s->pid));
+    return list;
+}
 
 static void write_bytes(FILE *f, const struct session *s)
 {
@@ -90,9 +110,10 @@ int handover_write(const struct agent *a, const char *lua)
     for (s = sessions; s; s = s->next)
         if (goes_on(s))
             json_array_append_new(list, told(s));
-    doc = json_pack("{s:s,s:i,s:i,s:I,s:I,s:s?,s:o,s:o}", "state", agent_handover, "listen", agent_listens(), "busy",
-                    agent_lease_listens(), "started", (json_int_t)a->started_ms, "last_input",
-                    (json_int_t)a->last_input_ms, "lua", lua, "leases", agent_leases(), "sessions", list);
+    doc = json_pack("{s:s,s:i,s:i,s:I,s:I,s:s?,s:o,s:o,s:o}", "state", agent_handover, "listen", agent_listens(),
+                    "busy", agent_lease_listens(), "started", (json_int_t)a->started_ms, "last_input",
+                    (json_int_t)a->last_input_ms, "lua", lua, "leases", agent_leases(), "orphans", orphans(),
+                    "sessions", list);
     ok = f && doc && json_dumpf(doc, f, JSON_COMPACT) == 0 && fputc('\n', f) == '\n';
     for (s = sessions; ok && s; s = s->next)
         if (goes_on(s))
@@ -150,6 +171,17 @@ static long long session_ok(const json_t *o)
                : -1;
 }
 
+static bool orphans_ok(const json_t *list)
+{
+    const json_t *o;
+    size_t i;
+
+    json_array_foreach (list, i, o)
+        if (json_integer_value(o) <= 0)
+            return false;
+    return true;
+}
+
 static bool doc_ok(const struct handover *h)
 {
     static const char *const names[] = { "listen", "busy", "started", "last_input", NULL };
@@ -167,7 +199,8 @@ static bool doc_ok(const struct handover *h)
             return false;
         sum += n;
     }
-    return all_integers(h->doc, names) && json_is_array(json_object_get(h->doc, "leases")) && sum == (long long)h->n;
+    return all_integers(h->doc, names) && orphans_ok(json_object_get(h->doc, "orphans")) &&
+           json_is_array(json_object_get(h->doc, "leases")) && sum == (long long)h->n;
 }
 
 static char *read_all(int fd, size_t *n)
@@ -271,6 +304,8 @@ static struct session *session_of(const json_t *o, const char *bytes)
     s->last_output_ms = number(o, "last_output");
     s->linger_ms = (uint64_t)number(o, "linger");
     s->held_at = (uint64_t)number(o, "held");
+    if (!s->service && !json_is_false(json_object_get(o, "awaits"))) /* earlier agents did not tell */
+        s->held_until = cc_mono_ms() + HOLD_MS;
     s->heard = (uint64_t)number(o, "begin") + n; /* all of it, as agents of before did not tell */
     if (json_is_integer(json_object_get(o, "heard")))
         s->heard = (uint64_t)number(o, "heard");
@@ -305,6 +340,8 @@ void handover_take(struct agent *a, const struct handover *h)
     a->started_ms = (uint64_t)number(h->doc, "started");
     a->last_input_ms = number(h->doc, "last_input");
     take_leases(json_object_get(h->doc, "leases"));
+    json_array_foreach (json_object_get(h->doc, "orphans"), i, o) /* earlier agents told of none */
+        session_orphan(a, (pid_t)json_integer_value(o));
     json_array_foreach (json_object_get(h->doc, "sessions"), i, o) {
         struct session *s = session_of(o, bytes);
         struct cc_ring *ring = s->service ? service_ring(s->name) : cc_ring_new(a->ring);

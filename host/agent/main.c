@@ -216,6 +216,8 @@ int main(int argc, char **argv)
         agent_lease_listen(&a, busy, path);
     else if (before.busy >= 0)
         agent_lease_go_on(&a, before.busy);
+    a.saved = NULL; /* Lua has it by now */
+    handover_free(&before);
     uv_run(&loop, UV_RUN_DEFAULT);
     return 0;
 }

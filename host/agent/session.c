@@ -251,11 +251,23 @@ void session_go_on(struct agent *a, struct session *s, struct cc_ring *ring)
         s->linger = cc_timer_start(a->loop, ENDED_MS, on_waited, s);
     else if (s->linger_ms)
         s->linger = cc_timer_start(a->loop, s->linger_ms, on_lingered, s);
-    s->held_until = cc_mono_ms() + HOLD_MS; /* its viewers are about to come back */
     if (s->pty < 0)
         return;
     fcntl(s->pty, F_SETFD, FD_CLOEXEC);
     poll_begin(s);
+}
+
+void session_orphan(struct agent *a, pid_t pid)
+{
+    struct session *s = cc_xcalloc(1, sizeof(*s));
+
+    s->agent = a;
+    s->kept = true; /* no connection ends it, nor is it in the way of the next update */
+    s->pid = pid;
+    s->pty = -1;
+    s->ring = cc_ring_new(CC_RING_MIN);
+    s->next = sessions;
+    sessions = s;
 }
 
 void session_reap(struct agent *a)

@@ -131,6 +131,8 @@ struct session *session_new_service(struct agent *a, const char *name, const str
                                     struct winsize size);
 /* One of the agent before this one, as it left it (handover.c): it has its ring now, and is of `sessions`. */
 void session_go_on(struct agent *a, struct session *s, struct cc_ring *ring);
+/* What is left of one that did not go on: a child to be reaped. */
+void session_orphan(struct agent *a, pid_t pid);
 void session_reap(struct agent *a); /* those that have ended unseen */
 /* False: the program has too much to read already. */
 bool session_type(struct session *s, const char *data, size_t len);

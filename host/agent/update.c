@@ -258,7 +258,7 @@ static int l_busy(lua_State *L)
 {
     const struct session *s = sessions;
 
-    while (s && (s->kept || s->ended))
+    while (s && (s->kept || s->ended || !s->viewers)) /* whose client has gone, cannot be cut; its child may last */
         s = s->next;
     if (agent_exec_running())
         lua_pushliteral(L, "a command is being run");

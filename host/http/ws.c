@@ -520,6 +520,8 @@ void cc_ws_close(struct cc_ws *ws, int code, const char *reason)
     ws->paused = false;
 }
 
+int cc_ws_code(const struct cc_ws *ws) { return ws->code; }
+
 void cc_ws_drop(struct cc_ws *ws)
 {
     ws->e = (struct cc_ws_events){ NULL, NULL, NULL };

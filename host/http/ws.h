@@ -55,6 +55,8 @@ void cc_ws_pause(struct cc_ws *ws);
 void cc_ws_resume(struct cc_ws *ws);
 /* Starts the closing handshake; on_close follows. */
 void cc_ws_close(struct cc_ws *ws, int code, const char *reason);
+/* What on_close will say, as far as that is known: the code that the peer gave, or we did. 0: neither has closed. */
+int cc_ws_code(const struct cc_ws *ws);
 /* Cuts at once; on_close is not called. */
 void cc_ws_drop(struct cc_ws *ws);
 

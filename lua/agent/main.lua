@@ -41,6 +41,7 @@ services.routes(add)
 task.spawn(function()
   services.begin(machine.saved and json.decode(machine.saved).services)
   while machine.saved and not update.well() do task.sleep(0.1) end
+  machine.saved = nil -- it may be long
 end)
 
 local function reply_error(req, err, headers)

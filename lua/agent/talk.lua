@@ -6,6 +6,8 @@
 --   t:abort()                              ends the turn: Claude Code is asked, then its process is told, then killed
 --   t:watch(viewer, turn, n)               a viewer joins; he is told of the newest turn what he has not seen yet
 --   t:leave(viewer)
+--   talk.save() -> list of plain values    the newest turns, for an agent that takes this one's place
+--   talk.restore(list)                     before any other
 --
 -- One process for each chat, begun by a message and kept for a while after its turn (CLAUDE_KEEP_SECONDS, 60), so that a
 -- conversation need not load anew; it ends by the end of its input. Whatever becomes of it, the session goes on by its id, which
@@ -31,6 +33,7 @@ local utf8 = require "utf8"
 local M = {}
 
 local MOST_TALKS, MOST_TOLD, MOST_BYTES = 20, 2000, 2 * 1048576 -- talks: beside those that somebody watches, or that are at work
+local MOST_SAVED = 32 * 1048576 -- bytes of all turns that are handed over
 
 local function seconds(name, default)
   local n = tonumber(sys.env(name) or "")
@@ -320,6 +323,7 @@ end
 -- ---- all of them
 
 local talks, n = {}, 0
+local before = {} -- newest turns that another agent left, by path, until somebody asks for that chat
 
 local function forget_one()
   for path, t in pairs(talks) do
@@ -352,7 +356,43 @@ function M.of(path)
   t = setmetatable({ path = path, cwd = cwd, session = resumes.get(cwd), audience = audience.new() }, Talk)
   if talks[path] then return talks[path] end -- made meanwhile
   talks[path], n = t, n + 1
+  t.newest, before[path] = before[path], nil
   return t
+end
+
+-- ---- from one agent to the next
+
+local function saved(path, turn)
+  local told = {}
+  for i = turn.first, turn.n do told[#told + 1] = turn.told[i] end
+  return { path = path, id = turn.id, first = turn.first, told = told }
+end
+
+-- The newest first, as many as there is room for. A path that is no UTF-8 has no place in JSON.
+function M.save()
+  local all, out, bytes = {}, {}, 0
+  for path, turn in pairs(before) do all[#all + 1] = { path, turn } end
+  for path, t in pairs(talks) do
+    if t.newest and json.text(path) == path then all[#all + 1] = { path, t.newest } end
+  end
+  table.sort(all, function(a, b) return a[2].id > b[2].id end)
+  for i, one in ipairs(all) do
+    bytes = bytes + one[2].bytes
+    if bytes > MOST_SAVED then break end
+    out[i] = saved(one[1], one[2])
+  end
+  return out
+end
+
+function M.restore(list)
+  for _, one in ipairs(list) do
+    local turn = { id = one.id, n = one.first - 1, first = one.first, told = {}, bytes = 0 }
+    for _, text in ipairs(one.told) do
+      turn.n, turn.bytes = turn.n + 1, turn.bytes + #text
+      turn.told[turn.n] = text
+    end
+    before[one.path] = turn
+  end
 end
 
 return M

@@ -6,6 +6,7 @@ local at_work = require "agent.at_work"
 local errors = require "errors"
 local json = require "json"
 local log = require "log"
+local machine = require "machine"
 local query = require "query"
 local services = require "agent.services"
 local talk = require "agent.talk"
@@ -25,7 +26,7 @@ end
 
 local function refuse(why) return 409, { error = why .. ": later", code = "busy" }, { ["retry-after"] = "30" } end
 
-local function saved() return json.encode { services = services.save() } end
+local function saved() return json.encode { services = services.save(), talks = talk.save() } end
 
 -- -> the program | nil, err
 local function receive(req, want)
@@ -98,5 +99,8 @@ local function put(req)
   if status ~= 202 then under_way = false end
   return status, body, headers
 end
+
+local before = machine.saved and json.decode(machine.saved)
+talk.restore(before and before.talks or {}) -- agents of before did not tell them
 
 return function(add) add("PUT", "/update", put, { light = true }) end

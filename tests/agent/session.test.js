@@ -368,6 +368,15 @@ test('a session that is kept for a time ends with a goodbye, or after it', async
   assert.strictEqual((await agent.session(w.o.session)).viewers, 0, 'one without a time stays');
 });
 
+test('a goodbye while the program writes is one, and no loss', async () => {
+  const t = await shell({ keep: 3600, keepOutput: true });
+  t.type('while :; do echo x; done\r');
+  await t.sees(/x\r\nx\r\nx\r\n/);
+  t.o.keepOutput = false;
+  await t.leave(1000);
+  await until(async () => !(await agent.session(t.o.session)), 'it has ended');
+});
+
 test('bounds: sessions, viewers, what is no parameter', async () => {
   const all = [];
   for (let i = 0; i < SESSIONS; i += 1) all.push(await open({ session: fresh() }));

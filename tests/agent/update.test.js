@@ -205,3 +205,96 @@ test('an update that breaks off, or is killed, changes nothing', async () => {
   agent = await Agent.start(dir, program, ['--root', dir]);
   assert.strictEqual((await health()).version, '0.1.0');
 });
+
+const lines = (name) => { try { return fs.readFileSync(path.join(dir, name), 'utf8').split('\n').filter(Boolean); } catch { return []; } };
+const LASTS = `trap "" HUP; touch lasts; until [ -e over ]; do sleep 0.02; done`; // hears no hang-up
+
+test('the newest turn of a chat is there after updates that came while its page was away', async () => {
+  const bin = temp(), go = `${bin}/go`;
+  fs.symlinkSync(path.join(__dirname, '../lib/claude.js'), `${bin}/claude`);
+  await start([], { PATH: `${bin}:${process.env.PATH}`, CLAUDE_DOUBLE_LOG: `${bin}/log`, CLAUDE_DOUBLE_GO: go, CLAUDE_SETTINGS: 'leave', CLAUDE_CODE_OAUTH_TOKEN: 'a-token', CLAUDECODE: '' });
+  fs.mkdirSync(`${dir}/app`);
+  const page = async (query) => {
+    const ws = new WebSocket(`ws+unix://${agent.sock}:/chat?cwd=app${query}`, { perMessageDeflate: false }), got = [];
+    ws.on('message', (d) => got.push(JSON.parse(d)));
+    await new Promise((resolve, reject) => { ws.on('open', resolve); ws.on('error', reject); });
+    return { ws, got, sees: (type) => until(() => got.find((m) => m.type === type), () => `${type} in ${JSON.stringify(got)}`) };
+  };
+  const p = await page('');
+  p.ws.send(JSON.stringify({ type: 'message', content: 'wait' }));
+  const { turn, n } = await p.sees('text');
+  p.ws.terminate();
+  fs.writeFileSync(go, '');
+  await until(async () => !(await agent.call('GET', '/activity')).body.turn, 'the turn is over');
+  await update();
+  await update(bytes, '0.1.0'); // nobody has asked for it in between
+  const back = await page(`&turn=${turn}&n=${n}`);
+  const state = await back.sees('state');
+  assert.deepStrictEqual([state.turn, state.working, state.lost], [turn, false, 0]);
+  const done = await back.sees('done');
+  assert.deepStrictEqual(back.got.slice(1).map((m) => [m.turn, m.n]), Array.from({ length: done.n - n }, (_, i) => [turn, n + 1 + i]));
+  const other = await page('');
+  await other.sees('done');
+  assert.deepStrictEqual(other.got.slice(1).map((m) => m.n), Array.from({ length: done.n }, (_, i) => i + 1));
+  for (const { ws } of [back, other]) ws.terminate();
+  fs.rmSync(bin, { recursive: true });
+});
+
+test('a service, or a terminal that nobody looked at, does not stand still after an update as one does whose viewer was lost', async () => {
+  const home = temp(), writes = (name) => `while :; do head -c 30000 /dev/zero | tr '\\0' x; echo x >>$HOME/${name}; sleep 0.02; done`;
+  fs.writeFileSync(`${home}/services.json`, JSON.stringify({ services: [{ name: 'web', command: ['sh', '-c', writes('web')] }] }));
+  await start(['--ring', '65536'], { CCHOST_SERVICES: `${home}/services.json` });
+  const [alone, watched] = [await open({ session: 'alone', keepOutput: false }), await open({ session: 'watched', keepOutput: false })];
+  alone.type(`${writes('alone')}\r`);
+  await until(() => lines('alone').length > 2 && lines('web').length > 2, 'they write');
+  await alone.leave(1000);
+  watched.ws.send(Buffer.from('2'));
+  watched.type(`${writes('watched')}\r`);
+  await until(async () => (await agent.session('watched')).bytes > 40000, 'he lacks more than half a ring');
+  watched.again = false;
+  await update();
+  const [web, tab, held] = ['web', 'alone', 'watched'].map((name) => lines(name).length);
+  await until(() => lines('web').length > web + 6 && lines('alone').length > tab + 6, () => `${lines('web').length - web}, ${lines('alone').length - tab} times`);
+  assert.ok(lines('watched').length < held + 5, 'that one is waited for'); // its terminal takes some more than it is read
+  fs.rmSync(home, { recursive: true });
+});
+
+test('the child of a tab that was closed is reaped after updates, too', async () => {
+  await start();
+  const t = await open({ session: 'a' });
+  t.type(`cd ${dir}; exec sh -c '${LASTS}'\r`);
+  await until(() => fs.existsSync(`${dir}/lasts`), 'it runs');
+  const [pid] = children();
+  assert.strictEqual((await agent.call('DELETE', '/tabs/a')).status, 200);
+  t.again = false;
+  await update();
+  await update(bytes, '0.1.0');
+  assert.deepStrictEqual([children(), (await agent.call('GET', '/sessions')).body], [[pid], []]);
+  fs.writeFileSync(`${dir}/over`, '');
+  await until(() => children().length === 0, 'it is reaped');
+});
+
+test('a plain terminal whose client has gone holds up no update, however long its program lasts', async () => {
+  await start();
+  const plain = new WebSocket(agent.url, ['tty'], { perMessageDeflate: false });
+  plain.on('open', () => { plain.send('{"columns":80,"rows":24}'); plain.send(Buffer.from(`0cd ${dir}; exec sh -c '${LASTS}'\r`)); });
+  await until(() => fs.existsSync(`${dir}/lasts`), 'it runs');
+  plain.close();
+  await until(async () => (await agent.call('GET', '/activity')).body.clients === 0, 'he has gone');
+  assert.strictEqual(children().length, 1);
+  await update();
+  fs.writeFileSync(`${dir}/over`, '');
+  await until(() => children().length === 0, 'it is reaped');
+});
+
+test('what was handed over does not stay in memory', async () => {
+  // What the sanitizer keeps of freed memory is not what a test measures.
+  await start(['--shell', 'head -c 1500000 /dev/zero | tr "\\0" x; exec cat'], { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS || ''}:quarantine_size_mb=1` });
+  for (let i = 0; i < 20; i += 1) assert.strictEqual((await agent.call('POST', '/tabs', { name: `t${i}` })).status, 200);
+  const full = async () => (await agent.call('GET', '/sessions')).body.filter((s) => s.bytes === 1500000).length === 20;
+  await until(full, 'their rings are full', 60);
+  const before = agent.rss();
+  await update();
+  assert.ok(await full());
+  await until(() => agent.rss() < 1.3 * before, () => `${agent.rss()} KiB, ${before} before`);
+});

@@ -158,6 +158,10 @@ class Cutter {
   }
 }
 
+// Whatever ends this process ends the agents that it started.
+const agents = new Set();
+process.on('exit', () => { for (const child of agents) child.kill('SIGKILL'); });
+
 // An agent alone. -> { sock, url, call(), stop() }
 class Agent {
   static async start(dir, program, args = [], env = {}) {
@@ -165,7 +169,8 @@ class Agent {
     a.sock = `${dir}/agent.sock`;
     a.url = `ws+unix://${a.sock}:/ws`;
     a.child = require('node:child_process').spawn(program, ['--listen', a.sock, '--busy', `${dir}/busy.sock`, ...args], { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...env } });
-    process.on('exit', () => a.child.kill('SIGKILL'));
+    agents.add(a.child);
+    a.child.on('exit', () => agents.delete(a.child));
     await until(async () => fs.existsSync(a.sock) && (await a.call('GET', '/healthz').catch(() => false)), 'it answers');
     return a;
   }

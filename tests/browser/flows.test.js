@@ -246,6 +246,28 @@ test('who could not be signed out is signed in: a session that ends after that s
   await page.getByText('Your session has ended.').waitFor();
 });
 
+test('another account in another tab: the hidden one does not go on under the old name', async (t) => {
+  const { page } = await start(t, {}, [/401/]);
+  const who = (name) => page.locator('.who', { hasText: `${name}@example.org` }).waitFor();
+  await signIn(page);
+  await who('ada');
+  await page.evaluate(() => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  const other = await page.context().newPage();
+  await other.goto('/dashboard/settings');
+  await other.evaluate(() => fetch('/auth/login', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"bob@example.org"}' }));
+  await other.reload(); // as the mailed link of another account does: nobody has signed out
+  await who('bob');
+  await other.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('Email address').waitFor();
+  await other.getByLabel('Email address').fill('eve@example.org');
+  await other.getByRole('button', { name: 'Send me a link' }).click();
+  await who('eve');
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a page that is opened while the server is away takes nothing from what is open, and comes when it is back', async (t) => {
   const { server, page } = await start(t, {}, [/ERR_|Failed to load|network/i]);
   await signIn(page);

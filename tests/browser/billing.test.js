@@ -160,6 +160,41 @@ test('an invoice of a former choice is not shown as that of this one, neither wh
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('of a burst of entries in the books none is left out', async (t) => {
+  const { server, page } = await start(t);
+  const owner = await server.account('ada@example.org', 'pro');
+  const { body: m } = await server.call('POST', '/instances?wait=20', { name: 'atlas', type: 'small', user_id: owner });
+  let newest = 30;
+  const entry = (seq) => ({ seq, id: String(seq), type: 'adjustment', at: '2026-01-01T00:00:00Z', by: 'operator', reason: `number ${seq}.`, postings: [] });
+  await page.route('**/billing/ledger?*', (r) => {
+    const query = new URL(r.request().url()).searchParams;
+    const limit = Number(query.get('limit'));
+    const from = Number(query.get('after') ?? newest + 1) - 1;
+    const end = Math.max(0, from - limit);
+    return r.fulfill({
+      json: Array.from({ length: from - end }, (_, i) => entry(from - i)),
+      headers: end ? { Link: `</billing/ledger?limit=${limit}&after=${end + 1}>; rel="next"` } : {},
+    });
+  });
+  await signIn(page, 'ada@example.org', '/dashboard/billing');
+  const rows = page.getByRole('list', { name: 'Entries of the books' }).getByRole('listitem');
+  await rows.filter({ hasText: 'number 30.' }).waitFor();
+  newest = 300;
+  await server.call('POST', `/instances/${m.id}/stop?wait=20`); // an entry of its use
+  await rows.filter({ hasText: 'number 300.' }).waitFor();
+  const last = rows.filter({ hasText: 'number 1.' });
+  await until(async () => {
+    await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+    return await last.count();
+  }, 'the first one of all');
+  assert.strictEqual(await last.getAttribute('aria-setsize'), '300');
+  newest = 310;
+  await server.call('POST', `/instances/${m.id}/start?wait=20`);
+  await server.call('POST', `/instances/${m.id}/stop?wait=20`);
+  await until(async () => await rows.first().getAttribute('aria-setsize') === '310', 'those that follow are put before them');
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('Stripe: a plan is taken, credit is bought, and the portal is opened, each on its page', { skip: Stripe.missing() }, async (t) => {
   const stripe = await Stripe.start();
   const { server, page } = await start(t, {}, { env: stripe.env });

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { ApiError, asError } from '../../api/client';
 import type { Fault, PolicyFile } from '../../api/admin_types';
-import { listen } from '../../api/events';
+import { listenSince } from '../../api/events';
 import { ErrorBox } from '../../ui/error';
 import { useRemote } from '../../ui/remote';
 import { toast } from '../../ui/toast';
@@ -87,7 +87,7 @@ export default function Policy({ values }: PageProps) {
   const name = values.file ?? '';
   const { value: file, error, load } = useRemote<PolicyFile>(`/policies/${encodeURIComponent(name)}`);
   useEffect(() => { document.title = `${name} · cchost`; }, [name]);
-  useEffect(() => listen({ event: (e) => { if (e.kind === 'policy') void load(); }, afresh: () => {} }), [load]);
+  useEffect(() => listenSince((e) => { if (e.kind === 'policy') void load(); }, load), [load]);
   return (
     <Admin title={name}>
       {error && <ErrorBox error={error} retry={load} />}

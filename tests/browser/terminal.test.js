@@ -305,6 +305,32 @@ test('another machine in the same page: neither the terminals nor the projects o
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('a terminal to look on is left by Tab and Shift+Tab, and the way to the content keeps its address', async (t) => {
+  const { page, server } = await terminal(t);
+  await type(page, 'echo "before $((6*7))"');
+  await sees(page, /\nbefore 42\n/);
+  await page.getByText('Share', { exact: true }).click();
+  await page.getByRole('button', { name: 'Make a link for an hour' }).click();
+  const url = await page.getByLabel('the link to look on', { exact: true }).textContent();
+  const other = await open(browser, server, { expected: lost });
+  t.after(() => other.context().close());
+  await other.goto(url);
+  await sees(other, /\nbefore 42\n/);
+  const inside = () => other.evaluate(() => Boolean(document.activeElement.closest('.xterm')));
+  for (const key of ['Tab', 'Shift+Tab']) {
+    await other.locator('.xterm-helper-textarea').focus();
+    assert.strictEqual(await inside(), true);
+    await other.keyboard.press(key);
+    assert.strictEqual(await inside(), false, `${key} leads out`);
+  }
+  await other.locator('.skip').focus();
+  await other.keyboard.press('Enter');
+  assert.strictEqual(await other.evaluate(() => document.activeElement.id), 'main');
+  await sees(other, /\nbefore 42\n/);
+  assert.strictEqual(other.url(), url);
+  assert.deepStrictEqual([...page.faults, ...other.faults], []);
+});
+
 for (const size of ['desktop', 'phone']) {
   test(`axe-core finds nothing, at the size of a ${size}`, async (t) => {
     const { page } = await terminal(t, { size });

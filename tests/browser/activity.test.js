@@ -83,6 +83,38 @@ test('what comes while the first page is on its way is shown', async (t) => {
   await page.getByRole('list', { name: 'Events' }).getByRole('listitem').filter({ hasText: 'meanwhile' }).filter({ hasText: 'running' }).waitFor();
 });
 
+const hide = (page, is) => page.evaluate((hidden) => {
+  Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
+  document.dispatchEvent(new Event('visibilitychange'));
+}, is);
+
+test('what comes while the page is hidden is there when it is seen, also where it had heard nothing before', async (t) => {
+  const quiet = await Server.start({ provider: 'mock' });
+  t.after(() => quiet.stop());
+  const user = await quiet.account('ada@example.org', 'pro');
+  const { body: m } = await quiet.call('POST', '/instances?wait=10', { name: 'atlas', user_id: user });
+  const page = await open(browser, quiet);
+  t.after(() => page.context().close());
+  await signIn(page, 'ada@example.org', '/dashboard/activity');
+  const rows = page.getByRole('list', { name: 'Events' }).getByRole('listitem');
+  const unseen = async (work) => {
+    await rows.first().waitFor();
+    await hide(page, true);
+    await work();
+    await hide(page, false);
+  };
+  await page.getByText('Live', { exact: true }).waitFor();
+  await unseen(() => quiet.call('POST', '/instances?wait=10', { name: 'unseen', user_id: user }));
+  await rows.filter({ hasText: 'unseen' }).filter({ hasText: 'running' }).waitFor();
+  assert.strictEqual(new Set(await rows.allInnerTexts()).size, await rows.count(), 'each is there once');
+
+  await page.goto('/dashboard/machines/atlas');
+  await rows.filter({ hasText: 'running' }).waitFor();
+  await unseen(() => quiet.call('POST', `/instances/${m.id}/stop?wait=10`));
+  await rows.filter({ hasText: 'stopped' }).waitFor();
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('why it was stopped: the sentence, what would have kept it up, and the line that decided', async (t) => {
   const { body: m } = await server.call('POST', '/instances?wait=10', { name: 'sleeper', user_id: owner });
   await until(async () => (await server.status(m.id)) === 'STOPPED', 'its policy stops it', 60);

@@ -220,3 +220,51 @@ test('what is wrong with an edit is told by its line; a what-if is cancelled; an
   assert.strictEqual(await source(page).inputValue(), `${shipped}\n-- theirs\n`);
   assert.deepStrictEqual(page.faults, []);
 });
+
+test('a policy is saved while one types on: that is nobody else\'s, and what is typed stays, also over another page', async (t) => {
+  const { page, policies } = await start(t, {}, { to: '/dashboard/admin/policies/idle.lua' });
+  const shipped = await source(page).inputValue();
+  const text = (words) => `${shipped}\n-- ${words}\n`;
+  let sent;
+  let answer;
+  const saved = new Promise((r) => { sent = r; });
+  const held = new Promise((r) => { answer = r; });
+  await page.route('**/policies/idle.lua', async (route) => {
+    if (route.request().method() !== 'PUT') return route.continue();
+    const response = await route.fetch();
+    sent();
+    await held;
+    return route.fulfill({ response });
+  });
+  const told = page.waitForResponse((r) => /\/policies\/idle\.lua$/.test(r.url()) && r.request().method() === 'GET'); // by its event
+  await source(page).fill(text('one'));
+  await page.getByRole('button', { name: 'Save and put in force' }).click();
+  await saved;
+  await (await told).finished();
+  await source(page).fill(text('two'));
+  const alarm = page.getByText('was changed by somebody else meanwhile');
+  assert.strictEqual(await alarm.count(), 0, 'while it is being saved');
+  answer();
+  await page.getByText('Generation 2 is in force.').waitFor();
+  await page.getByRole('button', { name: 'Save and put in force' }).waitFor();
+  assert.strictEqual(await alarm.count(), 0, 'when it is saved');
+  assert.strictEqual(await source(page).inputValue(), text('two'));
+  await page.getByRole('button', { name: 'Save and put in force' }).click();
+  await page.getByText('Generation 3 is in force.').waitFor();
+  assert.strictEqual(fs.readFileSync(path.join(policies, 'idle.lua'), 'utf8'), text('two'));
+
+  await source(page).fill(text('three'));
+  await page.getByRole('link', { name: 'Users' }).click();
+  await page.getByRole('heading', { name: 'Users' }).waitFor();
+  await page.goBack();
+  await source(page).waitFor();
+  assert.strictEqual(await source(page).inputValue(), text('three'));
+  await page.getByRole('link', { name: 'Users' }).click();
+  await page.getByRole('heading', { name: 'Users' }).waitFor();
+  fs.writeFileSync(path.join(policies, 'idle.lua'), text('theirs'));
+  await page.goBack();
+  await alarm.waitFor();
+  await page.getByRole('button', { name: 'Take the new one' }).click();
+  assert.strictEqual(await source(page).inputValue(), text('theirs'));
+  assert.deepStrictEqual(page.faults, []);
+});

@@ -123,6 +123,78 @@ test('the month is chosen, and what it would have come to under another plan', a
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('an invoice of a former choice is not shown as that of this one, neither while it is waited for nor when it comes late', async (t) => {
+  const { server, page } = await start(t);
+  const owner = await server.account('ada@example.org', 'pro');
+  await server.call('POST', '/instances?wait=20', { name: 'atlas', type: 'small', user_id: owner });
+  const held = {};
+  const hold = (plan) => new Promise((give) => { held[plan] = give; });
+  await page.route('**/billing/invoices/preview?*', async (route) => {
+    const response = await route.fetch();
+    await waiting[new URL(route.request().url()).searchParams.get('plan') ?? ''];
+    await route.fulfill({ response });
+  });
+  const waiting = { starter: hold('starter') };
+  await signIn(page, 'ada@example.org', '/dashboard/billing');
+  const card = page.getByRole('region', { name: /^Invoice/ });
+  const choice = card.getByLabel('Under which plan');
+  const shown = card.getByRole('region', { name: 'The invoice' });
+  await shown.getByText(/plan pro/).waitFor();
+  await choice.selectOption('starter');
+  await card.getByText('What the same use would have come to under starter.').waitFor();
+  assert.strictEqual(await shown.count(), 0, 'the invoice of now does not stand under that plan');
+  held.starter();
+  await shown.getByText(/plan starter/).waitFor();
+
+  waiting[''] = hold('');
+  const asked = page.waitForRequest((r) => /preview\?month=[\d-]+$/.test(r.url()));
+  await choice.selectOption('');
+  const late = await asked;
+  await choice.selectOption('starter');
+  await shown.getByText(/plan starter/).waitFor();
+  held['']();
+  await (await late.response()).finished();
+  await page.evaluate(() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r))));
+  assert.match(await shown.innerText(), /plan starter/);
+  assert.doesNotMatch(await shown.innerText(), /plan pro/);
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('of a burst of entries in the books none is left out', async (t) => {
+  const { server, page } = await start(t);
+  const owner = await server.account('ada@example.org', 'pro');
+  const { body: m } = await server.call('POST', '/instances?wait=20', { name: 'atlas', type: 'small', user_id: owner });
+  let newest = 30;
+  const entry = (seq) => ({ seq, id: String(seq), type: 'adjustment', at: '2026-01-01T00:00:00Z', by: 'operator', reason: `number ${seq}.`, postings: [] });
+  await page.route('**/billing/ledger?*', (r) => {
+    const query = new URL(r.request().url()).searchParams;
+    const limit = Number(query.get('limit'));
+    const from = Number(query.get('after') ?? newest + 1) - 1;
+    const end = Math.max(0, from - limit);
+    return r.fulfill({
+      json: Array.from({ length: from - end }, (_, i) => entry(from - i)),
+      headers: end ? { Link: `</billing/ledger?limit=${limit}&after=${end + 1}>; rel="next"` } : {},
+    });
+  });
+  await signIn(page, 'ada@example.org', '/dashboard/billing');
+  const rows = page.getByRole('list', { name: 'Entries of the books' }).getByRole('listitem');
+  await rows.filter({ hasText: 'number 30.' }).waitFor();
+  newest = 300;
+  await server.call('POST', `/instances/${m.id}/stop?wait=20`); // an entry of its use
+  await rows.filter({ hasText: 'number 300.' }).waitFor();
+  const last = rows.filter({ hasText: 'number 1.' });
+  await until(async () => {
+    await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+    return await last.count();
+  }, 'the first one of all');
+  assert.strictEqual(await last.getAttribute('aria-setsize'), '300');
+  newest = 310;
+  await server.call('POST', `/instances/${m.id}/start?wait=20`);
+  await server.call('POST', `/instances/${m.id}/stop?wait=20`);
+  await until(async () => await rows.first().getAttribute('aria-setsize') === '310', 'those that follow are put before them');
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('Stripe: a plan is taken, credit is bought, and the portal is opened, each on its page', { skip: Stripe.missing() }, async (t) => {
   const stripe = await Stripe.start();
   const { server, page } = await start(t, {}, { env: stripe.env });

@@ -246,6 +246,79 @@ test('who could not be signed out is signed in: a session that ends after that s
   await page.getByText('Your session has ended.').waitFor();
 });
 
+test('another account in another tab: the hidden one does not go on under the old name', async (t) => {
+  const { page } = await start(t, {}, [/401/]);
+  const who = (name) => page.locator('.who', { hasText: `${name}@example.org` }).waitFor();
+  await signIn(page);
+  await who('ada');
+  await page.evaluate(() => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  const other = await page.context().newPage();
+  await other.goto('/dashboard/settings');
+  await other.evaluate(() => fetch('/auth/login', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"email":"bob@example.org"}' }));
+  await other.reload(); // as the mailed link of another account does: nobody has signed out
+  await who('bob');
+  await other.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('Email address').waitFor();
+  await other.getByLabel('Email address').fill('eve@example.org');
+  await other.getByRole('button', { name: 'Send me a link' }).click();
+  await who('eve');
+  assert.deepStrictEqual(page.faults, []);
+});
+
+// The question whether atlas is given more hours, on its page.
+async function askHours(t, expected) {
+  const { server, page } = await start(t, {}, [expected]);
+  await server.call('POST', '/instances?wait=20', { name: 'atlas', user_id: await server.account('ada@example.org') });
+  await signIn(page, 'ada@example.org', '/dashboard/machines/atlas');
+  await page.getByRole('button', { name: 'Extend' }).click();
+  return { server, page, dialog: page.getByRole('dialog') };
+}
+
+test('a question goes with its page: what a link in it leads to can be used', async (t) => {
+  const { page, dialog } = await askHours(t, /402/);
+  await page.route('**/extend', (r) => r.fulfill({ status: 402, json: { error: 'Your credit is not enough.', code: 'payment' } }));
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.getByRole('link', { name: 'Plans' }).click();
+  await page.getByRole('heading', { name: 'Billing' }).waitFor();
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await page.waitForURL('**/dashboard/settings');
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('a question goes with the session: the login beneath it can be used', async (t) => {
+  const { server, page, dialog } = await askHours(t, /401/);
+  await page.route('**/extend', async (r) => { await endSession(server, page); await r.continue(); });
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await page.getByText('Your session has ended.').waitFor();
+  await dialog.waitFor({ state: 'detached' });
+  await page.getByLabel('Email address').click();
+  await page.keyboard.type('ada@example.org');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/dashboard/machines/atlas');
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('what fails after its question was closed is told', async (t) => {
+  const { page, dialog } = await askHours(t, /409/);
+  const [asked, closed] = [signal(), signal()];
+  await page.route('**/extend', async (r) => {
+    asked.give();
+    await closed.given;
+    await r.fulfill({ status: 409, json: { error: 'Something else is under way.', code: 'state' } });
+  });
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await asked.given;
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'detached' });
+  closed.give();
+  await page.getByRole('log', { name: 'Messages' }).getByText('Something else is under way.').waitFor();
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a page that is opened while the server is away takes nothing from what is open, and comes when it is back', async (t) => {
   const { server, page } = await start(t, {}, [/ERR_|Failed to load|network/i]);
   await signIn(page);

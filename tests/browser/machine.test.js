@@ -172,3 +172,28 @@ test('a machine that fails says so, since when, and why nothing is done about it
   await page.getByText(/^healthy: /).waitFor();
   assert.deepStrictEqual(page.faults, []);
 });
+
+test('a machine\'s page comes although the list of all of them does not', async (t) => {
+  const { server, page } = await start(t, {}, [/503|404/]);
+  await made(server, { name: 'atlas' });
+  await page.route('**/instances?*', (r) => r.fulfill({ status: 503, json: { error: 'Not now.', code: 'unavailable' } }));
+  await page.goto('/dashboard/machines/atlas');
+  await page.getByRole('heading', { name: 'atlas' }).waitFor();
+  let away = true;
+  await page.route('**/instances/nobody', (r) => (away ? r.fulfill({ status: 503, json: { error: 'Not now either.', code: 'unavailable' } }) : r.continue()));
+  await page.goto('/dashboard/machines/nobody');
+  await page.getByText('Not now either.').waitFor();
+  away = false;
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByText('It may have been deleted, or renamed, meanwhile.').waitFor();
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('machines are listed although the stream of what happens does not come', async (t) => {
+  const { server, page } = await start(t, {}, [/503/]);
+  await made(server, { name: 'atlas' });
+  await page.route('**/events', (r) => r.fulfill({ status: 503, json: { error: 'Too many.', code: 'unavailable' } }));
+  await page.goto('/dashboard');
+  await page.getByRole('link', { name: 'atlas', exact: true }).waitFor();
+  assert.deepStrictEqual(page.faults, []);
+});

@@ -5,7 +5,7 @@ const assert = require('node:assert');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { launch, open, root, shot, violations } = require('./browser.js');
+const { Server, launch, open, root, shot, signIn, violations } = require('./browser.js');
 const { Workplace, rows, sees, until } = require('./workplace.js');
 
 let browser;
@@ -266,6 +266,69 @@ test('a link to look on: who has it sees what is written, types nothing, and is 
   await other.getByRole('heading', { name: 'This link is not whole' }).waitFor();
   assert.deepStrictEqual([...page.faults, ...other.faults], []);
   await other.context().close();
+});
+
+test('another machine in the same page: neither the terminals nor the projects of the first are shown as its own', async (t) => {
+  const server = await Server.start({ provider: 'mock' });
+  t.after(() => server.stop());
+  const owner = await server.account('ada@example.org', 'pro');
+  const made = [];
+  for (const name of ['atlas', 'notes']) made.push((await server.call('POST', '/instances?wait=20', { name, user_id: owner })).body);
+  const page = await open(browser, server, { expected: [...lost, /50\d|40\d/] });
+  t.after(() => page.context().close());
+  let end;
+  const ended = new Promise((r) => { end = r; });
+  const first = (what) => async (route) => {
+    if (!route.request().url().includes(made[0].id)) await ended; // the other one's are still on their way
+    await route.fulfill({ json: what });
+  };
+  await page.route('**/sessions?*', first([{ tab: 'work', status: 'idle', foreground: null, viewers: 1 }]));
+  await page.route('**/projects?*', first([{ name: 'site', path: '/claude-data/site', remoteUrl: null }]));
+  const other = async (title) => {
+    await page.getByLabel('Machine', { exact: true }).selectOption({ label: 'notes' });
+    await until(async () => await page.title() === `${title} · notes · cchost`, 'the other one is shown');
+  };
+  await signIn(page, 'ada@example.org', '/dashboard/terminal?machine=atlas');
+  const tabs = page.locator('.terminal-tabs a:not(.button)');
+  await tabs.first().waitFor();
+  await page.evaluate(() => dispatchEvent(new Event('focus')));
+  await until(async () => (await tabs.allTextContents()).join() === 'work,main', 'the tabs of the first');
+  await other('Terminal');
+  assert.deepStrictEqual(await tabs.allTextContents(), ['main']);
+
+  await page.goto('/dashboard/chat?machine=atlas');
+  const projects = page.getByLabel('Project', { exact: true }).locator('option');
+  await projects.filter({ hasText: 'site' }).waitFor({ state: 'attached' });
+  await other('Chat');
+  assert.deepStrictEqual(await projects.allTextContents(), ['All files']);
+  end();
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('a terminal to look on is left by Tab and Shift+Tab, and the way to the content keeps its address', async (t) => {
+  const { page, server } = await terminal(t);
+  await type(page, 'echo "before $((6*7))"');
+  await sees(page, /\nbefore 42\n/);
+  await page.getByText('Share', { exact: true }).click();
+  await page.getByRole('button', { name: 'Make a link for an hour' }).click();
+  const url = await page.getByLabel('the link to look on', { exact: true }).textContent();
+  const other = await open(browser, server, { expected: lost });
+  t.after(() => other.context().close());
+  await other.goto(url);
+  await sees(other, /\nbefore 42\n/);
+  const inside = () => other.evaluate(() => Boolean(document.activeElement.closest('.xterm')));
+  for (const key of ['Tab', 'Shift+Tab']) {
+    await other.locator('.xterm-helper-textarea').focus();
+    assert.strictEqual(await inside(), true);
+    await other.keyboard.press(key);
+    assert.strictEqual(await inside(), false, `${key} leads out`);
+  }
+  await other.locator('.skip').focus();
+  await other.keyboard.press('Enter');
+  assert.strictEqual(await other.evaluate(() => document.activeElement.id), 'main');
+  await sees(other, /\nbefore 42\n/);
+  assert.strictEqual(other.url(), url);
+  assert.deepStrictEqual([...page.faults, ...other.faults], []);
 });
 
 for (const size of ['desktop', 'phone']) {

@@ -18,6 +18,12 @@ export function listen(listener: Listener) {
   return () => { listeners.delete(listener); };
 }
 
+/** As listen, for a list that is read by itself from now on: `missed` is called when entries may have come that it was not told. */
+export function listenSince(event: (e: LogEvent) => void, missed: () => void) {
+  let begun = connection.value !== 'open'; // else what is read from now on is of later than the stream's beginning
+  return listen({ event, afresh: () => { if (begun) missed(); begun = true; } });
+}
+
 let last: number | null = null;
 let running: AbortController | null = null;
 

@@ -1,6 +1,6 @@
 // What happens, as it happens: the log of all that one may see, or of one machine; and why a policy stopped one.
 import { useCallback, useEffect, useState } from 'preact/hooks';
-import { connection, listen } from '../api/events';
+import { connection, listenSince } from '../api/events';
 import type { LogEvent, Machine } from '../api/types';
 import { what } from '../machines/history';
 import { Why } from '../machines/why';
@@ -56,9 +56,9 @@ function Log({ machine, kind }: { machine: Machine | undefined; kind: string }) 
   const [why, explain] = useState<LogEvent | null>(null);
   const narrow = useNarrow();
   const path = machine ? `/instances/${machine.id}/events?order=newest&limit=100` : `/events?order=newest&limit=100${kind && `&kind=${kind}`}`;
-  const { items, error, more, retry, prepend } = usePaged<LogEvent>(path, (e) => e.seq);
+  const { items, error, more, retry, prepend, renew } = usePaged<LogEvent>(path, (e) => e.seq);
   const fits = useCallback((e: LogEvent) => (machine ? e.kind === 'instance' && e.id === machine.id : !kind || e.kind === kind), [machine?.id, kind]);
-  useEffect(() => listen({ event: (e) => { if (fits(e)) prepend(e); }, afresh: () => {} }), [fits]);
+  useEffect(() => listenSince((e) => { if (fits(e)) prepend(e); }, renew), [fits, renew]);
   const decision = why && decisionOf(why);
   return (
     <>

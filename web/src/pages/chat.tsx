@@ -88,7 +88,7 @@ export default function ChatPage() {
   return (
     <Work page="chat" title="Chat" tools={(m) => (
       <>
-        <Folder machine={m} cwd={cwd} />
+        <Folder key={m.id} machine={m} cwd={cwd} />
         <div class="work-tools"><Conversations key={`${m.id} ${cwd}`} machine={m} cwd={cwd} choose={(id, title) => session.current?.(id, title)} /></div>
       </>
     )}>

@@ -12,7 +12,7 @@ import { resize } from '../machines/resize';
 import { fails, sentence, state, StatusMark } from '../machines/say';
 import { Volumes } from '../machines/volumes';
 import { go } from '../router';
-import { find, loaded, put } from '../state/machines';
+import { find, loaded, problem, put } from '../state/machines';
 import { standing } from '../state/shared';
 import { useWork } from '../ui/act';
 import { ErrorBox } from '../ui/error';
@@ -56,16 +56,18 @@ function Rename({ machine: m }: { machine: Machine }) {
   );
 }
 
-// A machine that the list does not have, by the time that it is loaded, is asked for: it may be deleted, or another's.
-function useMachine(key: string): { machine: Machine | undefined; error: ApiError | null } {
+// A machine that the list does not have, by the time that it is loaded or has failed, is asked for: it may be deleted, or another's.
+function useMachine(key: string): { machine: Machine | undefined; error: ApiError | null; again: () => void } {
   const known = find(key);
   const [asked, setAsked] = useState<Machine>();
   const [error, setError] = useState<ApiError | null>(null);
-  const ask = loaded.value && !known;
-  useEffect(() => {
-    if (ask) api<Machine>('GET', `/instances/${encodeURIComponent(key)}`).then(setAsked, (e) => setError(asError(e)));
-  }, [ask, key]);
-  return { machine: known ?? asked, error: known ? null : error };
+  const ask = (loaded.value || problem.value !== null) && !known;
+  const again = () => {
+    setError(null);
+    api<Machine>('GET', `/instances/${encodeURIComponent(key)}`).then(setAsked, (e) => setError(asError(e)));
+  };
+  useEffect(() => { if (ask) again(); }, [ask, key]);
+  return { machine: known ?? asked, error: known ? null : error, again };
 }
 
 function Inside({ machine: m }: { machine: Machine }) {
@@ -80,10 +82,10 @@ function Inside({ machine: m }: { machine: Machine }) {
 }
 
 export default function MachinePage({ values }: PageProps) {
-  const { machine: m, error } = useMachine(values.machine ?? '');
+  const { machine: m, error, again } = useMachine(values.machine ?? '');
   useEffect(() => { void standing.load(); }, []);
   useEffect(() => { if (m) document.title = `${m.name} · cchost`; }, [m?.name]);
-  if (error) return <ErrorBox error={error} />;
+  if (error) return <ErrorBox error={error} retry={again} />;
   if (!m) return <p class="loading" role="status">Loading…</p>;
   return (
     <>

@@ -55,5 +55,5 @@ function Terminals({ machine }: { machine: Machine }) {
 }
 
 export default function TerminalPage() {
-  return <Work page="terminal" title="Terminal" tools={(m) => <Tools machine={m} />}>{(m) => <Terminals machine={m} />}</Work>;
+  return <Work page="terminal" title="Terminal" tools={(m) => <Tools machine={m} />}>{(m) => <Terminals key={m.id} machine={m} />}</Work>;
 }

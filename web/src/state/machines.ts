@@ -2,7 +2,7 @@
 // beside a record (when it would be stopped) is asked for, some seconds' worth of events at a time.
 import { computed, effect, signal } from '@preact/signals';
 import { api, asError, pages, type ApiError } from '../api/client';
-import { listen } from '../api/events';
+import { connection, listen } from '../api/events';
 import type { LogEvent, Machine } from '../api/types';
 import { me } from './session';
 
@@ -106,8 +106,11 @@ effect(() => {
   due = setTimeout(askAgain, Math.min(ms, 2 ** 31 - 1), next.id);
 });
 
-/** From when somebody is signed in; the stream's beginning loads them. */
-export const start = () => listen({ event, afresh: () => { void load(); } });
+/** From when somebody is signed in; the stream's beginning loads them, or that it does not come. */
+export function start() {
+  listen({ event, afresh: () => { void load(); } });
+  connection.subscribe((is) => { if (is === 'lost' && !loaded.value) void load(); });
+}
 
 export function forget() {
   machines.value = new Map();

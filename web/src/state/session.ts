@@ -21,12 +21,18 @@ onSignedOut(() => {
 });
 me.subscribe((user) => follow(Boolean(user)));
 
-// Has somebody been signed in here? The cookie itself no script can see, and to ask in vain on an open page would be an error.
+// Who has been signed in here? The cookie itself no script can see, and to ask in vain on an open page would be an error.
 const BEFORE = 'cchost.signed_in';
 me.subscribe((user) => {
   try {
-    if (user) localStorage.setItem(BEFORE, '1'); else if (user === null) localStorage.removeItem(BEFORE);
+    if (user) localStorage.setItem(BEFORE, user.id); else if (user === null) localStorage.removeItem(BEFORE);
   } catch { /* then it is asked where it matters */ }
+});
+
+// Another tab has the same cookie. What is shown here of somebody else goes with all that was typed: it was his.
+window.addEventListener('storage', (e) => {
+  if (e.key !== BEFORE || e.newValue === (me.value?.id ?? null)) return;
+  if (e.newValue !== null && me.value) location.reload(); else void refresh();
 });
 
 /** Finds out who it is; on an open page only where somebody has been signed in. */

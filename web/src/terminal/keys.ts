@@ -28,12 +28,14 @@ function paste(screen: Screen) {
   navigator.clipboard.readText().then((text) => screen.term.paste(text), () => toast.say('The browser did not allow it: paste by Ctrl+V or Shift+Insert.'));
 }
 
-export function takeKeys(screen: Screen, element: HTMLElement, ways: { find: () => void; leave: () => void }) {
+/** `view`: nothing is typed in it, so that Tab is the page's. */
+export function takeKeys(screen: Screen, element: HTMLElement, ways: { find: () => void; leave: () => void; view: boolean }) {
   const ours: Record<string, () => void> = {
     KeyC: () => copy(screen), KeyV: () => paste(screen), KeyF: ways.find, ArrowUp: ways.leave,
     Comma: () => change({ fontSize: settings.value.fontSize - 1 }), Period: () => change({ fontSize: settings.value.fontSize + 1 }),
   };
   screen.term.attachCustomKeyEventHandler((e) => {
+    if (ways.view && e.key === 'Tab') return false; // xterm.js would keep it, to send it nowhere
     const ctrl = e.ctrlKey && !e.altKey && !e.metaKey;
     let act = ctrl && e.shiftKey ? ours[e.code] : undefined;
     if (ctrl && !e.shiftKey && e.code === 'KeyC' && screen.term.hasSelection()) act = ours.KeyC;

@@ -81,7 +81,7 @@ export function TerminalView({ source, changed = () => {}, leave = () => {} }: P
         fontFamily: fontFamily(), macOptionIsMeta: true,
       });
       const link = connect(screen, source);
-      takeKeys(screen, element.current, { find: () => { finding.value = true; }, leave });
+      takeKeys(screen, element.current, { find: () => { finding.value = true; }, leave, view: source.view === true });
       const look = new ResizeObserver(() => screen.fit.fit());
       look.observe(element.current);
       end = () => {

@@ -1,11 +1,15 @@
 // Questions that must be answered before anything else: the browser's own <dialog>, which keeps the focus inside, ends with
 // Escape; the focus goes back to where it was, or near to it.
-import { signal } from '@preact/signals';
+import { effect, signal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
 import { useLayoutEffect, useRef } from 'preact/hooks';
+import { asError } from '../api/client';
+import { place } from '../router';
+import { me } from '../state/session';
 import { useWork } from './act';
 import { ErrorBox } from './error';
 import { remember } from './keep_focus';
+import { toast } from './toast';
 
 interface Question {
   title: string;
@@ -13,7 +17,7 @@ interface Question {
   /** What the button says. */
   yes: string;
   danger?: boolean;
-  /** Done while the dialog is open; if it fails the dialog says so and stays. */
+  /** Done while the dialog is open; if it fails the dialog says so and stays. Closed meanwhile, a toast says so. */
   work: () => Promise<unknown>;
 }
 
@@ -21,6 +25,13 @@ const question = signal<Question | null>(null);
 
 /** Asks, and does the work when it is agreed to. */
 export function confirm(q: Question) { question.value = q; }
+
+// It is asked on a page: beneath one that stays when that goes, nothing of the next one could be used.
+let path = place.value.path;
+effect(() => {
+  if (place.value.path !== path || me.value === null) question.value = null;
+  path = place.value.path;
+});
 
 export function Dialog({ title, close, children }: { title: string; close: () => void; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
@@ -43,11 +54,17 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
 function Ask({ q }: { q: Question }) {
   const { busy, error, run } = useWork();
   const close = () => { question.value = null; };
+  const work = async () => {
+    try { await q.work(); } catch (e) {
+      if (question.value !== q && me.value) toast.error(asError(e)); // signed out, the login says why
+      throw e;
+    }
+  };
   return (
     <Dialog title={q.title} close={close}>
       <form method="dialog" onSubmit={(e) => {
         e.preventDefault();
-        void run(q.work).then((ok) => { if (ok && question.value === q) close(); });
+        void run(work).then((ok) => { if (ok && question.value === q) close(); });
       }}>
         <div>{q.body}</div>
         {error && <ErrorBox error={error} />}

@@ -44,12 +44,18 @@ function Account({ path }: { path: string }) {
   );
 }
 
+// Without a change of the address: what stands behind its # may be what the page is about (pages/watch.tsx).
+function skip(e: Event) {
+  e.preventDefault();
+  document.getElementById('main')?.focus();
+}
+
 export function Frame({ route, path, children }: { route: Route | undefined; path: string; children: ComponentChildren }) {
   const user = me.value;
   const inside = path.startsWith('/dashboard') && Boolean(user);
   return (
     <>
-      <a class="skip" href="#main">Skip to the content</a>
+      <a class="skip" href="#main" onClick={skip}>Skip to the content</a>
       <header class="bar">
         <a class="brand" href={user ? '/dashboard' : '/'}>
           <svg viewBox="0 0 32 32" width="22" height="22" aria-hidden="true">

@@ -1,7 +1,7 @@
 // Which policies are in force: the state of each file, what is odd, and what of the folder is refused.
 import { useEffect } from 'preact/hooks';
 import type { Fault, Policies } from '../../api/admin_types';
-import { listen } from '../../api/events';
+import { listenSince } from '../../api/events';
 import { ErrorBox } from '../../ui/error';
 import { exactly } from '../../ui/format';
 import { useRemote } from '../../ui/remote';
@@ -30,7 +30,7 @@ function File({ name, hash, is }: { name: string; hash: string; is: Policies }) 
 
 export default function PoliciesPage() {
   const { value: is, error, load } = useRemote<Policies>('/policies');
-  useEffect(() => listen({ event: (e) => { if (e.kind === 'policy') void load(); }, afresh: () => {} }), [load]);
+  useEffect(() => listenSince((e) => { if (e.kind === 'policy') void load(); }, load), [load]);
   return (
     <Admin title="Policies">
       {error && <ErrorBox error={error} retry={load} />}

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { ApiError, asError } from '../../api/client';
 import type { Fault, PolicyFile } from '../../api/admin_types';
-import { listen } from '../../api/events';
+import { listenSince } from '../../api/events';
 import { ErrorBox } from '../../ui/error';
 import { useRemote } from '../../ui/remote';
 import { toast } from '../../ui/toast';
@@ -17,16 +17,26 @@ import { Admin } from './nav';
 type Saving = { busy: boolean; error: ApiError | null; faults: Fault[] };
 const idle: Saving = { busy: false, error: null, faults: [] };
 
-function Edit({ file, reload }: { file: PolicyFile; reload: () => Promise<void> }) {
-  const [seen, setSeen] = useState(file);
-  const [text, setText] = useState(file.saved ?? file.source);
+// What was written and not saved, and over what, for who comes back to the file.
+const drafts = new Map<string, { text: string; seen: PolicyFile }>();
+
+// What lay beneath the text that was sent is that text now: what has been written since goes over it.
+function rebase(sent: string, now: PolicyFile) {
+  const draft = drafts.get(now.name);
+  if (draft?.text === sent) drafts.delete(now.name); else if (draft) drafts.set(now.name, { text: draft.text, seen: now });
+}
+
+function Edit({ file, reload }: { file: PolicyFile; reload: () => Promise<PolicyFile | null> }) {
+  const [seen, setSeen] = useState(drafts.get(file.name)?.seen ?? file);
+  const [text, setText] = useState(drafts.get(file.name)?.text ?? file.saved ?? file.source);
   const [note, setNote] = useState('');
   const [saving, setSaving] = useState(idle);
   const changed = text !== (seen.saved ?? seen.source);
-  const moved = file.version !== seen.version;
+  const moved = file.version !== seen.version && !saving.busy; // until it is saved, what is told may be of this very saving
+  if (changed) drafts.set(file.name, { text, seen }); else drafts.delete(file.name);
 
   const take = () => { setSeen(file); setText(file.saved ?? file.source); setSaving(idle); };
-  useEffect(() => { if (moved && !changed) take(); }, [file.version]);
+  useEffect(() => { if (moved && !changed) take(); }, [file.version, moved]);
   useEffect(() => { // what is typed is not lost by a stray click on another page of the browser
     if (!changed) return undefined;
     const ask = (e: BeforeUnloadEvent) => e.preventDefault();
@@ -41,10 +51,12 @@ function Edit({ file, reload }: { file: PolicyFile; reload: () => Promise<void> 
       const done = await save(seen.name, { source: text, version: seen.version, note: note.trim() || undefined });
       if (done.faults) return setSaving({ ...idle, faults: done.faults });
       toast.say(`Generation ${done.generation} is in force.`);
+      const read = await reload();
+      const now = read?.source === text && read.saved === text ? read : { ...seen, source: text, saved: text, diff: '' };
+      rebase(text, now);
       setNote('');
+      setSeen(now);
       setSaving(idle);
-      setSeen({ ...seen, source: text, saved: text, diff: '' });
-      await reload();
     } catch (e) {
       setSaving({ ...idle, error: asError(e) });
       await reload();
@@ -75,7 +87,7 @@ export default function Policy({ values }: PageProps) {
   const name = values.file ?? '';
   const { value: file, error, load } = useRemote<PolicyFile>(`/policies/${encodeURIComponent(name)}`);
   useEffect(() => { document.title = `${name} · cchost`; }, [name]);
-  useEffect(() => listen({ event: (e) => { if (e.kind === 'policy') void load(); }, afresh: () => {} }), [load]);
+  useEffect(() => listenSince((e) => { if (e.kind === 'policy') void load(); }, load), [load]);
   return (
     <Admin title={name}>
       {error && <ErrorBox error={error} retry={load} />}

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { api } from '../../api/client';
 import type { Finding, Provider, Providers } from '../../api/admin_types';
-import { listen } from '../../api/events';
+import { listenSince } from '../../api/events';
 import { useWork } from '../../ui/act';
 import { ErrorBox } from '../../ui/error';
 import { useRemote } from '../../ui/remote';
@@ -38,7 +38,7 @@ const counted: [string, string][] = [['sweeps', 'comparisons of records and prov
 /** The list, again when an event says that a provider is otherwise. */
 export function useProviders() {
   const remote = useRemote<Providers>('/providers');
-  useEffect(() => listen({ event: (e) => { if (e.kind === 'provider') void remote.load(); }, afresh: () => {} }), [remote.load]);
+  useEffect(() => listenSince((e) => { if (e.kind === 'provider') void remote.load(); }, remote.load), [remote.load]);
   return remote;
 }
 

@@ -55,7 +55,7 @@ export function InvoiceCard({ month, offers: o }: { month: string; offers: Offer
       </div>
       {plan && <p class="help">What the same use would have come to under {plan}.</p>}
       {error && <ErrorBox error={error} retry={load} />}
-      {value && <Lines invoice={value} />}
+      {value ? <Lines invoice={value} /> : !error && <p class="loading" role="status">Loading…</p>}
       <button type="button" onClick={() => attempt(() => saveReceipt(month))}>Save the signed receipt</button>
     </section>
   );

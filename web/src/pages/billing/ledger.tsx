@@ -1,7 +1,6 @@
 // The books: every entry, the newest first. What an entry did to the account stands at its right.
 import { useEffect } from 'preact/hooks';
-import { ask } from '../../api/client';
-import { listen } from '../../api/events';
+import { listenSince } from '../../api/events';
 import type { Entry } from '../../api/money_types';
 import { find } from '../../state/machines';
 import { ErrorBox } from '../../ui/error';
@@ -42,13 +41,12 @@ function Row({ entry: e, currency }: { entry: Entry; currency: string }) {
 }
 
 export function Ledger({ currency }: { currency: string }) {
-  const { items, error, more, retry, prepend } = usePaged<Entry>('/billing/ledger?limit=100', (e) => e.seq);
-  const load = () => { void ask<Entry[]>('GET', '/billing/ledger?limit=20').then(({ body }) => body.reverse().forEach(prepend), () => {}); };
+  const { items, error, more, retry, renew } = usePaged<Entry>('/billing/ledger?limit=100', (e) => e.seq);
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const stop = listen({ event: (e) => { if (e.kind === 'ledger') timer ??= setTimeout(() => { timer = undefined; load(); }, 2000); }, afresh: () => {} });
+    const stop = listenSince((e) => { if (e.kind === 'ledger') timer ??= setTimeout(() => { timer = undefined; renew(); }, 2000); }, renew);
     return () => { clearTimeout(timer); stop(); };
-  }, []);
+  }, [renew]);
   return (
     <section class="card" aria-labelledby="ledger">
       <h2 id="ledger">The books</h2>

@@ -15,7 +15,7 @@ interface Kept {
 
 type Name = 'anthropic_api_key' | 'claude_oauth_token';
 
-function Secret({ name, label, help, kept, done }: { name: Name; label: string; help: string; kept: string; done: () => Promise<void> }) {
+function Secret({ name, label, help, kept, done }: { name: Name; label: string; help: string; kept: string; done: () => Promise<unknown> }) {
   const [value, setValue] = useState('');
   const { busy, error, run } = useWork();
   const save = (text: string, said: string) => run(async () => {

@@ -51,7 +51,7 @@ function Deliveries({ id }: { id: string }) {
   );
 }
 
-function Line({ hook, reload, show }: { hook: Webhook; reload: () => Promise<void>; show: (h: Webhook) => void }) {
+function Line({ hook, reload, show }: { hook: Webhook; reload: () => Promise<unknown>; show: (h: Webhook) => void }) {
   const { busy, error, run } = useWork();
   const [open, setOpen] = useState(0); // counts up, so that what is shown is read anew
   const path = `/webhooks/${hook.id}`;

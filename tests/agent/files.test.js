@@ -336,6 +336,27 @@ test('no member of a tar leaves its folder', async () => {
   }
 });
 
+// Bug: the file was removed for its second name, which was the same one: `tar cf x a a` of a file with two names makes such a tar.
+test('a tar with a link of a file to itself, or to another name of it, leaves the file', async () => {
+  write('into/a', 'mine');
+  fs.linkSync(a.at('into/a'), a.at('into/b'));
+  const made = execFileSync('tar', ['-C', a.at('into'), '-cf', '-', 'a', 'a', 'b', './b']);
+  for (const body of [made, tarOf({ name: 'a', type: '1', to: 'a' }, { name: 'b', type: '1', to: './a' }), tarOf({ name: 'a', type: '1', to: 'b' })]) {
+    const r = await a.call('POST', '/files/upload?path=into', { body });
+    assert.strictEqual(r.status, 200, `${r.bytes}`);
+    assert.deepStrictEqual(fs.readdirSync(a.at('into')).sort(), ['a', 'b']);
+    for (const name of ['a', 'b']) assert.strictEqual(fs.readFileSync(a.at('into', name), 'utf8'), 'mine');
+    assert.strictEqual(fs.statSync(a.at('into/a')).ino, fs.statSync(a.at('into/b')).ino);
+  }
+  // Of what is not there nothing is a second name, and a folder is not replaced: both are said.
+  for (const member of [{ name: 'c', type: '1', to: 'nowhere' }, { name: 'folder', type: '1', to: 'a' }]) {
+    fs.mkdirSync(a.at('into/folder'), { recursive: true });
+    const r = await a.call('POST', '/files/upload?path=into', { body: tarOf(member) });
+    assert.notStrictEqual(r.status, 200, `${member.name}: ${r.bytes}`);
+    assert.deepStrictEqual(fs.readdirSync(a.at('into')).sort(), ['a', 'b', 'folder']);
+  }
+});
+
 test('a file is put whole or not at all', async () => {
   assert.deepStrictEqual((await a.call('PUT', '/files?path=new', { body: 'one' })).body, { path: a.at('new') });
   assert.strictEqual(fs.readFileSync(a.at('new'), 'utf8'), 'one');

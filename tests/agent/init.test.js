@@ -73,6 +73,41 @@ class Machine {
   answers() { return until(async () => (await this.ask('GET', '/healthz')).status === 200, () => `it answers: ${this.log}`, 30); }
 }
 
+const init = 'exec /run/cchost/bin/cchost-agent init --listen /run/cchost/agent/agent.sock';
+
+// Bug: pid 1 tried it once, and then waited for a child that it did not have.
+test('an agent that ended when there was no process for another is begun again once there is one', { skip, timeout: 120000 }, async (t) => {
+  const m = await Machine.start(t, init);
+  await m.begun();
+  await m.answers();
+  const before = m.agent();
+  m.full(true);
+  process.kill(before, 'SIGKILL');
+  await m.says(/(no process for the agent; again in [^]*){2}/); // and not only once
+  assert.strictEqual(m.agent(), undefined);
+  m.full(false);
+  await m.answers();
+  assert.notStrictEqual(m.agent(), before);
+});
+
+// Bug: a command that was never begun was waited for, and whoever was left in the machine was not asked to end before the grace was over.
+test('a command for which there was no process is said, and holds up no end', { skip, timeout: 120000 }, async (t) => {
+  const m = await Machine.start(t, `prlimit --pid $$ --nproc=0:; ${init}`, { cmd: ['sleep', '1000'], grace_ms: 3600000 });
+  await m.begun();
+  await m.says(/the command was not begun: Resource temporarily unavailable/);
+  m.full(false);
+  await m.answers();
+  // one that is nobody's, and ends when it is asked to
+  const r = await m.ask('POST', '/exec', { cmd: ['sh', '-c', 'setsid sh -c \'trap "echo asked >/run/asked; exit" TERM; : >/run/there; while :; do sleep 1000 & wait; done\' >/dev/null 2>&1 &'], timeout_ms: 60000 });
+  assert.strictEqual(r.status, 200, r.body);
+  await until(() => fs.existsSync(`/proc/${m.init}/root/run/there`), 'it is there');
+  const run = fs.openSync(`/proc/${m.init}/root/run`, 'r'); // outlives the machine
+  t.after(() => fs.closeSync(run));
+  process.kill(m.init, 'SIGTERM');
+  await until(() => m.ended !== undefined, () => `it ends: ${m.log}`, 30);
+  assert.strictEqual(fs.readFileSync(`/proc/self/fd/${run}/asked`, 'utf8'), 'asked\n');
+});
+
 // Bug: it waited for a child that it did not have, and at its timeout for ever.
 test('a command that is to be run ends with 126 where there is no process for it', { skip, timeout: 60000 }, async (t) => {
   const run = '/run/cchost/bin/cchost-agent run --timeout 1000 -- sh -c "exit 7"';

@@ -83,6 +83,7 @@ static void on_done(struct cc_job *job)
 {
     struct fs_job *j = (struct fs_job *)job;
 
+    cc_job_unbegun(job, &j->rc, &j->err);
     if (j->task && j->rc != 0) {
         cc_task_wake(j->task, cc_push_err(cc_task_stack(j->task), &j->err));
     } else if (j->task) {

@@ -241,7 +241,7 @@ end)
 
 -- Bug: one that was taken out of the file and still stopping was forgotten: nobody killed it after its grace, and one of its
 -- name that came into the file was begun beside it, which raises.
-t.test("from one agent to the next: one that was taken away and is stopping is killed after its grace, and none of its name begins before", function()
+t.test("one agent to the next: one that was taken away is killed after its grace, and none of its name begins before", function()
   for _, back in ipairs { false, true } do
     local w, s = new()
     w.deaf = true

@@ -434,6 +434,7 @@ static void on_done(struct cc_job *base)
         j->p->stats.abandoned--;
     } else {
         w->job = NULL;
+        cc_job_unbegun(base, &j->res.code, &j->res.err);
         answer(w, &j->res);
     }
     job_free(j);

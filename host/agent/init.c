@@ -88,6 +88,14 @@ static void give_volumes(const struct init *i)
     }
 }
 
+static void again_later(struct init *i, const char *why)
+{
+    i->agent = 0;
+    i->again = cc_mono_ms() + i->backoff;
+    fprintf(stderr, "cchost-agent: %s; again in %llu ms\n", why, (unsigned long long)i->backoff);
+    i->backoff = i->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : i->backoff * 2;
+}
+
 static void start_agent(struct init *i)
 {
     char fd[16], ring[16], sessions[16], *argv[12] = { (char *)"cchost-agent", (char *)"--listen-fd", fd };
@@ -109,8 +117,12 @@ static void start_agent(struct init *i)
     i->again = 0;
     i->agent_started = cc_mono_ms();
     share(CC_BUSY_DIR, i->conf.user.gid);
-    if ((i->agent = fork()) != 0)
+    if ((i->agent = fork()) > 0)
         return;
+    if (i->agent < 0) {
+        again_later(i, "there is no process for the agent");
+        return;
+    }
     snprintf(fd, sizeof(fd), "%d", i->socket);
     fcntl(i->socket, F_SETFD, 0);
     become(i, true);
@@ -121,8 +133,13 @@ static void start_agent(struct init *i)
 
 static void start_cmd(struct init *i)
 {
-    if (!i->conf.cmd || (i->cmd = fork()) != 0)
+    if (!i->conf.cmd || (i->cmd = fork()) > 0)
         return;
+    if (i->cmd < 0) {
+        fprintf(stderr, "cchost: the command was not begun: %s\n", strerror(errno));
+        i->cmd = 0;
+        return;
+    }
     become(i, false);
     execvp(i->conf.cmd[0], i->conf.cmd);
     fprintf(stderr, "cchost-agent: %s: %s\n", i->conf.cmd[0], strerror(errno));
@@ -135,10 +152,7 @@ static void agent_ended(struct init *i)
 {
     if (cc_mono_ms() - i->agent_started > STEADY_MS)
         i->backoff = BACKOFF_FIRST_MS;
-    i->agent = 0;
-    i->again = cc_mono_ms() + i->backoff;
-    fprintf(stderr, "cchost-agent: the agent ended; again in %llu ms\n", (unsigned long long)i->backoff);
-    i->backoff = i->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : i->backoff * 2;
+    again_later(i, "the agent ended");
 }
 
 static void cmd_ended(struct init *i, int status)

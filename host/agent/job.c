@@ -20,6 +20,7 @@ static void on_done(struct cc_job *job)
     lua_State *co = j->task ? cc_task_stack(j->task) : NULL;
     int n = 1;
 
+    cc_job_unbegun(job, &j->rc, &j->err);
     if (co) {
         if (j->rc != 0)
             n = cc_push_err(co, &j->err);

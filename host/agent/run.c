@@ -196,6 +196,10 @@ int agent_run(int argc, char **argv)
         fprintf(stderr, AGENT_NO_PROGRAM "%s\n", argv[i + 1]);
         return 127;
     }
+    if (r.pid <= 0) {
+        fprintf(stderr, "cchost-agent: beginning %s: %s\n", argv[i + 1], strerror(why));
+        return 126;
+    }
     while (turn(&r)) {
     }
     return r.late ? 124 : r.exit;

@@ -94,7 +94,15 @@ static int put_link(struct untar_job *u, int at, const char *name, struct archiv
     return 0;
 }
 
-/* A second name of an earlier member. */
+static bool same_file(int a, const char *name, int b, const char *other)
+{
+    struct stat x, y;
+
+    return fstatat(a, name, &x, AT_SYMLINK_NOFOLLOW) == 0 && fstatat(b, other, &y, AT_SYMLINK_NOFOLLOW) == 0 &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* A second name of an earlier member. What is there under both already stays: its one name may be all that it has. */
 static int put_name(struct untar_job *u, int at, const char *name, const char *of)
 {
     char last[NAME_MAX + 1];
@@ -102,11 +110,9 @@ static int put_name(struct untar_job *u, int at, const char *name, const char *o
 
     if (from < 0)
         return from;
-    if (linkat(from, last, at, name, 0) != 0 && errno == EEXIST) {
-        unlinkat(at, name, 0);
-        if (linkat(from, last, at, name, 0) != 0)
-            rc = cc_beneath_fail(errno, &u->job.err);
-    }
+    if (!same_file(from, last, at, name) && linkat(from, last, at, name, 0) != 0 &&
+        (errno != EEXIST || unlinkat(at, name, 0) != 0 || linkat(from, last, at, name, 0) != 0))
+        rc = cc_beneath_fail(errno, &u->job.err);
     close(from);
     u->links++;
     return rc;

@@ -119,13 +119,17 @@ static void on_worked(struct cc_job *job)
 {
     struct cc_reach *r = (struct cc_reach *)job;
     struct cc_sock *s;
-    int rc;
+    struct cc_err err;
+    int rc = 0;
 
     if (r->cancelled) {
         reach_free(r);
         return;
     }
-    if (r->rc != CURLE_OK) {
+    cc_job_unbegun(job, &rc, &err);
+    if (rc != 0) {
+        r->done(r->arg, NULL, &err);
+    } else if (r->rc != CURLE_OK) {
         fail(r, code_of(r->rc), r->text[0] ? r->text : cc_curl.easy_strerror(r->rc));
     } else if (!(s = take(r, &rc))) {
         fail(r, CC_E_IO, uv_strerror(rc));

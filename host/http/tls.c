@@ -384,6 +384,7 @@ static void start_work(struct cc_tls_conn *c)
         c->certs = cc_certs_ref(c->tls->certs);
     c->phase = TLS_AT_WORK;
     c->job = (struct cc_job){ .work = work, .done = on_done };
+    c->result = MBEDTLS_ERR_SSL_ALLOC_FAILED; /* until the work says otherwise: there may be no thread for it */
     c->refs++;
     c->tls->stats.waiting++;
     cc_pool_submit(c->tls->pool, &c->job);

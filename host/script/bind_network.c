@@ -179,6 +179,7 @@ static void on_done(struct cc_job *job)
     lua_State *L = j->task ? cc_task_stack(j->task) : NULL;
     int n = 1;
 
+    cc_job_unbegun(job, &j->rc, &j->err);
     if (L && j->rc == 0 && lua_checkstack(L, 12))
         push_answer(L, j);
     else if (L)

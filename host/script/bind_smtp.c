@@ -61,6 +61,7 @@ static void send_done(struct cc_job *job)
 {
     struct send_job *s = (struct send_job *)job;
 
+    cc_job_unbegun(job, &s->rc, &s->err);
     if (s->task) {
         if (s->rc == 0) {
             lua_pushboolean(cc_task_stack(s->task), 1);

@@ -192,6 +192,7 @@ static void care_done(struct cc_job *job)
     struct care *c = (struct care *)job;
     struct bind *b = c->bind;
 
+    cc_job_unbegun(job, &c->rc, &c->err);
     if (c->task)
         cc_task_wake(c->task, c->push(cc_task_stack(c->task), c, c->rc));
     if (--b->jobs == 0 && b->close_wanted)

@@ -258,6 +258,7 @@ static void run_done(struct cc_job *job)
     struct run_job *r = (struct run_job *)job;
     lua_State *co;
 
+    cc_job_unbegun(job, &r->rc, &r->err);
     if (r->task) {
         co = cc_task_stack(r->task);
         if (r->rc != 0) {

@@ -120,8 +120,10 @@ static void answer(struct reload *r)
 static void on_done(struct cc_job *job)
 {
     struct reload *r = (struct reload *)job;
+    int rc; /* said by r->err: there are no certificates then */
     unsigned i;
 
+    cc_job_unbegun(job, &rc, &r->err);
     if (r->task)
         answer(r);
     cc_certs_unref(r->certs);

@@ -195,8 +195,7 @@ struct cc_pool *cc_pool_new(uv_loop_t *loop, const char *name, unsigned max_thre
     return p;
 }
 
-/* With the lock held. A host that can make no thread at all is told by the assert; otherwise the
- * threads there are will come round to the job. */
+/* With the lock held. In vain where processes are limited: the threads there are will come round to the job, if any are. */
 static void add_thread(struct cc_pool *p)
 {
     pthread_attr_t attr;
@@ -210,7 +209,21 @@ static void add_thread(struct cc_pool *p)
         p->threads++;
     }
     pthread_attr_destroy(&attr);
-    assert(p->threads > 0);
+}
+
+/* With the lock held, and no thread: who queued the only job there is hears so in a later turn of the loop. */
+static void give_back(struct cc_pool *p)
+{
+    struct cc_job *j = p->queue;
+
+    assert(j && !j->next);
+    p->queue = NULL;
+    p->queue_end = &p->queue;
+    p->queued = 0;
+    p->finished++;
+    j->unbegun = true;
+    push(&p->done_end, j);
+    uv_async_send(&p->async);
 }
 
 void cc_pool_submit(struct cc_pool *p, struct cc_job *job)
@@ -229,8 +242,16 @@ void cc_pool_submit(struct cc_pool *p, struct cc_job *job)
     p->queued++;
     if (p->queued > p->idle && p->threads < p->max)
         add_thread(p);
+    if (p->threads == 0)
+        give_back(p);
     pthread_cond_signal(&p->work_cond);
     pthread_mutex_unlock(&p->lock);
+}
+
+void cc_job_unbegun(const struct cc_job *job, int *rc, struct cc_err *err)
+{
+    if (job->unbegun)
+        *rc = cc_err_set(err, CC_E_UNAVAILABLE, "no thread could be made for it: too many processes run here");
 }
 
 void cc_pool_cancel(struct cc_job *job)

@@ -2,10 +2,11 @@
  *
  * Blocking work is plain C on a pool of its own: one per provider, one
  * general.  Threads are made when jobs wait and none is free, up to the
- * pool's bound, and end after a while of idleness.  A job is a struct of
- * plain data that the pool owns from submit until `done` has returned,
- * whether or not anybody still wants its answer; `work` must not touch Lua,
- * the loop or the store.
+ * pool's bound, and end after a while of idleness.  Where none is left and
+ * none can be made (a limit on processes), the job is done without its work.
+ * A job is a struct of plain data that the pool owns from submit until `done`
+ * has returned, whether or not anybody still wants its answer; `work` must
+ * not touch Lua, the loop or the store.
  */
 #ifndef CC_POOL_H
 #define CC_POOL_H
@@ -35,6 +36,7 @@ struct cc_job {
     struct cc_call call;
     struct cc_job *next;       /* the pool's */
     struct cc_pool *pool;      /* the pool's */
+    bool unbegun;              /* the pool's: there was no thread for it */
     struct cc_context context; /* for whom: of who submitted it; the pool's */
 };
 
@@ -43,6 +45,10 @@ struct cc_pool *cc_pool_new(uv_loop_t *loop, const char *name, unsigned max_thre
 
 /* Queues `job` (zeroed before use, embedded in the caller's struct). [loop] */
 void cc_pool_submit(struct cc_pool *p, struct cc_job *job);
+
+/* For `done`: where no thread could be had for the job, so that `work` has not run, *rc becomes CC_E_UNAVAILABLE, which `err`
+ * says; else both stay as they are. [loop] */
+void cc_job_unbegun(const struct cc_job *job, int *rc, struct cc_err *err);
 
 /* Marks the job's call cancelled. `done` still runs, when `work` returns; a job that has not
  * started skips `work`.  [loop] */

@@ -9,6 +9,7 @@
 local at_work = require "agent.at_work"
 local errors = require "errors"
 local json = require "json"
+local log = require "log"
 local machine = require "machine"
 local router = require "router"
 local services = require "agent.services"
@@ -39,7 +40,9 @@ end
 for _, name in ipairs(parts) do require("agent." .. name)(add) end
 services.routes(add)
 task.spawn(function()
-  services.begin(machine.saved and json.decode(machine.saved).services)
+  -- Without them the agent serves all else; unwell it would be ended, with every terminal.
+  local ok, why = xpcall(services.begin, debug.traceback, machine.saved and json.decode(machine.saved).services)
+  if not ok then log.error("services", "the services could not begin", { traceback = why }) end
   while machine.saved and not update.well() do task.sleep(0.1) end
   machine.saved = nil -- it may be long
 end)

@@ -19,6 +19,7 @@
 local M = {}
 
 local FIRST, MOST, HEALTHY = 1000, 30000, 60000
+local GRACE = 5 -- of one of which nothing more is known than that it lives
 
 local S = {}
 S.__index = S
@@ -210,6 +211,14 @@ function S:save()
   return out
 end
 
+-- One that lives and is in no list: it was being stopped when the agent went, and goes on to be.
+local function take_leaving(self, name, was)
+  local e = add(self, was and was.spec or { name = name, grace = GRACE })
+  e.gone, e.state, e.since, e.restarts = true, "running", was and was.since or self.does.now(), was and was.restarts or 0
+  self.order[#self.order + 1] = e
+  stop(self, e)
+end
+
 -- Those of a saved list that live go on; one that ended between is told by ended(), as ever. What waited waits anew.
 function S:restore(specs, saved, alive)
   for _, spec in ipairs(specs) do
@@ -230,6 +239,9 @@ function S:restore(specs, saved, alive)
       e.state, e.next_spec = "running", e.spec
       stop(self, e)
     end
+  end
+  for name in pairs(alive) do
+    if not self.by[name] then take_leaving(self, name, saved[name]) end
   end
   self:set(specs)
 end

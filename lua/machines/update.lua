@@ -3,7 +3,9 @@
 -- begun anew from the disk. One machine at a time gets it. An agent that says it is busy, in a turn of a chat for one, is asked
 -- again later; one that says no is left alone until its machine starts again, and so is one of another architecture, or so old
 -- that it does not tell its build. One that does not come back as what it was given gets it once more, and where three in a row
--- did not, nobody else gets it from this process. Nobody at all gets one that is not what was built.
+-- of an owner did not, no other of his gets it from this process; where those of three owners did not, nobody does: who has every
+-- right in his own machines can have them fail as he likes, and must not hold it up for others. Nobody at all gets one that is
+-- not what was built.
 --
 --   update.serve()                  [serve's]
 --   update.seconds                  set by setup.lua
@@ -32,13 +34,16 @@ local M = {}
 
 local BUSY_FIRST, BUSY_MOST, NEXT = 5000, 60000, 500 -- ms until the next try: it is busy; others are at it
 local CONFIRM = 30                                -- seconds in which the new one answers; a hung one is ended after 20
-local MOST, TRIES, IN_A_ROW = 16, 2, 3            -- looked at at once; times that one machine gets it; failures until nobody does
+local MOST, TRIES, IN_A_ROW = 16, 2, 3            -- looked at at once; times that one machine gets it; failures of an owner's
+                                                  -- machines until no other of his does, and owners until nobody does
 
 M.seconds = 300
 
 local build
 local known = {}                                  -- [id]: what of() tells, and wait, refused, failures; while its machine is up
-local looking, giving, failed_in_a_row = 0, false, 0
+local looking, giving = 0, false
+local failures = {}                               -- [owner]: of his in a row
+local failing, owners = {}, 0                     -- whose did, since any went well, and how many these are
 
 function M.program() return sys.carried "cchost-agent" end
 
@@ -115,17 +120,37 @@ local function busy(rec, k, body)
   return k.wait
 end
 
+local function held(owner) return owners >= IN_A_ROW or (failures[owner] or 0) >= IN_A_ROW end
+
+-- Says so when it is the one that makes it too many.
+local function count_failure(owner)
+  local n = (failures[owner] or 0) + 1
+  failures[owner] = n
+  if n == IN_A_ROW then
+    log.error("update", "no other agent of this owner gets this build until the server starts again: too many failed", {
+      build = M.build().sha256, owner = owner, failures = n,
+    })
+  end
+  if failing[owner] then return end
+  failing[owner], owners = true, owners + 1
+  if owners == IN_A_ROW then
+    log.error("update", "no other agent gets this build until the server starts again: those of too many owners failed", {
+      build = M.build().sha256, owners = owners,
+    })
+  end
+end
+
+local function count_success(owner)
+  failures[owner] = nil
+  failing, owners = {}, 0
+end
+
 local function failed(rec, k)
   k.failures = (k.failures or 0) + 1
-  failed_in_a_row = failed_in_a_row + 1
   local why = "it did not come back as the build that it was given"
   if k.failures >= TRIES then why = why .. ", twice: it gets it no more until its machine starts anew" end
   local wait = note(rec, k, "failed", why, "warn", "an agent does not answer as the build that it was given")
-  if failed_in_a_row == IN_A_ROW then
-    log.error("update", "no other agent gets this build until the server starts again: too many did not come back as it", {
-      build = M.build().sha256, failures = failed_in_a_row,
-    })
-  end
+  count_failure(rec.owner)
   return wait
 end
 
@@ -144,7 +169,7 @@ local function give(rec, k, was)
   local how, now = outcome(rec, was, ours.sha256)
   if how == "failed" then return failed(rec, k) end
   if how == "waiting" then return busy(rec, k) end
-  failed_in_a_row = 0
+  count_success(rec.owner)
   log.info("update", "an agent was updated", { machine = rec.id, from = k.version })
   k.version, k.build, k.failures = version_of(now), now.build, nil
   return note(rec, k, "current")
@@ -160,7 +185,7 @@ local function look(rec, k)
   if is.arch ~= ours.arch then return note(rec, k, "unknown", "it is of another architecture than this server") end
   if not ours.whole then return note(rec, k, "held", "what this server carries is damaged") end
   if k.refused == k.build or (k.failures or 0) >= TRIES then return M.seconds * 1000 end
-  if failed_in_a_row >= IN_A_ROW then
+  if held(rec.owner) then
     return note(rec, k, "held", "other agents did not come back as the build that they were given")
   end
   if giving then

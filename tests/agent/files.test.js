@@ -5,7 +5,7 @@ const assert = require('node:assert');
 const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
-const { execFileSync, spawn } = require('node:child_process');
+const { execFileSync, spawn, spawnSync } = require('node:child_process');
 const { Agent, until } = require('../lib/real_agent.js');
 
 let a;
@@ -336,6 +336,27 @@ test('no member of a tar leaves its folder', async () => {
   }
 });
 
+// Bug: the file was removed for its second name, which was the same one: `tar cf x a a` of a file with two names makes such a tar.
+test('a tar with a link of a file to itself, or to another name of it, leaves the file', async () => {
+  write('into/a', 'mine');
+  fs.linkSync(a.at('into/a'), a.at('into/b'));
+  const made = execFileSync('tar', ['-C', a.at('into'), '-cf', '-', 'a', 'a', 'b', './b']);
+  for (const body of [made, tarOf({ name: 'a', type: '1', to: 'a' }, { name: 'b', type: '1', to: './a' }), tarOf({ name: 'a', type: '1', to: 'b' })]) {
+    const r = await a.call('POST', '/files/upload?path=into', { body });
+    assert.strictEqual(r.status, 200, `${r.bytes}`);
+    assert.deepStrictEqual(fs.readdirSync(a.at('into')).sort(), ['a', 'b']);
+    for (const name of ['a', 'b']) assert.strictEqual(fs.readFileSync(a.at('into', name), 'utf8'), 'mine');
+    assert.strictEqual(fs.statSync(a.at('into/a')).ino, fs.statSync(a.at('into/b')).ino);
+  }
+  // Of what is not there nothing is a second name, and a folder is not replaced: both are said.
+  for (const member of [{ name: 'c', type: '1', to: 'nowhere' }, { name: 'folder', type: '1', to: 'a' }]) {
+    fs.mkdirSync(a.at('into/folder'), { recursive: true });
+    const r = await a.call('POST', '/files/upload?path=into', { body: tarOf(member) });
+    assert.notStrictEqual(r.status, 200, `${member.name}: ${r.bytes}`);
+    assert.deepStrictEqual(fs.readdirSync(a.at('into')).sort(), ['a', 'b', 'folder']);
+  }
+});
+
 test('a file is put whole or not at all', async () => {
   assert.deepStrictEqual((await a.call('PUT', '/files?path=new', { body: 'one' })).body, { path: a.at('new') });
   assert.strictEqual(fs.readFileSync(a.at('new'), 'utf8'), 'one');
@@ -441,6 +462,31 @@ test('a tree is removed however deep it is', async () => {
   process.chdir(from);
   assert.strictEqual((await a.call('DELETE', '/files?path=deeper&recursive=true')).status, 200);
   assert.deepStrictEqual(names(), ['file']);
+});
+
+// Bug: the agent aborted, and with it went every terminal and service.
+test('where no thread can be made a request for files is refused, and terminals go on', { skip: spawnSync('prlimit', ['--version']).status !== 0 && 'no prlimit is here' }, async () => {
+  const uid = process.getuid() === 0 ? 231072 : undefined; // a limit on processes does not hold root
+  const full = await Agent.start(['--shell', 'exec cat'], { uid, env: { HOME: '/' } });
+  const limit = (most) => execFileSync('prlimit', ['--pid', String(full.child.pid), `--nproc=${most}:`], { uid, gid: uid });
+  const most = /^Max processes +\S+ +(\S+)/m.exec(fs.readFileSync(`/proc/${full.child.pid}/limits`, 'utf8'))[1];
+  const task = `/proc/${full.child.pid}/task`;
+  const threads = () => fs.readdirSync(task).filter((n) => { try { return fs.readFileSync(`${task}/${n}/comm`, 'utf8') === 'general\n'; } catch { return false; } }).length;
+  const shells = () => fs.readFileSync(`${task}/${full.child.pid}/children`, 'utf8');
+  for (const name of ['one', 'two']) assert.strictEqual((await full.call('POST', '/tabs', { body: { name } })).status, 200);
+  assert.strictEqual((await full.get('/files')).status, 200);
+  await until(() => threads() === 0, 'its threads have ended, as they do after a while', 60);
+  const before = shells();
+  assert.strictEqual(before.split(' ').filter(Boolean).length, 2);
+  limit(0);
+  const r = await full.get('/files');
+  assert.deepStrictEqual([r.status, r.body.code], [503, 'unavailable'], `${r.bytes}`);
+  assert.strictEqual((await full.get('/healthz')).status, 200);
+  assert.strictEqual(shells(), before);
+  limit(most);
+  assert.strictEqual((await full.get('/files')).status, 200);
+  assert.strictEqual(shells(), before);
+  await full.stop();
 });
 
 test('a million entries in a folder: paged and removed while others are served', { timeout: 280000 }, async (t) => {

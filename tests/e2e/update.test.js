@@ -165,11 +165,11 @@ test('a host that is killed while it gives its build leaves the agent as it was,
   await w.works(true);
 });
 
-test('where three machines did not come back as the build that they were given, no fourth gets it', { timeout: 180000 }, async (t) => {
+test('where three machines of an owner did not come back as the build that they were given, no fourth gets it', { timeout: 180000 }, async (t) => {
   const w = await world(t, ends()), all = [w.m];
   for (let i = 0; i < 3; i += 1) all.push(await make(w.s, undefined, `other-${i}`));
   await w.now();
-  await w.s.says(/no other agent gets this build until the server starts again/);
+  await w.s.says(/no other agent of this owner gets this build until the server starts again/);
   const { failed, held } = await until(async () => {
     const { agents } = (await w.s.call('GET', '/healthz?verbose')).body;
     return agents && agents.held && !agents.waiting && agents;

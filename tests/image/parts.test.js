@@ -27,6 +27,13 @@ test('each part is put somewhere: by setup.sh, or it is the unit', () => {
   assert.deepStrictEqual(Object.keys(parts()).sort(), ['cchost-agent.service', ...Object.keys(places)].sort());
 });
 
+// Bug: systemd gave the agent up after five starts in ten seconds, which a machine without a free process has in five.
+test('the agent\'s unit is begun again however often it fails', () => {
+  const unit = parts()['cchost-agent.service'].toString().split(/^(?=\[)/m);
+  assert.match(unit.find((x) => x.startsWith('[Unit]')), /^StartLimitIntervalSec=0$/m);
+  assert.match(unit.find((x) => x.startsWith('[Service]')), /^Restart=always$/m);
+});
+
 // A line that could stand anywhere tells nothing; of those that cannot, one elsewhere is a second copy.
 const telling = (text) => text.toString().split('\n').map((l) => l.trim()).filter((l) => l.length >= 16 && !/^#!/.test(l) && !/^(WantedBy=|KillMode=|After=network.target$)/.test(l));
 

@@ -10,7 +10,7 @@ const beside = path.join(path.dirname(fs.realpathSync(binary)), 'cchost-agent');
 const program = fs.existsSync(beside) ? beside : path.join(__dirname, '../../build', process.env.V || 'release', 'cchost-agent');
 
 class Agent {
-  // args: more of the command line. how: { env, base: where its folder is made }
+  // args: more of the command line. how: { env, base: where its folder is made, uid: as whom, where this is root }
   static async start(args = [], how = {}) {
     const a = new this();
     a.dir = how.base ? fs.mkdtempSync(path.join(how.base, 'cchost-test-')) : temp();
@@ -19,11 +19,14 @@ class Agent {
     a.sock = path.join(a.dir, 'agent.sock');
     fs.mkdirSync(a.root);
     fs.mkdirSync(a.outside);
+    const run = how.uid ? path.join(a.dir, 'cchost-agent') : program; // he may not see where it was built
+    if (how.uid) fs.copyFileSync(program, run);
+    if (how.uid) for (const f of [a.dir, a.root, a.outside, run]) fs.chownSync(f, how.uid, how.uid);
     a.log = '';
     // What the sanitizer keeps of freed memory is not what a test measures.
     const sanitizer = { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS || ''}:quarantine_size_mb=1` };
-    a.child = spawn(program, ['--listen', a.sock, '--busy', path.join(a.dir, 'busy.sock'), '--root', a.root, ...args],
-      { stdio: ['ignore', 'inherit', 'pipe'], env: { ...process.env, ...sanitizer, ...how.env } });
+    a.child = spawn(run, ['--listen', a.sock, '--busy', path.join(a.dir, 'busy.sock'), '--root', a.root, ...args],
+      { stdio: ['ignore', 'inherit', 'pipe'], uid: how.uid, gid: how.uid, env: { ...process.env, ...sanitizer, ...how.env } });
     a.child.stderr.on('data', (d) => { a.log += d; });
     await until(async () => fs.existsSync(a.sock) && (await a.get('/healthz').catch(() => false)), 'it answers');
     return a;

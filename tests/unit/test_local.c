@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -52,6 +53,21 @@ static pid_t init_of(struct fix *f, const struct cc_machine_spec *s)
         fclose(file);
     }
     return pid;
+}
+
+/* Whether its pid 1 has said so. */
+static bool has_said(struct fix *f, const struct cc_machine_spec *s, const char *text)
+{
+    char path[128], line[512];
+    bool found = false;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/machines/%s/log", f->dir, s->short_id);
+    assert_non_null(file = fopen(path, "re"));
+    while (!found && fgets(line, sizeof(line), file))
+        found = strstr(line, text);
+    fclose(file);
+    return found;
 }
 
 static const struct cc_check *found(struct fix *f, const char *what)
@@ -368,6 +384,44 @@ static void test_the_agent_comes_back(void **state)
     while (try(f, &s, "[ $PPID != $(cat /tmp/agent) ]") != 0)
         nap();
     assert_int_equal(state_of(f, &s), CC_M_RUNNING);
+    destroy(f, &s);
+}
+
+/* Whether `init` may begin processes from here on. By one who has every right in its namespace, whatever this root lacks. */
+static void may_begin(pid_t init, bool yes)
+{
+    pid_t child = fork();
+    struct rlimit r;
+    char path[64];
+    int status;
+
+    if (child == 0) {
+        snprintf(path, sizeof(path), "/proc/%d/ns/user", init);
+        if (geteuid() == 0 && setns(open(path, O_RDONLY | O_CLOEXEC), CLONE_NEWUSER) != 0)
+            _exit(1);
+        if (prlimit(init, RLIMIT_NPROC, NULL, &r) != 0)
+            _exit(2);
+        r.rlim_cur = yes ? r.rlim_max : 0;
+        _exit(prlimit(init, RLIMIT_NPROC, &r, NULL) == 0 ? 0 : 3);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Bug: pid 1 tried it once, and then waited for a child that it did not have. */
+static void test_the_agent_comes_back_once_there_is_a_process_for_it(void **state)
+{
+    struct fix *f = *state;
+    struct cc_machine_spec s = a_machine(71);
+
+    create(f, &s);
+    may_begin(init_of(f, &s), false);
+    try(f, &s, "kill -9 $PPID");
+    while (!has_said(f, &s, "init: the agent has no process; again in"))
+        nap();
+    may_begin(init_of(f, &s), true);
+    while (try(f, &s, "true") != 0)
+        nap();
     destroy(f, &s);
 }
 
@@ -1291,6 +1345,7 @@ int main(int argc, char **argv)
         CASE(test_a_host_killed_while_creating),
         CASE(test_pid_1_killed_from_outside),
         CASE(test_the_agent_comes_back),
+        CASE(test_the_agent_comes_back_once_there_is_a_process_for_it),
         CASE(test_the_agents_program_cannot_be_written_from_inside),
         cmocka_unit_test_setup_teardown(test_nor_by_a_root_of_the_machines_own, nested, teardown),
         CASE(test_a_program_that_was_written_to_is_made_anew),

@@ -2,6 +2,7 @@
 #include "host/sys/pool.h"
 
 #include "host/sys/clock.h"
+#include "host/sys/err.h"
 #include "host/sys/mem.h"
 
 #include <poll.h>
@@ -9,6 +10,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 struct test_job {
@@ -167,6 +171,71 @@ static void test_close_cancels_and_delivers(void **state)
     assert_int_equal(delivered, 6);
 }
 
+/* As one whom a limit on processes holds. True: no thread can be made here any more. */
+static bool alone(void)
+{
+    const struct rlimit none = { 0, 0 };
+
+    return (geteuid() != 0 || setresuid(54321, 54321, 54321) == 0) && setrlimit(RLIMIT_NPROC, &none) == 0;
+}
+
+static void on_refused(struct cc_job *job)
+{
+    struct test_job *t = (struct test_job *)job;
+    struct cc_err err = { .code = 0 };
+    int rc = 0;
+
+    cc_job_unbegun(job, &rc, &err);
+    t->done = rc == CC_E_UNAVAILABLE && err.code == rc && *err.message;
+    delivered++;
+}
+
+/* In a process of its own: 0 when all is as it should be. */
+static int without_threads(void)
+{
+    uv_loop_t loop;
+    struct cc_pool *p;
+    struct cc_pool_stats st;
+    struct test_job jobs[3] = { 0 };
+    int i;
+
+    delivered = 0;
+    uv_loop_init(&loop);
+    p = cc_pool_new(&loop, "test", 4);
+    for (i = 0; i < 3; i++) {
+        jobs[i].job.work = quick;
+        jobs[i].job.done = on_refused;
+        cc_pool_submit(p, &jobs[i].job);
+        if (delivered != 0)
+            return 1; /* it is told later, never from inside */
+    }
+    uv_run(&loop, UV_RUN_DEFAULT);
+    cc_pool_stats(p, &st);
+    if (delivered != 3 || st.threads + st.busy + st.queued != 0 || st.finished != 3)
+        return 2;
+    for (i = 0; i < 3; i++)
+        if (jobs[i].worked || !jobs[i].done)
+            return 3;
+    cc_pool_close(p);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&loop) == 0 ? 0 : 4;
+}
+
+/* Bug: the program aborted. */
+static void test_a_job_for_which_no_thread_can_be_made_is_refused(void **state)
+{
+    int status;
+    pid_t pid = fork();
+
+    (void)state;
+    if (pid == 0)
+        _exit(alone() ? without_threads() : 77);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        skip(); /* a root that cannot become another */
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_deadline_is_seen_by_the_job),
         cmocka_unit_test(test_all_of_a_name_are_told_together),
         cmocka_unit_test(test_close_cancels_and_delivers),
+        cmocka_unit_test(test_a_job_for_which_no_thread_can_be_made_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

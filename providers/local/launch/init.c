@@ -172,9 +172,12 @@ static pid_t start_sshd(const struct box *b)
 
 static void start_cmd(const struct box *b)
 {
+    pid_t pid = b->cmd.n > 0 ? fork() : 1;
     int fd;
 
-    if (b->cmd.n == 0 || fork() != 0)
+    if (pid < 0)
+        dprintf(2, "init: cmd %s: %s\n", b->cmd.v[0], strerror(errno));
+    if (pid != 0)
         return;
     prepare(b, -1, -1);
     fd = open(".cmd.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0644); /* on its own disk, not on the host's */
@@ -240,14 +243,27 @@ static _Noreturn void end_all(struct box *b)
     }
 }
 
+static void again_later(struct kept *k, const char *why)
+{
+    k->pid = 0;
+    k->again = now_ms() + k->backoff;
+    dprintf(2, "init: %s %s; again in %lld ms\n", k->name, why, (long long)k->backoff);
+    k->backoff = k->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : k->backoff * 2;
+}
+
+static void start(struct kept *k, const struct box *b)
+{
+    k->again = 0;
+    k->started = now_ms();
+    if ((k->pid = k->start(b)) < 0)
+        again_later(k, "has no process");
+}
+
 static void ended(struct kept *k)
 {
     if (now_ms() - k->started > STEADY_MS)
         k->backoff = BACKOFF_FIRST_MS;
-    k->pid = 0;
-    k->again = now_ms() + k->backoff;
-    dprintf(2, "init: %s ended; again in %lld ms\n", k->name, (long long)k->backoff);
-    k->backoff = k->backoff * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : k->backoff * 2;
+    again_later(k, "ended");
 }
 
 static void reap(struct box *b, struct kept *kept)
@@ -275,11 +291,8 @@ static int64_t start_due(const struct box *b, struct kept *kept)
     for (i = 0; kept[i].start; i++) {
         struct kept *k = &kept[i];
 
-        if (k->again && now >= k->again) {
-            k->again = 0;
-            k->started = now;
-            k->pid = k->start(b);
-        }
+        if (k->again && now >= k->again)
+            start(k, b);
         if (k->again && (!next || k->again < next))
             next = k->again;
     }
@@ -321,7 +334,7 @@ void box_init(struct box *b, int ready_fd)
     close(b->filter_fd);
     kept[0].pid = first_agent(b, ready_fd);
     if (b->sshd)
-        kept[1].pid = start_sshd(b);
+        start(&kept[1], b);
     start_cmd(b);
     serve(b, kept, &set);
 }

@@ -2,6 +2,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
+const http = require('node:http');
 const path = require('node:path');
 const { MailServer } = require('../lib/smtp.js');
 const { Server, launch, open, signIn, until, root } = require('./browser.js');
@@ -209,6 +210,68 @@ test('a session that ends in the midst of it says so, and leads back', async (t)
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Email address').waitFor();
   assert.strictEqual(await page.getByText('Your session has ended.').count(), 0, 'who signs out knows');
+});
+
+// Before the server, as its clients see it: the answer of a path that `hold` names is kept back until it is let go. The server
+// and the browser have all that they would have; by route() the answer's cookies would come before it.
+async function holding(t, server) {
+  const p = { held: new Map() };
+  const front = http.createServer((req, res) => {
+    const wait = p.held.get(req.url.split('?')[0]);
+    p.held.delete(req.url.split('?')[0]);
+    const on = async () => {
+      await wait?.begin();
+      const way = http.request(server.url, { path: req.url, method: req.method, headers: req.headers }, async (answer) => {
+        await wait?.answered(answer.statusCode);
+        res.writeHead(answer.statusCode, answer.rawHeaders);
+        answer.pipe(res);
+      });
+      way.on('error', () => res.destroy());
+      res.on('close', () => way.destroy());
+      req.pipe(way);
+    };
+    void on();
+  });
+  await new Promise((r) => { front.listen(0, '127.0.0.1', r); });
+  t.after(async () => {
+    front.closeAllConnections();
+    await new Promise((r) => front.close(r));
+  });
+  p.url = `http://127.0.0.1:${front.address().port}`;
+  return p;
+}
+
+test('a late 401 ended the session that had been begun meanwhile, and took its cookie away', async (t) => {
+  const server = await Server.start({ provider: 'mock' });
+  t.after(() => server.stop());
+  const front = await holding(t, server);
+  const page = await open(browser, front, { expected: [/401/] });
+  t.after(() => page.context().close());
+  await signIn(page);
+  const [late, free] = [signal(), signal()];
+  front.held.set('/auth/sessions', {
+    begin: () => endSession(server, page),
+    answered: async (status) => { late.give(status); await free.given; },
+  });
+  const answered = page.waitForResponse((r) => /\/auth\/sessions/.test(r.url()) && r.status() === 401);
+  await page.getByRole('link', { name: 'Settings' }).click();
+  assert.strictEqual(await late.given, 401);
+  await page.getByText('Your session has ended.').waitFor(); // the stream of events has told it
+  await page.getByLabel('Email address').fill('ada@example.org');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/dashboard/settings');
+  await page.getByText('this one').waitFor();
+  const session = async () => (await page.context().cookies()).find((c) => c.name === 'session')?.value;
+  const before = await session();
+  const left = page.waitForURL('**/auth/login').then(() => 'left', () => 'stayed');
+  const asks = page.waitForResponse((r) => /\/auth\/me$/.test(r.url())); // who is signed in, as it has to
+  free.give();
+  await (await answered).finished();
+  const said = await Promise.race([left, asks.then((r) => r.status())]);
+  assert.deepStrictEqual([said, await session()], [200, before]);
+  await page.getByText('this one').waitFor();
+  assert.strictEqual(new URL(page.url()).pathname, '/dashboard/settings');
+  assert.deepStrictEqual(page.faults, []);
 });
 
 test('who signs out is not told that the session has ended, when another request hears of it before the sign-out is answered', async (t) => {

@@ -26,7 +26,7 @@ export interface Answer<T> {
 }
 
 const signedOut = new Set<() => void>();
-/** Calls fn when an answer says that nobody is signed in. */
+/** Calls fn when an answer says that nobody was signed in when it was asked. */
 export function onSignedOut(fn: () => void) { signedOut.add(fn); }
 
 /** A key for Options.key. */

@@ -111,6 +111,21 @@ test('a text is changed and saved; not over what somebody else has changed meanw
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('a file that could not be read once could not be read by "Try again" either', async (t) => {
+  const w = await start(t, { expected: [/502/] });
+  const { page } = w;
+  await w.sh('echo one > /claude-data/a.txt');
+  await page.route('**/files/read*', (r) => r.fulfill({ status: 502, json: { error: 'instance agent unavailable', code: 'unavailable' } }), { times: 1 });
+  await page.goto('/dashboard/files?machine=atlas&path=/claude-data/a.txt&file=1');
+  await page.getByText('Instance agent unavailable.').waitFor();
+  await page.getByRole('button', { name: 'Try again' }).click();
+  const text = page.getByLabel('Text of /claude-data/a.txt');
+  await text.waitFor();
+  assert.strictEqual(await text.inputValue(), 'one\n');
+  assert.strictEqual(await page.getByRole('alert').count(), 0);
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a folder of 3,000 files is read in pages, and only what is seen is in the page', async (t) => {
   const w = await start(t);
   const { page } = w;

@@ -70,13 +70,14 @@ export function Editor({ machine, path }: { machine: Machine; path: string }) {
   const [opened, setOpened] = useState<Opened | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [times, setTimes] = useState(0);
-  useEffect(() => {
+  const load = () => read(machine, path).then((o) => {
     setError(null);
-    read(machine, path).then((o) => { setOpened(o); setTimes((n) => n + 1); }, (e) => setError(asError(e)));
-  }, [machine.id, path]);
-  const again = () => { read(machine, path).then((o) => { setOpened(o); setTimes((n) => n + 1); }, (e) => setError(asError(e))); };
-  if (error) return <ErrorBox error={error} retry={again} />;
+    setOpened(o);
+    setTimes((n) => n + 1);
+  }, (e) => setError(asError(e)));
+  useEffect(() => { void load(); }, [machine.id, path]);
+  if (error) return <ErrorBox error={error} retry={load} />;
   if (!opened) return <p class="loading" role="status">Loading…</p>;
   const { binary, truncated } = opened.content;
-  return binary || truncated ? <What machine={machine} path={path} opened={opened} /> : <Text key={times} machine={machine} path={path} opened={opened} again={again} />;
+  return binary || truncated ? <What machine={machine} path={path} opened={opened} /> : <Text key={times} machine={machine} path={path} opened={opened} again={load} />;
 }

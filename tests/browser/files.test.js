@@ -111,6 +111,38 @@ test('a text is changed and saved; not over what somebody else has changed meanw
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('a file whose lines end in CRLF was saved with LF; one of several ends is only shown', async (t) => {
+  const w = await start(t);
+  const { page } = w;
+  await w.sh(`cd /claude-data; printf 'one\\r\\ntwo\\r\\n\\r\\nend' > crlf; printf 'one\\r\\ntwo\\n' > mixed; printf 'one\\rtwo\\r\\n' > lone; printf 'one\\r\\r\\n' > twice`);
+  const bytes = (name) => w.sh(`od -An -c /claude-data/${name} | tr -d ' \\n'`);
+  const open = (name) => page.goto(`/dashboard/files?machine=atlas&path=/claude-data/${name}&file=1`);
+  await open('crlf');
+  const text = page.getByLabel('Text of /claude-data/crlf');
+  assert.strictEqual(await text.inputValue(), 'one\ntwo\n\nend');
+  await page.getByText('15 byte').waitFor();
+  await text.press('End');
+  await page.keyboard.type(' and');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('half');
+  // What is not saved is there again, with its ends.
+  await page.getByRole('link', { name: 'claude-data' }).click();
+  await page.getByRole('link', { name: 'crlf', exact: true }).click();
+  assert.strictEqual((await text.inputValue()).replace(/ and\nhalf/, ''), 'one\ntwo\n\nend');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('Saved.').waitFor();
+  const written = (await text.inputValue()).replace(/\n/g, '\\r\\n').replace(/ /g, '');
+  assert.match(written, /and\\r\\nhalf/);
+  assert.strictEqual(await bytes('crlf'), written);
+  for (const name of ['mixed', 'lone', 'twice']) {
+    await open(name);
+    await page.getByText('Its lines do not all end in the same way').waitFor();
+    assert.strictEqual(await page.getByRole('textbox').count(), 0, name);
+  }
+  assert.deepStrictEqual(await violations(page), []);
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a file that could not be read once could not be read by "Try again" either', async (t) => {
   const w = await start(t, { expected: [/502/] });
   const { page } = w;

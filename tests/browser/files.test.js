@@ -111,6 +111,38 @@ test('a text is changed and saved; not over what somebody else has changed meanw
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('of many small files only as many were uploaded as one may ask in a minute: they wait their turn, and are listed once', async (t) => {
+  const w = await start(t, { expected: [/429/] });
+  const { page } = w;
+  await page.goto('/dashboard/files?machine=atlas');
+  await page.getByText('Nothing is in this folder').waitFor();
+  let listings = 0;
+  const refused = new Set();
+  await page.route('**/files?*', (r) => {
+    const at = r.request().url();
+    if (r.request().method() === 'GET') listings += 1;
+    if (r.request().method() !== 'PUT' || !/f10[0-4]$/.test(at) || refused.has(at)) return r.continue();
+    refused.add(at);
+    return r.fulfill({ status: 429, headers: { 'Retry-After': '1' }, json: { error: 'rate limit exceeded', code: 'too_many' } });
+  });
+  const send = (from, n) => page.getByLabel('Files to upload').setInputFiles(Array.from({ length: n }, (_, i) => ({ name: `f${from + i}`, mimeType: 'text/plain', buffer: Buffer.from(`${from + i} `) })));
+  const names = (n) => Array.from({ length: n }, (_, i) => `${100 + i} `).join('');
+  await send(100, 10); // the first five are told to wait
+  await page.getByRole('link', { name: 'f109', exact: true }).waitFor();
+  assert.deepStrictEqual([refused.size, listings, await page.getByRole('alert').count()], [5, 1, 0]);
+  assert.strictEqual(await w.sh('cat /claude-data/f*'), names(10));
+  // With no need to wait it is listed now and then.
+  const began = performance.now();
+  await send(110, 30);
+  await until(async () => await w.sh('cat /claude-data/f*') === names(40), 'all have come');
+  await page.getByRole('list', { name: 'Uploads' }).waitFor({ state: 'detached' });
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await page.getByRole('link', { name: 'f139', exact: true }).waitFor();
+  const most = 2 + Math.floor((performance.now() - began) / 5000);
+  assert.ok(listings <= most, `${listings} listings, ${most} at most`);
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a file whose lines end in CRLF was saved with LF; one of several ends is only shown', async (t) => {
   const w = await start(t);
   const { page } = w;

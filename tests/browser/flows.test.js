@@ -190,6 +190,62 @@ test('while an answer takes its time the button says what it does, and is presse
   assert.deepStrictEqual(page.faults, []);
 });
 
+// Done, but its answer is lost: once.
+async function lose(page, where) {
+  let lost = false;
+  await page.route(where, async (r) => {
+    if (lost || r.request().method() !== 'POST') return r.fallback();
+    lost = true;
+    await r.fetch();
+    return r.abort();
+  });
+}
+
+test('what was asked again after a lost answer was done twice: a machine is made once, and hours are bought once', async (t) => {
+  const { server, page } = await start(t, {}, [/ERR_FAILED/]);
+  await signIn(page, 'ada@example.org', '/dashboard/new');
+  const make = page.getByRole('button', { name: 'Make this machine' });
+  await make.waitFor();
+  await lose(page, '**/instances');
+  await make.click();
+  await page.getByText('The server could not be reached.').waitFor();
+  await make.click();
+  await page.getByRole('button', { name: 'Extend' }).waitFor();
+  const all = (await server.call('GET', '/instances')).body;
+  assert.strictEqual(all.length, 1);
+  const [{ id, short }] = all;
+  assert.strictEqual(new URL(page.url()).pathname, `/dashboard/machines/${short}`);
+
+  // Each wish is one of its own: another name is another machine.
+  await page.goto('/dashboard/new');
+  await page.getByLabel('Name').fill('one');
+  await lose(page, '**/instances');
+  await make.click();
+  await page.getByText('The server could not be reached.').waitFor();
+  await page.getByLabel('Name').fill('two');
+  await make.click();
+  await page.getByRole('heading', { name: 'two' }).waitFor();
+  assert.deepStrictEqual((await server.call('GET', '/instances')).body.map((m) => m.name).filter((n) => n === 'one' || n === 'two').sort(), ['one', 'two']);
+
+  await server.running(id);
+  await page.goto(`/dashboard/machines/${short}`);
+  await page.getByRole('button', { name: 'Extend' }).click();
+  const dialog = page.getByRole('dialog');
+  await lose(page, '**/extend');
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.getByText('The server could not be reached.').waitFor();
+  const until8 = (await server.call('GET', `/instances/${id}`)).body.expires_at;
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.deepStrictEqual([typeof until8, (await server.call('GET', `/instances/${id}`)).body.expires_at], ['string', until8]);
+  // Asked once more, in another dialog, it is another eight hours.
+  await page.getByRole('button', { name: 'Extend' }).click();
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.strictEqual(Date.parse((await server.call('GET', `/instances/${id}`)).body.expires_at) - Date.parse(until8), 8 * 3600e3);
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a session that ends in the midst of it says so, and leads back', async (t) => {
   const { server, page } = await start(t, {}, [/401/]);
   const open_ = underWay(page);

@@ -316,7 +316,7 @@ test('a late 401 ended the session that had been begun meanwhile, and took its c
   await page.getByLabel('Email address').fill('ada@example.org');
   await page.keyboard.press('Enter');
   await page.waitForURL('**/dashboard/settings');
-  await page.getByText('this one').waitFor();
+  await page.getByRole('heading', { name: 'Settings' }).waitFor(); // its sessions are read when the answer before has come
   const session = async () => (await page.context().cookies()).find((c) => c.name === 'session')?.value;
   const before = await session();
   const left = page.waitForURL('**/auth/login').then(() => 'left', () => 'stayed');
@@ -352,6 +352,20 @@ test('who signs out is not told that the session has ended, when another request
   await (await answered).finished();
   await page.getByLabel('Email address').waitFor();
   assert.strictEqual(await said.count(), 0);
+});
+
+test('who signs out of a session that has ended already is signed out, and told nothing else', async (t) => {
+  const { server, page } = await start(t, {}, [/401/]);
+  await signIn(page, 'ada@example.org', '/dashboard/settings');
+  await page.getByText('this one').waitFor();
+  await page.route('**/auth/logout', async (route) => { await endSession(server, page); await route.continue(); });
+  const answered = page.waitForResponse('**/auth/logout');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await (await answered).finished();
+  await page.getByLabel('Email address').waitFor();
+  assert.strictEqual(await page.locator('.toast').count(), 0);
+  assert.strictEqual(await page.getByText('Your session has ended.').count(), 0);
+  assert.deepStrictEqual(page.faults, []);
 });
 
 test('who could not be signed out is signed in: a session that ends after that says so', async (t) => {

@@ -17,17 +17,19 @@ let leaving = false;
 
 // An answer may come late, when somebody has signed in again meanwhile: it says only that one has to ask. What says so while
 // that is asked may be of later than its answer, so it is asked once more.
-let asking = false;
+let asking: Promise<void> | null = null;
 let again = false;
-onSignedOut(async () => {
-  again = true;
-  if (asking) return;
-  asking = true;
-  for (; again && me.value;) {
+async function askWho() {
+  while (again && me.value) {
     again = false;
     await refresh();
   }
-  asking = false;
+  asking = null;
+}
+onSignedOut(() => {
+  if (!me.value) return;
+  again = true;
+  asking ??= askWho();
 });
 me.subscribe((user) => follow(Boolean(user)));
 
@@ -78,6 +80,7 @@ export async function signOut() {
     latest++;
     me.value = null;
   } catch (e) {
+    await asking;
     if (me.value) throw e; // else nobody is signed in any more, which is what was wished for
   } finally {
     leaving = false;

@@ -80,7 +80,6 @@ local function error_answer(err)
   end
   local headers = err.headers
   if err.retry_after then headers = { ["Retry-After"] = ("%d"):format(math.ceil(err.retry_after)) } end
-  if err.stale_cookie then headers = { ["Set-Cookie"] = M.no_cookie } end
   -- both may quote what was asked for, or a part of it that ends within a character
   return status, json.encode {
     error = json.text(message), code = err.code, field = err.field and json.text(err.field), status = err.status_now,

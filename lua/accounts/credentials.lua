@@ -305,10 +305,7 @@ function M.authenticate(http, with_ticket)
   local text = cookies and session_cookie(cookies)
   if text then
     actor, err = cookie(text)
-    if not actor then
-      err.stale_cookie = true
-      return nil, err
-    end
+    if not actor then return nil, err end
     if not first then first = setmetatable({ by_cookie = true }, { __index = actor }) end
   end
   if api_key then

@@ -111,6 +111,85 @@ test('a text is changed and saved; not over what somebody else has changed meanw
   assert.deepStrictEqual(page.faults, []);
 });
 
+test('of many small files only as many were uploaded as one may ask in a minute: they wait their turn, and are listed once', async (t) => {
+  const w = await start(t, { expected: [/429/] });
+  const { page } = w;
+  await page.goto('/dashboard/files?machine=atlas');
+  await page.getByText('Nothing is in this folder').waitFor();
+  let listings = 0;
+  const refused = new Set();
+  await page.route('**/files?*', (r) => {
+    const at = r.request().url();
+    if (r.request().method() === 'GET') listings += 1;
+    if (r.request().method() !== 'PUT' || !/f10[0-4]$/.test(at) || refused.has(at)) return r.continue();
+    refused.add(at);
+    return r.fulfill({ status: 429, headers: { 'Retry-After': '1' }, json: { error: 'rate limit exceeded', code: 'too_many' } });
+  });
+  const send = (from, n) => page.getByLabel('Files to upload').setInputFiles(Array.from({ length: n }, (_, i) => ({ name: `f${from + i}`, mimeType: 'text/plain', buffer: Buffer.from(`${from + i} `) })));
+  const names = (n) => Array.from({ length: n }, (_, i) => `${100 + i} `).join('');
+  await send(100, 10); // the first five are told to wait
+  await page.getByRole('link', { name: 'f109', exact: true }).waitFor();
+  assert.deepStrictEqual([refused.size, listings, await page.getByRole('alert').count()], [5, 1, 0]);
+  assert.strictEqual(await w.sh('cat /claude-data/f*'), names(10));
+  // With no need to wait it is listed now and then.
+  const began = performance.now();
+  await send(110, 30);
+  await until(async () => await w.sh('cat /claude-data/f*') === names(40), 'all have come');
+  await page.getByRole('list', { name: 'Uploads' }).waitFor({ state: 'detached' });
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  await page.getByRole('link', { name: 'f139', exact: true }).waitFor();
+  const most = 2 + Math.floor((performance.now() - began) / 5000);
+  assert.ok(listings <= most, `${listings} listings, ${most} at most`);
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('a file whose lines end in CRLF was saved with LF; one of several ends is only shown', async (t) => {
+  const w = await start(t);
+  const { page } = w;
+  await w.sh(`cd /claude-data; printf 'one\\r\\ntwo\\r\\n\\r\\nend' > crlf; printf 'one\\r\\ntwo\\n' > mixed; printf 'one\\rtwo\\r\\n' > lone; printf 'one\\r\\r\\n' > twice`);
+  const bytes = (name) => w.sh(`od -An -c /claude-data/${name} | tr -d ' \\n'`);
+  const open = (name) => page.goto(`/dashboard/files?machine=atlas&path=/claude-data/${name}&file=1`);
+  await open('crlf');
+  const text = page.getByLabel('Text of /claude-data/crlf');
+  assert.strictEqual(await text.inputValue(), 'one\ntwo\n\nend');
+  await page.getByText('15 byte').waitFor();
+  await text.press('End');
+  await page.keyboard.type(' and');
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('half');
+  // What is not saved is there again, with its ends.
+  await page.getByRole('link', { name: 'claude-data' }).click();
+  await page.getByRole('link', { name: 'crlf', exact: true }).click();
+  assert.strictEqual((await text.inputValue()).replace(/ and\nhalf/, ''), 'one\ntwo\n\nend');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await page.getByText('Saved.').waitFor();
+  const written = (await text.inputValue()).replace(/\n/g, '\\r\\n').replace(/ /g, '');
+  assert.match(written, /and\\r\\nhalf/);
+  assert.strictEqual(await bytes('crlf'), written);
+  for (const name of ['mixed', 'lone', 'twice']) {
+    await open(name);
+    await page.getByText('Its lines do not all end in the same way').waitFor();
+    assert.strictEqual(await page.getByRole('textbox').count(), 0, name);
+  }
+  assert.deepStrictEqual(await violations(page), []);
+  assert.deepStrictEqual(page.faults, []);
+});
+
+test('a file that could not be read once could not be read by "Try again" either', async (t) => {
+  const w = await start(t, { expected: [/502/] });
+  const { page } = w;
+  await w.sh('echo one > /claude-data/a.txt');
+  await page.route('**/files/read*', (r) => r.fulfill({ status: 502, json: { error: 'instance agent unavailable', code: 'unavailable' } }), { times: 1 });
+  await page.goto('/dashboard/files?machine=atlas&path=/claude-data/a.txt&file=1');
+  await page.getByText('Instance agent unavailable.').waitFor();
+  await page.getByRole('button', { name: 'Try again' }).click();
+  const text = page.getByLabel('Text of /claude-data/a.txt');
+  await text.waitFor();
+  assert.strictEqual(await text.inputValue(), 'one\n');
+  assert.strictEqual(await page.getByRole('alert').count(), 0);
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a folder of 3,000 files is read in pages, and only what is seen is in the page', async (t) => {
   const w = await start(t);
   const { page } = w;

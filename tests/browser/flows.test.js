@@ -2,6 +2,7 @@
 'use strict';
 const test = require('node:test');
 const assert = require('node:assert');
+const http = require('node:http');
 const path = require('node:path');
 const { MailServer } = require('../lib/smtp.js');
 const { Server, launch, open, signIn, until, root } = require('./browser.js');
@@ -189,6 +190,62 @@ test('while an answer takes its time the button says what it does, and is presse
   assert.deepStrictEqual(page.faults, []);
 });
 
+// Done, but its answer is lost: once.
+async function lose(page, where) {
+  let lost = false;
+  await page.route(where, async (r) => {
+    if (lost || r.request().method() !== 'POST') return r.fallback();
+    lost = true;
+    await r.fetch();
+    return r.abort();
+  });
+}
+
+test('what was asked again after a lost answer was done twice: a machine is made once, and hours are bought once', async (t) => {
+  const { server, page } = await start(t, {}, [/ERR_FAILED/]);
+  await signIn(page, 'ada@example.org', '/dashboard/new');
+  const make = page.getByRole('button', { name: 'Make this machine' });
+  await make.waitFor();
+  await lose(page, '**/instances');
+  await make.click();
+  await page.getByText('The server could not be reached.').waitFor();
+  await make.click();
+  await page.getByRole('button', { name: 'Extend' }).waitFor();
+  const all = (await server.call('GET', '/instances')).body;
+  assert.strictEqual(all.length, 1);
+  const [{ id, short }] = all;
+  assert.strictEqual(new URL(page.url()).pathname, `/dashboard/machines/${short}`);
+
+  // Each wish is one of its own: another name is another machine.
+  await page.goto('/dashboard/new');
+  await page.getByLabel('Name').fill('one');
+  await lose(page, '**/instances');
+  await make.click();
+  await page.getByText('The server could not be reached.').waitFor();
+  await page.getByLabel('Name').fill('two');
+  await make.click();
+  await page.getByRole('heading', { name: 'two' }).waitFor();
+  assert.deepStrictEqual((await server.call('GET', '/instances')).body.map((m) => m.name).filter((n) => n === 'one' || n === 'two').sort(), ['one', 'two']);
+
+  await server.running(id);
+  await page.goto(`/dashboard/machines/${short}`);
+  await page.getByRole('button', { name: 'Extend' }).click();
+  const dialog = page.getByRole('dialog');
+  await lose(page, '**/extend');
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.getByText('The server could not be reached.').waitFor();
+  const until8 = (await server.call('GET', `/instances/${id}`)).body.expires_at;
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.deepStrictEqual([typeof until8, (await server.call('GET', `/instances/${id}`)).body.expires_at], ['string', until8]);
+  // Asked once more, in another dialog, it is another eight hours.
+  await page.getByRole('button', { name: 'Extend' }).click();
+  await dialog.getByRole('button', { name: 'Extend' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.strictEqual(Date.parse((await server.call('GET', `/instances/${id}`)).body.expires_at) - Date.parse(until8), 8 * 3600e3);
+  assert.deepStrictEqual(page.faults, []);
+});
+
 test('a session that ends in the midst of it says so, and leads back', async (t) => {
   const { server, page } = await start(t, {}, [/401/]);
   const open_ = underWay(page);
@@ -209,6 +266,68 @@ test('a session that ends in the midst of it says so, and leads back', async (t)
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByLabel('Email address').waitFor();
   assert.strictEqual(await page.getByText('Your session has ended.').count(), 0, 'who signs out knows');
+});
+
+// Before the server, as its clients see it: the answer of a path that `hold` names is kept back until it is let go. The server
+// and the browser have all that they would have; by route() the answer's cookies would come before it.
+async function holding(t, server) {
+  const p = { held: new Map() };
+  const front = http.createServer((req, res) => {
+    const wait = p.held.get(req.url.split('?')[0]);
+    p.held.delete(req.url.split('?')[0]);
+    const on = async () => {
+      await wait?.begin();
+      const way = http.request(server.url, { path: req.url, method: req.method, headers: req.headers }, async (answer) => {
+        await wait?.answered(answer.statusCode);
+        res.writeHead(answer.statusCode, answer.rawHeaders);
+        answer.pipe(res);
+      });
+      way.on('error', () => res.destroy());
+      res.on('close', () => way.destroy());
+      req.pipe(way);
+    };
+    void on();
+  });
+  await new Promise((r) => { front.listen(0, '127.0.0.1', r); });
+  t.after(async () => {
+    front.closeAllConnections();
+    await new Promise((r) => front.close(r));
+  });
+  p.url = `http://127.0.0.1:${front.address().port}`;
+  return p;
+}
+
+test('a late 401 ended the session that had been begun meanwhile, and took its cookie away', async (t) => {
+  const server = await Server.start({ provider: 'mock' });
+  t.after(() => server.stop());
+  const front = await holding(t, server);
+  const page = await open(browser, front, { expected: [/401/] });
+  t.after(() => page.context().close());
+  await signIn(page);
+  const [late, free] = [signal(), signal()];
+  front.held.set('/auth/sessions', {
+    begin: () => endSession(server, page),
+    answered: async (status) => { late.give(status); await free.given; },
+  });
+  const answered = page.waitForResponse((r) => /\/auth\/sessions/.test(r.url()) && r.status() === 401);
+  await page.getByRole('link', { name: 'Settings' }).click();
+  assert.strictEqual(await late.given, 401);
+  await page.getByText('Your session has ended.').waitFor(); // the stream of events has told it
+  await page.getByLabel('Email address').fill('ada@example.org');
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/dashboard/settings');
+  await page.getByRole('heading', { name: 'Settings' }).waitFor(); // its sessions are read when the answer before has come
+  const session = async () => (await page.context().cookies()).find((c) => c.name === 'session')?.value;
+  const before = await session();
+  const left = page.waitForURL('**/auth/login').then(() => 'left', () => 'stayed');
+  const asks = page.waitForResponse((r) => /\/auth\/me$/.test(r.url())); // who is signed in, as it has to
+  free.give();
+  await (await answered).finished();
+  const said = await Promise.race([left, asks.then((r) => r.status())]);
+  assert.deepStrictEqual([said, await session()], [200, before]);
+  await page.getByText('this one').waitFor();
+  assert.strictEqual(new URL(page.url()).pathname, '/dashboard/settings');
+  assert.deepStrictEqual(page.faults, []);
 });
 
 test('who signs out is not told that the session has ended, when another request hears of it before the sign-out is answered', async (t) => {
@@ -233,6 +352,20 @@ test('who signs out is not told that the session has ended, when another request
   await (await answered).finished();
   await page.getByLabel('Email address').waitFor();
   assert.strictEqual(await said.count(), 0);
+});
+
+test('who signs out of a session that has ended already is signed out, and told nothing else', async (t) => {
+  const { server, page } = await start(t, {}, [/401/]);
+  await signIn(page, 'ada@example.org', '/dashboard/settings');
+  await page.getByText('this one').waitFor();
+  await page.route('**/auth/logout', async (route) => { await endSession(server, page); await route.continue(); });
+  const answered = page.waitForResponse('**/auth/logout');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await (await answered).finished();
+  await page.getByLabel('Email address').waitFor();
+  assert.strictEqual(await page.locator('.toast').count(), 0);
+  assert.strictEqual(await page.getByText('Your session has ended.').count(), 0);
+  assert.deepStrictEqual(page.faults, []);
 });
 
 test('who could not be signed out is signed in: a session that ends after that says so', async (t) => {

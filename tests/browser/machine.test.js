@@ -26,6 +26,39 @@ async function made(server, body) {
   return r.body;
 }
 
+test('what a machine said of its tabs and ports led the page to do something to another machine', async (t) => {
+  const { server, page } = await start(t, { policies_dir: path.join(root, 'tests', 'lib', 'policies') }, [/./]); // nothing answers there
+  await made(server, { name: 'atlas' });
+  const other = await made(server, { name: 'other' });
+  const tab = `../../../instances/${other.id}#`;
+  const port = `../../../instances/${other.id}/extend#`;
+  const say = (what, list) => page.route(`**/${what}?*`, (r) => r.fulfill({ json: list }));
+  await say('sessions', [tab, 7, null, 'work'].map((name) => ({ tab: name, status: 'idle', foreground: null, viewers: 0 })));
+  await say('ports', [port, 0, 65536, 1.5, null, '80', 8123].map((n) => ({ port: n, process: null })));
+  const asked = [];
+  page.on('request', (r) => { if (r.method() !== 'GET' && r.url().includes(other.id)) asked.push(`${r.method()} ${r.url()}`); });
+
+  await page.goto('/dashboard/terminal?machine=atlas&tab=main');
+  await page.getByRole('button', { name: 'Close work' }).waitFor();
+  for (const button of await page.getByRole('button', { name: `Close ${tab}`, exact: true }).all()) {
+    await button.click();
+    await page.getByRole('button', { name: 'Close it' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+  }
+  await page.goto('/dashboard/machines/atlas');
+  await page.getByText('What listens on it').click();
+  await page.getByRole('button', { name: 'Make a link to port 8123' }).waitFor();
+  for (const button of await page.getByRole('button', { name: `Make a link to port ${port}`, exact: true }).all()) {
+    const answered = page.waitForResponse((r) => r.request().method() === 'POST');
+    await button.click();
+    await answered;
+  }
+  assert.deepStrictEqual(asked, []);
+  const now = (await server.call('GET', `/instances/${other.id}`)).body;
+  assert.deepStrictEqual([now.status, now.prepaid ?? false], ['RUNNING', false]);
+  assert.deepStrictEqual(await page.getByRole('button', { name: /^Make a link/ }).all().then((all) => all.length), 1);
+});
+
 test('where a machine is made is chosen among the places that its provider tells', async (t) => {
   const { server, page } = await start(t, { mock: '{places="fsn1 nbg1"}' });
   await page.goto('/dashboard/new');

@@ -26,12 +26,35 @@ export interface Answer<T> {
 }
 
 const signedOut = new Set<() => void>();
-/** Calls fn when an answer says that nobody is signed in. */
+/** Calls fn when an answer says that nobody was signed in when it was asked. */
 export function onSignedOut(fn: () => void) { signedOut.add(fn); }
 
 /** A key for Options.key. */
 export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+// Whether an answer says what became of what was asked. Without one, or with one that is not kept with the key (lua/idempotency.lua),
+// it may have been done, or be under way.
+const final = (e: ApiError) => e.status > 0 && e.status < 500 && e.status !== 401 && e.retryAfter === null;
+
+/** For what must not be done twice when it is asked again: -> post(path, body), with one key until there is an answer to that. */
+export function once() {
+  let key = newKey();
+  let said = '';
+  return async <T>(path: string, body: object): Promise<T> => {
+    const text = `${path} ${JSON.stringify(body)}`;
+    if (text !== said) key = newKey();
+    said = text;
+    try {
+      const answer = await api<T>('POST', path, body, { key });
+      said = '';
+      return answer;
+    } catch (e) {
+      if (final(asError(e))) said = '';
+      throw e;
+    }
+  };
 }
 
 /** The error that an answer tells; also used of a stream's. */

@@ -47,15 +47,15 @@ async function read(body: ReadableStream<Uint8Array>) {
   }
 }
 
-// -> how long to wait before the next try, in ms; null: there is no point in one
-async function once(signal: AbortSignal): Promise<number | null> {
+// -> how long to wait before the next try, in ms, at least
+async function once(signal: AbortSignal): Promise<number> {
   const headers: Record<string, string> = { Accept: 'text/event-stream' };
   const afresh = last === null;
   if (last !== null) headers['Last-Event-ID'] = String(last);
   const res = await fetch('/events', { headers, credentials: 'same-origin', signal, cache: 'no-store' });
   if (!res.ok || !res.body) {
     const err = await errorOf(res);
-    if (err.status === 401) return null;
+    if (err.status === 401) return 0; // whose session has ended stops following; else another one has begun since this was asked
     if (err.status === 400) last = null; // the log is shorter than what we have seen: a backup was restored
     return (err.retryAfter ?? 5) * 1000;
   }
@@ -73,11 +73,10 @@ const wait = (ms: number, signal: AbortSignal) => new Promise<void>((resolve) =>
 async function run(signal: AbortSignal) {
   for (let failures = 0; !signal.aborted;) {
     const began = Date.now();
-    let pause: number | null = 0;
+    let pause = 0;
     try { pause = await once(signal); } catch { /* cut off, or not reached */ }
     if (signal.aborted) return;
-    connection.value = pause === null ? 'off' : 'lost';
-    if (pause === null) return;
+    connection.value = 'lost';
     failures = Date.now() - began > 10000 ? 0 : failures + 1;
     await wait(Math.max(pause, Math.min(30000, 250 * 2 ** failures) * (0.5 + Math.random() / 2)), signal);
   }

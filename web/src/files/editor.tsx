@@ -8,18 +8,32 @@ import { ErrorBox } from '../ui/error';
 import { toast } from '../ui/toast';
 import { bytes, download, read, save, type Opened } from './model';
 
+// How lines end. A textarea makes "\n" of every end, so a file is edited with those, and gets its own back when it is saved.
+type End = '\n' | '\r\n';
+const withEnds = (text: string, end: End) => (end === '\n' ? text : text.replace(/\n/g, end));
+const plain = (text: string) => text.replace(/\r\n/g, '\n');
+
+/** How the lines of a text end; null: not all in the same way, so that nothing could give it back as it was. */
+function endOf(text: string): End | null {
+  if (!text.includes('\r')) return '\n';
+  return withEnds(plain(text), '\r\n') === text && !plain(text).includes('\r') ? '\r\n' : null;
+}
+
 // What was written and not saved, and over what, for who comes back to the file.
-const drafts = new Map<string, { text: string; tag: string | null }>();
+const drafts = new Map<string, { text: string; end: End; tag: string | null }>();
+const keyOf = (machine: Machine, path: string) => `${machine.id} ${path}`;
 
 function Text({ machine, path, opened, again }: { machine: Machine; path: string; opened: Opened; again: () => void }) {
-  const was = opened.content.content ?? '';
-  const key = `${machine.id} ${path}`;
+  const content = opened.content.content ?? '';
+  const was = plain(content);
+  const key = keyOf(machine, path);
+  const [end] = useState(drafts.get(key)?.end ?? endOf(content) ?? '\n');
   const [text, setText] = useState(drafts.get(key)?.text ?? was);
   const [saved, setSaved] = useState(was);
   const [tag, setTag] = useState(drafts.get(key)?.tag ?? opened.tag);
   const { busy, error, run } = useWork();
   const changed = text !== saved;
-  if (changed) drafts.set(key, { text, tag }); else drafts.delete(key);
+  if (changed) drafts.set(key, { text, end, tag }); else drafts.delete(key);
   useEffect(() => {
     if (!changed) return undefined;
     const ask = (e: BeforeUnloadEvent) => e.preventDefault();
@@ -27,7 +41,7 @@ function Text({ machine, path, opened, again }: { machine: Machine; path: string
     return () => removeEventListener('beforeunload', ask);
   }, [changed]);
   const put = async (over: string | null) => {
-    setTag(await save(machine, path, text, over));
+    setTag(await save(machine, path, withEnds(text, end), over));
     setSaved(text);
     toast.say('Saved.');
   };
@@ -48,19 +62,33 @@ function Text({ machine, path, opened, again }: { machine: Machine; path: string
       )}
       <div class="buttons">
         <button type="submit" class="primary" aria-disabled={busy || !changed}>Save</button>
-        <small role="status">{changed ? 'Changed, not saved (Ctrl+S saves)' : bytes(new Blob([text]).size)}</small>
+        <small role="status">{changed ? 'Changed, not saved (Ctrl+S saves)' : bytes(new Blob([withEnds(text, end)]).size)}</small>
       </div>
     </form>
   );
 }
 
+function Download({ machine, path }: { machine: Machine; path: string }) {
+  return <p><a class="button primary" href={download(machine, `?path=${encodeURIComponent(path)}`)} download>Download</a></p>;
+}
+
+// Its lines end in more than one way.
+function Fixed({ machine, path, opened }: { machine: Machine; path: string; opened: Opened }) {
+  return (
+    <>
+      <p class="lead">Its lines do not all end in the same way, and what is saved here would: so it is only shown. It can be changed in a terminal.</p>
+      <Download machine={machine} path={path} />
+      <pre class="file-text" tabIndex={0} aria-label={`Text of ${path}`}>{opened.content.content}</pre>
+    </>
+  );
+}
+
 function What({ machine, path, opened }: { machine: Machine; path: string; opened: Opened }) {
   const { content: c } = opened;
-  const query = `?path=${encodeURIComponent(path)}`;
   return (
     <>
       <p class="lead">{c.binary ? `Not a text: ${bytes(c.size)}.` : `A text of ${bytes(c.size)}: its beginning. All of it can be downloaded, and changed in a terminal.`}</p>
-      <p><a class="button primary" href={download(machine, query)} download>Download</a></p>
+      <Download machine={machine} path={path} />
       {!c.binary && <pre class="file-text" tabIndex={0} aria-label={`Beginning of ${path}`}>{c.content?.slice(0, 100000)}</pre>}
     </>
   );
@@ -70,13 +98,16 @@ export function Editor({ machine, path }: { machine: Machine; path: string }) {
   const [opened, setOpened] = useState<Opened | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
   const [times, setTimes] = useState(0);
-  useEffect(() => {
+  const load = () => read(machine, path).then((o) => {
     setError(null);
-    read(machine, path).then((o) => { setOpened(o); setTimes((n) => n + 1); }, (e) => setError(asError(e)));
-  }, [machine.id, path]);
-  const again = () => { read(machine, path).then((o) => { setOpened(o); setTimes((n) => n + 1); }, (e) => setError(asError(e))); };
-  if (error) return <ErrorBox error={error} retry={again} />;
+    setOpened(o);
+    setTimes((n) => n + 1);
+  }, (e) => setError(asError(e)));
+  useEffect(() => { void load(); }, [machine.id, path]);
+  if (error) return <ErrorBox error={error} retry={load} />;
   if (!opened) return <p class="loading" role="status">Loading…</p>;
-  const { binary, truncated } = opened.content;
-  return binary || truncated ? <What machine={machine} path={path} opened={opened} /> : <Text key={times} machine={machine} path={path} opened={opened} again={again} />;
+  const { binary, truncated, content } = opened.content;
+  if (binary || truncated) return <What machine={machine} path={path} opened={opened} />;
+  const shown = endOf(content ?? '') === null && !drafts.has(keyOf(machine, path));
+  return shown ? <Fixed machine={machine} path={path} opened={opened} /> : <Text key={times} machine={machine} path={path} opened={opened} again={load} />;
 }

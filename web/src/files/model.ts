@@ -68,7 +68,8 @@ export function upload(m: Machine, path: string, file: File, progress: (part: nu
     x.upload.onprogress = (e) => progress(e.total ? e.loaded / e.total : 0);
     x.onload = () => {
       if (x.status < 300) { resolve(); return; }
-      void errorOf(new Response(x.responseText, { status: x.status })).then(reject);
+      const after = x.getResponseHeader('Retry-After');
+      void errorOf(new Response(x.responseText, { status: x.status, headers: after ? { 'Retry-After': after } : {} })).then(reject);
     };
     x.onerror = () => reject(new ApiError('The connection ended before all of it was sent.', 'offline'));
     x.onabort = () => reject(new ApiError('It was stopped.', 'cancelled'));

@@ -20,27 +20,58 @@ let ids = 0;
 const change = (id: number, changes: Partial<Upload>) => { list.value = list.value.map((u) => (u.id === id ? { ...u, ...changes } : u)); };
 const drop = (id: number) => { list.value = list.value.filter((u) => u.id !== id); };
 
-async function one(m: Machine, folder: string, file: File, u: Upload) {
-  try {
-    if (!u.stop.signal.aborted) await upload(m, join(folder, file.name), file, (part) => change(u.id, { part }), u.stop.signal);
-    drop(u.id);
-  } catch (e) {
-    const error = asError(e);
-    if (error.code === 'cancelled') drop(u.id); else change(u.id, { error });
+const wait = (ms: number, signal: AbortSignal) => new Promise<void>((resolve) => {
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); });
+});
+
+// Each file is a request, and many small ones are more than one may ask at once: they wait their turn, which the server says.
+const PATIENT = 60; // seconds
+async function patiently(work: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
+  for (let waited = false; ; waited = true) {
+    try {
+      if (!signal.aborted) await work();
+      return waited;
+    } catch (e) {
+      const { status, retryAfter } = asError(e);
+      if (status !== 429 || !retryAfter || retryAfter > PATIENT) throw e;
+      await wait(retryAfter * 1000 * (1 + Math.random() / 2), signal);
+    }
   }
 }
 
-/** Sends them; done is called after each. */
+// -> whether it had to wait its turn
+async function one(m: Machine, folder: string, file: File, u: Upload): Promise<boolean> {
+  try {
+    const waited = await patiently(() => upload(m, join(folder, file.name), file, (part) => change(u.id, { part }), u.stop.signal), u.stop.signal);
+    drop(u.id);
+    return waited;
+  } catch (e) {
+    const error = asError(e);
+    if (error.code === 'cancelled') drop(u.id); else change(u.id, { error });
+    return false;
+  }
+}
+
+// What has come is listed when all has, and now and then before, unless the files need each request that may be asked.
+const LIST_MS = 5000;
+
+/** Sends them; done is called after the last, and sometimes before. */
 export async function send(m: Machine, folder: string, files: File[], done: () => void) {
   const waiting = files.map((file) => ({ file, u: { id: ++ids, name: file.name, part: 0, error: null, stop: new AbortController() } as Upload }));
   list.value = [...list.value, ...waiting.map((w) => w.u)];
+  let listed = performance.now();
+  let short = false;
   const worker = async () => {
     for (let w = waiting.shift(); w; w = waiting.shift()) {
-      await one(m, folder, w.file, w.u);
+      if (await one(m, folder, w.file, w.u)) short = true;
+      if (short || performance.now() - listed < LIST_MS) continue;
+      listed = performance.now();
       done();
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  done();
 }
 
 export function Uploads() {

@@ -1,7 +1,7 @@
 // What one does with a machine: wake, pause, extend, delete. Progress is told by events; an answer only ends the wait.
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { api } from '../api/client';
+import { api, once } from '../api/client';
 import type { Machine } from '../api/types';
 import { offers } from '../state/shared';
 import { put } from '../state/machines';
@@ -13,10 +13,8 @@ import { state } from './say';
 
 const at = (m: Machine, verb = '') => `/instances/${m.id}${verb && `/${verb}`}`;
 
-async function change(m: Machine, verb: string, body: object = {}) {
-  const next = await api<Machine>('POST', at(m, verb), body);
-  put(next);
-  return next;
+async function change(m: Machine, verb: string) {
+  put(await api<Machine>('POST', at(m, verb), {}));
 }
 
 export const canWake = (m: Machine) => ['STOPPED', 'ERROR', 'SUSPENDED'].includes(state(m));
@@ -64,10 +62,12 @@ function Hours({ machine }: { machine: Machine }) {
 
 export function extend(m: Machine) {
   wanted.hours = 8;
+  const post = once();
   confirm({
     title: `Give ${m.name} more hours`, body: <Hours machine={m} />, yes: 'Extend',
     work: async () => {
-      const next = await change(m, 'extend', { hours: wanted.hours });
+      const next = await post<Machine>(at(m, 'extend'), { hours: wanted.hours });
+      put(next);
       toast.say((next as { notice?: string }).notice ?? `${m.name} has ${wanted.hours} hours more.`);
     },
   });

@@ -24,6 +24,9 @@ interface PreviewLink {
 
 const HOURS = 24;
 
+// Who is root of a machine can let its agent say anything, and a port becomes a part of addresses.
+const numbered = (all: (Port | null)[]) => all.filter((p): p is Port => typeof p?.port === 'number' && Number.isInteger(p.port) && p.port >= 1 && p.port <= 65535);
+
 function OnePort({ machine: m, port }: { machine: Machine; port: Port }) {
   const links = useSignal<PreviewLink[]>([]);
   const path = at(m, `/ports/${port.port}/link`);
@@ -63,7 +66,7 @@ export function Ports({ machine: m }: { machine: Machine }) {
   const error = useSignal<ApiError | null>(null);
   const load = useCallback(async () => {
     try {
-      list.value = await api<Port[]>('GET', at(m, '/ports?wake=false'));
+      list.value = numbered(await api('GET', at(m, '/ports?wake=false')));
       error.value = null;
     } catch (e) { error.value = asError(e); }
   }, [m.id]);

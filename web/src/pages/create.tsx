@@ -1,6 +1,6 @@
 // A new machine: what it is, where, and what it costs, before it is made.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { api, newKey } from '../api/client';
+import { once } from '../api/client';
 import type { Machine, Offers } from '../api/types';
 import { go } from '../router';
 import { put } from '../state/machines';
@@ -56,18 +56,16 @@ function Form({ all }: { all: Offers }) {
   const [location, setLocation] = useState('');
   const places = placesOf(type);
   const there = places && !places.includes(location) ? '' : location; // what was chosen for another type may not be had for this one
-  const key = useRef(newKey());
+  const post = useRef(once()).current;
   const { busy, error, run } = useWork();
   const submit = (e: Event) => {
     e.preventDefault();
     const body: Record<string, string> = { type };
     for (const [field, value] of Object.entries({ name: name.trim(), image: image.trim(), location: there.trim() })) if (value) body[field] = value;
     void run(async () => {
-      try {
-        const made = await api<Machine>('POST', '/instances', body, { key: key.current });
-        put(made);
-        go(`/dashboard/machines/${made.short}`);
-      } finally { key.current = newKey(); }
+      const made = await post<Machine>('/instances', body);
+      put(made);
+      go(`/dashboard/machines/${made.short}`);
     });
   };
   const known = ['name', 'image', 'location'];

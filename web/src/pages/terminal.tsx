@@ -4,7 +4,7 @@ import type { Machine } from '../api/types';
 import { help } from '../terminal/keys';
 import { Share } from '../terminal/share';
 import { change, settings } from '../terminal/settings';
-import { Tabs, useSessions } from '../terminal/tabs';
+import { NAME, Tabs, useSessions } from '../terminal/tabs';
 import { MAIN, sourceOf, TerminalView } from '../terminal/view';
 import { Pop } from '../ui/pop';
 import { value } from '../work/place';
@@ -22,7 +22,6 @@ function tabNow() {
   if (said && NAME.test(said)) return said;
   return cwd ? tabOf(cwd) : MAIN;
 }
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/;
 
 function Tools({ machine }: { machine: Machine }) {
   const tab = tabNow();

@@ -15,9 +15,21 @@ export const ended = signal(false);
 // Who signs out knows: what else is asked until the server has answered may be told first that nobody is signed in.
 let leaving = false;
 
+// An answer may come late, when somebody has signed in again meanwhile: it says only that one has to ask. What says so while
+// that is asked may be of later than its answer, so it is asked once more.
+let asking: Promise<void> | null = null;
+let again = false;
+async function askWho() {
+  while (again && me.value) {
+    again = false;
+    await refresh();
+  }
+  asking = null;
+}
 onSignedOut(() => {
-  if (me.value && !leaving) ended.value = true;
-  me.value = null;
+  if (!me.value) return;
+  again = true;
+  asking ??= askWho();
 });
 me.subscribe((user) => follow(Boolean(user)));
 
@@ -44,14 +56,26 @@ export function begin(path: string) {
   return undefined;
 }
 
+// What is asked later is answered by the newer cookie: then the answer before it counts no more.
+let latest = 0;
+
 export async function refresh() {
+  const mine = ++latest;
   try {
-    me.value = await api<Me>('GET', '/auth/me');
+    const user = await api<Me>('GET', '/auth/me');
+    if (mine !== latest) return;
+    me.value = user;
     ended.value = false;
     problem.value = null;
   } catch (e) {
+    if (mine !== latest) return;
     const err = asError(e);
-    if (err.status !== 401) problem.value = err;
+    if (err.status !== 401) {
+      problem.value = err;
+      return;
+    }
+    if (me.value && !leaving) ended.value = true;
+    me.value = null;
   }
 }
 
@@ -59,8 +83,10 @@ export async function signOut() {
   leaving = true;
   try {
     await api('POST', '/auth/logout', {});
+    latest++;
     me.value = null;
   } catch (e) {
+    await asking;
     if (me.value) throw e; // else nobody is signed in any more, which is what was wished for
   } finally {
     leaving = false;

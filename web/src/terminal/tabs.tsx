@@ -16,12 +16,16 @@ export interface Session {
   viewers: number;
 }
 
+/** What a session may be called. Who is root of a machine can let its agent say anything, and a name becomes a part of addresses. */
+export const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/;
+const named = (all: (Session | null)[]) => all.filter((s): s is Session => typeof s?.tab === 'string' && NAME.test(s.tab));
+
 /** The machine's sessions, asked for when something may have changed; a machine that sleeps is left so. */
 export function useSessions(m: Machine) {
   const list = useSignal<Session[]>([]);
   const load = useCallback(async () => {
     try {
-      list.value = await api<Session[]>('GET', at(m, '/sessions?wake=false'));
+      list.value = named(await api('GET', at(m, '/sessions?wake=false')));
     } catch (e) {
       const err = asError(e);
       if (err.code !== 'state' && err.code !== 'unavailable' && err.code !== 'offline') toast.error(err);
@@ -50,7 +54,7 @@ export function Tabs({ machine: m, current, sessions, load }: Props) {
   const names = sessions.map((s) => s.tab);
   const all = names.includes(current) ? names : [...names, current];
   const end = async (name: string) => {
-    try { await api('DELETE', at(m, `/tabs/${name}?wake=false`)); } catch (e) { if (asError(e).status !== 404) throw e; }
+    try { await api('DELETE', at(m, `/tabs/${encodeURIComponent(name)}?wake=false`)); } catch (e) { if (asError(e).status !== 404) throw e; }
     if (name === current) go(to('terminal', m, { tab: all[all.indexOf(name) + 1] ?? all[all.indexOf(name) - 1] ?? 'main' }), { replace: true });
     await load();
   };

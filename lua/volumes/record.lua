@@ -12,8 +12,8 @@
 --   volume_name owner/name/provider -> id     volume_live id, volume_owner owner/id
 --   volume_cloning source/id: is being made of that one
 -- The record "account" of an owner other than the operator counts them: volumes, volumes_gib.
--- The record "volume_hold" (id: the volume's) {machine, operation} says for whom it is kept: as long as that operation goes on. It
--- stays until the next one, or the volume's end.
+-- The record "volume_hold" (id: the volume's) {machine, operation} says for whom it is kept: as long as that operation goes on.
+-- It stays until the next one, or the volume's end.
 
 local json = require "json"
 local machine_record = require "machines.record"

@@ -274,6 +274,64 @@ test('a backend that reads nothing stops its client, and memory stays', async ()
   c.end();
 });
 
+// Five pings of ours to one who answers them, each second time only: ten times of a ping.
+async function tenPings(own) {
+  const c = await Client.connect(own.port, '/ws');
+  for (let i = 0; i < 5; i++) {
+    assert.strictEqual((await c.next(20000)).op, 9);
+    c.send(frame(10));
+  }
+  c.end();
+}
+
+// None of them answers a ping; each has something to read, or something of it is read.
+test('pings end no WebSocket whose bytes move: slow readers, long messages, a client held that has said much', async () => {
+  const own = await start({ backend: socketPath, ping: 0.3 });
+  const whole = plain(2, Buffer.alloc(65000));
+  const endless = (mask) => frame(2, '', { mask, claim: 2 ** 40 });
+  const drip = (s) => { const t = setInterval(() => s.write(Buffer.alloc(1000)), 20); s.on('close', () => clearInterval(t)); };
+  const slowly = (s) => s.on('data', () => { s.pause(); setTimeout(() => s.resume(), 20); });
+  const machine = {
+    '/slow': (s) => { const pump = () => { while (s.write(whole)); }; s.on('drain', pump); pump(); },
+    '/long': (s) => { s.write(endless(false)); drip(s); },
+    '/upload': (s) => slowly(s),
+  };
+  behave = (s, head) => { s.write(yes(head)); machine[head.split(' ')[1]](s); };
+  const slow = await Client.connect(own.port, '/proxy?slow');
+  slowly(slow.sock);
+  const long = await Client.connect(own.port, '/proxy?long');
+  const upload = await Client.connect(own.port, '/proxy?upload');
+  upload.send(endless(true));
+  const pump = () => { while (!upload.gone && upload.sock.write(Buffer.alloc(65536))); };
+  upload.sock.on('drain', pump);
+  pump();
+  const held = await Client.connect(own.port, '/hold');
+  const said = Buffer.alloc(200000, frame(2, 'x'.repeat(100)));
+  held.send(said);
+  await tenPings(own);
+  const names = Object.entries({ slow, long, upload, held }).filter(([, c]) => c.gone || c.ended || c.frames.some((f) => f.op === 8)).map(([name]) => name);
+  assert.deepStrictEqual(names, [], 'cut');
+  assert.strictEqual((await json(own, '/streams')).length, 4);
+  let heard = 0;
+  behave = (s, head, rest) => { s.write(yes(head)); heard = rest.length; s.on('data', (d) => { heard += d.length; }); };
+  await exchange(own.port, 'GET /let_go HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => heard >= said.length);
+  for (const c of [slow, long, upload, held]) c.end();
+  await until(async () => (await json(own, '/streams')).length === 0);
+  await own.quit();
+});
+
+test('pings end a WebSocket whose client reads nothing of what waits for him', async () => {
+  const own = await start({ backend: socketPath, ping: 0.3 });
+  behave = (s, head) => { s.write(yes(head)); const pump = () => { while (s.write(plain(2, Buffer.alloc(65000)))); }; s.on('drain', pump); pump(); };
+  const c = await Client.connect(own.port, '/proxy');
+  c.sock.pause();
+  await until(async () => (await json(own, '/streams')).length === 1);
+  await until(async () => (await json(own, '/streams')).length === 0);
+  c.end();
+  await own.quit();
+});
+
 test('300 dials at once, half of them given up', async () => {
   behave = (s, head) => setTimeout(() => { s.write(yes(head)); s.resume(); }, Math.random() * 50);
   await Promise.all(Array.from({ length: 300 }, async (_, i) => {

@@ -43,6 +43,7 @@ routes["/late_refusal"] = function(req)
   req:reply(413, tostring(err))
 end
 routes["/refused"] = function(req) req:reply(200, tostring(refused)) end
+
 routes["/let_go"] = function(req)
   let_go:fire()
   req:reply(200, "{}")
@@ -129,8 +130,18 @@ end
 
 routes["/proxy"] = function(req)
   local path = req:query() and "/" .. req:query() or "/ws"
-  local ok, err = req:proxy { unix = words.backend, path = path, id = "machine", headers = { ["X-Test"] = "ours" } }
+  local ok, err = req:proxy { unix = words.backend, path = path, id = "machine", headers = { ["X-Test"] = "ours" },
+    ping = limits.ping }
   if not ok then req:reply(err.code == "timeout" and 504 or err.code == "invalid" and 400 or 502, tostring(err)) end
+end
+
+-- Proxies only after /let_go, holding the client until then.
+routes["/hold"] = function(req)
+  local held, err = req:hold { id = "machine", ping = limits.ping }
+  if not held then return req:reply(502, tostring(err)) end
+  let_go:wait(60)
+  local ok, e = held:proxy { unix = words.backend, path = "/ws", headers = { ["X-Test"] = "ours" } }
+  if not ok then io.stderr:write("hold: ", tostring(e), "\n") end
 end
 
 routes["/streams"] = function(req)

@@ -60,7 +60,7 @@ static void succeed(struct cc_fetch *f)
 
 void cc_fetch_end(struct cc_fetch *f, CURLcode rc)
 {
-    if (rc == CURLE_OK || f->enough)
+    if (f->enough || (rc == CURLE_OK && !f->too_long)) /* what was refused as it was let go on, libcurl forgets */
         succeed(f);
     else if (f->refused)
         cc_fetch_fail(f, CC_E_DENIED, "it leads to an address that is not public");

@@ -137,6 +137,7 @@ void cc_req_tell(struct cc_req *r); /* its reply is over, or will never be: who 
 /* conn.c */
 void cc_conn_open(struct cc_server *s, uv_stream_t *listener, bool is_unix);
 void cc_conn_wait(struct cc_conn *c, enum cc_due kind);
+void cc_conn_wait_else(struct cc_conn *c, enum cc_due kind); /* unless a reply is queued, whose deadline stays */
 void cc_conn_expire(struct cc_conn *c);
 void cc_conn_close(struct cc_conn *c);               /* at once; the request loses its client */
 void cc_conn_leave(struct cc_conn *c);               /* off the lists; freed at the end of the turn */

@@ -113,7 +113,7 @@ static int body_start(struct cc_req *r, size_t max, enum cc_body_mode mode, cc_r
     r->body.sink = mode == BODY_COLLECT ? collect : pass_on;
     r->body.arg = r;
     say_continue(r);
-    cc_conn_wait(r->conn, DUE_BODY);
+    cc_conn_wait_else(r->conn, DUE_BODY);
     r->asking = true;
     cc_conn_kick(r->conn);
     r->asking = false;
@@ -149,6 +149,6 @@ void cc_req_body_pause(struct cc_req *r, bool stop)
     if (r->paused == stop || !r->conn)
         return;
     r->paused = stop;
-    cc_conn_wait(r->conn, stop ? DUE_NEVER : DUE_BODY);
+    cc_conn_wait_else(r->conn, stop ? DUE_NEVER : DUE_BODY);
     cc_conn_kick(r->conn);
 }

@@ -44,6 +44,24 @@ routes["/late_refusal"] = function(req)
 end
 routes["/refused"] = function(req) req:reply(200, tostring(refused)) end
 
+-- Begins a reply that does not fit into the buffers while the body still comes, then wants the rest of the body.
+local hoards, hoarded = 0, nil
+routes["/hoard"] = function(req)
+  assert(req:read())
+  req:start(200, {})
+  hoards = hoards + 1
+  req:write(("x"):rep(20000000))
+  local n, bytes, err = 0, nil, nil
+  repeat
+    bytes, err = req:read()
+    n = n + #(bytes or "")
+  until not bytes
+  hoarded = err and err.code or n
+  req:write("end")
+  req:finish()
+end
+routes["/hoards"] = function(req) req:reply(200, ('{"began":%d,"read":"%s"}'):format(hoards, tostring(hoarded))) end
+
 routes["/let_go"] = function(req)
   let_go:fire()
   req:reply(200, "{}")

@@ -89,11 +89,12 @@ static struct cc_splice *taken(struct cc_dial *d, const char *head, size_t head_
     return s;
 }
 
-/* Then what either side has said already. */
+/* Then what either side has said already. Who was not there yet when those of a server were told that it goes is told now. */
 static void join(struct cc_dial *d, struct cc_splice *s, char *rest, size_t rest_len, size_t used)
 {
     void (*fn)(void *, int, const struct cc_err *) = d->o.on_open;
     void *arg = d->o.arg;
+    bool late = s->up.server->draining;
     size_t early = d->in_len - used;
     char *in = d->in;
     struct cc_sock *sock = d->sock;
@@ -104,7 +105,9 @@ static void join(struct cc_dial *d, struct cc_splice *s, char *rest, size_t rest
     s->dial = NULL;
     dial_end(d);
     cc_splice_join(s, sock);
-    if ((!early || cc_splice_from_backend(s, in + used, early)) && rest_len)
+    if (late)
+        cc_splice_leave(s, 1001, "the server is going away");
+    else if ((!early || cc_splice_from_backend(s, in + used, early)) && rest_len)
         cc_splice_from_client(s, rest, rest_len);
     fn(arg, 0, NULL);
     free(in);
@@ -220,6 +223,8 @@ static int vet(struct cc_req *r, char accept[29], struct cc_err *err)
 
     if (!r->conn)
         return cc_err_set(err, CC_E_IO, "the client has gone");
+    if (r->server->draining)
+        return cc_err_set(err, CC_E_UNAVAILABLE, "the server is going away");
     if (rc < 0)
         return cc_err_set(err, rc, "%s",
                           rc == CC_E_UNSUPPORTED ? "only WebSocket version 13 is spoken here"

@@ -332,6 +332,40 @@ test('pings end a WebSocket whose client reads nothing of what waits for him', a
   await own.quit();
 });
 
+test('an upgrade begun while the server drains is refused, and the server drains', async () => {
+  const own = await start({ backend: socketPath });
+  behave = (s, head) => s.write(yes(head));
+  const s = net.connect(own.port, '127.0.0.1');
+  let got = '';
+  s.on('data', (d) => { got += d; });
+  s.on('error', () => {});
+  s.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(() => got.includes('{"ok":true}'));
+  await exchange({ path: own.socket }, 'GET /drain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => !fs.existsSync(own.socket));
+  got = '';
+  s.write(upgrade('/proxy'));
+  await until(() => /\r\n\r\n./.test(got) || open.size);
+  assert.match(got, /^HTTP\/1\.1 502 [^]*the server is going away/);
+  s.destroy();
+  assert.strictEqual(await own.ended, 0);
+});
+
+test('an upgrade that is answered once the server drains is told to end', async () => {
+  const own = await start({ backend: socketPath });
+  let answer;
+  behave = (s, head) => { answer = () => s.write(yes(head)); };
+  const p = Client.connect(own.port, '/proxy');
+  await until(() => answer);
+  await exchange({ path: own.socket }, 'GET /drain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => !fs.existsSync(own.socket));
+  answer();
+  const c = await p;
+  assert.strictEqual((await c.close()).code, 1001);
+  c.end();
+  assert.strictEqual(await own.ended, 0);
+});
+
 test('300 dials at once, half of them given up', async () => {
   behave = (s, head) => setTimeout(() => { s.write(yes(head)); s.resume(); }, Math.random() * 50);
   await Promise.all(Array.from({ length: 300 }, async (_, i) => {

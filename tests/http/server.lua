@@ -162,6 +162,15 @@ routes["/hold"] = function(req)
   if not ok then io.stderr:write("hold: ", tostring(e), "\n") end
 end
 
+-- Begins to drain; what has begun goes on.
+routes["/drain"] = function(req)
+  req:reply(200, "{}")
+  task.spawn(function()
+    server:drain(20, true)
+    finished:fire()
+  end)
+end
+
 routes["/streams"] = function(req)
   local out = {}
   for i, s in ipairs(http.streams()) do

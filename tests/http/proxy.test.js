@@ -366,6 +366,18 @@ test('an upgrade that is answered once the server drains is told to end', async 
   assert.strictEqual(await own.ended, 0);
 });
 
+test('a client who ends his side while the handler works ends the backend too', async () => {
+  let ended = false;
+  behave = (s, head) => { s.write(yes(head)); s.on('end', () => { ended = true; s.end(); }); s.resume(); };
+  const s = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+  s.on('error', () => {});
+  s.resume();
+  s.end(upgrade('/proxy_late'));
+  await until(() => ended, 10000);
+  await until(async () => (await json(server, '/stats')).upgraded === 0);
+  s.destroy();
+});
+
 test('300 dials at once, half of them given up', async () => {
   behave = (s, head) => setTimeout(() => { s.write(yes(head)); s.resume(); }, Math.random() * 50);
   await Promise.all(Array.from({ length: 300 }, async (_, i) => {

@@ -153,6 +153,12 @@ routes["/proxy"] = function(req)
   if not ok then req:reply(err.code == "timeout" and 504 or err.code == "invalid" and 400 or 502, tostring(err)) end
 end
 
+-- Proxies only once the client has ended his side.
+routes["/proxy_late"] = function(req)
+  while not req:gone() do task.sleep(0.01) end
+  return routes["/proxy"](req)
+end
+
 -- Proxies only after /let_go, holding the client until then.
 routes["/hold"] = function(req)
   local held, err = req:hold { id = "machine", ping = limits.ping }

@@ -426,6 +426,10 @@ static int l_start(lua_State *L)
     if (cc_req_started(q->r))
         return luaL_error(L, "req:start: the reply has begun");
     luaL_argcheck(L, length <= 9e15, 4, "a number of bytes expected");
+    if (q->pass && q->waiter)
+        return luaL_error(L, "req:start: another task waits for this request");
+    if (q->pass) /* the machine's answer is not wanted */
+        q->unpass(q);
     rc = length < 0 ? cc_req_start(q->r, status, h, n) : cc_req_start_sized(q->r, status, h, n, (uint64_t)length);
     if (rc == CC_E_INVALID || rc == CC_E_LIMIT)
         return bad_headers(L, rc);

@@ -378,6 +378,22 @@ test('a client who ends his side while the handler works ends the backend too', 
   s.destroy();
 });
 
+test('a request that is passed on and then answered by the handler himself: the next one is answered too', async () => {
+  behave = (s) => s.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello');
+  const s = net.connect(server.port, '127.0.0.1');
+  let got = Buffer.alloc(0);
+  s.on('error', () => {});
+  s.on('data', (d) => { got = Buffer.concat([got, d]); });
+  s.write('GET /change_of_mind HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(() => got.includes('\r\n0\r\n\r\n'));
+  s.write('POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab');
+  await until(async () => (await json(server, '/stats')).running === 2);
+  await exchange(server.port, 'GET /let_go HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'); // the handler of the first ends
+  s.write('cde');
+  await until(() => got.includes('abcde'));
+  s.destroy();
+});
+
 test('300 dials at once, half of them given up', async () => {
   behave = (s, head) => setTimeout(() => { s.write(yes(head)); s.resume(); }, Math.random() * 50);
   await Promise.all(Array.from({ length: 300 }, async (_, i) => {

@@ -168,6 +168,14 @@ routes["/hold"] = function(req)
   if not ok then io.stderr:write("hold: ", tostring(e), "\n") end
 end
 
+-- Passes the request on, then answers by itself.
+routes["/change_of_mind"] = function(req)
+  req:forward { unix = words.backend, path = "/x" }
+  req:start(200, {})
+  req:finish()
+  let_go:wait(60)
+end
+
 -- Begins to drain; what has begun goes on.
 routes["/drain"] = function(req)
   req:reply(200, "{}")

@@ -159,6 +159,8 @@ static void answered(struct cc_dial *d, size_t n)
     if (!cc_dial_answer(d->in, n, d->key, sizeof(d->key), &protocol, &status)) {
         snprintf(what, sizeof(what), "the machine refused the connection (status %d)", status);
         dial_fail(d, CC_E_DENIED, what);
+    } else if (cc_sock_queued(d->sock) > 0) { /* who is told of it once it has gone would be another */
+        dial_fail(d, CC_E_UNAVAILABLE, "the machine answered before it was asked");
     } else if (d->held) {
         join_held(d, n);
     } else {

@@ -176,6 +176,27 @@ routes["/change_of_mind"] = function(req)
   let_go:wait(60)
 end
 
+-- As much as is taken without waiting, and the close.
+local closing = "no"
+routes["/ws_full"] = function(req)
+  local ws = req:websocket {}
+  if not ws then return end
+  local n, before = 0, -1
+  local sender = task.spawn(function()
+    while ws:send(("z"):rep(65536), "binary") do n = n + 1 end
+  end)
+  while n ~= before do
+    before = n
+    task.sleep(0.3)
+  end
+  sender:cancel("enough")
+  sender:join()
+  ws:close(1000, "all of it")
+  closing = tostring(n)
+  ws:recv()
+end
+routes["/closing"] = function(req) req:reply(200, closing) end
+
 -- Begins to drain; what has begun goes on.
 routes["/drain"] = function(req)
   req:reply(200, "{}")

@@ -185,8 +185,7 @@ void cc_conn_sent(void *owner, int status)
         cc_conn_close(c);
     } else if (c->state == CONN_BUSY && c->req) {
         cc_conn_wait(c, body_wanted(c) ? DUE_BODY : DUE_NEVER);
-        if (c->req->wait && !c->req->waits_body)
-            cc_req_done_waiting(c->req, 0);
+        cc_req_done_waiting(c->req, 0);
     }
 }
 
@@ -315,7 +314,7 @@ static bool step_body(struct cc_conn *c)
         next(c);
     } else if (r->body.done) {
         cc_conn_wait_else(c, DUE_NEVER);
-        cc_req_done_waiting(r, 0);
+        cc_req_done_body(r, 0);
     }
     return used > 0 && c->n > 0;
 }

@@ -284,7 +284,6 @@ struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o,
     d->r = r;
     r->wait = on_client_lost;
     r->wait_arg = d;
-    r->waits_body = false;
     r->wait_gone = true;
     return d;
 }

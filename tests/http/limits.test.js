@@ -116,6 +116,18 @@ test('a body that stands still is given up, also when a reply went out meanwhile
   s.destroy();
 }));
 
+test('a body whose end comes while its handler waits to write is read to its end', () => withServer({}, async (server) => {
+  const s = net.connect(server.port, '127.0.0.1');
+  s.on('error', () => {});
+  s.write('POST /hoard HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab');
+  await until(async () => (await hoards(server)).began === 1);
+  s.write('cde');
+  await json(server, '/stats'); // once it is answered the end has come, too: it came before
+  s.on('data', () => {});
+  await until(async () => (await hoards(server)).read === '3', 10000);
+  s.destroy();
+}));
+
 test('a peer that never closes after our last word is closed', () => withServer(quick, async (server) => {
   const s = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
   s.on('error', () => {});

@@ -394,6 +394,16 @@ test('a request that is passed on and then answered by the handler himself: the 
   s.destroy();
 });
 
+test('of a held client nothing goes on that we say ourselves', async () => {
+  let seen;
+  behave = (s, head) => { seen = head; s.write(yes(head)); };
+  const c = await Client.connect(server.port, '/hold', { extra: 'X-Test: theirs\r\nX-Other: theirs\r\n' });
+  await exchange(server.port, 'GET /let_go HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => seen);
+  assert.deepStrictEqual(seen.split('\r\n').filter((l) => /^x-/i.test(l)), ['X-Other: theirs', 'X-Test: ours']);
+  c.end();
+});
+
 test('300 dials at once, half of them given up', async () => {
   behave = (s, head) => setTimeout(() => { s.write(yes(head)); s.resume(); }, Math.random() * 50);
   await Promise.all(Array.from({ length: 300 }, async (_, i) => {

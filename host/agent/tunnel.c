@@ -398,7 +398,6 @@ bool agent_tunnel(struct agent *a, struct cc_req *r)
     t->port = port;
     r->wait = on_lost;
     r->wait_arg = t;
-    r->waits_body = false;
     r->wait_gone = true;
     rc = dial(t);
     if (rc < 0)

@@ -276,17 +276,21 @@ void cc_client_close(void)
 
 /* ---------------------------------------------------------------- one fetch */
 
-/* Those that were stopped for having had their share of a turn. Unpausing calls on_data at once. */
+/* Those that were stopped for having had their share of a turn. Unpausing calls on_data at once; what that refuses ends no
+ * transfer, libcurl would go on behind it. */
 static void let_go_on(struct client *c)
 {
-    struct cc_fetch *f;
+    struct cc_fetch *f, *next;
 
     c->taken = 0;
-    for (f = c->running.first; f && c->taken <= TAKE_MAX; f = f->next) {
+    for (f = c->running.first; f && c->taken <= TAKE_MAX; f = next) {
+        next = f->next;
         if (!f->paused)
             continue;
         f->paused = false;
         cc_curl.easy_pause(f->easy, CURLPAUSE_CONT);
+        if (f->too_long || f->enough)
+            finish(c, f, CURLE_WRITE_ERROR);
     }
 }
 

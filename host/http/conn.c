@@ -42,6 +42,19 @@ void cc_conn_wait(struct cc_conn *c, enum cc_due kind)
     cc_link_in(&s->due[kind], &c->link);
 }
 
+void cc_conn_wait_else(struct cc_conn *c, enum cc_due kind)
+{
+    if (c->state != CONN_GONE && (c->due_kind != DUE_WRITE || cc_sock_queued(c->sock) == 0))
+        cc_conn_wait(c, kind);
+}
+
+static bool body_wanted(const struct cc_conn *c)
+{
+    const struct cc_req *r = c->req;
+
+    return r && r->mode != BODY_UNASKED && !r->body.done && !r->paused && !r->failed;
+}
+
 static bool fast_enough(const struct cc_conn *c)
 {
     const struct cc_http_limits *l = &c->server->o.limits;
@@ -171,9 +184,8 @@ void cc_conn_sent(void *owner, int status)
     } else if (c->state == CONN_LINGER && c->eof) {
         cc_conn_close(c);
     } else if (c->state == CONN_BUSY && c->req) {
-        cc_conn_wait(c, DUE_NEVER);
-        if (c->req->wait && !c->req->waits_body)
-            cc_req_done_waiting(c->req, 0);
+        cc_conn_wait(c, body_wanted(c) ? DUE_BODY : DUE_NEVER);
+        cc_req_done_waiting(c->req, 0);
     }
 }
 
@@ -275,13 +287,6 @@ static bool step_head(struct cc_conn *c)
     return c->n > 0;
 }
 
-static bool body_wanted(const struct cc_conn *c)
-{
-    const struct cc_req *r = c->req;
-
-    return r && r->mode != BODY_UNASKED && !r->body.done && !r->paused && !r->failed;
-}
-
 static bool step_body(struct cc_conn *c)
 {
     struct cc_req *r = c->req;
@@ -308,8 +313,8 @@ static bool step_body(struct cc_conn *c)
         cc_req_put(r);
         next(c);
     } else if (r->body.done) {
-        cc_conn_wait(c, DUE_NEVER);
-        cc_req_done_waiting(r, 0);
+        cc_conn_wait_else(c, DUE_NEVER);
+        cc_req_done_body(r, 0);
     }
     return used > 0 && c->n > 0;
 }

@@ -74,11 +74,11 @@ struct cc_req {
     char *data;
     size_t len, cap, max;
     cc_req_sink_fn sink;
-    /* waiting for the body or for room to write */
-    cc_req_wait_fn wait;
-    void *wait_arg;
-    bool waits_body, wait_gone; /* for the body; also to hear of a half-close */
-    int failed;                 /* why the body could not be had */
+    /* waiting for the body, which also is the sink's; and for room to write, or for the client to go: both may be at once */
+    cc_req_wait_fn body_wait, wait;
+    void *body_arg, *wait_arg;
+    bool wait_gone; /* to hear of a half-close, too */
+    int failed;     /* why the body could not be had */
     /* reply */
     bool started, chunked, sized, silent, close;
     uint64_t left; /* of a reply that is sized */
@@ -137,6 +137,7 @@ void cc_req_tell(struct cc_req *r); /* its reply is over, or will never be: who 
 /* conn.c */
 void cc_conn_open(struct cc_server *s, uv_stream_t *listener, bool is_unix);
 void cc_conn_wait(struct cc_conn *c, enum cc_due kind);
+void cc_conn_wait_else(struct cc_conn *c, enum cc_due kind); /* unless a reply is queued, whose deadline stays */
 void cc_conn_expire(struct cc_conn *c);
 void cc_conn_close(struct cc_conn *c);               /* at once; the request loses its client */
 void cc_conn_leave(struct cc_conn *c);               /* off the lists; freed at the end of the turn */
@@ -158,9 +159,10 @@ void cc_upgrade_end(struct cc_upgrade *u);
 
 /* req.c */
 void cc_req_body_run(struct cc_req *r, const char *p, size_t n);
-void cc_req_fail(struct cc_req *r, int status); /* the body cannot be had; tells who waits */
-void cc_req_lost(struct cc_req *r);             /* the client is gone */
-void cc_req_done_waiting(struct cc_req *r, int status);
+void cc_req_fail(struct cc_req *r, int status);         /* the body cannot be had; tells who waits */
+void cc_req_lost(struct cc_req *r);                     /* the client is gone */
+void cc_req_done_waiting(struct cc_req *r, int status); /* calls `wait` */
+void cc_req_done_body(struct cc_req *r, int status);
 const char *cc_conn_peer(struct cc_conn *c, struct cc_addr *a);
 
 /* reply.c: the head of a reply into one of the process's buffers. Length or CC_E_*. */

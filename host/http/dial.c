@@ -47,6 +47,16 @@ static bool listed(const char *const *list, size_t n, const char *lower)
     return false;
 }
 
+static bool is_ours(const struct cc_dial_ask *ask, struct cc_text name)
+{
+    unsigned i;
+
+    for (i = 0; i < ask->n_headers; i++)
+        if (ask->headers[i].name.n == name.n && strncasecmp(ask->headers[i].name.p, name.p, name.n) == 0)
+            return true;
+    return false;
+}
+
 static bool passes(struct cc_req *r, const struct cc_dial_ask *ask, struct cc_text name)
 {
     struct cc_text named = cc_req_header(r, "connection", 10);
@@ -61,10 +71,7 @@ static bool passes(struct cc_req *r, const struct cc_dial_ask *ask, struct cc_te
     if (listed(kept_back, sizeof(kept_back) / sizeof(*kept_back), lower) ||
         (ask->upgrade && listed(of_upgrades, sizeof(of_upgrades) / sizeof(*of_upgrades), lower)))
         return false;
-    for (i = 0; i < ask->n_headers; i++)
-        if (ask->headers[i].name.n == name.n && strncasecmp(ask->headers[i].name.p, lower, name.n) == 0)
-            return false;
-    return !cc_list_has(named.p ? named.p : "", named.n, lower);
+    return !is_ours(ask, name) && !cc_list_has(named.p ? named.p : "", named.n, lower);
 }
 
 struct out {
@@ -146,6 +153,21 @@ static void put_kept(struct out *o, struct cc_req *r, const struct cc_dial_ask *
             put_line(o, name, value);
 }
 
+/* They were kept before it was known what we would say ourselves. */
+static void put_lines(struct out *o, const struct cc_dial_ask *ask)
+{
+    const char *p = ask->kept.p, *end = p + ask->kept.n;
+
+    while (p < end) {
+        const char *next = (const char *)memchr(p, '\n', (size_t)(end - p)) + 1;
+        const char *colon = memchr(p, ':', (size_t)(next - p));
+
+        if (!is_ours(ask, (struct cc_text){ p, (size_t)(colon - p) }))
+            put(o, p, (size_t)(next - p));
+        p = next;
+    }
+}
+
 int cc_dial_kept(struct cc_req *r, char *out, size_t cap)
 {
     struct out o = { out, cap, false };
@@ -170,7 +192,7 @@ int cc_dial_request(struct cc_req *r, const struct cc_dial_ask *ask, char *out, 
     put(&o, "\r\n", 2);
     put_framing(&o, ask, method);
     if (ask->kept.p)
-        put(&o, ask->kept.p, ask->kept.n);
+        put_lines(&o, ask);
     else
         put_kept(&o, r, ask);
     for (i = 0; i < ask->n_headers; i++) {

@@ -60,7 +60,7 @@ static void succeed(struct cc_fetch *f)
 
 void cc_fetch_end(struct cc_fetch *f, CURLcode rc)
 {
-    if (rc == CURLE_OK || f->enough)
+    if (f->enough || (rc == CURLE_OK && !f->too_long)) /* what was refused as it was let go on, libcurl forgets */
         succeed(f);
     else if (f->refused)
         cc_fetch_fail(f, CC_E_DENIED, "it leads to an address that is not public");
@@ -180,7 +180,7 @@ static void set_bounds(struct cc_fetch *f, const struct cc_fetch_opts *o)
     cc_curl.easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, total);
     cc_curl.easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, o->connect_ms ? (long)o->connect_ms : 10000L);
     cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_LIMIT, 64L);
-    cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_TIME, 60L);
+    cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_TIME, total > 60000 ? total / 1000 : 60L); /* thinking is no speed */
     cc_curl_plain(f->easy);
     if (cc_curl.easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK)
         cc_curl.easy_setopt(f->easy, OLD_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));

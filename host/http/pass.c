@@ -32,6 +32,7 @@ static void stop(struct cc_pass *p)
     p->sock = NULL;
     if (p->r) {
         cc_req_unwait(p->r);
+        cc_req_unwait_body(p->r);
         p->r->sink = ignore; /* of a body that still comes */
     }
     cc_link_out(&p->all);
@@ -66,6 +67,7 @@ void cc_pass_done(struct cc_pass *p, const struct cc_err *err)
         return;
     p->r = NULL;
     cc_req_unwait(r);
+    cc_req_unwait_body(r);
     if (err)
         cc_req_abort(r);
     else

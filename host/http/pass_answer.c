@@ -17,7 +17,6 @@ void cc_pass_listen(struct cc_pass *p)
 {
     p->r->wait = on_client;
     p->r->wait_arg = p;
-    p->r->waits_body = false;
     p->r->wait_gone = true;
 }
 
@@ -128,6 +127,7 @@ static void head_done(struct cc_pass *p)
     p->answered = true;
     p->deaf = true;
     cc_sock_read_stop(p->sock);
+    cc_req_unwait_body(p->r); /* what becomes of the body is of no matter any more */
     cc_pass_listen(p);
     p->o.on_head(p->o.arg, &p->head, p->in, NULL);
 }

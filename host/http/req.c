@@ -258,7 +258,7 @@ static void ended(struct cc_req *r, int rc)
 {
     struct cc_conn *c = r->conn;
 
-    r->wait = NULL;
+    r->wait = r->body_wait = NULL;
     r->body.sink = discard;
     if (rc >= 0) {
         cc_conn_replied(c, rc);
@@ -370,7 +370,6 @@ int cc_req_write(struct cc_req *r, const char *data, size_t len, cc_req_wait_fn 
         return 0;
     r->wait = fn;
     r->wait_arg = arg;
-    r->waits_body = false;
     return 1;
 }
 

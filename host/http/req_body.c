@@ -18,11 +18,24 @@ void cc_req_done_waiting(struct cc_req *r, int status)
     fn(arg, r, status);
 }
 
+void cc_req_done_body(struct cc_req *r, int status)
+{
+    cc_req_wait_fn fn = r->body_wait;
+    void *arg = r->body_arg;
+
+    if (r->asking || !fn)
+        return;
+    r->body_wait = NULL;
+    fn(arg, r, status);
+}
+
 void cc_req_unwait(struct cc_req *r)
 {
     r->wait = NULL;
     r->wait_gone = false;
 }
+
+void cc_req_unwait_body(struct cc_req *r) { r->body_wait = NULL; }
 
 void cc_req_fail(struct cc_req *r, int status)
 {
@@ -30,16 +43,25 @@ void cc_req_fail(struct cc_req *r, int status)
     r->close = true;
     if (r->conn && r->conn->due_kind == DUE_BODY)
         cc_conn_wait(r->conn, DUE_NEVER);
-    if (r->waits_body)
-        cc_req_done_waiting(r, status);
+    cc_req_done_body(r, status);
 }
 
+/* Who is told may end the request: of two who wait the second is not looked up behind the first. */
 void cc_req_lost(struct cc_req *r)
 {
+    cc_req_wait_fn body_fn = r->body_wait, fn = r->wait;
+    void *body_arg = r->body_arg, *arg = r->wait_arg;
+
     r->conn = NULL;
     if (!r->body.done && !r->failed)
         r->failed = CC_E_IO;
-    cc_req_done_waiting(r, CC_E_IO);
+    if (r->asking)
+        return;
+    r->body_wait = r->wait = NULL;
+    if (body_fn)
+        body_fn(body_arg, r, CC_E_IO);
+    if (fn)
+        fn(arg, r, CC_E_IO);
 }
 
 /* ---------------------------------------------------------------- the body */
@@ -77,7 +99,7 @@ static void pass_on(void *arg, const char *data, size_t n)
     struct cc_req *r = arg;
 
     if (!r->failed && !body_exceeds(r))
-        r->sink(r->wait_arg, data, n);
+        r->sink(r->body_arg, data, n);
 }
 
 static void say_continue(struct cc_req *r)
@@ -107,13 +129,12 @@ static int body_start(struct cc_req *r, size_t max, enum cc_body_mode mode, cc_r
     }
     r->max = max;
     r->mode = (uint8_t)mode;
-    r->wait = fn;
-    r->wait_arg = arg;
-    r->waits_body = true;
+    r->body_wait = fn;
+    r->body_arg = arg;
     r->body.sink = mode == BODY_COLLECT ? collect : pass_on;
     r->body.arg = r;
     say_continue(r);
-    cc_conn_wait(r->conn, DUE_BODY);
+    cc_conn_wait_else(r->conn, DUE_BODY);
     r->asking = true;
     cc_conn_kick(r->conn);
     r->asking = false;
@@ -123,7 +144,7 @@ static int body_start(struct cc_req *r, size_t max, enum cc_body_mode mode, cc_r
     }
     if (!r->body.done && !r->failed)
         return 1;
-    r->wait = NULL;
+    r->body_wait = NULL;
     return r->failed;
 }
 
@@ -149,6 +170,6 @@ void cc_req_body_pause(struct cc_req *r, bool stop)
     if (r->paused == stop || !r->conn)
         return;
     r->paused = stop;
-    cc_conn_wait(r->conn, stop ? DUE_NEVER : DUE_BODY);
+    cc_conn_wait_else(r->conn, stop ? DUE_NEVER : DUE_BODY);
     cc_conn_kick(r->conn);
 }

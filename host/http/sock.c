@@ -2,8 +2,10 @@
 #include "host/http/sock.h"
 
 #include <assert.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "host/sys/mem.h"
 
@@ -166,4 +168,14 @@ int cc_sock_send(struct cc_sock *s, const uv_buf_t *bufs, unsigned n, cc_sent_fn
     if (rc < 0 || (size_t)rc == total)
         return rc < 0 ? rc : 0;
     return queue_rest(s, bufs, n, (size_t)rc, total, sent);
+}
+
+size_t cc_sock_untaken(const struct cc_sock *s)
+{
+    uv_os_fd_t fd;
+    int held = 0;
+
+    if (uv_fileno(&s->handle, &fd) != 0 || ioctl(fd, SIOCOUTQ, &held) != 0)
+        held = 0;
+    return cc_sock_queued(s) + (size_t)held;
 }

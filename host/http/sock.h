@@ -114,6 +114,10 @@ static inline size_t cc_sock_queued(const struct cc_sock *s)
     return l ? l->ops->queued(s) : uv_stream_get_write_queue_size(&s->stream);
 }
 
+/* The same and what the kernel holds that the peer's has not taken yet. With a layer that is more than the owner's bytes: it
+ * only tells whether any move. */
+size_t cc_sock_untaken(const struct cc_sock *s);
+
 /* For layers: ends the sending side of the socket itself. */
 void cc_sock_shutdown_under(struct cc_sock *s);
 

@@ -18,7 +18,7 @@
 #define LEAVE_MS 3000
 #define STALL_MS 60000 /* a machine that takes no byte for so long is stuck */
 #define KEPT_MAX 65536 /* of what a client says before there is a machine to hear it */
-#define SILENCES 3     /* pings in a row, and nothing heard: the peer is dead */
+#define SILENCES 3     /* in a row, and the peer is dead: see count() */
 
 static struct cc_link all = { &all, &all };
 static void (*input_fn)(void *arg, const char *id, uint64_t bytes);
@@ -155,7 +155,7 @@ void cc_splice_from_client(struct cc_splice *s, char *p, size_t n)
     uv_buf_t buf = uv_buf_init(p, (unsigned)n);
     int rc;
 
-    s->heard = true;
+    s->pulse.heard = true;
     if (!s->backend) {
         keep(s, p, n);
         return;
@@ -179,7 +179,7 @@ bool cc_splice_from_backend(struct cc_splice *s, char *p, size_t n)
     uv_buf_t buf = uv_buf_init(p, (unsigned)n);
     int rc;
 
-    s->backend_heard = true;
+    s->backend_pulse.heard = true;
     s->stats.from_backend += n;
     cc_relayed_from_backend(n);
     cc_ws_follow_feed(&s->out, p, n);
@@ -230,27 +230,43 @@ static void stop(struct cc_upgrade *up, bool now)
 
 /* ---------------------------------------------------------------- pings */
 
-/* Where a frame may begin. `masked`: as a client sends it; the mask is of no use, and zero. */
-static void send_ping(struct cc_sock *sock, const struct cc_ws_follow *f, bool masked, cc_sent_fn sent)
+/* Where a frame may begin; says whether it went out. `masked`: as a client sends it; the mask is of no use, and zero. */
+static bool send_ping(struct cc_sock *sock, const struct cc_ws_follow *f, bool masked, cc_sent_fn sent)
 {
     static const uint8_t key[4] = { 0 };
     uint8_t frame[14];
     uv_buf_t buf;
 
     if (!cc_ws_follow_between(f) || f->closed || cc_sock_queued(sock) > 0)
-        return;
+        return false;
     buf = uv_buf_init((char *)frame, (unsigned)cc_ws_head_put(frame, CC_WS_PING, true, 0, masked ? key : NULL));
     cc_sock_send(sock, &buf, 1, sent); /* a failure shows in reading */
+    return true;
 }
 
-/* Who is held up by the other side is not counted as silent: then we do not listen. */
-static void count(unsigned char *silent, bool *heard, const struct cc_sock *other)
+/* Silent is who was pinged, or has bytes waiting for him, and neither says anything nor takes a byte: in long output, or
+ * inside a long message, there is no ping to be answered. Nor is it silence where we do not listen: `deaf`. `given`: what was
+ * there for him so far; what he has not taken grows by all that we send, so that only his taking lets the difference grow. */
+static void count(struct cc_splice_pulse *p, const struct cc_sock *sock, uint64_t given, bool deaf)
 {
-    if (*heard || (other && cc_sock_queued(other) > 0))
-        *silent = 0;
-    else
-        (*silent)++;
-    *heard = false;
+    int64_t taken = (int64_t)given - (int64_t)cc_sock_untaken(sock);
+
+    if (p->heard || deaf || taken > p->taken)
+        p->silent = 0;
+    else if (p->asked || cc_sock_queued(sock) > 0)
+        p->silent++;
+    if (taken > p->taken)
+        p->taken = taken;
+    p->heard = p->asked = false;
+}
+
+static void count_both(struct cc_splice *s)
+{
+    bool full = s->backend ? cc_sock_queued(s->backend) > 0 : s->n_kept >= KEPT_MAX;
+
+    count(&s->pulse, s->client, s->stats.from_backend, full);
+    if (s->backend)
+        count(&s->backend_pulse, s->backend, s->stats.from_client, cc_sock_queued(s->client) > 0);
 }
 
 static void on_ping_time(void *arg)
@@ -261,22 +277,21 @@ static void on_ping_time(void *arg)
 
     s->ping = NULL;
     if (real) {
-        count(&s->silent, &s->heard, s->backend);
-        count(&s->backend_silent, &s->backend_heard, s->client);
+        count_both(s);
         s->pinged_ns = now;
     }
-    if (s->silent >= SILENCES) {
+    if (s->pulse.silent >= SILENCES) {
         drop(s);
         return;
     }
-    if (s->backend && s->backend_silent >= SILENCES) {
+    if (s->backend && s->backend_pulse.silent >= SILENCES) {
         cc_splice_leave(s, 1011, "the machine does not answer");
         return;
     }
-    if (!s->client_ended)
-        send_ping(s->client, &s->out, false, on_client_sent);
-    if (s->backend && !s->client_ended)
-        send_ping(s->backend, &s->in, true, on_backend_sent);
+    if (!s->client_ended && send_ping(s->client, &s->out, false, on_client_sent))
+        s->pulse.asked = true;
+    if (s->backend && !s->client_ended && send_ping(s->backend, &s->in, true, on_backend_sent))
+        s->backend_pulse.asked = true;
     cc_splice_ping(s);
 }
 

@@ -89,11 +89,12 @@ static struct cc_splice *taken(struct cc_dial *d, const char *head, size_t head_
     return s;
 }
 
-/* Then what either side has said already. */
+/* Then what either side has said already. Who was not there yet when those of a server were told that it goes is told now. */
 static void join(struct cc_dial *d, struct cc_splice *s, char *rest, size_t rest_len, size_t used)
 {
     void (*fn)(void *, int, const struct cc_err *) = d->o.on_open;
     void *arg = d->o.arg;
+    bool late = s->up.server->draining;
     size_t early = d->in_len - used;
     char *in = d->in;
     struct cc_sock *sock = d->sock;
@@ -104,7 +105,9 @@ static void join(struct cc_dial *d, struct cc_splice *s, char *rest, size_t rest
     s->dial = NULL;
     dial_end(d);
     cc_splice_join(s, sock);
-    if ((!early || cc_splice_from_backend(s, in + used, early)) && rest_len)
+    if (late)
+        cc_splice_leave(s, 1001, "the server is going away");
+    else if ((!early || cc_splice_from_backend(s, in + used, early)) && rest_len)
         cc_splice_from_client(s, rest, rest_len);
     fn(arg, 0, NULL);
     free(in);
@@ -156,6 +159,8 @@ static void answered(struct cc_dial *d, size_t n)
     if (!cc_dial_answer(d->in, n, d->key, sizeof(d->key), &protocol, &status)) {
         snprintf(what, sizeof(what), "the machine refused the connection (status %d)", status);
         dial_fail(d, CC_E_DENIED, what);
+    } else if (cc_sock_queued(d->sock) > 0) { /* who is told of it once it has gone would be another */
+        dial_fail(d, CC_E_UNAVAILABLE, "the machine answered before it was asked");
     } else if (d->held) {
         join_held(d, n);
     } else {
@@ -220,6 +225,8 @@ static int vet(struct cc_req *r, char accept[29], struct cc_err *err)
 
     if (!r->conn)
         return cc_err_set(err, CC_E_IO, "the client has gone");
+    if (r->server->draining)
+        return cc_err_set(err, CC_E_UNAVAILABLE, "the server is going away");
     if (rc < 0)
         return cc_err_set(err, rc, "%s",
                           rc == CC_E_UNSUPPORTED ? "only WebSocket version 13 is spoken here"
@@ -277,7 +284,6 @@ struct cc_dial *cc_splice_dial(struct cc_req *r, const struct cc_splice_opts *o,
     d->r = r;
     r->wait = on_client_lost;
     r->wait_arg = d;
-    r->waits_body = false;
     r->wait_gone = true;
     return d;
 }

@@ -6,6 +6,13 @@
 #include "host/http/splice.h"
 #include "host/http/ws_frame.h"
 
+/* What pings know of one side. */
+struct cc_splice_pulse {
+    bool heard, asked; /* since the last ping; asked: one went out */
+    unsigned char silent;
+    int64_t taken; /* bytes that had reached it, at most */
+};
+
 struct cc_splice {
     struct cc_upgrade up; /* first: stop() casts */
     struct cc_link all;
@@ -15,8 +22,7 @@ struct cc_splice {
     uv_loop_t *loop;
     struct cc_ws_follow in, out; /* from the client, to the client */
     bool client_ended, leaving;
-    bool heard, backend_heard; /* since the last ping */
-    unsigned char silent, backend_silent;
+    struct cc_splice_pulse pulse, backend_pulse;
     uint32_t ping_ms;
     uint64_t pinged_ns;
     struct cc_splice_stats stats;

@@ -310,7 +310,8 @@ static void on_owner_read_start(struct cc_sock *s, uv_alloc_cb alloc, uv_read_cb
     c->alloc = alloc;
     c->read = read;
     c->reading = true;
-    if (c->pumping || c->told)
+    c->told = false; /* an end is told to whoever begins to read, as a plain socket does: it may have a new owner */
+    if (c->pumping)
         return;
     if (c->phase == TLS_FRESH || c->phase == TLS_SHAKING)
         under_read(c, true);

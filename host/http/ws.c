@@ -17,6 +17,9 @@
 #include "host/sys/mem.h"
 #include "host/sys/random.h"
 
+#define CLOSE_TIMES 20 /* how often close_ms may pass in closing while the peer takes what was queued before */
+#define CLOSE_STILL 3  /* the same where he takes nothing of it */
+
 struct cc_ws {
     struct cc_upgrade up; /* first: stop() casts; of a client's end it has no server */
     struct cc_sock *sock;
@@ -28,14 +31,15 @@ struct cc_ws {
     struct cc_ws_head head;
     struct cc_ws_frame frame;
     struct cc_utf8 utf8;
-    uint64_t left; /* of the frame's payload */
-    char *msg;     /* message under way, when it came in pieces */
+    uint64_t left;  /* of the frame's payload */
+    size_t untaken; /* while closing: at the last look */
+    char *msg;      /* message under way, when it came in pieces */
     size_t msg_len, msg_cap;
     char *in; /* read but not used, while paused */
     size_t in_len;
     int kind; /* of the message under way; 0: none */
     int code; /* what on_close will say */
-    uint8_t reason_len, ctl_len;
+    uint8_t reason_len, ctl_len, close_times, stood_still;
     bool client, in_frame, busy, paused, closing, finished, heard, pinged, want_drain, eof;
     uint8_t ctl[125];
     char reason[125];
@@ -133,11 +137,29 @@ static int send_frame(struct cc_ws *ws, int op, const void *data, size_t len)
 
 /* ---------------------------------------------------------------- time */
 
+/* The close frame is behind all that waits: a slow reader who reads has his time. What he takes is told in steps (a window
+ * that opens), so he may seem to stand still for a while. */
+static bool takes_the_rest(struct cc_ws *ws)
+{
+    size_t before = ws->untaken;
+
+    ws->untaken = cc_sock_untaken(ws->sock);
+    if (ws->untaken < before)
+        ws->stood_still = 0;
+    else if (ws->untaken == 0 || ++ws->stood_still == CLOSE_STILL)
+        return false;
+    return ++ws->close_times < CLOSE_TIMES;
+}
+
 static void on_time(void *arg)
 {
     struct cc_ws *ws = arg;
 
     ws->timer = NULL;
+    if (ws->closing && takes_the_rest(ws)) {
+        ws->timer = cc_timer_start(ws->loop, ws->o.close_ms, on_time, ws);
+        return;
+    }
     ws->heard = ws->heard || ws->paused; /* not reading, we cannot hear */
     if (ws->closing || (ws->pinged && !ws->heard)) {
         lost(ws);
@@ -164,6 +186,7 @@ static void start_close(struct cc_ws *ws, int code, const char *reason, size_t l
     ws->in = NULL;
     ws->in_len = 0;
     send_frame(ws, CC_WS_CLOSE, payload, n);
+    ws->untaken = cc_sock_untaken(ws->sock);
     cc_timer_stop(ws->timer);
     ws->timer = cc_timer_start(ws->loop, ws->o.close_ms, on_time, ws);
 }

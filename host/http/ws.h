@@ -33,7 +33,9 @@ struct cc_ws_opts {
     size_t max_message;   /* 0: 1 MiB */
     size_t max_queue;     /* 0: 1 MiB */
     uint32_t ping_ms;     /* silence after which a ping goes out, and again until we give up; 0: 30 s */
-    uint32_t close_ms;    /* how long the peer may take to answer our close; 0: 3 s */
+    /* How long the peer may take to answer our close; 0: 3 s. Three times that while something is before it that he has not
+     * taken, twenty times while he takes of it. */
+    uint32_t close_ms;
 };
 
 /* 0: the upgrade was answered and r is gone; nothing is read until cc_ws_resume. CC_E_INVALID: r is no proper upgrade request;

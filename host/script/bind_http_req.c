@@ -303,6 +303,15 @@ static void cancel_wait(void *op)
         cc_req_unwait(q->r);
 }
 
+static void cancel_body(void *op)
+{
+    struct cc_lua_req *q = op;
+
+    q->waiter = NULL;
+    if (q->r)
+        cc_req_unwait_body(q->r);
+}
+
 static lua_State *waiter_stack(struct cc_lua_req *q, struct cc_task **t)
 {
     *t = q->waiter;
@@ -318,10 +327,10 @@ static void on_body(void *arg, struct cc_req *r, int status)
     cc_task_wake(t, status ? cc_lua_fail_body(L, status) : push_text(L, cc_req_body_text(r)));
 }
 
-static int wait_for(lua_State *L, struct cc_lua_req *q, struct cc_task *t)
+static int wait_for(lua_State *L, struct cc_lua_req *q, struct cc_task *t, cc_cancel_fn cancel)
 {
     q->waiter = t;
-    cc_task_park(t, cancel_wait, q);
+    cc_task_park(t, cancel, q);
     return lua_yield(L, 0);
 }
 
@@ -348,7 +357,7 @@ static int l_body(lua_State *L)
     rc = cc_req_body(q->r, (size_t)max, on_body, q);
     if (rc == 0)
         return push_text(L, cc_req_body_text(q->r));
-    return rc < 0 ? cc_lua_fail_body(L, rc) : wait_for(L, q, t);
+    return rc < 0 ? cc_lua_fail_body(L, rc) : wait_for(L, q, t, cancel_body);
 }
 
 /* Used between two Lua calls only; on the stack it would be cleared for every reply. */
@@ -426,6 +435,10 @@ static int l_start(lua_State *L)
     if (cc_req_started(q->r))
         return luaL_error(L, "req:start: the reply has begun");
     luaL_argcheck(L, length <= 9e15, 4, "a number of bytes expected");
+    if (q->pass && q->waiter)
+        return luaL_error(L, "req:start: another task waits for this request");
+    if (q->pass) /* the machine's answer is not wanted */
+        q->unpass(q);
     rc = length < 0 ? cc_req_start(q->r, status, h, n) : cc_req_start_sized(q->r, status, h, n, (uint64_t)length);
     if (rc == CC_E_INVALID || rc == CC_E_LIMIT)
         return bad_headers(L, rc);
@@ -464,7 +477,7 @@ static int l_write(lua_State *L)
     if (rc < 0)
         return cc_lua_fail_body(L, rc);
     if (rc == 1)
-        return wait_for(L, q, t);
+        return wait_for(L, q, t, cancel_wait);
     lua_pushboolean(L, 1);
     return 1;
 }

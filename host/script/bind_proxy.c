@@ -128,6 +128,8 @@ int cc_lua_req_proxy(lua_State *L)
         return cc_lua_fail(L, CC_E_IO, "the request has ended");
     if (q->waiter)
         return luaL_error(L, "req:proxy: another task waits for this request");
+    if (q->pass) /* the machine's answer is not wanted */
+        q->unpass(q);
     q->op = cc_splice_dial(q->r, &o, &err);
     if (!q->op)
         return cc_push_err(L, &err);

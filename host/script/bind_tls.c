@@ -22,7 +22,8 @@
 struct reload {
     struct cc_job job; /* first: on_work() and on_done() cast */
     struct cc_task *task;
-    struct cc_tls **tls; /* in the server, which the task's stack keeps; NULL there: closed. NULL: no server, a check */
+    struct cc_tls **tls; /* in the server; NULL there: closed. NULL: no server, a check */
+    int server;          /* a registry reference that keeps it; while waiting, the task's stack does not */
     struct cc_certs *certs;
     char *name; /* that a check looks for, or NULL */
     struct cc_err err;
@@ -101,6 +102,7 @@ static void answer(struct reload *r)
 {
     lua_State *L = cc_task_stack(r->task);
 
+    luaL_unref(L, LUA_REGISTRYINDEX, r->server);
     if (r->certs && !r->tls) {
         push_doubts(L, r);
         cc_task_wake(r->task, 1);
@@ -139,16 +141,25 @@ static void on_cancel(void *op)
 {
     struct reload *r = op;
 
+    luaL_unref(cc_task_stack(r->task), LUA_REGISTRYINDEX, r->server);
     r->task = NULL;
     cc_pool_cancel(&r->job);
 }
 
+/* `tls` is of the server at index 1. */
 static int start(lua_State *L, struct cc_task *t, struct cc_tls **tls, const char *name, struct cc_cert_files *files,
                  unsigned n)
 {
-    struct reload *r = cc_xcalloc(1, sizeof(*r) + n * sizeof(*files));
+    int server = LUA_NOREF;
+    struct reload *r;
     unsigned i;
 
+    if (tls) {
+        lua_pushvalue(L, 1);
+        server = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    r = cc_xcalloc(1, sizeof(*r) + n * sizeof(*files));
+    r->server = server;
     r->task = t;
     r->tls = tls;
     r->name = name ? cc_xstrdup(name) : NULL;

@@ -276,6 +276,8 @@ int cc_lua_req_websocket(lua_State *L)
         return cc_lua_fail(L, CC_E_IO, "the request has ended");
     if (q->waiter || cc_req_started(q->r))
         return luaL_error(L, "req:websocket: the request is in use");
+    if (q->pass) /* the machine's answer is not wanted */
+        q->unpass(q);
     s = cc_lua_ws_new(L);
     r = q->r;
     rc = cc_ws_open(r, &o, &cc_lua_ws_events, s, &s->ws);

@@ -50,8 +50,10 @@ function serve(s) {
     if (buf.length < end + 4 + n) return;
     seen.push(buf);
     const where = buf.split(' ')[1];
+    const all = Number((/^\/all\?(\d+)$/.exec(where) || [])[1]);
     buf = '';
-    (behaviours[where] || behaviours['/500'])(s);
+    if (all) s.end(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${all}\r\n\r\n`), Buffer.alloc(all)]));
+    else (behaviours[where] || behaviours['/500'])(s);
   });
 }
 
@@ -99,6 +101,16 @@ for (const [where, answer] of Object.entries(want)) {
     }
   });
 }
+
+test('an answer that comes all at once and is too long is never given in part', async () => {
+  const got = {};
+  for (let size = 1040000; size < 1200000; size += 4096)
+    for (const over of [100, 3000, 9000]) {
+      const a = await ask({ url: `${base()}/all?${size}`, timeout: 20, max_body: size - over });
+      if (a !== 'err limit') got[`${size} - ${over}`] = a;
+    }
+  assert.deepStrictEqual(got, {});
+});
 
 test('nobody listens, no such socket, no such name, no such scheme', async () => {
   assert.strictEqual(await ask({ url: 'http://127.0.0.1:1/' }), 'err unavailable');

@@ -84,13 +84,47 @@ test('chunk sizes of nothing but zeros do not keep a body alive', () => withServ
   assert.ok(since(t) < 1.5);
 }));
 
-test('a reader that stands still is cut off, with what it holds', () => withServer(quick, async (server) => {
+test('a reader that stands still is cut off, with what it holds', () => withServer({ rate_seconds: 0.4 }, async (server) => {
   const s = net.connect(server.port, '127.0.0.1');
   s.on('error', () => {});
   s.pause();
   s.write('GET /big?50000000 HTTP/1.1\r\nHost: a\r\n\r\n');
   await until(async () => (await json(server, '/stats')).timed_out >= 1, 8000);
   await until(async () => (await json(server, '/stats')).connections === 1);
+  s.destroy();
+}));
+
+const hoards = async (server) => json(server, '/hoards');
+
+test('a reader that stands still is cut off, also when the end of his body came meanwhile', () => withServer({ rate_seconds: 2 }, async (server) => {
+  const s = net.connect(server.port, '127.0.0.1');
+  s.on('error', () => {});
+  s.pause();
+  s.write('POST /hoard HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab');
+  await until(async () => (await hoards(server)).began === 1);
+  s.write('cde');
+  await until(async () => (await json(server, '/stats')).timed_out >= 1, 10000);
+  s.destroy();
+}));
+
+test('a body that stands still is given up, also when a reply went out meanwhile', () => withServer({ rate_seconds: 2 }, async (server) => {
+  const s = net.connect(server.port, '127.0.0.1');
+  s.on('error', () => {});
+  s.on('data', () => {});
+  s.write('POST /hoard HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab');
+  await until(async () => (await hoards(server)).read === 'timeout', 10000);
+  s.destroy();
+}));
+
+test('a body whose end comes while its handler waits to write is read to its end', () => withServer({}, async (server) => {
+  const s = net.connect(server.port, '127.0.0.1');
+  s.on('error', () => {});
+  s.write('POST /hoard HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab');
+  await until(async () => (await hoards(server)).began === 1);
+  s.write('cde');
+  await json(server, '/stats'); // once it is answered the end has come, too: it came before
+  s.on('data', () => {});
+  await until(async () => (await hoards(server)).read === '3', 10000);
   s.destroy();
 }));
 

@@ -274,6 +274,136 @@ test('a backend that reads nothing stops its client, and memory stays', async ()
   c.end();
 });
 
+// Five pings of ours to one who answers them, each second time only: ten times of a ping.
+async function tenPings(own) {
+  const c = await Client.connect(own.port, '/ws');
+  for (let i = 0; i < 5; i++) {
+    assert.strictEqual((await c.next(20000)).op, 9);
+    c.send(frame(10));
+  }
+  c.end();
+}
+
+// None of them answers a ping; each has something to read, or something of it is read.
+test('pings end no WebSocket whose bytes move: slow readers, long messages, a client held that has said much', async () => {
+  const own = await start({ backend: socketPath, ping: 0.3 });
+  const whole = plain(2, Buffer.alloc(65000));
+  const endless = (mask) => frame(2, '', { mask, claim: 2 ** 40 });
+  const drip = (s) => { const t = setInterval(() => s.write(Buffer.alloc(1000)), 20); s.on('close', () => clearInterval(t)); };
+  const slowly = (s) => s.on('data', () => { s.pause(); setTimeout(() => s.resume(), 20); });
+  const machine = {
+    '/slow': (s) => { const pump = () => { while (s.write(whole)); }; s.on('drain', pump); pump(); },
+    '/long': (s) => { s.write(endless(false)); drip(s); },
+    '/upload': (s) => slowly(s),
+  };
+  behave = (s, head) => { s.write(yes(head)); machine[head.split(' ')[1]](s); };
+  const slow = await Client.connect(own.port, '/proxy?slow');
+  slowly(slow.sock);
+  const long = await Client.connect(own.port, '/proxy?long');
+  const upload = await Client.connect(own.port, '/proxy?upload');
+  upload.send(endless(true));
+  const pump = () => { while (!upload.gone && upload.sock.write(Buffer.alloc(65536))); };
+  upload.sock.on('drain', pump);
+  pump();
+  const held = await Client.connect(own.port, '/hold');
+  const said = Buffer.alloc(200000, frame(2, 'x'.repeat(100)));
+  held.send(said);
+  await tenPings(own);
+  const names = Object.entries({ slow, long, upload, held }).filter(([, c]) => c.gone || c.ended || c.frames.some((f) => f.op === 8)).map(([name]) => name);
+  assert.deepStrictEqual(names, [], 'cut');
+  assert.strictEqual((await json(own, '/streams')).length, 4);
+  let heard = 0;
+  behave = (s, head, rest) => { s.write(yes(head)); heard = rest.length; s.on('data', (d) => { heard += d.length; }); };
+  await exchange(own.port, 'GET /let_go HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => heard >= said.length);
+  for (const c of [slow, long, upload, held]) c.end();
+  await until(async () => (await json(own, '/streams')).length === 0);
+  await own.quit();
+});
+
+test('pings end a WebSocket whose client reads nothing of what waits for him', async () => {
+  const own = await start({ backend: socketPath, ping: 0.3 });
+  behave = (s, head) => { s.write(yes(head)); const pump = () => { while (s.write(plain(2, Buffer.alloc(65000)))); }; s.on('drain', pump); pump(); };
+  const c = await Client.connect(own.port, '/proxy');
+  c.sock.pause();
+  await until(async () => (await json(own, '/streams')).length === 1);
+  await until(async () => (await json(own, '/streams')).length === 0);
+  c.end();
+  await own.quit();
+});
+
+test('an upgrade begun while the server drains is refused, and the server drains', async () => {
+  const own = await start({ backend: socketPath });
+  behave = (s, head) => s.write(yes(head));
+  const s = net.connect(own.port, '127.0.0.1');
+  let got = '';
+  s.on('data', (d) => { got += d; });
+  s.on('error', () => {});
+  s.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(() => got.includes('{"ok":true}'));
+  await exchange({ path: own.socket }, 'GET /drain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => !fs.existsSync(own.socket));
+  got = '';
+  s.write(upgrade('/proxy'));
+  await until(() => /\r\n\r\n./.test(got) || open.size);
+  assert.match(got, /^HTTP\/1\.1 502 [^]*the server is going away/);
+  s.destroy();
+  assert.strictEqual(await own.ended, 0);
+});
+
+test('an upgrade that is answered once the server drains is told to end', async () => {
+  const own = await start({ backend: socketPath });
+  let answer;
+  behave = (s, head) => { answer = () => s.write(yes(head)); };
+  const p = Client.connect(own.port, '/proxy');
+  await until(() => answer);
+  await exchange({ path: own.socket }, 'GET /drain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => !fs.existsSync(own.socket));
+  answer();
+  const c = await p;
+  assert.strictEqual((await c.close()).code, 1001);
+  c.end();
+  assert.strictEqual(await own.ended, 0);
+});
+
+test('a client who ends his side while the handler works ends the backend too', async () => {
+  let ended = false;
+  behave = (s, head) => { s.write(yes(head)); s.on('end', () => { ended = true; s.end(); }); s.resume(); };
+  const s = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+  s.on('error', () => {});
+  s.resume();
+  s.end(upgrade('/proxy_late'));
+  await until(() => ended, 10000);
+  await until(async () => (await json(server, '/stats')).upgraded === 0);
+  s.destroy();
+});
+
+test('a request that is passed on and then answered by the handler himself: the next one is answered too', async () => {
+  behave = (s) => s.write('HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello');
+  const s = net.connect(server.port, '127.0.0.1');
+  let got = Buffer.alloc(0);
+  s.on('error', () => {});
+  s.on('data', (d) => { got = Buffer.concat([got, d]); });
+  s.write('GET /change_of_mind HTTP/1.1\r\nHost: a\r\n\r\n');
+  await until(() => got.includes('\r\n0\r\n\r\n'));
+  s.write('POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab');
+  await until(async () => (await json(server, '/stats')).running === 2);
+  await exchange(server.port, 'GET /let_go HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'); // the handler of the first ends
+  s.write('cde');
+  await until(() => got.includes('abcde'));
+  s.destroy();
+});
+
+test('of a held client nothing goes on that we say ourselves', async () => {
+  let seen;
+  behave = (s, head) => { seen = head; s.write(yes(head)); };
+  const c = await Client.connect(server.port, '/hold', { extra: 'X-Test: theirs\r\nX-Other: theirs\r\n' });
+  await exchange(server.port, 'GET /let_go HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  await until(() => seen);
+  assert.deepStrictEqual(seen.split('\r\n').filter((l) => /^x-/i.test(l)), ['X-Other: theirs', 'X-Test: ours']);
+  c.end();
+});
+
 test('300 dials at once, half of them given up', async () => {
   behave = (s, head) => setTimeout(() => { s.write(yes(head)); s.resume(); }, Math.random() * 50);
   await Promise.all(Array.from({ length: 300 }, async (_, i) => {

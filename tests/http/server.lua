@@ -43,6 +43,25 @@ routes["/late_refusal"] = function(req)
   req:reply(413, tostring(err))
 end
 routes["/refused"] = function(req) req:reply(200, tostring(refused)) end
+
+-- Begins a reply that does not fit into the buffers while the body still comes, then wants the rest of the body.
+local hoards, hoarded = 0, nil
+routes["/hoard"] = function(req)
+  assert(req:read())
+  req:start(200, {})
+  hoards = hoards + 1
+  req:write(("x"):rep(20000000))
+  local n, bytes, err = 0, nil, nil
+  repeat
+    bytes, err = req:read()
+    n = n + #(bytes or "")
+  until not bytes
+  hoarded = err and err.code or n
+  req:write("end")
+  req:finish()
+end
+routes["/hoards"] = function(req) req:reply(200, ('{"began":%d,"read":"%s"}'):format(hoards, tostring(hoarded))) end
+
 routes["/let_go"] = function(req)
   let_go:fire()
   req:reply(200, "{}")
@@ -129,8 +148,62 @@ end
 
 routes["/proxy"] = function(req)
   local path = req:query() and "/" .. req:query() or "/ws"
-  local ok, err = req:proxy { unix = words.backend, path = path, id = "machine", headers = { ["X-Test"] = "ours" } }
+  local ok, err = req:proxy { unix = words.backend, path = path, id = "machine", headers = { ["X-Test"] = "ours" },
+    ping = limits.ping }
   if not ok then req:reply(err.code == "timeout" and 504 or err.code == "invalid" and 400 or 502, tostring(err)) end
+end
+
+-- Proxies only once the client has ended his side.
+routes["/proxy_late"] = function(req)
+  while not req:gone() do task.sleep(0.01) end
+  return routes["/proxy"](req)
+end
+
+-- Proxies only after /let_go, holding the client until then.
+routes["/hold"] = function(req)
+  local held, err = req:hold { id = "machine", ping = limits.ping }
+  if not held then return req:reply(502, tostring(err)) end
+  let_go:wait(60)
+  local ok, e = held:proxy { unix = words.backend, path = "/ws", headers = { ["X-Test"] = "ours" } }
+  if not ok then io.stderr:write("hold: ", tostring(e), "\n") end
+end
+
+-- Passes the request on, then answers by itself.
+routes["/change_of_mind"] = function(req)
+  req:forward { unix = words.backend, path = "/x" }
+  req:start(200, {})
+  req:finish()
+  let_go:wait(60)
+end
+
+-- As much as is taken without waiting, and the close.
+local closing = "no"
+routes["/ws_full"] = function(req)
+  local ws = req:websocket {}
+  if not ws then return end
+  local n, before = 0, -1
+  local sender = task.spawn(function()
+    while ws:send(("z"):rep(65536), "binary") do n = n + 1 end
+  end)
+  while n ~= before do
+    before = n
+    task.sleep(0.3)
+  end
+  sender:cancel("enough")
+  sender:join()
+  ws:close(1000, "all of it")
+  closing = tostring(n)
+  ws:recv()
+end
+routes["/closing"] = function(req) req:reply(200, closing) end
+
+-- Begins to drain; what has begun goes on.
+routes["/drain"] = function(req)
+  req:reply(200, "{}")
+  task.spawn(function()
+    server:drain(20, true)
+    finished:fire()
+  end)
 end
 
 routes["/streams"] = function(req)

@@ -204,6 +204,26 @@ test('a peer that answers no close is dropped', async () => {
   c.end();
 });
 
+test('a slow reader gets all that was sent before the close, and the close', async () => {
+  const c = await Client.connect(server.port, '/ws_full');
+  c.sock.pause();
+  let n;
+  await until(async () => (n = await json(server, '/closing').catch(() => 0)) > 0);
+  let slow = 1600000; // bytes, of which 256 KiB are read a second: longer than a closing may take where nothing moves
+  const step = (d) => {
+    c.sock.pause();
+    setTimeout(() => c.sock.resume(), slow > 0 ? d.length / 256 : 0);
+    slow -= d.length;
+  };
+  c.sock.on('data', step);
+  c.sock.resume();
+  await until(() => c.ended || c.gone || c.frames.some((f) => f.op === 8));
+  const data = c.frames.filter((f) => f.op === 2);
+  assert.deepStrictEqual([data.length, data.reduce((sum, f) => sum + f.data.length, 0)], [n, n * 65536]);
+  assert.strictEqual(c.frames.at(-1).reason, 'all of it');
+  c.end();
+});
+
 test('a peer that answers no ping is dropped', async () => {
   const own = await start({ ping: 0.2 });
   const c = await Client.connect(own.port, '/ws');

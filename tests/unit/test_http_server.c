@@ -1,10 +1,14 @@
 /* The server's C interface, over a unix socket in the same loop: what only C handlers use (streams
  * of bodies, pauses, aborts, late ends), and that nothing is left open. */
 #include "host/http/server.h"
+#include "host/http/handshake.h"
+#include "host/http/splice.h"
 #include "host/sys/err.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -26,6 +30,7 @@ struct fixture {
     size_t got_len;
     bool ended;
     struct cc_req *req; /* the last one, not ended yet */
+    int port;           /* of a backend */
     char body[65536];
     size_t body_len;
     int waited, status;
@@ -45,6 +50,7 @@ static void set_up(struct fixture *f, void (*handle)(struct fixture *f, struct c
     struct cc_server_opts o = { .limits = CC_HTTP_LIMITS, .handler = on_request, .arg = f };
     struct sockaddr_un sun = { .sun_family = AF_UNIX };
 
+    o.limits.head_bytes = 60000;
     memset(f, 0, sizeof(*f));
     f->handle = handle;
     uv_loop_init(&f->loop);
@@ -264,6 +270,80 @@ static void test_drain_waits_for_requests_without_a_client(void **state)
     tear_down(&f);
 }
 
+static void on_open(void *arg, int status, const struct cc_err *err)
+{
+    (void)err;
+    on_wait(arg, NULL, status);
+}
+
+static void pass_upgrade(struct fixture *f, struct cc_req *r)
+{
+    struct cc_splice_opts o = {
+        .at = { .host = "127.0.0.1", .port = f->port }, .dial_ms = 60000, .on_open = on_open, .arg = f
+    };
+    struct cc_err err;
+
+    assert_non_null(cc_splice_dial(r, &o, &err));
+}
+
+/* Of what is sent to it only a part fits: the rest stays with the sender. */
+static int small_backend(int *port)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), bytes = 1, segment = 200;
+    socklen_t len = sizeof(a);
+
+    setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof(segment));
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    *port = ntohs(a.sin_port);
+    return fd;
+}
+
+/* What waits in the queue would go on to a new owner's socket, and be told to him as the old one's. */
+static void test_upgrade_that_is_answered_before_it_was_asked(void **state)
+{
+    static const char key[] = "dGhlIHNhbXBsZSBub25jZQ==";
+    char head[33000], answer[256], accept[29];
+    size_t n, i;
+    int listener, backend;
+    struct fixture f;
+
+    (void)state;
+    set_up(&f, pass_upgrade);
+    listener = small_backend(&f.port);
+    n = (size_t)sprintf(head,
+                        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n",
+                        key);
+    for (i = 0; i < 20; i++) {
+        n += (size_t)sprintf(head + n, "X-%d: ", (int)i);
+        memset(head + n, 'h', 1580);
+        n += 1580;
+        n += (size_t)sprintf(head + n, "\r\n");
+    }
+    sprintf(head + n, "\r\n");
+    say(&f, head);
+    while ((backend = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) < 0)
+        turn(&f);
+    turn(&f);
+    assert_true(cc_ws_accept(key, sizeof(key) - 1, accept));
+    n = (size_t)sprintf(answer,
+                        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                        "Sec-WebSocket-Accept: %s\r\n\r\n",
+                        accept);
+    assert_int_equal(write(backend, answer, n), n);
+    while (!f.waited)
+        turn(&f);
+    assert_int_equal(f.status, CC_E_UNAVAILABLE);
+    cc_req_abort(f.req);
+    close(backend);
+    close(listener);
+    tear_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_abort_cuts),
         cmocka_unit_test(test_headers_that_cannot_be_sent),
         cmocka_unit_test(test_drain_waits_for_requests_without_a_client),
+        cmocka_unit_test(test_upgrade_that_is_answered_before_it_was_asked),
     };
 
     signal(SIGPIPE, SIG_IGN); /* as every program with this server must */

@@ -81,6 +81,30 @@ t.test("what a plan gives ends between two machines, and goes on as it says", fu
   assert(instances.move(actor, a.id, "delete"))
 end)
 
+-- Bug: whoever had listed nothing yet, as a script, took back all that the machine had cost since it began to run.
+t.test("a bill ends at the last list of another process where this one has listed nothing", function()
+  local ben = account("ben", "starter")
+  local m = made({ user = ben.id }, { type = "small" })
+  local p = assert(require("providers").get("mock"))
+  time.advance(3 * HOUR)
+  local listed = math.floor(steady.now())
+  assert(store.update(function(tx) -- as the serve of this store has noted
+    local rec = tx:get("provider", "mock") or { id = "mock", owner = "", ok = true, since = m.status_at, orphans = {},
+      operation = json.null, queue = json.array {}, version = 0 }
+    rec.listed_at = time.rfc3339(listed)
+    tx:put("provider", "mock", rec)
+    return true
+  end))
+  time.advance(HOUR)
+  assert(p:stop("cc-" .. m.short, { deadline = 5 })) -- by itself, unseen
+  require("machines.access").exec(instances.operator, m.id, { "true" })
+  local function rec() return assert(instances.get({ user = ben.id }, m.id)) end
+  t.wait_until(function() return rec().version > m.version and rec().status == "RUNNING" end, "recovered")
+  local used = standing.of(ben.id, steady.now()).used
+  t.eq(used, listed - time.parse(m.status_at) + math.floor(steady.now()) - time.parse(rec().status_at))
+  assert(instances.move({ user = ben.id }, m.id, "delete"))
+end)
+
 t.test("a bill ends at the last proof of life where nobody saw the end", function()
   local cat = account("cat", "starter")
   local m = made({ user = cat.id }, { type = "small" })

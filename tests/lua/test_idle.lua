@@ -18,6 +18,7 @@ local plain = require "plain"
 local policy = require "policy"
 local providers = require "providers"
 local runner = require "runner"
+local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
@@ -342,6 +343,43 @@ t.test("the end that is told after an edit is that of the next decision", functi
   t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
   local decided = event(id, "stopping").decision.at -- the machine itself is asked once more before
   t.ok(decided >= told and decided < time.rfc3339(next_at + 60000), decided)
+end)
+
+-- Bug: what is told by the wall clock was compared with the clock of deadlines: behind that, a lease was over when it was taken.
+t.test("a wall clock that was set back makes no lease worthless, and input neither old nor new", function()
+  local DAY, HOUR = 86400000, 3600000
+  steady.adopt(steady.offset() + DAY)
+  local id = made "set-back"
+  local function facts() return tracker.facts(tracker.get(id), steady.now()) end
+  local lease = assert(leases.take(me, id, { reason = "a build", ttl = 3600 }))
+  t.eq(facts().lease_until, math.floor((time.parse(lease.expires_at) + DAY) / 1000))
+  t.match(seen(id).idle.text, "^busy until %d%d:%d%d UTC: a build")
+  assert(leases.release(me, id, lease.id))
+  t.eq(facts().lease_until, nil)
+  go(now() + 300)
+  local real, typed, ends = providers.get, time.now(), time.now() + HOUR
+  function providers.get()
+    return {
+      capabilities = function() return { activity = true } end,
+      activity = function()
+        return { last_input_at = typed, leases = { { id = "make", since = typed, until_at = ends, reason = "make" } } }
+      end,
+    }
+  end
+  assert(idle.ask_agent(id))
+  t.eq(facts().input_at, math.floor(steady.now() / 1000))
+  t.eq(facts().lease_until, math.floor((ends + DAY) / 1000))
+  local input, held = facts().input_at, leases.held_since(id)
+  t.ok(held <= time.now() and held > time.now() - HOUR, held) -- by the wall clock, as what asks for it
+  local wall = time.now
+  function time.now() return wall() - HOUR end -- set back once more: what was typed is later than anything we know of
+  for _ = 1, 3 do
+    go(now() + 100)
+    assert(idle.ask_agent(id))
+  end
+  providers.get, time.now = real, wall
+  t.eq(facts().input_at, input)
+  assert(instances.move(me, id, "delete", 0) ~= nil)
 end)
 
 t.test("the log of all this holds", function() assert(store.verify()) end)

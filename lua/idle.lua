@@ -48,6 +48,7 @@ local function look(id, _, begins)
   if not runs then return track and tracker.drop(id) end
   if not track then
     track = tracker.begin(rec, begins ~= false)
+    track.found = begins == false
     for _, lease in ipairs(leases.of(id)) do leases.on_change(id, lease.id, time.parse(lease.expires_at), lease.reason) end
     pass.add(track)
   elseif track.record_version ~= rec.version then
@@ -163,7 +164,7 @@ local function take_report(id, told)
     local last = steady.of_wall(typed)
     if last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
   end
-  track.typed = typed
+  track.typed, track.blind = typed, nil
   for _, lease in ipairs(told.leases or {}) do
     local held, ends = s.leases["agent/" .. lease.id], granted_until(track, lease)
     if ends > steady.now() and (not held or held.ends ~= ends) then
@@ -259,8 +260,22 @@ local function mail_owner(tx, owner, name, text)
 end
 M.mail_owner = mail_owner
 
+-- Until when a machine is spared (unix ms), while that is to come: one that ran before this process began to watch, and whose
+-- agent cannot be asked. Who has worked in it meanwhile nobody has seen, and nobody has warned him: it has its whole threshold.
+local function spared_until(track)
+  local ends = track.began + track.static.threshold * 1000
+  return track.found and track.blind and ends > steady.now() and ends or nil
+end
+
+-- When it stops if nothing else happens (ms) or nil, the reason of then, the reason of now.    [yields]
+local function forecast(track)
+  local stops_at, reason, is = pass.forecast(track)
+  local spared = stops_at and spared_until(track)
+  return spared and math.max(stops_at, spared) or stops_at, reason, is
+end
+
 local function warn(track, reason)
-  local stops_at = pass.forecast(track)
+  local stops_at = forecast(track)
   local text = sentence(stops_at, reason)
   local ok, err = store.update(function(tx)
     if not tx:get("instance", track.id) then return true end
@@ -275,7 +290,13 @@ end
 
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.
 local function stop(track)
-  M.ask_agent(track.id)
+  local told, why = M.ask_agent(track.id)
+  local was = track.blind
+  track.blind = not told and why and why.code ~= "unsupported"
+  if spared_until(track) then
+    if not was then warn(track, track.reason) end
+    return
+  end
   see_streams() -- what was typed since the last second's look
   local rec = store.get("instance", track.id)
   if tracker.get(track.id) ~= track or not rec then return end
@@ -347,7 +368,7 @@ function instances.as_seen(text)
   if not text:find('"status":"RUNNING"', 1, true) then return text end
   local track = tracker.get(text:match('"id":"([^"]+)"'))
   if not track then return text end
-  local stops_at, reason, is = pass.forecast(track)
+  local stops_at, reason, is = forecast(track)
   local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),

@@ -2,11 +2,12 @@
 -- keeps them, what their owner reads, what is kept.
 local moved = require "moved"
 local T0 = 1700006400000 -- 2023-11-15 00:00:00 UTC
-moved.begin(T0)
+moved.begin(T0 - 6 * 3600000)
 
 local t = require "t"
 local time = require "time"
 local access = require "machines.access"
+local errors = require "errors"
 local changes = require "machines.changes"
 local chunk = require "idle.chunk"
 local fs = require "fs"
@@ -27,6 +28,9 @@ local tracker = require "idle.tracker"
 
 moved.open { PROVIDER_SECONDS = 5, QUOTA_INSTANCES = 10 }
 changes.follow()
+local used_unseen = assert(instances.create(instances.operator, { name = "unseen", image = "mock" })).id
+t.wait_until(function() return store.get("instance", used_unseen).status == "RUNNING" end, "it runs")
+time.advance(T0 - 3 * 3600000 - time.now()) -- and no serve is there for three hours
 idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
 
 local me = instances.operator
@@ -75,6 +79,39 @@ local function at(id, type)
   local _, e = event(id, type)
   return e and math.floor((e.at - T0) / 1000)
 end
+
+-- Bug: after an outage as long as the threshold all machines were stopped at once whose agents could not be asked.
+t.test("a machine that nobody watched and whose agent cannot be asked is warned, and has its whole threshold", function()
+  local id, real, asked = used_unseen, providers.get, 0
+  t.wait_until(function() return tracker.get(id) end, "tracked")
+  local began = tracker.get(id).began
+  function providers.get(...)
+    local p = real(...)
+    return setmetatable({}, { __index = function(_, name)
+      if name ~= "activity" then return function(_, ...) return p[name](p, ...) end end
+      return function()
+        asked = asked + 1
+        return errors.fail("unavailable", "nobody answers")
+      end
+    end })
+  end
+  go(now() + 901)
+  t.ok(asked > 0, asked)
+  t.eq(status(id), "RUNNING")
+  local warned = 0
+  for _, e in ipairs(events(id)) do
+    if e.type == "idle_warning" then warned = warned + 1 end
+  end
+  t.eq(warned, 1)
+  t.eq(event(id, "idle_warning").stops_at, time.rfc3339(began + 7200000))
+  t.eq(seen(id).idle.stops_at, time.rfc3339(began + 7200000))
+  go((began - T0) / 1000 + 7199)
+  t.eq(status(id), "RUNNING")
+  go(now() + 302)
+  t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  providers.get = real
+  go(0)
+end)
 
 t.test("a machine that nobody uses is warned a quarter of an hour before, and stopped at the second that was told", function()
   local id = made "alone"

@@ -35,6 +35,7 @@ local objects = require "stripe.objects"
 local prices = require "stripe.prices"
 local queue = require "stripe.queue"
 local task = require "task"
+local time = require "time"
 local walk = require "walk"
 
 local M = {}
@@ -102,6 +103,21 @@ local function item_of(subscription)
   return errors.fail("failed", ("the subscription %s has no item of the price STRIPE_PRICE_USAGE"):format(subscription))
 end
 
+-- When it was, as Stripe takes it: entries are on the clock of deadlines, which may be ahead of Stripe's. What is brought back to
+-- now is kept before it is sent, for a second try must say the same under the same key. -> unix s | nil, err
+local function dated(id, rec)
+  local now = math.floor(time.now() / 1000)
+  if rec.at <= now then return math.max(rec.at, now - OLDEST) end
+  local ok, err = store.update(function(tx)
+    local kept = tx:get("stripe_report", id)
+    kept.at = now
+    tx:put("stripe_report", id, kept, kept.user)
+    return true
+  end)
+  if not ok then return nil, err end
+  return now
+end
+
 local function send(id, rec)
   local user = store.get("user", rec.user)
   local customer = user and user.stripe_customer_id or rec.customer
@@ -112,11 +128,10 @@ local function send(id, rec)
     if item == false then return true, "the subscription has ended: it stays owed" end
     if not item then return nil, err end
   end
-  local oldest = math.floor(steady.now() / 1000) - OLDEST
-  local ok
-  ok, err = stripe.report_usage {
-    id = id, customer = customer, item = item, quantity = rec.quantity, at = math.max(rec.at, oldest),
-  }
+  local at, ok
+  at, err = dated(id, rec)
+  if not at then return nil, err end
+  ok, err = stripe.report_usage { id = id, customer = customer, item = item, quantity = rec.quantity, at = at }
   if ok then return true, "sent" end
   if was_sent(err) then return true, "sent before" end
   return nil, err

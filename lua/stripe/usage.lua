@@ -165,21 +165,24 @@ function M.waits(owner)
   return false
 end
 
+-- A fault in the books of one account raises, and is no matter of the others.
 local function settle(owner)
-  return store.update(function(tx)
+  local ok, done, err = xpcall(store.update, debug.traceback, function(tx)
     M.settle(tx, owner)
     return true
   end)
+  if not ok then
+    log.error("stripe", "usage cannot be posted: see `cchost ledger --verify`", { user = owner, traceback = tostring(done) })
+  elseif not done then
+    log.warn("stripe", "usage could not be posted; tried again", { user = owner, error = tostring(err) })
+  end
 end
 
 -- Posts what is open of all accounts that Stripe bills. Entries are then a day long at most.
 function M.settle_all()
   local pause = slices.new()
   for row in walk.kind("ledger") do
-    if has_open(json.decode(row.json)) then
-      local ok, err = settle(row.id)
-      if not ok then log.warn("stripe", "usage could not be posted; tried again", { user = row.id, error = tostring(err) }) end
-    end
+    if has_open(json.decode(row.json)) then settle(row.id) end
     if not pause() then return end
   end
 end

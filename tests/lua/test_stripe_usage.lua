@@ -5,6 +5,7 @@ moved.begin(START)
 
 local t = require "t"
 local accounts = require "billing.accounts"
+local change_over = require "billing.change_over"
 local json = require "json"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
@@ -178,6 +179,48 @@ t.test("what was paid of it meanwhile, and what Stripe's last invoice has, is no
   owner, before = left_owing("gus@example.org", false) -- at its period's end
   begins(owner, "sub_gus_2")
   t.eq(reports_of(owner), before)
+  t.eq(table.concat(ledger.verify().faults, "; "), "")
+end)
+
+-- Bug: what one account's books raised ended the day's posting, and the change-over, for all behind it.
+t.test("one account with faulty books keeps no other from being posted, nor from another plan's rules", function()
+  local list = { subscriber("one@example.org"), subscriber("two@example.org") }
+  table.sort(list)
+  for _, owner in ipairs(list) do set(owner, "f" .. owner, "RUNNING") end
+  time.advance(2 * DAY)
+  local whole = ledger.get(list[1])
+  local function first(acct)
+    assert(store.update(function(tx)
+      tx:put("ledger", list[1], acct, list[1])
+      return true
+    end))
+  end
+  local bent = json.decode(json.encode(whole))
+  bent.balances.owed = 1e12 -- as no code of ours leaves it
+  first(bent)
+  local entries = ledger.get(list[2]).entries
+  usage.settle_all()
+  t.eq(ledger.get(list[1]).entries, whole.entries)
+  t.ok(ledger.get(list[2]).entries > entries)
+  local real, seen = accounts.plan_changed, {}
+  function accounts.plan_changed(tx, user, by)
+    seen[#seen + 1] = user.id
+    return real(tx, user, by)
+  end
+  assert(change_over.note(true))
+  local done, err = change_over.run()
+  accounts.plan_changed = real
+  t.eq(done, true, tostring(err))
+  local reached = {}
+  for _, id in ipairs(seen) do reached[id] = true end
+  t.ok(reached[list[1]] and reached[list[2]])
+  t.eq(store.get("meta", "stripe").changed_over, nil, "for the first it is still to be done")
+  first(whole)
+  assert(change_over.run())
+  t.eq(store.get("meta", "stripe").changed_over, true)
+  assert(change_over.note(false))
+  assert(change_over.run())
+  for _, owner in ipairs(list) do set(owner, "f" .. owner, nil) end
   t.eq(table.concat(ledger.verify().faults, "; "), "")
 end)
 

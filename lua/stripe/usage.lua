@@ -7,7 +7,10 @@
 --       may change (ledger.write). managed: the account's when it was posted
 --   usage.settle(tx, owner)   in an update: posts what is open of an account that Stripe bills
 --   usage.waits(owner) -> whether a report of his is still to be sent
---   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported
+--   usage.settle_all(before) -> true | nil   [yields] of all accounts; with `before` (unix ms), where something is open from
+--       before then. nil: not all could be done
+--   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported; the last day (since
+--       1970) that was done is in meta/stripe {posted =}, for a serve that ends at midnight must leave none out
 --   usage.queue
 --
 -- Stripe counts in the currency's smallest unit. What an entry leaves of a unit is carried to the next one, in the account:
@@ -75,13 +78,18 @@ function M.on_entry(tx, acct, e, managed)
   acct.reported = now
 end
 
-function M.report(on)
+local function change_meta(fn)
   return store.update(function(tx)
     local meta = tx:get("meta", "stripe") or {}
-    if (meta.reports == true) == on then return true end
-    meta.reports = on
-    tx:put("meta", "stripe", meta)
+    if fn(meta) ~= false then tx:put("meta", "stripe", meta) end
     return true
+  end)
+end
+
+function M.report(on)
+  return change_meta(function(meta)
+    if (meta.reports == true) == on then return false end
+    meta.reports = on
   end)
 end
 
@@ -141,11 +149,11 @@ M.queue = queue.new("stripe_report", { what = "a report of usage", days = 400, r
 
 -- ---- once a day
 
--- What the plan's hours pay may be beyond them by now.
-local function has_open(acct)
+-- What the plan's hours pay may be beyond them by now. `before`: or nil; not what is open since then or later.
+local function has_open(acct, before)
   if acct.managed ~= "stripe" then return false end
   for _, m in pairs(acct.open) do
-    if m.how ~= "free" and m.how ~= "block" then return true end
+    if m.how ~= "free" and m.how ~= "block" and (not before or m.from < before) then return true end
   end
   return false
 end
@@ -165,7 +173,7 @@ function M.waits(owner)
   return false
 end
 
--- A fault in the books of one account raises, and is no matter of the others.
+-- A fault in the books of one account raises, and is no matter of the others. -> whether it needs no second try
 local function settle(owner)
   local ok, done, err = xpcall(store.update, debug.traceback, function(tx)
     M.settle(tx, owner)
@@ -176,28 +184,41 @@ local function settle(owner)
   elseif not done then
     log.warn("stripe", "usage could not be posted; tried again", { user = owner, error = tostring(err) })
   end
+  return not ok or done
 end
 
 -- Posts what is open of all accounts that Stripe bills. Entries are then a day long at most.
-function M.settle_all()
-  local pause = slices.new()
+function M.settle_all(before)
+  local pause, all = slices.new(), true
   for row in walk.kind("ledger") do
-    if has_open(json.decode(row.json)) then settle(row.id) end
-    if not pause() then return end
+    if has_open(json.decode(row.json), before) then all = settle(row.id) and all end
+    if not pause() then return nil end
   end
+  return all or nil
+end
+
+local function note_day(day)
+  return change_meta(function(meta)
+    if meta.posted == day then return false end
+    meta.posted = day
+  end)
+end
+
+-- What could not be done of a day is tried again at the next look; a day to come is what a clock that was ahead has left.
+local function look(first)
+  local today, meta = math.floor(steady.now() / DAY), store.get("meta", "stripe") or {}
+  if first and not meta.posted then return note_day(today) end
+  if meta.posted ~= today and M.settle_all(today * DAY) then note_day(today) end
 end
 
 function M.serve()
-  local day = math.floor(steady.now() / DAY)
   task.spawn(function()
-    while task.sleep(LOOK_SECONDS) do
-      local today = math.floor(steady.now() / DAY)
-      if today > day then
-        day = today
-        local ok, why = xpcall(M.settle_all, debug.traceback)
-        if not ok then log.error("stripe", "posting usage raised", { traceback = why }) end
-      end
-    end
+    local first = true
+    repeat
+      local ok, why = xpcall(look, debug.traceback, first)
+      if not ok then log.error("stripe", "posting usage raised", { traceback = why }) end
+      first = false
+    until not task.sleep(LOOK_SECONDS)
   end)
 end
 

@@ -12,6 +12,7 @@ local meter = require "billing.meter"
 local standing = require "billing.standing"
 local steady = require "steady"
 local store = require "store"
+local task = require "task"
 local time = require "time"
 local usage = require "stripe.usage"
 local users = require "accounts.users"
@@ -182,6 +183,51 @@ t.test("what was paid of it meanwhile, and what Stripe's last invoice has, is no
   t.eq(table.concat(ledger.verify().faults, "; "), "")
 end)
 
+-- Bug: a serve that ended behind midnight, before its look, left the day out; the next one began with the new day.
+t.test("a restart at midnight leaves no day's posting out", function()
+  local owner = subscriber("night@example.org")
+  set(owner, "n1", "RUNNING")
+  local midnight = math.ceil(steady.now() / DAY) * DAY
+  local function posted() return ledger.get(owner).open.n1.from end
+  -- A serve from so long before or behind midnight, for so many looks.
+  local function serve(from, looks)
+    time.advance(midnight + from * 1000 - math.floor(steady.now()))
+    local spawn, served = task.spawn, nil
+    function task.spawn(fn)
+      served = spawn(fn)
+      return served
+    end
+    usage.serve()
+    task.spawn = spawn
+    for _ = 1, 20 do t.turn() end
+    for _ = 1, looks do
+      time.advance(600000)
+      for _ = 1, 20 do t.turn() end
+    end
+    served:cancel("the end")
+    served:join()
+  end
+  for night = 1, 3 do
+    serve(-3600, 5) -- until ten minutes before it
+    t.ok(posted() < midnight, "night " .. night)
+    serve(300, 1)
+    local at = posted()
+    t.ok(at >= midnight, "night " .. night)
+    serve(7200, 3)
+    t.eq(posted(), at, "once")
+    midnight = midnight + DAY
+  end
+  assert(store.update(function(tx) -- as a clock that was a year ahead
+    local meta = tx:get("meta", "stripe")
+    meta.posted = meta.posted + 365
+    tx:put("meta", "stripe", meta)
+    return true
+  end))
+  serve(300, 1)
+  t.ok(posted() >= midnight)
+  set(owner, "n1", nil)
+end)
+
 -- Bug: what one account's books raised ended the day's posting, and the change-over, for all behind it.
 t.test("one account with faulty books keeps no other from being posted, nor from another plan's rules", function()
   local list = { subscriber("one@example.org"), subscriber("two@example.org") }
@@ -205,6 +251,7 @@ t.test("one account with faulty books keeps no other from being posted, nor from
   local real, seen = accounts.plan_changed, {}
   function accounts.plan_changed(tx, user, by)
     seen[#seen + 1] = user.id
+    if user.id == list[1] then error("a fault in its books") end
     return real(tx, user, by)
   end
   assert(change_over.note(true))

@@ -271,6 +271,32 @@ t.test("one account with faulty books keeps no other from being posted, nor from
   t.eq(table.concat(ledger.verify().faults, "; "), "")
 end)
 
+-- Bug: what was heard by a clock that was ahead was the beginning of what was asked for, until that time came.
+t.test("after a clock that was ahead, events that were missed are asked for again", function()
+  local inbox, stripe = require "stripe.inbox", require "stripe"
+  local real_now, real_events, ahead, since = time.now, stripe.events, 0, nil
+  function time.now() return real_now() + ahead end
+  function stripe.events(o)
+    since = o.since
+    return {}, false
+  end
+  local function asks() -- for how long back
+    t.eq(inbox.catch_up(), 0)
+    return math.floor(time.now() / 1000) - since
+  end
+  local memory = 30 * 86400 - 600
+  t.eq(asks(), memory, "the first time")
+  t.eq(asks(), 3600)
+  ahead = 400 * DAY
+  t.eq(asks(), memory)
+  ahead = 0
+  t.eq(asks(), memory, "what that clock has heard is not known")
+  t.eq(asks(), 3600)
+  ahead = -5000
+  t.eq(asks(), 3600, "seconds are no matter")
+  time.now, stripe.events = real_now, real_events
+end)
+
 -- Bug: Stripe takes nothing that is dated more than five minutes ahead, and by a wall clock that was set back all was.
 t.test("a report is never dated in Stripe's future", function()
   local stripe = require "stripe"

@@ -9,8 +9,8 @@
 --   usage.waits(owner) -> whether a report of his is still to be sent
 --   usage.settle_all(before) -> true | nil   [yields] of all accounts; with `before` (unix ms), where something is open from
 --       before then. nil: not all could be done
---   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported; the last day (since
---       1970) that was done is in meta/stripe {posted =}, for a serve that ends at midnight must leave none out
+--   usage.serve()             [serve's] posts what is open of each account once a day, to be reported; the last day (since
+--       1970) that was done is in meta/stripe {posted =}, for one that ends at midnight must leave none out
 --   usage.queue
 --
 -- Stripe counts in the currency's smallest unit. What an entry leaves of a unit is carried to the next one, in the account:

@@ -48,7 +48,8 @@ local function look(id, _, begins)
   if not runs then return track and tracker.drop(id) end
   if not track then
     track = tracker.begin(rec, begins ~= false)
-    for _, lease in ipairs(leases.of(id)) do tracker.event(id, "l", lease.id, time.parse(lease.expires_at), lease.reason) end
+    track.found = begins == false
+    for _, lease in ipairs(leases.of(id)) do leases.on_change(id, lease.id, time.parse(lease.expires_at), lease.reason) end
     pass.add(track)
   elseif track.record_version ~= rec.version then
     if track.status_at ~= rec.status_at then track.verdict = nil end
@@ -94,7 +95,10 @@ end
 function M.input(id) tracker.event(id, "i") end
 access.on_use = M.input
 
-function leases.on_change(id, lease, ends, reason) tracker.event(id, "l", lease, ends, reason) end
+-- Leases are records, by the wall clock; what is known of a machine is on the clock of deadlines.
+function leases.on_change(id, lease, ends, reason)
+  tracker.event(id, "l", lease, ends > 0 and steady.of_wall(ends) or 0, reason)
+end
 
 local connected = {} -- [id] = how many there were
 
@@ -125,7 +129,10 @@ local function held_since(id)
   local track = tracker.get(id)
   return track and timeline.held_since(track.s, steady.now())
 end
-leases.held_since = held_since
+function leases.held_since(id)
+  local since = held_since(id)
+  return since and steady.to_wall(since)
+end
 
 function leases.on_refused(id)
   local track = tracker.get(id)
@@ -133,17 +140,17 @@ function leases.on_refused(id)
 end
 
 -- Until when the policy grants a lease that somebody holds on the machine: it is capped like one from outside, and a new one
--- does not begin the count anew.
+-- does not begin the count anew. On the clock of deadlines; the agent's times are the wall clock's.
 local function granted_until(track, lease)
-  local now = steady.now()
-  local since = math.min(lease.since or now, held_since(track.id) or now)
-  local ttl = math.max(0, math.ceil((lease.until_at - now) / 1000))
+  local now, wanted = steady.now(), steady.of_wall(lease.until_at)
+  local since = math.min(lease.since and steady.of_wall(lease.since) or now, held_since(track.id) or now)
+  local ttl = math.max(0, math.ceil((wanted - now) / 1000))
   local _, seconds = policy.ask_for(track.owner, "idle.lease", {
     owner = track.owner, plan = track.static.plan, reason = lease.reason or "", ttl = math.min(ttl, 2592000),
     held = math.max(0, math.floor((now - since) / 1000)),
   })
   if seconds < 1 then timeline.refused(track.s, now) end
-  if seconds >= ttl then return lease.until_at end
+  if seconds >= ttl then return wanted end
   return math.floor(now / 1000 + seconds) * 1000
 end
 
@@ -151,8 +158,13 @@ local function take_report(id, told)
   local track = tracker.get(id)
   if not track then return end
   local s = track.s
-  local last = (told.last_input_at or 0)
-  if last > 0 and last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
+  local typed = told.last_input_at or 0
+  -- The same once more is nothing new, also where a wall clock that was set makes it later than what we know of.
+  if typed > 0 and typed ~= track.typed then
+    local last = steady.of_wall(typed)
+    if last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
+  end
+  track.typed, track.blind = typed, nil
   for _, lease in ipairs(told.leases or {}) do
     local held, ends = s.leases["agent/" .. lease.id], granted_until(track, lease)
     if ends > steady.now() and (not held or held.ends ~= ends) then
@@ -248,8 +260,22 @@ local function mail_owner(tx, owner, name, text)
 end
 M.mail_owner = mail_owner
 
+-- Until when a machine is spared (unix ms), while that is to come: one that ran before this process began to watch, and whose
+-- agent cannot be asked. Who has worked in it meanwhile nobody has seen, and nobody has warned him: it has its whole threshold.
+local function spared_until(track)
+  local ends = track.began + track.static.threshold * 1000
+  return track.found and track.blind and ends > steady.now() and ends or nil
+end
+
+-- When it stops if nothing else happens (ms) or nil, the reason of then, the reason of now.    [yields]
+local function forecast(track)
+  local stops_at, reason, is = pass.forecast(track)
+  local spared = stops_at and spared_until(track)
+  return spared and math.max(stops_at, spared) or stops_at, reason, is
+end
+
 local function warn(track, reason)
-  local stops_at = pass.forecast(track)
+  local stops_at = forecast(track)
   local text = sentence(stops_at, reason)
   local ok, err = store.update(function(tx)
     if not tx:get("instance", track.id) then return true end
@@ -264,7 +290,13 @@ end
 
 -- Stops a machine: asked once more what it does, for what is known may be minutes old.
 local function stop(track)
-  M.ask_agent(track.id)
+  local told, why = M.ask_agent(track.id)
+  local was = track.blind
+  track.blind = not told and why and why.code ~= "unsupported"
+  if spared_until(track) then
+    if not was then warn(track, track.reason) end
+    return
+  end
   see_streams() -- what was typed since the last second's look
   local rec = store.get("instance", track.id)
   if tracker.get(track.id) ~= track or not rec then return end
@@ -336,7 +368,7 @@ function instances.as_seen(text)
   if not text:find('"status":"RUNNING"', 1, true) then return text end
   local track = tracker.get(text:match('"id":"([^"]+)"'))
   if not track then return text end
-  local stops_at, reason, is = pass.forecast(track)
+  local stops_at, reason, is = forecast(track)
   local m = tracker.facts(track, steady.now())
   local told = json.encode {
     verdict = track.verdict or "keep", reason = is or reason, text = sentence(stops_at, reason, is),

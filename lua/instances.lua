@@ -250,14 +250,28 @@ local function not_resized(tx, rec, type, actor, asked)
   return not_allowed(tx, rec, type, math.max(0, record.counted(tx, rec.owner, prepaid_hours.counts(rec)) - 1), asked)
 end
 
+-- The operation that will have the last word on a machine as things are, or nil.
+local function last_word(tx, rec)
+  local last = rec.queue[#rec.queue]
+  return last and tx:get("operation", last) or workflow.current(tx, rec)
+end
+
 local RUNS = { RUNNING = true, STARTING = true }
+
+-- Whether it runs, or will when what is under way is done: a start that waits behind a stop is not asked again when it begins.
+local function is_to_run(tx, rec)
+  if RUNS[rec.status] then return true end
+  if statuses.settled(rec.status) and not workflow.current(tx, rec) then return false end
+  local op = last_word(tx, rec)
+  return rec.desired == "RUNNING" or op ~= nil and workflows.leads(op) == "RUNNING"
+end
 
 -- How many others of its owner's run: of prepaid hours only beside one of those, which are not its plan's.
 local function running_beside(tx, rec)
   local n, owner, prepaid = 0, rec.owner, prepaid_hours.counts(rec)
   for _, row in ipairs(store.scan("instance_owner", { prefix = owner .. "/" })) do
     local other = tx:get("instance", row.key:sub(#owner + 2))
-    if other and other.id ~= rec.id and RUNS[other.status] and (prepaid or not prepaid_hours.counts(other)) then n = n + 1 end
+    if other and other.id ~= rec.id and (prepaid or not prepaid_hours.counts(other)) and is_to_run(tx, other) then n = n + 1 end
   end
   return n
 end
@@ -377,12 +391,6 @@ local function strict_fault(rec, form)
   local only = form.verb == "stop" and "only one that is RUNNING can be paused"
     or form.from and "only one that is STOPPED, or suspended, can be woken" or "only one that is suspended can be resumed"
   return errors.new("state", ("the machine is %s; %s"):format(rec.status, only), { status_now = rec.status })
-end
-
--- The operation that will have the last word on a machine as things are, or nil.
-local function last_word(tx, rec)
-  local last = rec.queue[#rec.queue]
-  return last and tx:get("operation", last) or workflow.current(tx, rec)
 end
 
 -- What is under way last, if it leads where `verb` would.

@@ -112,8 +112,12 @@ local good = {}   -- [provider] = when it was last listed, RFC 3339
 local seen, before = {}, {} -- [provider] = the same on the clock of deadlines, and of the list before that one
 
 -- The last time at which a machine that reads RUNNING is known to have been alive: what it cost ends there (or, if it was
--- never listed since it began to run, when it began: billing/meter.lua sees to that).
-local function last_seen(rec) return before[rec.provider] or time.rfc3339(0) end
+-- never listed since it began to run, when it began: billing/meter.lua sees to that). A process that has listed nothing
+-- itself, as a script or a serve that has just begun, takes the last list of whoever did.
+local function last_seen(rec)
+  local known = not before[rec.provider] and store.get("provider", rec.provider)
+  return before[rec.provider] or known and known.listed_at or time.rfc3339(0)
+end
 
 -- ---- judging
 
@@ -251,7 +255,7 @@ local function found(name)
   freshness.found(name)
   errors_of[name] = nil
   local known = store.get("provider", name)
-  before[name] = seen[name] or known and known.listed_at
+  before[name] = seen[name] or known and known.listed_at or time.rfc3339(0) -- the list that is here now is proof of nothing
   seen[name], good[name] = steady.after(0), now_text()
   if known and known.ok then return note_listed(name, known) end
   update_provider(name, function(rec, tx)

@@ -8,6 +8,7 @@
 local P = { kind = "idle", name = "unused", version = 1 }
 
 local WARN = 15 * 60     -- seconds before the stop
+local TURN = 30 * 60     -- a turn of Claude is believed after the agent's last report: while one lasts it reports again and again
 local LEASE = 4 * 3600   -- a busy lease is granted for so long at a time,
 local HELD = 24 * 3600   -- and may be prolonged until it was held for so long
 
@@ -16,7 +17,7 @@ function P.decide(m, now)
   if m.lease_until and m.lease_until > now then
     return "keep", "busy until " .. clock(m.lease_until) .. ": " .. (m.lease_reason or "a lease")
   end
-  if m.turn then return "keep", "Claude is working" end
+  if m.turn and now - (m.report_at or now) < TURN then return "keep", "Claude is working" end
 
   local used, what = m.last_activity_at, "no input since "
   if m.busy_at and m.busy_at > used then used, what = m.busy_at, "no work since " end
@@ -42,6 +43,9 @@ function P.selftest(is)
   is(P.decide(m, 6299), "keep")
   is(P.decide(m, 6300), "warn")
   is(P.decide(m, 7200), "stop")
+  m.turn, m.report_at, m.busy_at = true, 90000, 90000 -- and then its agent has died
+  is(P.decide(m, 90000 + TURN - 1), "keep")
+  is(P.decide(m, 97200), "stop")
 end
 
 return P

@@ -10,7 +10,7 @@ local STOP, BUMP = 8 * HOUR, HOUR
 
 function P.decide(m, now)
   if m.connections > 0 or (m.ssh_sessions or 0) > 0 then return "keep", "connected" end
-  if m.turn then return "keep", "its agent is working" end
+  if m.turn and now - (m.report_at or now) < HOUR / 2 then return "keep", "its agent is working" end
   local ends = math.max(m.started_at + STOP, (m.disconnected_at or 0) + BUMP)
   if now >= ends then return "stop", "its time ended at " .. clock(ends) end
   return "keep", "until " .. clock(ends)

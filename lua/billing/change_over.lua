@@ -5,7 +5,8 @@
 --
 --   change_over.note(on)      [serve's] whether money is asked for, in meta/stripe {on =}, for whoever knows nothing of the
 --                             settings -> true | nil, err
---   change_over.run() -> true | nil, err     [yields] what is left of it; done once, and after a crash gone on with
+--   change_over.run() -> true | nil, err     [yields] what is left of it; done once, and after a crash gone on with; a
+--                             fault in one account's books is told, and that one is for the next run
 --   change_over.again(tx)     in an update: accounts and machines have come from another store (transfer.lua), where it may have
 --                             been otherwise; for the next run
 
@@ -44,7 +45,23 @@ function M.again(tx)
   tx:put("meta", "stripe", meta)
 end
 
--- fn(key) for each of an index, in an update of its own that fn gets. -> true | nil, err
+local faults = 0 -- of this run
+
+-- In an update of its own. A fault in one account's books raises: it is told, nothing of this one is written, and the others
+-- go on; the next run tries it again. -> true | nil, err
+local function change(fn, row)
+  local ok, done, err = xpcall(store.update, debug.traceback, function(tx)
+    fn(tx, row)
+    return true
+  end)
+  if ok then return done, err end
+  log.error("billing", "what follows from whether money is asked for cannot be done for one: see `cchost ledger --verify`",
+    { key = row.key, traceback = tostring(done) })
+  faults = faults + 1
+  return true
+end
+
+-- fn(tx, row) for each of an index. -> true | nil, err
 local function each(index, fn)
   local after, pause = nil, slices.new()
   repeat
@@ -53,10 +70,7 @@ local function each(index, fn)
     for _, row in ipairs(page) do
       after = row.key
       local ok
-      ok, err = store.update(function(tx)
-        fn(tx, row)
-        return true
-      end)
+      ok, err = change(fn, row)
       if not ok then return nil, err end
       if not pause() then return nil, err end
     end
@@ -91,9 +105,10 @@ end
 function M.run()
   local meta = store.get("meta", "stripe") or {}
   if meta.changed_over then return true end
+  faults = 0
   local ok, err = each("user_number", bill_otherwise)
   if ok and meta.on then ok, err = each("instance_live", end_hours) end
-  if ok then
+  if ok and faults == 0 then
     ok, err = change_meta(function(now)
       now.changed_over = true
     end)

@@ -36,10 +36,10 @@ M.fields = {
   id = { "string", min = 1, max = 32, pattern = "^[%w_-]+$", hint = "the id of a lease" },
 }
 
--- Called when a lease was taken or given back: (machine id, lease id, until in ms, reason).
+-- Called when a lease was taken or given back: (machine id, lease id, until in ms by the wall clock, reason).
 function M.on_change() end
 
--- Since when leases of any kind, also the agent's, are held on it without a pause (ms), or nil; idle.lua knows.
+-- Since when leases of any kind, also the agent's, are held on it without a pause (ms, likewise), or nil; idle.lua knows.
 function M.held_since(machine) end -- luacheck: ignore 212
 -- Called when one was refused by the policy.
 function M.on_refused(machine) end -- luacheck: ignore 212
@@ -60,7 +60,7 @@ local function granted(tx, rec, spec, since, now)
   local input = {
     owner = rec.owner, plan = account and account.plan or policy.data("plans", rec.owner).default,
     reason = spec.reason, ttl = spec.ttl,
-    held = math.floor((now - since) / 1000),
+    held = math.max(0, math.floor((now - since) / 1000)),
   }
   local gen, seconds, reason = policy.ask_for(rec.owner, "idle.lease", input)
   return seconds, reason, kept.decision("idle.lease", gen, input, seconds, reason)

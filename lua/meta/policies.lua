@@ -60,7 +60,7 @@ function use(name) end
 ---@field owner string the account that has it; "operator" for the operator's own
 ---@field plan "free"|"starter"|"pro"|string the account's plan
 ---@field prepaid boolean for hours that were bought, or given by the operator: its plan does not limit it
----@field running integer others of the account that run now; beside one of its plan without those of prepaid hours
+---@field running integer others of the account that run or will; beside one of its plan without those of prepaid hours
 ---@field type string the machine type
 
 ---@class policies.billing.decide

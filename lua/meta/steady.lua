@@ -14,6 +14,13 @@ function steady.after(seconds) end
 ---@param text string           RFC 3339
 ---@return number seconds       below 0: it is past
 function steady.left(text) end
+---Of a time by the wall clock, as it is now.
+---@param ms number
+---@return number ms
+function steady.of_wall(ms) end
+---@param ms number
+---@return number ms            by the wall clock, as it is now
+function steady.to_wall(ms) end
 ---Between it and time.mono().
 ---@return number ms
 function steady.offset() end

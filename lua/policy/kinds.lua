@@ -387,7 +387,7 @@ M.access = {
       verdicts = { "allow", "deny" }, safe = deny, would = { allow = "been allowed", deny = "been refused" },
       input = with {
         machines = asking.machines, most = asking.most, type = text "the machine type",
-        running = count("others of the account that run now; beside one of its plan without those of prepaid hours", 100000),
+        running = count("others of the account that run or will; beside one of its plan without those of prepaid hours", 100000),
         prepaid = { "flag", doc = "for hours that were bought, or given by the operator: its plan does not limit it" },
       },
     },

@@ -9,7 +9,7 @@
 --
 -- The record "stripe_event" (id: the event's): queue.lua's and {type, created, api_version, event = the whole, until it is done}.
 -- meta/stripe {heard = unix s}: all events up to then were asked for. The next time begins an hour before it, or where Stripe's
--- memory does (30 days).
+-- memory does (30 days); there, too, when it is a time to come: of a clock that was ahead nobody knows what it has heard.
 
 local errors = require "errors"
 local handlers = require "stripe.handlers"
@@ -69,10 +69,15 @@ end
 
 -- ---- what was missed
 
+local SLACK = 60 -- seconds that a clock is set back by and that is no matter
+
+local function seconds() return math.floor(time.now() / 1000) end
+
 local function heard(at)
   return store.update(function(tx)
     local meta = tx:get("meta", "stripe") or {}
-    meta.heard = math.max(meta.heard or 0, at)
+    local kept = meta.heard or 0
+    meta.heard = kept > seconds() + SLACK and at or math.max(kept, at)
     tx:put("meta", "stripe", meta)
     return true
   end)
@@ -80,7 +85,9 @@ end
 
 local function since(now)
   local meta = store.get("meta", "stripe")
-  return math.max(now - MEMORY, (meta and meta.heard or 0) - OVERLAP)
+  local kept = meta and meta.heard or 0
+  if kept > now + SLACK then kept = 0 end
+  return math.max(now - MEMORY, math.min(kept, now) - OVERLAP)
 end
 
 -- Takes a page of them. -> how many were new, the time of the last | nil, err
@@ -98,7 +105,7 @@ local function take_all(list)
 end
 
 function M.catch_up()
-  local now = math.floor(time.now() / 1000)
+  local now = seconds()
   local from, total = since(now), 0
   for _ = 1, MOST_PAGES do
     local list, more = stripe.events { since = from, types = handlers.types }

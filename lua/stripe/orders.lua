@@ -210,13 +210,17 @@ local function buy_hours(id, rec)
   return instances.create(actor, spec)
 end
 
--- The hours' machine: until it runs. One that fails has given its price back by itself (billing/prepaid.lua).
+-- The hours' machine: until it runs, or its user has it off. One that fails has given its price back by itself
+-- (billing/prepaid.lua).
 local function see_block(id, rec, machine)
   if rec.machine then return true, "extended " .. machine end
   local m = store.get("instance", machine)
   if not m or m.status == "DELETED" then return true, "it was deleted" end
   if prepaid.begun(m) then return true, "the machine " .. machine .. " runs" end
-  if prepaid.pending(m) then return false, LOOK_SECONDS end
+  if prepaid.pending(m) then
+    if m.status == "STOPPED" and m.desired == "STOPPED" then return true, "it is off; its hours begin when it runs" end
+    return false, LOOK_SECONDS
+  end
   local ok, err = tell(id, rec, "The machine that you bought hours for could not be made. What you paid is your credit.",
     ("the machine %s failed; its price is the user's credit"):format(machine))
   if not ok then return nil, err end

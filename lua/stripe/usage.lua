@@ -7,7 +7,10 @@
 --       may change (ledger.write). managed: the account's when it was posted
 --   usage.settle(tx, owner)   in an update: posts what is open of an account that Stripe bills
 --   usage.waits(owner) -> whether a report of his is still to be sent
---   usage.serve()             [serve's] posts what is open of each account once a day, so that it is reported
+--   usage.settle_all(before) -> true | nil   [yields] of all accounts; with `before` (unix ms), where something is open from
+--       before then. nil: not all could be done
+--   usage.serve()             [serve's] posts what is open of each account once a day, to be reported; the last day (since
+--       1970) that was done is in meta/stripe {posted =}, for one that ends at midnight must leave none out
 --   usage.queue
 --
 -- Stripe counts in the currency's smallest unit. What an entry leaves of a unit is carried to the next one, in the account:
@@ -35,6 +38,7 @@ local objects = require "stripe.objects"
 local prices = require "stripe.prices"
 local queue = require "stripe.queue"
 local task = require "task"
+local time = require "time"
 local walk = require "walk"
 
 local M = {}
@@ -74,13 +78,18 @@ function M.on_entry(tx, acct, e, managed)
   acct.reported = now
 end
 
-function M.report(on)
+local function change_meta(fn)
   return store.update(function(tx)
     local meta = tx:get("meta", "stripe") or {}
-    if (meta.reports == true) == on then return true end
-    meta.reports = on
-    tx:put("meta", "stripe", meta)
+    if fn(meta) ~= false then tx:put("meta", "stripe", meta) end
     return true
+  end)
+end
+
+function M.report(on)
+  return change_meta(function(meta)
+    if (meta.reports == true) == on then return false end
+    meta.reports = on
   end)
 end
 
@@ -102,6 +111,21 @@ local function item_of(subscription)
   return errors.fail("failed", ("the subscription %s has no item of the price STRIPE_PRICE_USAGE"):format(subscription))
 end
 
+-- When it was, as Stripe takes it: entries are on the clock of deadlines, which may be ahead of Stripe's. What is brought back to
+-- now is kept before it is sent, for a second try must say the same under the same key. -> unix s | nil, err
+local function dated(id, rec)
+  local now = math.floor(time.now() / 1000)
+  if rec.at <= now then return math.max(rec.at, now - OLDEST) end
+  local ok, err = store.update(function(tx)
+    local kept = tx:get("stripe_report", id)
+    kept.at = now
+    tx:put("stripe_report", id, kept, kept.user)
+    return true
+  end)
+  if not ok then return nil, err end
+  return now
+end
+
 local function send(id, rec)
   local user = store.get("user", rec.user)
   local customer = user and user.stripe_customer_id or rec.customer
@@ -112,11 +136,10 @@ local function send(id, rec)
     if item == false then return true, "the subscription has ended: it stays owed" end
     if not item then return nil, err end
   end
-  local oldest = math.floor(steady.now() / 1000) - OLDEST
-  local ok
-  ok, err = stripe.report_usage {
-    id = id, customer = customer, item = item, quantity = rec.quantity, at = math.max(rec.at, oldest),
-  }
+  local at, ok
+  at, err = dated(id, rec)
+  if not at then return nil, err end
+  ok, err = stripe.report_usage { id = id, customer = customer, item = item, quantity = rec.quantity, at = at }
   if ok then return true, "sent" end
   if was_sent(err) then return true, "sent before" end
   return nil, err
@@ -126,11 +149,11 @@ M.queue = queue.new("stripe_report", { what = "a report of usage", days = 400, r
 
 -- ---- once a day
 
--- What the plan's hours pay may be beyond them by now.
-local function has_open(acct)
+-- What the plan's hours pay may be beyond them by now. `before`: or nil; not what is open since then or later.
+local function has_open(acct, before)
   if acct.managed ~= "stripe" then return false end
   for _, m in pairs(acct.open) do
-    if m.how ~= "free" and m.how ~= "block" then return true end
+    if m.how ~= "free" and m.how ~= "block" and (not before or m.from < before) then return true end
   end
   return false
 end
@@ -150,36 +173,52 @@ function M.waits(owner)
   return false
 end
 
+-- A fault in the books of one account raises, and is no matter of the others. -> whether it needs no second try
 local function settle(owner)
-  return store.update(function(tx)
+  local ok, done, err = xpcall(store.update, debug.traceback, function(tx)
     M.settle(tx, owner)
     return true
   end)
+  if not ok then
+    log.error("stripe", "usage cannot be posted: see `cchost ledger --verify`", { user = owner, traceback = tostring(done) })
+  elseif not done then
+    log.warn("stripe", "usage could not be posted; tried again", { user = owner, error = tostring(err) })
+  end
+  return not ok or done
 end
 
 -- Posts what is open of all accounts that Stripe bills. Entries are then a day long at most.
-function M.settle_all()
-  local pause = slices.new()
+function M.settle_all(before)
+  local pause, all = slices.new(), true
   for row in walk.kind("ledger") do
-    if has_open(json.decode(row.json)) then
-      local ok, err = settle(row.id)
-      if not ok then log.warn("stripe", "usage could not be posted; tried again", { user = row.id, error = tostring(err) }) end
-    end
-    if not pause() then return end
+    if has_open(json.decode(row.json), before) then all = settle(row.id) and all end
+    if not pause() then return nil end
   end
+  return all or nil
+end
+
+local function note_day(day)
+  return change_meta(function(meta)
+    if meta.posted == day then return false end
+    meta.posted = day
+  end)
+end
+
+-- What could not be done of a day is tried again at the next look; a day to come is what a clock that was ahead has left.
+local function look(first)
+  local today, meta = math.floor(steady.now() / DAY), store.get("meta", "stripe") or {}
+  if first and not meta.posted then return note_day(today) end
+  if meta.posted ~= today and M.settle_all(today * DAY) then note_day(today) end
 end
 
 function M.serve()
-  local day = math.floor(steady.now() / DAY)
   task.spawn(function()
-    while task.sleep(LOOK_SECONDS) do
-      local today = math.floor(steady.now() / DAY)
-      if today > day then
-        day = today
-        local ok, why = xpcall(M.settle_all, debug.traceback)
-        if not ok then log.error("stripe", "posting usage raised", { traceback = why }) end
-      end
-    end
+    local first = true
+    repeat
+      local ok, why = xpcall(look, debug.traceback, first)
+      if not ok then log.error("stripe", "posting usage raised", { traceback = why }) end
+      first = false
+    until not task.sleep(LOOK_SECONDS)
   end)
 end
 

@@ -28,7 +28,14 @@ T["a build that runs is work"] = function(is)
 end
 
 T["a turn of Claude keeps it"] = function(is)
-  is(idle.decide(machine { turn = true }, 90000), "keep")
+  is(idle.decide(machine { turn = true, report_at = 89700, busy_at = 89700 }, 90000), "keep")
+end
+
+T["a turn of Claude is over with its agent"] = function(is)
+  local m = machine { turn = true, report_at = 90000, busy_at = 90000 }
+  is(idle.decide(m, 91799), "keep")
+  is(idle.decide(m, 97199), "warn")
+  is(idle.decide(m, 97200), "stop")
 end
 
 T["waking begins anew"] = function(is)

@@ -49,6 +49,17 @@ for (const [name, shift] of [['forward', DAY], ['back', -DAY]]) {
   });
 }
 
+test('a day back: a busy lease that is taken then keeps its machine', async (t) => {
+  const { s, clock } = await serve(t, '{}', { activity_check_interval: 1, idle_threshold: 600 });
+  const m = (await s.call('POST', '/instances?wait=60', {})).body;
+  clock.clock(-DAY);
+  const lease = await s.call('POST', `/instances/${m.id}/lease`, { reason: 'a build', ttl: 3600 });
+  assert.strictEqual(lease.status, 201, lease.text);
+  assert.ok(Math.abs(Date.parse(lease.body.expires_at) - (Date.now() - DAY + 3600e3)) < 600e3, 'it is written by the wall clock');
+  const { idle } = (await s.call('GET', `/instances/${m.id}`)).body;
+  assert.match(idle.text, /^busy until \d\d:\d\d UTC: a build/);
+});
+
 test('a host that was down for a day goes on with what was under way', async (t) => {
   const { s, clock } = await serve(t, '{create={latency_ms=2000}}');
   const r = await s.call('POST', '/instances', {});

@@ -169,6 +169,25 @@ withShop(test, 'hours whose machine cannot be made are the user\'s credit, and t
   await shop.server.says(/level=error.*what was paid could not be done/);
 });
 
+// Bug: such an order was looked at every two seconds, with a commit each time, for ever.
+withShop(test, 'hours whose machine\'s creation is cancelled are done with: they begin when it runs', { env: { MOCK: '{create={latency_ms=20000}}' } }, async (shop, w) => {
+  const ann = await shop.person();
+  w.pay(await shop.checkout(ann, { hours: 24, type: 'medium' }));
+  await shop.tell();
+  await shop.until(async () => (await shop.machines(ann)).length === 1, 'its machine is being made');
+  const [m] = await shop.machines(ann);
+  const cancelled = await ann.call('POST', `/operations/${m.operation}/cancel?wait=60`);
+  assert.strictEqual(cancelled.body.state, 'cancelled', cancelled.text);
+  await shop.worked(['order'], 60);
+  assert.deepStrictEqual(shop.list(['order']).map((o) => [o.status, o.note]), [['done', 'it is off; its hours begin when it runs']]);
+  const off = (await ann.call('GET', `/instances/${m.id}`)).body;
+  assert.deepStrictEqual([off.status, off.prepaid.hours, off.prepaid.begun_at], ['STOPPED', 24, null]);
+  await ann.call('POST', `/instances/${m.id}/start?wait=60`);
+  const on = (await ann.call('GET', `/instances/${m.id}`)).body;
+  assert.deepStrictEqual([on.status, Date.parse(on.expires_at) - Date.parse(on.prepaid.begun_at)], ['RUNNING', 24 * 3600e3]);
+  assert.deepStrictEqual(shop.books().faults, []);
+});
+
 withShop(test, 'hours that the policy refuses by then are the user\'s credit', {}, async (shop, w) => {
   const ann = await shop.person();
   const bad = await shop.checkout(ann, { hours: 24, spec: { name: 'taken' } });

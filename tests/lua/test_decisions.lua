@@ -233,7 +233,9 @@ t.test("a place is taken again from what was asked for", function()
 end)
 
 t.test("a stop is explained: the second, the line, and what would have kept it up", function()
-  passes(3 * 3600)
+  passes(4200)
+  tracker.event(id, "r", 0.1, false, false, 0) -- a turn is believed of an agent that has reported lately
+  passes(3 * 3600 - 4200)
   t.wait_until(function() return store.get("instance", id).status == "STOPPED" end, "the stop")
   t.eq(tracker.get(id), nil)
   local when, kind = decisions.stopped_at(id)

@@ -2,11 +2,12 @@
 -- keeps them, what their owner reads, what is kept.
 local moved = require "moved"
 local T0 = 1700006400000 -- 2023-11-15 00:00:00 UTC
-moved.begin(T0)
+moved.begin(T0 - 6 * 3600000)
 
 local t = require "t"
 local time = require "time"
 local access = require "machines.access"
+local errors = require "errors"
 local changes = require "machines.changes"
 local chunk = require "idle.chunk"
 local fs = require "fs"
@@ -18,6 +19,7 @@ local plain = require "plain"
 local policy = require "policy"
 local providers = require "providers"
 local runner = require "runner"
+local steady = require "steady"
 local store = require "store"
 local sys = require "sys"
 local task = require "task"
@@ -26,6 +28,9 @@ local tracker = require "idle.tracker"
 
 moved.open { PROVIDER_SECONDS = 5, QUOTA_INSTANCES = 10 }
 changes.follow()
+local used_unseen = assert(instances.create(instances.operator, { name = "unseen", image = "mock" })).id
+t.wait_until(function() return store.get("instance", used_unseen).status == "RUNNING" end, "it runs")
+time.advance(T0 - 3 * 3600000 - time.now()) -- and no serve is there for three hours
 idle.serve { ACTIVITY_CHECK_INTERVAL = 300, IDLE_THRESHOLD = 7200 }
 
 local me = instances.operator
@@ -74,6 +79,39 @@ local function at(id, type)
   local _, e = event(id, type)
   return e and math.floor((e.at - T0) / 1000)
 end
+
+-- Bug: after an outage as long as the threshold all machines were stopped at once whose agents could not be asked.
+t.test("a machine that nobody watched and whose agent cannot be asked is warned, and has its whole threshold", function()
+  local id, real, asked = used_unseen, providers.get, 0
+  t.wait_until(function() return tracker.get(id) end, "tracked")
+  local began = tracker.get(id).began
+  function providers.get(...)
+    local p = real(...)
+    return setmetatable({}, { __index = function(_, name)
+      if name ~= "activity" then return function(_, ...) return p[name](p, ...) end end
+      return function()
+        asked = asked + 1
+        return errors.fail("unavailable", "nobody answers")
+      end
+    end })
+  end
+  go(now() + 901)
+  t.ok(asked > 0, asked)
+  t.eq(status(id), "RUNNING")
+  local warned = 0
+  for _, e in ipairs(events(id)) do
+    if e.type == "idle_warning" then warned = warned + 1 end
+  end
+  t.eq(warned, 1)
+  t.eq(event(id, "idle_warning").stops_at, time.rfc3339(began + 7200000))
+  t.eq(seen(id).idle.stops_at, time.rfc3339(began + 7200000))
+  go((began - T0) / 1000 + 7199)
+  t.eq(status(id), "RUNNING")
+  go(now() + 302)
+  t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  providers.get = real
+  go(0)
+end)
 
 t.test("a machine that nobody uses is warned a quarter of an hour before, and stopped at the second that was told", function()
   local id = made "alone"
@@ -342,6 +380,43 @@ t.test("the end that is told after an edit is that of the next decision", functi
   t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
   local decided = event(id, "stopping").decision.at -- the machine itself is asked once more before
   t.ok(decided >= told and decided < time.rfc3339(next_at + 60000), decided)
+end)
+
+-- Bug: what is told by the wall clock was compared with the clock of deadlines: behind that, a lease was over when it was taken.
+t.test("a wall clock that was set back makes no lease worthless, and input neither old nor new", function()
+  local DAY, HOUR = 86400000, 3600000
+  steady.adopt(steady.offset() + DAY)
+  local id = made "set-back"
+  local function facts() return tracker.facts(tracker.get(id), steady.now()) end
+  local lease = assert(leases.take(me, id, { reason = "a build", ttl = 3600 }))
+  t.eq(facts().lease_until, math.floor((time.parse(lease.expires_at) + DAY) / 1000))
+  t.match(seen(id).idle.text, "^busy until %d%d:%d%d UTC: a build")
+  assert(leases.release(me, id, lease.id))
+  t.eq(facts().lease_until, nil)
+  go(now() + 300)
+  local real, typed, ends = providers.get, time.now(), time.now() + HOUR
+  function providers.get()
+    return {
+      capabilities = function() return { activity = true } end,
+      activity = function()
+        return { last_input_at = typed, leases = { { id = "make", since = typed, until_at = ends, reason = "make" } } }
+      end,
+    }
+  end
+  assert(idle.ask_agent(id))
+  t.eq(facts().input_at, math.floor(steady.now() / 1000))
+  t.eq(facts().lease_until, math.floor((ends + DAY) / 1000))
+  local input, held = facts().input_at, leases.held_since(id)
+  t.ok(held <= time.now() and held > time.now() - HOUR, held) -- by the wall clock, as what asks for it
+  local wall = time.now
+  function time.now() return wall() - HOUR end -- set back once more: what was typed is later than anything we know of
+  for _ = 1, 3 do
+    go(now() + 100)
+    assert(idle.ask_agent(id))
+  end
+  providers.get, time.now = real, wall
+  t.eq(facts().input_at, input)
+  assert(instances.move(me, id, "delete", 0) ~= nil)
 end)
 
 t.test("the log of all this holds", function() assert(store.verify()) end)

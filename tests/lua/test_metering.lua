@@ -19,6 +19,7 @@ local book = require "billing.book"
 local metering = require "billing.metering"
 local outbox = require "outbox"
 local policy = require "policy"
+local runner = require "runner"
 local steady = require "steady"
 local task = require "task"
 local store = require "store"
@@ -79,6 +80,30 @@ t.test("what a plan gives ends between two machines, and goes on as it says", fu
   local ended = math.ceil((granted + from) / 2)
   t.eq(s.owed - fee, amount.cost(40000, ended, now) + amount.cost(160000, ended, now))
   assert(instances.move(actor, a.id, "delete"))
+end)
+
+-- Bug: whoever had listed nothing yet, as a script, took back all that the machine had cost since it began to run.
+t.test("a bill ends at the last list of another process where this one has listed nothing", function()
+  local ben = account("ben", "starter")
+  local m = made({ user = ben.id }, { type = "small" })
+  local p = assert(require("providers").get("mock"))
+  time.advance(3 * HOUR)
+  local listed = math.floor(steady.now())
+  assert(store.update(function(tx) -- as the serve of this store has noted
+    local rec = tx:get("provider", "mock") or { id = "mock", owner = "", ok = true, since = m.status_at, orphans = {},
+      operation = json.null, queue = json.array {}, version = 0 }
+    rec.listed_at = time.rfc3339(listed)
+    tx:put("provider", "mock", rec)
+    return true
+  end))
+  time.advance(HOUR)
+  assert(p:stop("cc-" .. m.short, { deadline = 5 })) -- by itself, unseen
+  require("machines.access").exec(instances.operator, m.id, { "true" })
+  local function rec() return assert(instances.get({ user = ben.id }, m.id)) end
+  t.wait_until(function() return rec().version > m.version and rec().status == "RUNNING" end, "recovered")
+  local used = standing.of(ben.id, steady.now()).used
+  t.eq(used, listed - time.parse(m.status_at) + math.floor(steady.now()) - time.parse(rec().status_at))
+  assert(instances.move({ user = ben.id }, m.id, "delete"))
 end)
 
 t.test("a bill ends at the last proof of life where nobody saw the end", function()
@@ -357,6 +382,37 @@ t.test("who came to a lesser plan with many machines starts only as many as that
   t.eq(assert(instances.get(actor, x.id)).status, "RUNNING")
   assert(instances.move(actor, list[1].id, "stop"))
   t.ok(instances.move(actor, list[2].id, "start"))
+  -- Bug: one that is off only for a moment did not count, so a start that waited behind its stop went beyond the plan.
+  local providers, held = require "providers", true
+  local get = providers.get
+  function providers.get(...)
+    local p = get(...)
+    return setmetatable({}, { __index = function(_, name)
+      return function(_, ...)
+        while held and name == "stop" and task.sleep(0.01) do end
+        return p[name](p, ...)
+      end
+    end })
+  end
+  local function is(i, status) return assert(instances.get(actor, list[i].id)).status == status end
+  local function no_other()
+    t.wait_until(function() return is(2, "STOPPING") end, "it is off for a moment")
+    no, err = instances.move(actor, list[1].id, "start", 0)
+    t.eq(no, nil)
+    t.eq(err.message, "1 machine may run at once in the plan free; stop one first")
+    held = false
+    t.wait_until(function() return is(2, "RUNNING") and not runner.busy("instance", list[2].id) end, "it runs again")
+    held = true
+  end
+  assert(instances.move(actor, list[2].id, "stop", 0))
+  assert(instances.move(actor, list[2].id, "start", 0))
+  no_other()
+  assert(instances.restart(actor, list[2].id, 0))
+  no_other()
+  assert(instances.move(actor, list[2].id, "stop", 0))
+  t.ok(instances.move(actor, list[1].id, "start", 0), "beside one that is to be off")
+  held, providers.get = false, get
+  t.wait_until(function() return is(1, "RUNNING") and is(2, "STOPPED") end, "the other runs")
   for i = 1, 3 do assert(instances.move(actor, list[i].id, "delete")) end
 end)
 

@@ -5,12 +5,14 @@ moved.begin(START)
 
 local t = require "t"
 local accounts = require "billing.accounts"
+local change_over = require "billing.change_over"
 local json = require "json"
 local ledger = require "billing.ledger"
 local meter = require "billing.meter"
 local standing = require "billing.standing"
 local steady = require "steady"
 local store = require "store"
+local task = require "task"
 local time = require "time"
 local usage = require "stripe.usage"
 local users = require "accounts.users"
@@ -179,6 +181,144 @@ t.test("what was paid of it meanwhile, and what Stripe's last invoice has, is no
   begins(owner, "sub_gus_2")
   t.eq(reports_of(owner), before)
   t.eq(table.concat(ledger.verify().faults, "; "), "")
+end)
+
+-- Bug: a serve that ended behind midnight, before its look, left the day out; the next one began with the new day.
+t.test("a restart at midnight leaves no day's posting out", function()
+  local owner = subscriber("night@example.org")
+  set(owner, "n1", "RUNNING")
+  local midnight = math.ceil(steady.now() / DAY) * DAY
+  local function posted() return ledger.get(owner).open.n1.from end
+  -- A serve from so long before or behind midnight, for so many looks.
+  local function serve(from, looks)
+    time.advance(midnight + from * 1000 - math.floor(steady.now()))
+    local spawn, served = task.spawn, nil
+    function task.spawn(fn)
+      served = spawn(fn)
+      return served
+    end
+    usage.serve()
+    task.spawn = spawn
+    for _ = 1, 20 do t.turn() end
+    for _ = 1, looks do
+      time.advance(600000)
+      for _ = 1, 20 do t.turn() end
+    end
+    served:cancel("the end")
+    served:join()
+  end
+  for night = 1, 3 do
+    serve(-3600, 5) -- until ten minutes before it
+    t.ok(posted() < midnight, "night " .. night)
+    serve(300, 1)
+    local at = posted()
+    t.ok(at >= midnight, "night " .. night)
+    serve(7200, 3)
+    t.eq(posted(), at, "once")
+    midnight = midnight + DAY
+  end
+  assert(store.update(function(tx) -- as a clock that was a year ahead
+    local meta = tx:get("meta", "stripe")
+    meta.posted = meta.posted + 365
+    tx:put("meta", "stripe", meta)
+    return true
+  end))
+  serve(300, 1)
+  t.ok(posted() >= midnight)
+  set(owner, "n1", nil)
+end)
+
+-- Bug: what one account's books raised ended the day's posting, and the change-over, for all behind it.
+t.test("one account with faulty books keeps no other from being posted, nor from another plan's rules", function()
+  local list = { subscriber("one@example.org"), subscriber("two@example.org") }
+  table.sort(list)
+  for _, owner in ipairs(list) do set(owner, "f" .. owner, "RUNNING") end
+  time.advance(2 * DAY)
+  local whole = ledger.get(list[1])
+  local function first(acct)
+    assert(store.update(function(tx)
+      tx:put("ledger", list[1], acct, list[1])
+      return true
+    end))
+  end
+  local bent = json.decode(json.encode(whole))
+  bent.balances.owed = 1e12 -- as no code of ours leaves it
+  first(bent)
+  local entries = ledger.get(list[2]).entries
+  usage.settle_all()
+  t.eq(ledger.get(list[1]).entries, whole.entries)
+  t.ok(ledger.get(list[2]).entries > entries)
+  local real, seen = accounts.plan_changed, {}
+  function accounts.plan_changed(tx, user, by)
+    seen[#seen + 1] = user.id
+    if user.id == list[1] then error("a fault in its books") end
+    return real(tx, user, by)
+  end
+  assert(change_over.note(true))
+  local done, err = change_over.run()
+  accounts.plan_changed = real
+  t.eq(done, true, tostring(err))
+  local reached = {}
+  for _, id in ipairs(seen) do reached[id] = true end
+  t.ok(reached[list[1]] and reached[list[2]])
+  t.eq(store.get("meta", "stripe").changed_over, nil, "for the first it is still to be done")
+  first(whole)
+  assert(change_over.run())
+  t.eq(store.get("meta", "stripe").changed_over, true)
+  assert(change_over.note(false))
+  assert(change_over.run())
+  for _, owner in ipairs(list) do set(owner, "f" .. owner, nil) end
+  t.eq(table.concat(ledger.verify().faults, "; "), "")
+end)
+
+-- Bug: what was heard by a clock that was ahead was the beginning of what was asked for, until that time came.
+t.test("after a clock that was ahead, events that were missed are asked for again", function()
+  local inbox, stripe = require "stripe.inbox", require "stripe"
+  local real_now, real_events, ahead, since = time.now, stripe.events, 0, nil
+  function time.now() return real_now() + ahead end
+  function stripe.events(o)
+    since = o.since
+    return {}, false
+  end
+  local function asks() -- for how long back
+    t.eq(inbox.catch_up(), 0)
+    return math.floor(time.now() / 1000) - since
+  end
+  local memory = 30 * 86400 - 600
+  t.eq(asks(), memory, "the first time")
+  t.eq(asks(), 3600)
+  ahead = 400 * DAY
+  t.eq(asks(), memory)
+  ahead = 0
+  t.eq(asks(), memory, "what that clock has heard is not known")
+  t.eq(asks(), 3600)
+  ahead = -5000
+  t.eq(asks(), 3600, "seconds are no matter")
+  time.now, stripe.events = real_now, real_events
+end)
+
+-- Bug: Stripe takes nothing that is dated more than five minutes ahead, and by a wall clock that was set back all was.
+t.test("a report is never dated in Stripe's future", function()
+  local stripe = require "stripe"
+  local real_now, real_report, sent = time.now, stripe.report_usage, {}
+  local back = 3 * 3600000
+  function time.now() return real_now() - back end
+  function stripe.report_usage(o)
+    sent[#sent + 1] = o.at
+    return {}
+  end
+  local now = math.floor(time.now() / 1000)
+  for i, at in ipairs { math.floor(steady.now() / 1000), now - 60, now - 40 * 86400 } do
+    local id = "future" .. i
+    assert(store.update(function(tx)
+      return usage.queue:put(tx, id, { user = "nobody", customer = "cus_1", quantity = 1, at = at })
+    end))
+    t.eq((usage.queue.run(id, store.get("stripe_report", id))), true)
+  end
+  back = 0
+  t.eq((usage.queue.run("future1", store.get("stripe_report", "future1"))), true) -- as where the answer to the first was lost
+  time.now, stripe.report_usage = real_now, real_report
+  t.eq(table.concat(sent, " "), table.concat({ now, now - 60, now - 34 * 86400, now }, " "))
 end)
 
 moved.finish()

@@ -42,7 +42,7 @@ test('every command has --json, and what it prints with it is JSON', async (t) =
   const idle = fs.readFileSync(path.join(root, 'policies', 'idle.lua'), 'utf8');
   fs.writeFileSync(path.join(dir, 'mine', 'idle.lua'), `-- mine\n${idle}`);
   fs.writeFileSync(path.join(dir, 'other', 'idle.lua'), `-- another\n${idle}`);
-  fs.writeFileSync(path.join(dir, 'bad', 'idle.lua'), idle.replace('if m.turn then', 'if m.load > 3 then return "keep", "loud" end\n  if m.turn then'));
+  fs.writeFileSync(path.join(dir, 'bad', 'idle.lua'), idle.replace('if m.turn ', 'if m.load > 3 then return "keep", "loud" end\n  if m.turn '));
   const words = { box: box.id, op: box.operation, dir, root, url: s.url, month: new Date().toISOString().slice(0, 7) };
   const names = [...spawnSync(binary, ['--help'], { encoding: 'utf8' }).stdout.matchAll(/^ {2}cchost ([a-z]+)/gm)].map((m) => m[1]);
   assert.deepStrictEqual(names.filter((n) => !tried[n] && !not[n]), []);

@@ -51,7 +51,8 @@ routes["/hoard"] = function(req)
   req:start(200, {})
   hoards = hoards + 1
   req:write(("x"):rep(20000000))
-  local n, bytes, err = 0, nil, nil
+  local n = 0
+  local bytes, err
   repeat
     bytes, err = req:read()
     n = n + #(bytes or "")

@@ -209,4 +209,7 @@ class Server {
   }
 }
 
-module.exports = { Grandchild, Server, until, within, temp, root, binary };
+// What a log complains of: warnings and errors, but none of how busy this machine is.
+const complaints = (log) => log.split('\n').filter((l) => /level=(warn|error)/.test(l) && !/module=loop /.test(l));
+
+module.exports = { Grandchild, Server, complaints, until, within, temp, root, binary };

@@ -164,7 +164,7 @@ local function take_report(id, told)
     local last = steady.of_wall(typed)
     if last > (s.last or 0) and last > steady.now() - 86400000 then tracker.event(id, "i") end
   end
-  track.typed, track.blind = typed, nil
+  track.typed = typed
   for _, lease in ipairs(told.leases or {}) do
     local held, ends = s.leases["agent/" .. lease.id], granted_until(track, lease)
     if ends > steady.now() and (not held or held.ends ~= ends) then
@@ -292,7 +292,7 @@ end
 local function stop(track)
   local told, why = M.ask_agent(track.id)
   local was = track.blind
-  track.blind = not told and why and why.code ~= "unsupported"
+  track.blind = was or not told and why and why.code ~= "unsupported" -- once told, that end holds
   if spared_until(track) then
     if not was then warn(track, track.reason) end
     return

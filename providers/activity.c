@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define TIME_MAX ((int64_t)1 << 53) /* a number of Lua is as exact */
+
 enum { FOREGROUND_MAX = 128, CLIENTS_MAX = 1000000, SSH_MAX = 1000, LOAD_MAX = 4096 };
 
 /* From 0 to most; what is no whole number is 0. */
@@ -70,7 +72,7 @@ void cc_activity_read(const json_t *said, int64_t now, struct cc_arena *a, struc
     double load = json_number_value(json_object_get(said, "load"));
 
     *out = (struct cc_activity){
-        .last_input_at = whole(said, "last_input_ms", now),
+        .last_input_at = whole(said, "last_input_ms", TIME_MAX),
         .clients = (uint32_t)whole(said, "clients", CLIENTS_MAX),
         .foreground = text(said, "foreground", FOREGROUND_MAX, a),
         .load = load > 0 ? load < LOAD_MAX ? load : LOAD_MAX : 0,

@@ -97,14 +97,13 @@ static int64_t typed_anywhere_ms(void)
     return (int64_t)newest * 1000;
 }
 
-/* Kept, as a terminal takes its times along when it closes. */
+/* Kept, as a terminal takes its times along when it closes. A time ahead of a clock that was set back is told as it is: whoever
+ * hears the same again knows that it is no new input, and the next input takes its place. */
 static int64_t last_input_ms(struct agent *a)
 {
-    int64_t typed = typed_anywhere_ms(), now = cc_wall_ms();
+    int64_t typed = typed_anywhere_ms();
 
-    if (typed > now)
-        typed = now;
-    if (typed > a->last_input_ms)
+    if (typed > a->last_input_ms || a->last_input_ms > cc_wall_ms())
         a->last_input_ms = typed;
     return a->last_input_ms;
 }

@@ -11,8 +11,10 @@
 --                             been otherwise; for the next run
 
 local accounts = require "billing.accounts"
+local errors = require "errors"
 local json = require "json"
 local log = require "log"
+local meta_record = require "billing.meta_record"
 local outbox = require "outbox"
 local prepaid = require "billing.prepaid"
 local record = require "machines.record"
@@ -23,16 +25,8 @@ local M = {}
 
 local REASON = "money is asked for now, and its hours were not paid for"
 
-local function change_meta(fn)
-  return store.update(function(tx)
-    local meta = tx:get("meta", "stripe") or {}
-    if fn(meta) ~= false then tx:put("meta", "stripe", meta) end
-    return true
-  end)
-end
-
 function M.note(on)
-  return change_meta(function(meta)
+  return meta_record.change(function(meta)
     if (meta.on == true) == on then return false end
     meta.on, meta.changed_over = on, nil
   end)
@@ -109,10 +103,11 @@ function M.run()
   local ok, err = each("user_number", bill_otherwise)
   if ok and meta.on then ok, err = each("instance_live", end_hours) end
   if ok and faults == 0 then
-    ok, err = change_meta(function(now)
+    ok, err = meta_record.change(function(now)
       now.changed_over = true
     end)
   end
+  if ok and faults > 0 then ok, err = errors.fail("failed", faults .. " accounts are left, as their books are at fault") end
   if not ok then
     log.warn("billing", "what follows from whether money is asked for goes on at the next start", { error = tostring(err) })
   end

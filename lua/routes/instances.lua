@@ -290,6 +290,7 @@ app.get("/instances/{id}/stats", read {
   local activity, err = access.activity(req.actor, req.id)
   if not activity then return nil, err end
   activity.agent = update.of(req.id)
+  if activity.last_input_at then activity.last_input_at = math.min(activity.last_input_at, math.floor(time.now())) end
   return 200, activity
 end)
 

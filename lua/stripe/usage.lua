@@ -25,6 +25,7 @@
 local accounts = require "billing.accounts"
 local book = require "billing.book"
 local ledger = require "billing.ledger"
+local meta_record = require "billing.meta_record"
 local meter = require "billing.meter"
 local crypto = require "crypto"
 local errors = require "errors"
@@ -78,16 +79,8 @@ function M.on_entry(tx, acct, e, managed)
   acct.reported = now
 end
 
-local function change_meta(fn)
-  return store.update(function(tx)
-    local meta = tx:get("meta", "stripe") or {}
-    if fn(meta) ~= false then tx:put("meta", "stripe", meta) end
-    return true
-  end)
-end
-
 function M.report(on)
-  return change_meta(function(meta)
+  return meta_record.change(function(meta)
     if (meta.reports == true) == on then return false end
     meta.reports = on
   end)
@@ -111,19 +104,20 @@ local function item_of(subscription)
   return errors.fail("failed", ("the subscription %s has no item of the price STRIPE_PRICE_USAGE"):format(subscription))
 end
 
--- When it was, as Stripe takes it: entries are on the clock of deadlines, which may be ahead of Stripe's. What is brought back to
--- now is kept before it is sent, for a second try must say the same under the same key. -> unix s | nil, err
+-- When it was, as Stripe takes it: entries are on the clock of deadlines, which may be ahead of Stripe's. What is brought within
+-- Stripe's bounds is kept before it is sent, for a second try must say the same under the same key. -> unix s | nil, err
 local function dated(id, rec)
   local now = math.floor(time.now() / 1000)
-  if rec.at <= now then return math.max(rec.at, now - OLDEST) end
+  local at = math.min(math.max(rec.at, now - OLDEST), now)
+  if at == rec.at then return at end
   local ok, err = store.update(function(tx)
     local kept = tx:get("stripe_report", id)
-    kept.at = now
+    kept.at = at
     tx:put("stripe_report", id, kept, kept.user)
     return true
   end)
   if not ok then return nil, err end
-  return now
+  return at
 end
 
 local function send(id, rec)
@@ -198,7 +192,7 @@ function M.settle_all(before)
 end
 
 local function note_day(day)
-  return change_meta(function(meta)
+  return meta_record.change(function(meta)
     if meta.posted == day then return false end
     meta.posted = day
   end)

@@ -52,7 +52,10 @@ local function owner_of(user) return user or "operator" end
 function rights.find.webhook(actor, key)
   local text_of, owner = nil, nil
   if #key <= 64 then text_of, owner = store.raw("webhook", key) end
-  if text_of and rights.owns(actor, owner) then return key, text_of end
+  if text_of and rights.owns(actor, owner) then
+    local as = not actor.admin and filter.actor(json.decode(text_of))
+    if not (as and as.admin) then return key, text_of end -- else it tells what this token may not read
+  end
   return errors.fail("not_found", "no such webhook")
 end
 

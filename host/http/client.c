@@ -3,7 +3,8 @@
  * libcurl calls on_socket and on_timer whenever it likes, also from inside our
  * calls into it; they only touch uv.  Nothing of ours calls libcurl from
  * inside its callbacks: a body that grows too long ends its transfer by a
- * short count.  Transfers end in collect(), after socket_action has returned.
+ * short count.  Transfers end in collect(), after socket_action has returned,
+ * or in let_go_on().
  */
 #include "host/http/client.h"
 

@@ -179,8 +179,6 @@ static void set_bounds(struct cc_fetch *f, const struct cc_fetch_opts *o)
 
     cc_curl.easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, total);
     cc_curl.easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, o->connect_ms ? (long)o->connect_ms : 10000L);
-    cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_LIMIT, 64L);
-    cc_curl.easy_setopt(f->easy, CURLOPT_LOW_SPEED_TIME, total > 60000 ? total / 1000 : 60L); /* thinking is no speed */
     cc_curl_plain(f->easy);
     if (cc_curl.easy_setopt(f->easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK)
         cc_curl.easy_setopt(f->easy, OLD_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));

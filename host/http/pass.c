@@ -1,7 +1,7 @@
 /* pass.c - see pass.h; the way back is pass_answer.c's.
  *
- * While it lives the request's wait is ours: for the body's end, for room to
- * write, or just to hear that the client has gone.  Whatever ends it goes
+ * While it lives both waits of the request are ours: for the body's end, for
+ * room to write, or just to hear that the client has gone.  Whatever ends it goes
  * through end(), which leaves the request to the caller, or through
  * cc_pass_done().
  */

@@ -91,7 +91,8 @@ void cc_req_finish(struct cc_req *r); /* [ends] */
 
 /* Lets go without a word: the connection is closed at once. [ends] */
 void cc_req_abort(struct cc_req *r);
-/* Forgets a wait under way, for room or for the body: its fn will not be called. */
+/* Forgets a wait under way, for room or for the body: its fn will not be called, but where the client is lost: then both are,
+ * also if the first forgets the other, so what they are given must outlive the turn. */
 void cc_req_unwait(struct cc_req *r);
 void cc_req_unwait_body(struct cc_req *r);
 bool cc_req_started(const struct cc_req *r);

@@ -237,23 +237,27 @@ static bool send_ping(struct cc_sock *sock, const struct cc_ws_follow *f, bool m
     uint8_t frame[14];
     uv_buf_t buf;
 
-    if (!cc_ws_follow_between(f) || f->closed || cc_sock_queued(sock) > 0)
+    if (f->closed) /* who was told to close owes the end */
+        return true;
+    if (!cc_ws_follow_between(f) || cc_sock_queued(sock) > 0)
         return false;
     buf = uv_buf_init((char *)frame, (unsigned)cc_ws_head_put(frame, CC_WS_PING, true, 0, masked ? key : NULL));
     cc_sock_send(sock, &buf, 1, sent); /* a failure shows in reading */
     return true;
 }
 
-/* Silent is who was pinged, or has bytes waiting for him, and neither says anything nor takes a byte: in long output, or
- * inside a long message, there is no ping to be answered. Nor is it silence where we do not listen: `deaf`. `given`: what was
- * there for him so far; what he has not taken grows by all that we send, so that only his taking lets the difference grow. */
+/* Silent is who says nothing though he was pinged, and who takes none of the bytes that wait for him: a ping waits behind these,
+ * and inside a long message there is none. What he takes is no sign where nothing waits, as his kernel takes it for one who
+ * sleeps. Nor is it silence where we do not listen: `deaf`. `given`: what was there for him so far; what he has not taken grows
+ * by all that we send, so that only his taking lets the difference grow. */
 static void count(struct cc_splice_pulse *p, const struct cc_sock *sock, uint64_t given, bool deaf)
 {
-    int64_t taken = (int64_t)given - (int64_t)cc_sock_untaken(sock);
+    size_t waits = cc_sock_untaken(sock);
+    int64_t taken = (int64_t)given - (int64_t)waits;
 
-    if (p->heard || deaf || taken > p->taken)
+    if (p->heard || deaf || (waits > 0 && taken > p->taken))
         p->silent = 0;
-    else if (p->asked || cc_sock_queued(sock) > 0)
+    else if (p->asked || waits > 0)
         p->silent++;
     if (taken > p->taken)
         p->taken = taken;

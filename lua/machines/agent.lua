@@ -74,6 +74,8 @@ end
 
 M.no_upgrade = { http_status = 426, headers = { Upgrade = "websocket", ["Sec-WebSocket-Version"] = "13" } }
 
+M.going = "the server is going away" -- as host/http/splice_dial.c says it
+
 local SECRET = "the machine's agent does not take this server's secret: stop the machine and start it"
 
 -- What whoever asked is told. What is refused for his own sake stays as it is.
@@ -87,6 +89,7 @@ local function told(rec, to, err)
     local ours = not to.port and not to.at and err.message:find("status 401", 1, true)
     return errors.fail("unavailable", ours and SECRET or err.message, { http_status = 502 })
   end
+  if err.message == M.going then return errors.fail("unavailable", err.message) end -- the machine was not asked
   access.doubt(rec, err)
   if to.at then return errors.fail(err.code, err.message, { http_status = 502 }) end
   local late = err.code == "timeout" -- at a port it is the user's own server, whose fault he is to find

@@ -286,7 +286,7 @@ async function tenPings(own) {
 
 // None of them answers a ping; each has something to read, or something of it is read.
 test('pings end no WebSocket whose bytes move: slow readers, long messages, a client held that has said much', async () => {
-  const own = await start({ backend: socketPath, ping: 0.3 });
+  const own = await start({ backend: socketPath, ping: 1 });
   const whole = plain(2, Buffer.alloc(65000));
   const endless = (mask) => frame(2, '', { mask, claim: 2 ** 40 });
   const drip = (s) => { const t = setInterval(() => s.write(Buffer.alloc(1000)), 20); s.on('close', () => clearInterval(t)); };

@@ -27,10 +27,10 @@ const slow = (v) => patched('local PAUSE = 0.05', 'local PAUSE = 4.00', version(
 
 // One that `check` finds good, and that ends as soon as it is to go on; one that hangs then.
 const ends = () => patched('--resume\0', '--rexume\0');
-const begin = 'services.begin(machine.saved and json.decode(machine.saved).services)';
+const begin = 'xpcall(services.begin, debug.traceback, machine.saved and json.decode(machine.saved).services)'; // of `local ok, why =`
 const hangs = () => patched(begin, 'task.sleep(0) while machine.saved do end services.begin()'.padEnd(begin.length));
 // One that goes on, and then answers nobody.
-const mute = () => patched(begin, 'if machine.saved then update.leave(true) end services.begin()'.padEnd(begin.length));
+const mute = () => patched(begin, 'true if machine.saved then update.leave(true) end services.begin()'.padEnd(begin.length));
 
 // Its second half in zeros, as a download that broke off leaves it in a file of its size; of what is loaded, or of the file, which
 // under the sanitizers holds more than that behind it.

@@ -204,6 +204,20 @@ test('activity tells who is there and what runs', async () => {
   await c.closed;
 });
 
+// Bug: what was typed before the clock was set back was brought to now at each look, so that the host saw new input each time.
+test('a time of input that is ahead of the clock is told as it is, the same each time', async () => {
+  const c = connect();
+  await c.ready;
+  const day = 86400, ahead = Math.floor(Date.now() / 1000) + day;
+  c.ws.send(`0touch -a -d @${ahead} $(tty) && echo touch""ed\r`);
+  await c.sees(/touched/);
+  const last = async () => (await call('GET', '/activity')).body.last_input_ms;
+  assert.deepStrictEqual([await last(), await last()], [ahead * 1000, ahead * 1000]);
+  c.ws.close();
+  await c.closed;
+  await until(async () => await last() < Date.now() + 1000, 'it goes with its terminal');
+});
+
 test('a program whose name is no UTF-8 ended the agent', async () => {
   const c = connect();
   await c.ready;

@@ -3,7 +3,7 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const { until, temp } = require('../lib/cchost.js');
-const { start, person, admin } = require('../access/people.js');
+const { start, as, bearer, person, admin, apiToken } = require('../access/people.js');
 const { Receiver, verify } = require('../lib/receiver.js');
 
 const quick = { webhook_retry_first: '1s', webhook_retry_last: '1s', webhook_seconds: 2, quota_instances: 0 };
@@ -290,6 +290,10 @@ test('the operator sees all; an admin only with `all`, and no longer when he is 
   const want = (await events(s)).filter((e) => e.kind === 'instance');
   await until(() => of.key.got.length === want.length && of.all.got.length === want.length, 'both are told');
   assert.deepStrictEqual(of.key.seqs, seqs(want));
+  const less = bearer((await apiToken(root, ['webhooks:read', 'webhooks:write'])).token);
+  for (const [method, where, body] of [['GET', ''], ['PATCH', '', { url: of.own.url }], ['POST', '/secret', {}], ['POST', '/replay', { after: 0 }]]) {
+    assert.strictEqual((await as(s, less, method, `/webhooks/${h.id}${where}`, body)).status, 404, `${method}${where}: a token of less than he may`);
+  }
   assert.strictEqual((await s.call('PATCH', `/users/${root.id}`, { role: 'user' })).status, 200);
   await machine(s, p, 'b');
   await until(() => of.key.got.some((g) => g.body.data.changes?.name === 'b'), 'the operator is told');

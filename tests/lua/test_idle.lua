@@ -105,10 +105,21 @@ t.test("a machine that nobody watched and whose agent cannot be asked is warned,
   t.eq(warned, 1)
   t.eq(event(id, "idle_warning").stops_at, time.rfc3339(began + 7200000))
   t.eq(seen(id).idle.stops_at, time.rfc3339(began + 7200000))
+  local silent = providers.get
+  providers.get = real -- it answers for a while: the end that was told holds
+  go(now() + 901)
+  providers.get = silent
+  t.eq(status(id), "RUNNING")
+  t.eq(seen(id).idle.stops_at, time.rfc3339(began + 7200000))
   go((began - T0) / 1000 + 7199)
   t.eq(status(id), "RUNNING")
   go(now() + 302)
   t.wait_until(function() return status(id) == "STOPPED" end, "STOPPED")
+  warned = 0
+  for _, e in ipairs(events(id)) do
+    if e.type == "idle_warning" then warned = warned + 1 end
+  end
+  t.eq(warned, 1)
   providers.get = real
   go(0)
 end)

@@ -83,6 +83,22 @@ test('what comes while the first page is on its way is shown', async (t) => {
   await page.getByRole('list', { name: 'Events' }).getByRole('listitem').filter({ hasText: 'meanwhile' }).filter({ hasText: 'running' }).waitFor();
 });
 
+// Bug: the error of a first page that could not be had stood over the list that came by itself later.
+test('a list that was opened while the server was away comes with the stream, and the error goes', async (t) => {
+  await server.call('POST', '/instances?wait=10', { name: 'there', user_id: owner });
+  const page = await look(t, '/dashboard', { expected: [/net::ERR_FAILED/] });
+  await page.getByRole('heading', { name: 'Machines' }).waitFor();
+  const away = /\/events(\?|$)/;
+  await page.route(away, (route) => route.abort());
+  await page.goto('/dashboard/activity');
+  const error = page.getByRole('alert').filter({ hasText: 'could not be reached' });
+  await error.waitFor();
+  await page.unroute(away);
+  await page.getByRole('list', { name: 'Events' }).getByRole('listitem').filter({ hasText: 'there' }).first().waitFor();
+  await error.waitFor({ state: 'detached' });
+  assert.deepStrictEqual(page.faults, []);
+});
+
 const hide = (page, is) => page.evaluate((hidden) => {
   Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event('visibilitychange'));
@@ -112,6 +128,40 @@ test('what comes while the page is hidden is there when it is seen, also where i
   await rows.filter({ hasText: 'running' }).waitFor();
   await unseen(() => quiet.call('POST', `/instances/${m.id}/stop?wait=10`));
   await rows.filter({ hasText: 'stopped' }).waitFor();
+  assert.deepStrictEqual(page.faults, []);
+});
+
+// Bug: each renewal gave up the one before it, so where they are wanted faster than they are answered none ever came.
+test('a list that is wanted anew before its answer is there takes that answer, and asks again after it', async (t) => {
+  const quiet = await Server.start({ provider: 'mock' });
+  t.after(() => quiet.stop());
+  const page = await open(browser, quiet);
+  t.after(() => page.context().close());
+  await signIn(page);
+  let asked = 0;
+  const answers = [];
+  const held = Array.from({ length: 3 }, () => new Promise((answer) => { answers.push(answer); }));
+  await page.route(/\/events\?.*order=newest/, async (route) => {
+    const n = ++asked;
+    await held[n - 1]; // after the third one at once
+    const entry = (seq) => ({ seq, at: '2026-01-01T00:00:00Z', kind: 'volume', id: String(seq), type: `number_${seq}.`, by: 'system', data: null });
+    await route.fulfill({ json: Array.from({ length: n }, (_, i) => entry(n - i)) });
+  });
+  await page.goto('/dashboard/activity');
+  const rows = page.getByRole('list', { name: 'Events' }).getByRole('listitem');
+  const live = (is) => page.getByText(is ? 'Live' : 'Not live', { exact: true }).waitFor();
+  await live(true);
+  for (let n = 1; n <= held.length; n++) {
+    await until(() => asked >= n, `it is asked, ${n}`);
+    await hide(page, true);
+    await live(false);
+    await hide(page, false);
+    await live(true); // it has heard nothing before, so it wants the list anew
+    answers[n - 1]();
+    await rows.filter({ hasText: `number ${n}.` }).waitFor();
+  }
+  await rows.filter({ hasText: 'number 4.' }).waitFor();
+  assert.strictEqual(asked, 4);
   assert.deepStrictEqual(page.faults, []);
 });
 

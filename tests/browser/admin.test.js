@@ -268,3 +268,47 @@ test('a policy is saved while one types on: that is nobody else\'s, and what is 
   assert.strictEqual(await source(page).inputValue(), text('theirs'));
   assert.deepStrictEqual(page.faults, []);
 });
+
+// Bug: who came back before the answer was told that somebody else had changed what he himself had saved.
+test('a policy is being saved while one goes to another page and comes back: that is nobody else\'s', async (t) => {
+  const { page, policies } = await start(t, {}, { to: '/dashboard/admin/policies/idle.lua' });
+  const shipped = await source(page).inputValue();
+  const text = (words) => `${shipped}\n-- ${words}\n`;
+  let sent;
+  let answer;
+  const saved = new Promise((r) => { sent = r; });
+  const held = new Promise((r) => { answer = r; });
+  await page.route('**/policies/idle.lua', async (route) => {
+    if (route.request().method() !== 'PUT') return route.continue();
+    const response = await route.fetch();
+    sent();
+    await held;
+    return route.fulfill({ response });
+  });
+  const save = page.getByRole('button', { name: 'Save and put in force' });
+  const elsewhere = async () => {
+    await page.getByRole('link', { name: 'Users' }).click();
+    await page.getByRole('heading', { name: 'Users' }).waitFor();
+    await page.goBack();
+    await source(page).waitFor();
+  };
+  await source(page).fill(text('one'));
+  await save.click();
+  await saved;
+  await elsewhere();
+  await until(async () => await save.getAttribute('aria-disabled') === 'true', 'what is in force is what was written');
+  const alarm = page.getByText('was changed by somebody else meanwhile');
+  assert.strictEqual(await alarm.count(), 0);
+  assert.strictEqual(await source(page).inputValue(), text('one'));
+  await source(page).fill(text('two'));
+  answer();
+  await page.getByText('Generation 2 is in force.').waitFor();
+  assert.strictEqual(await alarm.count(), 0);
+  await save.click();
+  await page.getByText('Generation 3 is in force.').waitFor();
+  assert.strictEqual(fs.readFileSync(path.join(policies, 'idle.lua'), 'utf8'), text('two'));
+  await elsewhere();
+  assert.strictEqual(await source(page).inputValue(), text('two'));
+  assert.strictEqual(await alarm.count(), 0);
+  assert.deepStrictEqual(page.faults, []);
+});

@@ -117,6 +117,12 @@ export async function* pages<T>(path: string): AsyncGenerator<T[]> {
   }
 }
 
+/** For what is asked again later; it ends as the signal says so, too. */
+export const wait = (ms: number, signal: AbortSignal) => new Promise<void>((resolve) => {
+  const timer = setTimeout(resolve, ms);
+  signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); });
+});
+
 /** What has been caught, as an ApiError. */
 export function asError(e: unknown): ApiError {
   return e instanceof ApiError ? e : new ApiError(e instanceof Error ? e.message : String(e), 'internal');

@@ -2,7 +2,7 @@
 // connections to a server, and pages in the background would take them all. What came meanwhile is read when it is seen
 // again, from the entry that was seen last.
 import { signal } from '@preact/signals';
-import { errorOf } from './client';
+import { errorOf, wait } from './client';
 import type { LogEvent } from './types';
 
 /** How the connection is: pages say so when it is "lost". */
@@ -64,11 +64,6 @@ async function once(signal: AbortSignal): Promise<number> {
   await read(res.body);
   return 0;
 }
-
-const wait = (ms: number, signal: AbortSignal) => new Promise<void>((resolve) => {
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); });
-});
 
 async function run(signal: AbortSignal) {
   for (let failures = 0; !signal.aborted;) {

@@ -1,6 +1,6 @@
 // Files on their way to a machine, two at a time, and how far each is.
 import { signal } from '@preact/signals';
-import { asError, type ApiError } from '../api/client';
+import { asError, wait, type ApiError } from '../api/client';
 import type { Machine } from '../api/types';
 import { ErrorText } from '../ui/error';
 import { join, upload } from './model';
@@ -19,11 +19,6 @@ let ids = 0;
 
 const change = (id: number, changes: Partial<Upload>) => { list.value = list.value.map((u) => (u.id === id ? { ...u, ...changes } : u)); };
 const drop = (id: number) => { list.value = list.value.filter((u) => u.id !== id); };
-
-const wait = (ms: number, signal: AbortSignal) => new Promise<void>((resolve) => {
-  const timer = setTimeout(resolve, ms);
-  signal.addEventListener('abort', () => { clearTimeout(timer); resolve(); });
-});
 
 // Each file is a request, and many small ones are more than one may ask at once: they wait their turn, which the server says.
 const PATIENT = 60; // seconds

@@ -11,7 +11,7 @@ interface Paged<T> {
   retry: () => void;
   /** Puts in front what came meanwhile. */
   prepend: (item: T) => void;
-  /** Reads what came meanwhile, when nobody has told it. */
+  /** Reads what came meanwhile, when nobody has told it; while that, or the first page, is being read, once more after it. */
   renew: () => void;
 }
 
@@ -19,12 +19,23 @@ interface Paged<T> {
 export function usePaged<T>(path: string, keyOf: (item: T) => number): Paged<T> {
   const [items, setItems] = useState<T[] | null>(null);
   const [error, setError] = useState<ApiError | null>(null);
-  const shown = useRef(items);
-  shown.current = items;
+  const all = useRef(items); // as items, also before they are drawn
+  const begin = useRef(path);
   const next = useRef<string | null>(path);
   const under = useRef<AbortController | null>(null);
-  const behind = useRef<AbortController | null>(null); // the renewal that is under way, or has failed
+  const behind = useRef<AbortController | null>(null); // the renewal that is under way
+  const missed = useRef(false); // the last renewal has failed
+  const again = useRef(false); // another one is wanted after it: given up for that, none would ever come where answers are slow
   const early = useRef<T[]>([]); // what came before the first page, which may have been made before it
+
+  const show = (list: T[] | null) => {
+    all.current = list;
+    setItems(list);
+  };
+  const join = (old: T[], body: T[]) => {
+    const known = new Set(old.map(keyOf));
+    show([...old, ...body.filter((x) => !known.has(keyOf(x)))].sort((a, b) => keyOf(b) - keyOf(a)));
+  };
 
   const more = useCallback(() => {
     const from = next.current;
@@ -33,18 +44,17 @@ export function usePaged<T>(path: string, keyOf: (item: T) => number): Paged<T> 
     under.current = mine;
     ask<T[]>('GET', from, undefined, { signal: mine.signal }).then(({ body, headers }) => {
       if (mine.signal.aborted) return;
-      next.current = nextPage(headers);
-      setItems((old) => {
-        const first = old ?? early.current;
-        const known = new Set(first.map(keyOf));
-        return [...first, ...body.filter((x) => !known.has(keyOf(x)))];
-      });
       under.current = null;
+      next.current = nextPage(headers);
+      if (!missed.current) setError(null);
+      join(all.current ?? early.current, body);
+      if (again.current) renew();
       if (!body.length && next.current) more(); // a page may be empty, and still have a next one
     }, (e) => {
       if (mine.signal.aborted) return;
       under.current = null;
       setError(asError(e));
+      if (again.current) renew();
     });
   }, []);
 
@@ -54,58 +64,63 @@ export function usePaged<T>(path: string, keyOf: (item: T) => number): Paged<T> 
   };
 
   const renew = useCallback(() => {
-    const newest = shown.current?.[0];
-    if (!newest) { // that of the first page may be from before
-      stop();
-      next.current = path;
+    const newest = all.current?.[0];
+    again.current = Boolean(behind.current || (!newest && under.current));
+    if (again.current) return;
+    if (!newest) {
+      next.current = begin.current;
       more();
       return;
     }
-    behind.current?.abort();
     const mine = new AbortController();
     behind.current = mine;
-    ask<T[]>('GET', path, undefined, { signal: mine.signal }).then(({ body, headers }) => {
+    ask<T[]>('GET', begin.current, undefined, { signal: mine.signal }).then(({ body, headers }) => {
       if (mine.signal.aborted) return;
       behind.current = null;
+      missed.current = false;
       setError(null);
       const [first, last] = [body[0], body[body.length - 1]];
-      if (!first || !last) return;
-      const reaches = keyOf(last) <= keyOf(newest) || !nextPage(headers);
-      if (!reaches) { // what lies between is in its next pages
-        stop();
-        next.current = nextPage(headers);
+      if (first && last) {
+        const reaches = keyOf(last) <= keyOf(newest) || !nextPage(headers);
+        if (!reaches) { // what lies between is in its next pages
+          stop();
+          next.current = nextPage(headers);
+        }
+        join((all.current ?? []).filter((x) => reaches || keyOf(x) > keyOf(first)), body);
       }
-      setItems((old) => {
-        const kept = (old ?? []).filter((x) => reaches || keyOf(x) > keyOf(first));
-        const known = new Set(kept.map(keyOf));
-        return [...kept, ...body.filter((x) => !known.has(keyOf(x)))].sort((a, b) => keyOf(b) - keyOf(a));
-      });
-    }, (e) => { if (!mine.signal.aborted) setError(asError(e)); });
-  }, [path]);
+      if (again.current) renew();
+    }, (e) => {
+      if (mine.signal.aborted) return;
+      behind.current = null;
+      missed.current = true;
+      setError(asError(e));
+      if (again.current) renew();
+    });
+  }, []);
 
   useEffect(() => {
+    begin.current = path;
     next.current = path;
     early.current = [];
-    setItems(null);
+    show(null);
     setError(null);
     more();
     return () => {
       stop();
       behind.current?.abort();
       behind.current = null;
+      missed.current = false;
+      again.current = false;
     };
   }, [path]);
 
   const retry = useCallback(() => {
     setError(null);
-    if (behind.current) renew(); else more();
-  }, [renew]);
-  const prepend = useCallback((item: T) => setItems((old) => {
-    if (!old) {
-      early.current = [item, ...early.current];
-      return old;
-    }
-    return old.some((o) => keyOf(o) === keyOf(item)) ? old : [item, ...old];
-  }), []);
+    if (missed.current) renew(); else more();
+  }, []);
+  const prepend = useCallback((item: T) => {
+    if (!all.current) early.current = [item, ...early.current];
+    else if (!all.current.some((o) => keyOf(o) === keyOf(item))) show([item, ...all.current]);
+  }, []);
   return { items, error, more: error ? undefined : more, retry, prepend, renew };
 }

@@ -31,7 +31,8 @@ function Edit({ file, reload }: { file: PolicyFile; reload: () => Promise<Policy
   const [text, setText] = useState(drafts.get(file.name)?.text ?? file.saved ?? file.source);
   const [note, setNote] = useState('');
   const [saving, setSaving] = useState(idle);
-  const changed = text !== (seen.saved ?? seen.source);
+  // What was sent by this page as it was before one went to another one and came back may be the file by now.
+  const changed = text !== (seen.saved ?? seen.source) && text !== (file.saved ?? file.source);
   const moved = file.version !== seen.version && !saving.busy; // until it is saved, what is told may be of this very saving
   if (changed) drafts.set(file.name, { text, seen }); else drafts.delete(file.name);
 

@@ -141,8 +141,9 @@ struct cc_lease {
 
 /* What the machine says of itself: claims, brought into their bounds (activity.h). */
 struct cc_activity {
-    int64_t last_input_at;  /* unix ms of the last byte typed at any terminal of it, 0: never since start; by its own clock */
-    uint32_t clients;       /* open terminals */
+    int64_t
+        last_input_at; /* unix ms of the last byte typed at any terminal of it, 0: never since start; by its own clock */
+    uint32_t clients;  /* open terminals */
     const char *foreground; /* what runs in the foreground of the busiest terminal, or NULL */
     double load;            /* CPUs busy over the last minute or so */
     bool turn;              /* a turn of Claude is under way: the lease "claude-turn" is held */

@@ -82,7 +82,8 @@ static void test_numbers_are_brought_into_their_bounds(void **state)
                                 "\"ssh_sessions\":4294967297}");
 
     (void)state;
-    assert_true(a.last_input_at == (int64_t)1 << 53 && a.clients == 1000000 && a.load == 4096 && a.ssh_sessions == 1000);
+    assert_true(a.last_input_at == (int64_t)1 << 53 && a.clients == 1000000 && a.load == 4096 &&
+                a.ssh_sessions == 1000);
     assert_nothing(said("{\"last_input_ms\":-9223372036854775807,\"clients\":-1,\"load\":-1e308,\"ssh_sessions\":-5}"));
 }
 

@@ -130,6 +130,7 @@ end
 -- -> true: it is level
 local function run(h)
   while true do
+    h.again = false
     local hook, state = hooks.get(h.id), hooks.state(h.id)
     local wait = waits(h, hook, state)
     if not hook then return forget(h) end
@@ -143,13 +144,16 @@ local function run(h)
     else
       local level = walk(h, hook, from)
       if level then h.level_epoch = h.epoch end
-      if level ~= false then return level end
+      if level == nil or level and not h.again then return level end
     end
   end
 end
 
 local function start(h)
-  if h.running then return h.signal:fire() end
+  if h.running then
+    h.again = true -- it may have looked already, and not be waiting: it looks once more
+    return h.signal:fire()
+  end
   h.running = true
   task.spawn(function()
     local ok, level = xpcall(run, debug.traceback, h)

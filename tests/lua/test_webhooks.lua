@@ -73,6 +73,57 @@ t.test("a pause of more than a day is waited for: with its jitter one may be lon
   t.eq(figures.retrying, 1)
 end)
 
+-- Bug: what was changed in the moment between its last delivery and its end was seen by nobody until the next event of its owner.
+t.test("a replay that comes as a webhook is about to be level is gone on with at once", function()
+  local attempt, courier, store = require "webhooks.attempt", require "webhooks.courier", require "store"
+  local real, told = attempt.event, {}
+  assert(store.open { dir = t.tmpdir(), serve = true })
+  courier.serve()
+  local function change(fn)
+    assert(store.update(function(tx)
+      fn(tx)
+      return true
+    end))
+  end
+  local function cursor(tx, to, epochs)
+    local state = tx:get("webhook_state", "g")
+    state.cursor, state.epoch = to, state.epoch + epochs
+    tx:put("webhook_state", "g", state)
+  end
+  local from = store.stats().log_seq
+  function attempt.event(_, state, _, e)
+    told[#told + 1] = e.seq
+    change(function(tx) cursor(tx, e.seq, 0) end)
+    if #told == 2 then
+      change(function(tx)
+        cursor(tx, from, 1)
+        tx:log("webhook", "g", "replayed", { webhook = "g" }, "test")
+      end)
+      t.wait_until(function() return courier.behind() == 0 end, "the courier has read of it")
+    end
+    return state.epoch ~= nil
+  end
+  change(function(tx)
+    local hook = { id = "g", url = "https://example.org/", events = { "instance" }, all = true, enabled = true, version = 1 }
+    tx:put("webhook", "g", hook)
+    tx:put("webhook_state", "g", { cursor = from, epoch = 0, number = 0 })
+    for n = 1, 2 do
+      tx:put("instance", "m" .. n, {})
+      tx:log("instance", "m" .. n, "stopped", {}, "test")
+    end
+    tx:log("webhook", "g", "created", { webhook = "g" }, "test")
+  end)
+  t.wait_until(function() return #told == 4 end, "both are told once more")
+  t.eq(table.concat(told, " "), ("%d %d %d %d"):format(from + 1, from + 2, from + 1, from + 2))
+  attempt.event = real
+  change(function(tx)
+    tx:log("webhook", "g", "deleted", { webhook = "g" }, "test")
+    tx:del("webhook", "g")
+  end)
+  t.wait_until(function() return courier.behind() == 0 end)
+  store.close()
+end)
+
 t.test("a place in the log by its time, though an update that began earlier may have come later", function()
   local seek, store, time = require "webhooks.seek", require "store", require "time"
   assert(store.open { dir = t.tmpdir(), serve = true })

@@ -15,6 +15,7 @@ local errors = require "errors"
 local handlers = require "stripe.handlers"
 local json = require "json"
 local log = require "log"
+local meta_record = require "billing.meta_record"
 local objects = require "stripe.objects"
 local queue = require "stripe.queue"
 local store = require "store"
@@ -74,12 +75,9 @@ local SLACK = 60 -- seconds that a clock is set back by and that is no matter
 local function seconds() return math.floor(time.now() / 1000) end
 
 local function heard(at)
-  return store.update(function(tx)
-    local meta = tx:get("meta", "stripe") or {}
+  return meta_record.change(function(meta)
     local kept = meta.heard or 0
     meta.heard = kept > seconds() + SLACK and at or math.max(kept, at)
-    tx:put("meta", "stripe", meta)
-    return true
   end)
 end
 

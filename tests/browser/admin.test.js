@@ -221,10 +221,8 @@ test('what is wrong with an edit is told by its line; a what-if is cancelled; an
   assert.deepStrictEqual(page.faults, []);
 });
 
-test('a policy is saved while one types on: that is nobody else\'s, and what is typed stays, also over another page', async (t) => {
-  const { page, policies } = await start(t, {}, { to: '/dashboard/admin/policies/idle.lua' });
-  const shipped = await source(page).inputValue();
-  const text = (words) => `${shipped}\n-- ${words}\n`;
+// The server has done what the next save asks, and the page is not told before answer(). -> { saved: a promise of that, answer }
+async function holdSave(page) {
   let sent;
   let answer;
   const saved = new Promise((r) => { sent = r; });
@@ -236,6 +234,14 @@ test('a policy is saved while one types on: that is nobody else\'s, and what is 
     await held;
     return route.fulfill({ response });
   });
+  return { saved, answer };
+}
+
+test('a policy is saved while one types on: that is nobody else\'s, and what is typed stays, also over another page', async (t) => {
+  const { page, policies } = await start(t, {}, { to: '/dashboard/admin/policies/idle.lua' });
+  const shipped = await source(page).inputValue();
+  const text = (words) => `${shipped}\n-- ${words}\n`;
+  const { saved, answer } = await holdSave(page);
   const told = page.waitForResponse((r) => /\/policies\/idle\.lua$/.test(r.url()) && r.request().method() === 'GET'); // by its event
   await source(page).fill(text('one'));
   await page.getByRole('button', { name: 'Save and put in force' }).click();
@@ -274,17 +280,7 @@ test('a policy is being saved while one goes to another page and comes back: tha
   const { page, policies } = await start(t, {}, { to: '/dashboard/admin/policies/idle.lua' });
   const shipped = await source(page).inputValue();
   const text = (words) => `${shipped}\n-- ${words}\n`;
-  let sent;
-  let answer;
-  const saved = new Promise((r) => { sent = r; });
-  const held = new Promise((r) => { answer = r; });
-  await page.route('**/policies/idle.lua', async (route) => {
-    if (route.request().method() !== 'PUT') return route.continue();
-    const response = await route.fetch();
-    sent();
-    await held;
-    return route.fulfill({ response });
-  });
+  const { saved, answer } = await holdSave(page);
   const save = page.getByRole('button', { name: 'Save and put in force' });
   const elsewhere = async () => {
     await page.getByRole('link', { name: 'Users' }).click();

@@ -232,13 +232,18 @@ test('copy and paste, finding, sizes, and the way out by the keyboard', async (t
   assert.deepStrictEqual(page.faults, []);
 });
 
-test('a link to look on: who has it sees what is written, types nothing, and is cut off when it is revoked', async (t) => {
-  const { page, server } = await terminal(t);
+// Something to see, and a link to look on for an hour. -> its address
+async function share(page) {
   await type(page, 'echo "before $((6*7))"');
   await sees(page, /\nbefore 42\n/);
   await page.getByText('Share', { exact: true }).click();
   await page.getByRole('button', { name: 'Make a link for an hour' }).click();
-  const url = await page.getByLabel('the link to look on', { exact: true }).textContent();
+  return page.getByLabel('the link to look on', { exact: true }).textContent();
+}
+
+test('a link to look on: who has it sees what is written, types nothing, and is cut off when it is revoked', async (t) => {
+  const { page, server } = await terminal(t);
+  const url = await share(page);
   assert.deepStrictEqual(await violations(page), []);
   const other = await open(browser, server, { expected: lost });
   await other.goto(url);
@@ -307,11 +312,7 @@ test('another machine in the same page: neither the terminals nor the projects o
 
 test('a terminal to look on is left by Tab and Shift+Tab, and the way to the content keeps its address', async (t) => {
   const { page, server } = await terminal(t);
-  await type(page, 'echo "before $((6*7))"');
-  await sees(page, /\nbefore 42\n/);
-  await page.getByText('Share', { exact: true }).click();
-  await page.getByRole('button', { name: 'Make a link for an hour' }).click();
-  const url = await page.getByLabel('the link to look on', { exact: true }).textContent();
+  const url = await share(page);
   const other = await open(browser, server, { expected: lost });
   t.after(() => other.context().close());
   await other.goto(url);
